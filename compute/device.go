@@ -1,0 +1,79 @@
+package compute
+
+import "context"
+
+// Device runs programs: compute/ref is the oracle, cpu and cuda are fast. A device and what it hands out are safe for
+// use by several goroutines; runs are serialised.
+type Device interface {
+	// Name identifies the device in logs and reports: "cpu (avx512, 2 workers)".
+	Name() string
+	// NewTensor allocates a tensor for a program's inputs or outputs, filled with zeros.
+	NewTensor(t DType, shape ...int) (Tensor, error)
+	// Load prepares parameters for use by programs. Nothing is read or packed before Compile needs it, and what is
+	// packed is shared by all programs compiled against the same Params. The source must stay open until they are closed.
+	Load(ParamSource) (Params, error)
+	// Compile chooses kernels, packs the program's parameters and lays out its arena. A parameter that is missing,
+	// of another shape than recorded or not finite is an error that names it; an op the device lacks is an error that
+	// wraps ErrUnsupported and names its path.
+	Compile(*Program, Params) (Executable, error)
+	// Close releases the device. Everything it handed out must be closed before.
+	Close() error
+}
+
+// Params is a set of parameters loaded on a device.
+type Params interface {
+	// Memory is what the parameters packed so far occupy on the device, in bytes.
+	Memory() int64
+	// Close gives the memory back. No executable compiled against the parameters may be in use.
+	Close() error
+}
+
+// Executable is a program compiled for a device.
+type Executable interface {
+	// Run uploads nothing and downloads nothing: it reads in, in the order of Program.Inputs, and writes out, in the
+	// order of Program.Outputs; their types must be the program's. It stops between two ops when ctx is done and
+	// returns context.Cause(ctx), leaving out undefined.
+	Run(ctx context.Context, out, in []Tensor) error
+	// Memory is what running needs on top of the parameters.
+	Memory() MemoryReport
+	// Close gives the memory back.
+	Close() error
+}
+
+// Tensor is an input or output of programs, in device memory; intermediates never are tensors.
+type Tensor interface {
+	// Shape is the tensor's shape, not to be modified.
+	Shape() Shape
+	// DType is the element type.
+	DType() DType
+	// Upload copies host data to the tensor: []float32 (for F32, F16 and BF16) or []int32 (for I32) of Elements length,
+	// row-major.
+	Upload(src any) error
+	// Download copies the tensor to a host slice, the reverse of Upload.
+	Download(dst any) error
+	// Close gives the memory back.
+	Close() error
+}
+
+// MemoryReport counts bytes of device memory.
+type MemoryReport struct {
+	Params int64 // packed parameters
+	Arena  int64 // inputs, intermediates, outputs and per-op scratch of the largest program
+	Worker int64 // scratch that is not part of the arena
+}
+
+// Total is the sum of all parts.
+func (m MemoryReport) Total() int64 { return m.Params + m.Arena + m.Worker }
+
+// Estimator is implemented by devices that can tell, from types and shapes alone, what they will hold once the given
+// programs are compiled against one parameter source: parameters counted once, and the largest arena, since runs are
+// serialised and share it. No parameter is read.
+type Estimator interface {
+	Estimate(src ParamSource, programs ...*Program) (MemoryReport, error)
+}
+
+// Profiler is implemented by executables that can time their ops. While a function is set, each run calls it
+// after every node with the node's index and the seconds it took.
+type Profiler interface {
+	Profile(func(node int, seconds float64))
+}

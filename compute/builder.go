@@ -38,7 +38,7 @@ func (b *Builder) Err() error { return b.err }
 // Input declares a value that is uploaded before each run. Runs take inputs in the order of declaration.
 func (b *Builder) Input(name string, t DType, shape ...int) Value {
 	typ := Type{t, append(Shape(nil), shape...)}
-	if b.err == nil && (typ.Shape.Elements() <= 0 || t.Size() == 0) {
+	if b.err == nil && typ.Bytes() <= 0 {
 		b.fail("Input", fmt.Sprintf("%q is %v, want positive extents", name, typ))
 	}
 	if b.err != nil {
@@ -88,8 +88,8 @@ func (b *Builder) Op(op Op) Value {
 	}
 	node := Node{Op: op, Path: b.path()}
 	for _, t := range out {
-		if t.Shape.Elements() <= 0 {
-			b.fail(OpName(op), fmt.Sprintf("the result %v is empty or too large", t))
+		if t.Bytes() <= 0 {
+			b.fail(OpName(op), fmt.Sprintf("the result %v is empty, too large or of no element type", t))
 			return Value{}
 		}
 		node.Out = append(node.Out, b.value(ValueInfo{Type: t, Kind: ResultKind, Node: len(b.program.Nodes)}))

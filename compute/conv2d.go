@@ -50,6 +50,9 @@ func (op Conv2D) infer(t types) ([]Type, error) {
 	}
 	h, width := x.Shape[1], x.Shape[2]
 	if op.Resize != [2]int{} {
+		if min(op.Resize[0], op.Resize[1]) < 1 {
+			return nil, fmt.Errorf("resize to %v, want positive extents", op.Resize)
+		}
 		h, width = op.Resize[0], op.Resize[1]
 	}
 	h += p.Top + p.Bottom - w[2]

@@ -67,8 +67,15 @@ type Type struct {
 	Shape Shape
 }
 
-// Bytes is the storage a dense value of this type takes.
-func (t Type) Bytes() int { return t.Shape.Elements() * t.DType.Size() }
+// Bytes is the storage a dense value of this type takes: 0 for an unknown element type, -1 if the shape has no
+// number of elements or the product overflows an int.
+func (t Type) Bytes() int {
+	n, size := t.Shape.Elements(), t.DType.Size()
+	if n < 0 || size > 0 && n > math.MaxInt/size {
+		return -1
+	}
+	return n * size
+}
 
 // Equal reports whether both types have the same element type and shape.
 func (t Type) Equal(o Type) bool { return t.DType == o.DType && t.Shape.Equal(o.Shape) }

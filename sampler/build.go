@@ -1,0 +1,144 @@
+package sampler
+
+import "math"
+
+// builder is what a sampler's formula is written against: the grid it runs on, its parameters, and the plan that grows.
+// All formulas work in sigma space, x = x₀ + σ·n; a variance-preserving program's latent y = x/√(1+σ²) differs only in
+// how slot 0 is stored.
+type builder struct {
+	sigma []float64 // noise levels, one per step and the end
+	time  []float64 // network time at sigma[i]; where it ends, timeOf is asked
+	to    []float64 // [steps] where step i arrives; nil means sigma[i+1]
+	vp    bool      // slot 0 holds y instead of x
+
+	timeOf     func(sigma float64) float64
+	prediction Prediction
+	noise      NoiseKind // source for stochastic steps
+
+	eta, sNoise          float64
+	sChurn, sTmin, sTmax float64
+	order                int
+	heun                 bool    // DPM++ 2M (SDE): heun instead of midpoint
+	lowerOrderFinal      bool    // multistep: end with lower order
+	bh2                  bool    // UniPC: variant bh2
+	lcm                  lcmRule // LCM: boundary condition
+
+	pending Noise
+	evals   []Eval
+	slots   int
+}
+
+// steps is the number of steps on the grid.
+func (b *builder) steps() int { return len(b.sigma) - 1 }
+
+// target is the noise level step i arrives at.
+func (b *builder) target(i int) float64 {
+	if b.to != nil {
+		return b.to[i]
+	}
+	return b.sigma[i+1]
+}
+
+// state is slot 0 as x at noise level sigma.
+func (b *builder) state(sigma float64) Mix {
+	if b.vp {
+		return slot(0).times(math.Sqrt(1 + sigma*sigma))
+	}
+	return slot(0)
+}
+
+// draw requests the noise of the current evaluation.
+func (b *builder) draw(from, to float64) Mix {
+	b.pending = Noise{b.noise, from, to}
+	return Mix{Noise: 1}
+}
+
+// churned is the state of step i after the noise of Karras et al. 2022, algorithm 2, with the noise level that results.
+func (b *builder) churned(i int) (x Mix, sigma float64) {
+	sigma = b.sigma[i]
+	x = b.state(sigma)
+	if b.sChurn == 0 || sigma < b.sTmin || sigma > b.sTmax {
+		return x, sigma
+	}
+	hat := sigma * (1 + min(b.sChurn/float64(b.steps()), math.Sqrt2-1))
+	return x.plus(b.sNoise*math.Sqrt(hat*hat-sigma*sigma), b.draw(hat, sigma)), hat
+}
+
+// ancestral splits a step into a deterministic part that ends at down and fresh noise of level up.
+func (b *builder) ancestral(from, to float64) (down, up float64) {
+	up = min(to, b.eta*to*math.Sqrt(max(from*from-to*to, 0))/from)
+	return math.Sqrt(to*to - up*up), up
+}
+
+// eval records a network evaluation of x at noise level sigma in step i and returns the estimate of x₀.
+func (b *builder) eval(i int, x Mix, sigma float64) Mix {
+	time := b.timeOf(sigma)
+	for j := i; j <= i+1 && j < len(b.time); j++ {
+		if sigma == b.sigma[j] {
+			time = b.time[j]
+		}
+	}
+	skip, out := b.prediction.scalings(sigma)
+	denoised := x.times(skip).plus(out, Mix{Model: 1})
+	b.evals = append(b.evals, Eval{
+		Step: i, Timestep: time, Sigma: sigma,
+		Input:    x.times(1 / math.Sqrt(1+sigma*sigma)),
+		Denoised: denoised,
+	})
+	return denoised
+}
+
+// put ends the evaluation: slot 0 becomes x at noise level sigma, the following slots become rest, all others zero.
+func (b *builder) put(sigma float64, x Mix, rest ...Mix) {
+	if b.vp {
+		x = x.times(1 / math.Sqrt(1+sigma*sigma))
+	}
+	e := &b.evals[len(b.evals)-1]
+	e.Update = append([]Mix{x}, rest...)
+	e.Noise, b.pending = b.pending, Noise{}
+	b.slots = max(b.slots, len(e.Update))
+}
+
+// plan closes the list.
+func (b *builder) plan(start Start) *Plan {
+	for i := range b.evals {
+		e := &b.evals[i]
+		e.Last = i+1 == len(b.evals) || b.evals[i+1].Step != e.Step
+		for len(e.Update) < b.slots {
+			e.Update = append(e.Update, Mix{})
+		}
+	}
+	return &Plan{Slots: b.slots, Start: start, Steps: b.steps(), Evals: b.evals}
+}
+
+// slope is d = (x − D)/σ, the noise estimate and the direction dx/dσ of the probability flow.
+func slope(x, denoised Mix, sigma float64) Mix { return x.plus(-1, denoised).times(1 / sigma) }
+
+// Prediction says what the network was trained to output, in diffusers' words. "" is Epsilon.
+type Prediction string
+
+const (
+	Epsilon     Prediction = "epsilon"      // the noise; SD 1.5
+	VPrediction Prediction = "v_prediction" // v = √ᾱ·n − √(1−ᾱ)·x₀ (Salimans and Ho 2022)
+	Sample      Prediction = "sample"       // the clean latent
+)
+
+// valid tells whether the prediction is a known one.
+func (p Prediction) valid() bool {
+	return p == "" || p == Epsilon || p == VPrediction || p == Sample
+}
+
+// scalings gives x₀ = skip·x + out·F for network output F.
+func (p Prediction) scalings(sigma float64) (skip, out float64) {
+	switch p {
+	case VPrediction:
+		return 1 / (sigma*sigma + 1), -sigma / math.Sqrt(sigma*sigma+1)
+	case Sample:
+		return 0, 1
+	default:
+		return 1, -sigma
+	}
+}
+
+// decay is 1 − e^{−a}, the weight that data gains over a log-SNR distance a.
+func decay(a float64) float64 { return -math.Expm1(-a) }

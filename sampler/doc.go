@@ -1,0 +1,21 @@
+// Package sampler turns the choice of a sampler, a schedule and a number of steps into plain numbers.
+//
+// A [Plan] is a straight list of network evaluations. Around each of them stand linear combinations whose coefficients
+// are all known before the first one runs: which mixture of the kept state tensors enters the network, and which
+// mixture of state, network output and noise becomes the next state. Prediction types, ancestral noise, multistep
+// histories and predictor-corrector pairs are folded into those coefficients, so whoever runs a plan needs a network,
+// a source of normal noise and one kind of arithmetic, and no knowledge of any sampler:
+//
+//	slot[0] = Start.Noise·noise + Start.Latent·latent; the other slots = 0
+//	for each Eval:
+//		input  = Σ Input.Slot[k]·slot[k] + Input.Noise·z
+//		model  = guided network output for input at Eval.Timestep
+//		slot[j] = Σ Update[j].Slot[k]·slot[k] + Update[j].Model·model + Update[j].Noise·z, for all j at once
+//	the latent is slot[0]
+//
+// Three ways lead to a plan. [New] follows the conventions of AUTOMATIC1111's web UI (k-diffusion samplers in sigma
+// space, fractional timesteps), [Parse] reads its names, and [FromDiffusers] reproduces a scheduler_config.json of
+// diffusers. [Schedule] and [Table] describe the noise the network was trained with; training uses them too.
+//
+// The package holds no tensors, knows no device and draws no noise. It depends on the standard library only.
+package sampler

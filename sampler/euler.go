@@ -1,0 +1,27 @@
+package sampler
+
+// euler follows the slope at the start of each step (Karras et al. 2022, algorithm 2 without its correction).
+func euler(b *builder) {
+	for i := range b.steps() {
+		x, sigma := b.churned(i)
+		next := b.target(i)
+		denoised := b.eval(i, x, sigma)
+		b.put(next, x.times(next/sigma).plus(1-next/sigma, denoised))
+	}
+}
+
+// eulerAncestral steps below the target and fills up with fresh noise. On a variance-preserving grid it is DDIM
+// (Song et al. 2020) with the same η, and with η = 1 the ancestral step of DDPM.
+func eulerAncestral(b *builder) {
+	for i := range b.steps() {
+		sigma, next := b.sigma[i], b.target(i)
+		x := b.state(sigma)
+		denoised := b.eval(i, x, sigma)
+		down, up := b.ancestral(sigma, next)
+		x = x.times(down/sigma).plus(1-down/sigma, denoised)
+		if up > 0 {
+			x = x.plus(b.sNoise*up, b.draw(sigma, next))
+		}
+		b.put(next, x)
+	}
+}

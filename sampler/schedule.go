@@ -1,0 +1,241 @@
+package sampler
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sort"
+)
+
+// BetaSchedule names the rule for the variances β of the training noise, in diffusers' words.
+type BetaSchedule string
+
+const (
+	ScaledLinear BetaSchedule = "scaled_linear"     // √β linear in time; Stable Diffusion
+	Linear       BetaSchedule = "linear"            // β linear in time
+	Cosine       BetaSchedule = "squaredcos_cap_v2" // ᾱ a squared cosine (Nichol and Dhariwal 2021), β capped at 0.999
+)
+
+// maxTrainSteps bounds a schedule that comes from a file.
+const maxTrainSteps = 10000
+
+// Schedule describes the noise a network was trained with. Its zero value is the schedule of SD 1.5.
+type Schedule struct {
+	Betas              BetaSchedule // "" is ScaledLinear
+	BetaStart, BetaEnd float64      // in (0,1); both 0 mean 0.00085 and 0.012; Cosine has no use for them
+	TrainSteps         int          // 2 to 10000; 0 means 1000
+
+	// ZeroTerminalSNR rescales ᾱ so that the last training step is pure noise (Lin et al. 2023), for checkpoints
+	// trained that way. ᾱ there becomes 4.8973451890853435e-08 instead of 0 to keep sigma finite (web UI, ComfyUI).
+	ZeroTerminalSNR bool
+
+	// Float32 computes β and ᾱ in single precision as diffusers does, which moves sigma by up to 1.3e-5 of itself.
+	Float32 bool
+}
+
+// Table holds a schedule's values for every training timestep. Sigma = √((1−ᾱ)/ᾱ) increases strictly.
+type Table struct {
+	AlphasCumprod []float64 // ᾱ, the share of the picture's variance in the noised latent
+	Sigmas        []float64 // noise level relative to the picture
+	logSigmas     []float64
+}
+
+// Table evaluates the schedule. The error names every field that is out of range.
+func (s Schedule) Table() (*Table, error) {
+	if s.TrainSteps == 0 {
+		s.TrainSteps = 1000
+	}
+	if s.BetaStart == 0 && s.BetaEnd == 0 {
+		s.BetaStart, s.BetaEnd = 0.00085, 0.012
+	}
+	if s.Betas == "" {
+		s.Betas = ScaledLinear
+	}
+	var errs []error
+	if s.TrainSteps < 2 || s.TrainSteps > maxTrainSteps {
+		errs = append(errs, fmt.Errorf("sampler: Schedule.TrainSteps is %d, want 2 to %d", s.TrainSteps, maxTrainSteps))
+	}
+	for _, beta := range []struct {
+		name  string
+		value float64
+	}{{"BetaStart", s.BetaStart}, {"BetaEnd", s.BetaEnd}} {
+		if !(beta.value > 0 && beta.value < 1) {
+			errs = append(errs, fmt.Errorf("sampler: Schedule.%s is %v, want a variance between 0 and 1", beta.name, beta.value))
+		}
+	}
+	if !slices.Contains([]BetaSchedule{ScaledLinear, Linear, Cosine}, s.Betas) {
+		errs = append(errs, fmt.Errorf("sampler: Schedule.Betas is %q, want %s, %s or %s", s.Betas, ScaledLinear, Linear, Cosine))
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	alphas := cumulate(s.betas(), s.Float32)
+	if s.ZeroTerminalSNR {
+		floor := 4.8973451890853435e-08
+		if s.Float32 {
+			floor = 0x1p-24 // diffusers' choice
+		}
+		rescaleToZeroSNR(alphas, floor)
+	}
+	return newTable(alphas, s.Float32)
+}
+
+// betas are the variances of the training steps.
+func (s Schedule) betas() []float64 {
+	n := s.TrainSteps
+	betas := make([]float64, n)
+	switch {
+	case s.Betas == Cosine:
+		bar := func(u float64) float64 { c := math.Cos((u + 0.008) / 1.008 * math.Pi / 2); return c * c }
+		for i := range betas {
+			betas[i] = min(1-bar(float64(i+1)/float64(n))/bar(float64(i)/float64(n)), 0.999)
+		}
+	case s.Float32 && s.Betas == Linear:
+		for i, b := range linspace32(s.BetaStart, s.BetaEnd, n) {
+			betas[i] = float64(b)
+		}
+	case s.Float32:
+		for i, r := range linspace32(math.Sqrt(s.BetaStart), math.Sqrt(s.BetaEnd), n) {
+			betas[i] = float64(r * r)
+		}
+	case s.Betas == Linear:
+		copy(betas, linspace(s.BetaStart, s.BetaEnd, n))
+	default:
+		for i, r := range linspace(math.Sqrt(s.BetaStart), math.Sqrt(s.BetaEnd), n) {
+			betas[i] = r * r
+		}
+	}
+	return betas
+}
+
+// cumulate returns ᾱ_i = Π(1−β_k). In single precision the factors and the results are rounded and the running product
+// is not, as in PyTorch's cumprod on a CPU.
+func cumulate(betas []float64, single bool) []float64 {
+	alphas := make([]float64, len(betas))
+	product := 1.0
+	for i, beta := range betas {
+		if single {
+			product *= float64(1 - float32(beta))
+			alphas[i] = float64(float32(product))
+		} else {
+			product *= 1 - beta
+			alphas[i] = product
+		}
+	}
+	return alphas
+}
+
+// rescaleToZeroSNR shifts and scales √ᾱ so that it keeps its first value and ends at 0, then replaces that end by floor.
+func rescaleToZeroSNR(alphas []float64, floor float64) {
+	last := len(alphas) - 1
+	first, end := math.Sqrt(alphas[0]), math.Sqrt(alphas[last])
+	for i, a := range alphas {
+		r := (math.Sqrt(a) - end) * first / (first - end)
+		alphas[i] = r * r
+	}
+	alphas[last] = floor
+}
+
+// newTable derives the noise levels, in single precision operation by operation if asked to.
+func newTable(alphas []float64, single bool) (*Table, error) {
+	t := &Table{AlphasCumprod: alphas, Sigmas: make([]float64, len(alphas)), logSigmas: make([]float64, len(alphas))}
+	for i, a := range alphas {
+		t.Sigmas[i] = math.Sqrt((1 - a) / a)
+		if a := float32(a); single {
+			t.Sigmas[i] = float64(float32(math.Sqrt(float64((1 - a) / a))))
+		}
+		t.logSigmas[i] = math.Log(t.Sigmas[i])
+		if math.IsInf(t.logSigmas[i], 0) || math.IsNaN(t.logSigmas[i]) || i > 0 && t.Sigmas[i] <= t.Sigmas[i-1] {
+			return nil, fmt.Errorf("sampler: Schedule: the noise does not grow at training step %d: sigma is %v", i, t.Sigmas[i])
+		}
+	}
+	return t, nil
+}
+
+// last is the highest timestep.
+func (t *Table) last() float64 { return float64(len(t.Sigmas) - 1) }
+
+// Sigma returns the noise level at a timestep, fractional or not, interpolating ln σ; timesteps outside the table are
+// clamped to its ends.
+func (t *Table) Sigma(timestep float64) float64 {
+	l, w := t.split(timestep)
+	if w == 0 {
+		return t.Sigmas[l]
+	}
+	return math.Exp((1-w)*t.logSigmas[l] + w*t.logSigmas[l+1])
+}
+
+// linearSigma interpolates σ itself, as diffusers does.
+func (t *Table) linearSigma(timestep float64) float64 {
+	l, w := t.split(timestep)
+	if w == 0 {
+		return t.Sigmas[l]
+	}
+	return (1-w)*t.Sigmas[l] + w*t.Sigmas[l+1]
+}
+
+// logAlphaSigma interpolates ln ᾱ, as the web UI's UniPC does.
+func (t *Table) logAlphaSigma(timestep float64) float64 {
+	l, w := t.split(timestep)
+	if w == 0 {
+		return t.Sigmas[l]
+	}
+	return math.Sqrt(math.Expm1(-(1-w)*math.Log(t.AlphasCumprod[l]) - w*math.Log(t.AlphasCumprod[l+1])))
+}
+
+// split divides a timestep into a table index and the weight of the next entry.
+func (t *Table) split(timestep float64) (int, float64) {
+	timestep = min(max(timestep, 0), t.last())
+	l := int(timestep)
+	return l, timestep - float64(l)
+}
+
+// Timestep returns the fractional timestep of a noise level, the inverse of [Table.Sigma], clamped to the table.
+func (t *Table) Timestep(sigma float64) float64 {
+	log := math.Log(sigma)
+	l := sort.Search(len(t.logSigmas), func(i int) bool { return t.logSigmas[i] > log }) - 1
+	l = min(max(l, 0), len(t.logSigmas)-2)
+	w := (log - t.logSigmas[l]) / (t.logSigmas[l+1] - t.logSigmas[l])
+	return float64(l) + min(max(w, 0), 1)
+}
+
+// nearestTimestep returns the table entry whose ln σ is nearest.
+func (t *Table) nearestTimestep(sigma float64) float64 {
+	log := math.Log(sigma)
+	l := sort.SearchFloat64s(t.logSigmas, log)
+	if l == len(t.logSigmas) || l > 0 && log-t.logSigmas[l-1] <= t.logSigmas[l]-log {
+		l--
+	}
+	return float64(l)
+}
+
+// linspace returns n values evenly spaced from a to b; one value is a.
+func linspace(a, b float64, n int) []float64 {
+	v := make([]float64, n)
+	for i := range v {
+		v[i] = a
+		if i > 0 {
+			v[i] = a + float64(i)/float64(n-1)*(b-a)
+		}
+	}
+	if n > 1 {
+		v[n-1] = b
+	}
+	return v
+}
+
+// linspace32 is PyTorch's single-precision linspace: it counts from the nearer end.
+func linspace32(a, b float64, n int) []float32 {
+	first, last := float32(a), float32(b)
+	step := (last - first) / float32(n-1)
+	v := make([]float32, n)
+	for i := range v {
+		if i < n/2 {
+			v[i] = first + step*float32(i)
+		} else {
+			v[i] = last - step*float32(n-1-i)
+		}
+	}
+	return v
+}

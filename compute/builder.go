@@ -134,6 +134,14 @@ func (b *Builder) Dims(v Value, rank int) []int {
 	return ones
 }
 
+// Batch is the outermost extent of v, its number of samples; 0 after an error or without v.
+func (b *Builder) Batch(v Value) int {
+	if s := types(b.program.Values).of(v).Shape; b.err == nil && len(s) > 0 {
+		return s[0]
+	}
+	return 0
+}
+
 // Build returns the recorded program, or the first error met while recording it.
 func (b *Builder) Build() (*Program, error) {
 	if b.err == nil && len(b.program.Outputs) == 0 {

@@ -1,0 +1,149 @@
+// Package computetest is the conformance suite of compute devices, named and used like testing/fstest:
+//
+//	func TestConformance(t *testing.T) {
+//		computetest.Run(t, func(tb testing.TB) compute.Device { return cpu.New() })
+//	}
+//
+// It has three parts. Cases are single ops over shapes tiny, odd and Stable Diffusion's own, with parameters stored as
+// F32, F16 and BF16, compared with package ref. Anchors are ops whose result is known in closed form, so that ref is
+// held to something other than itself. The rest of the suite holds a device to the contract of compute's interfaces:
+// errors, cancellation, concurrency, repeatability, memory.
+//
+// A device's arena is private, so the sentinels around a buffer are values of the program: while the op runs, its
+// inputs and two guards are alive beside its result, laid out without gaps, and all of them must come out bit for bit.
+// What remains unseen is an overrun within the padding of a block, which by construction belongs to nobody.
+package computetest
+
+import (
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/compute/ref"
+)
+
+// Suite configures the conformance tests of a device.
+type Suite struct {
+	// Open returns a new device. The suite closes it.
+	Open func(testing.TB) compute.Device
+	// AllocationFree demands that repeated runs allocate no memory.
+	AllocationFree bool
+	// OperandRoundoff is the relative error to which the device rounds the factors of matrix products before
+	// multiplying: 0 if it multiplies in float32, 2⁻⁸ for bfloat16, 2⁻¹¹ for half precision.
+	OperandRoundoff float64
+}
+
+// Run tests the devices that open returns, with float32 tolerances and no demand on allocations.
+func Run(t *testing.T, open func(testing.TB) compute.Device) { Suite{Open: open}.Run(t) }
+
+// Benchmark times every case on the device that open returns and reports GFLOP/s by the direct algorithm.
+func Benchmark(b *testing.B, open func(testing.TB) compute.Device) { Suite{Open: open}.Benchmark(b) }
+
+// Run runs the whole suite.
+func (s Suite) Run(t *testing.T) {
+	t.Run("Case", s.testCases)
+	t.Run("Anchor", s.testAnchors)
+	t.Run("Contract", s.testContract)
+}
+
+func (s Suite) testCases(t *testing.T) {
+	device, oracle := s.open(t), ref.New()
+	defer oracle.Close()
+	for _, c := range Cases() {
+		t.Run(c.Name, func(t *testing.T) { s.testCase(t, c, device, oracle) })
+	}
+}
+
+func (s Suite) testCase(t *testing.T, c Case, device, oracle compute.Device) {
+	plain, err := c.record(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guarded, err := c.record(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reference := start(t, oracle, plain)
+	reference.run(t)
+	want := reference.output(t, 0)
+
+	run := start(t, device, guarded)
+	run.poison(t)
+	run.run(t)
+	got := run.output(t, 0)
+	if err := c.Tolerance.check(got, want, s.OperandRoundoff); err != nil {
+		t.Errorf("%v", err)
+	}
+	for i, in := range guarded.inputs {
+		if at := firstDifference(run.output(t, 1+i), in); at >= 0 {
+			t.Errorf("input %d of %d (the last two are guards) was overwritten at element %d", i, len(guarded.inputs), at)
+		}
+	}
+	run.poison(t)
+	run.run(t)
+	if at := firstDifference(run.output(t, 0), got); at >= 0 {
+		t.Errorf("the second run differs from the first at element %d", at)
+	}
+
+	// With its inputs dying at the op the result may take their place; that must change nothing.
+	over := start(t, device, plain)
+	over.poison(t)
+	over.run(t)
+	if at := firstDifference(over.output(t, 0), got); at >= 0 {
+		t.Errorf("where the inputs may be overwritten the result differs at element %d", at)
+	}
+}
+
+// Benchmark times every case of the suite.
+func (s Suite) Benchmark(b *testing.B) {
+	device := s.open(b)
+	for _, c := range Cases() {
+		b.Run(c.Name, func(b *testing.B) {
+			r, err := c.record(false)
+			if err != nil {
+				b.Fatal(err)
+			}
+			x := start(b, device, r)
+			x.run(b)
+			b.ReportAllocs()
+			for b.Loop() {
+				x.run(b)
+			}
+			if flops := r.program.TotalFLOPs(); flops > 0 {
+				b.ReportMetric(float64(flops)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+			}
+		})
+	}
+}
+
+// Support writes a Markdown table of the cases that the device compiles, with the reason for those it does not.
+func Support(w io.Writer, device compute.Device) error {
+	if _, err := fmt.Fprintf(w, "| case | %s |\n|---|---|\n", device.Name()); err != nil {
+		return err
+	}
+	for _, c := range Cases() {
+		verdict := "yes"
+		if err := c.compiles(device); err != nil {
+			verdict = err.Error()
+		}
+		if _, err := fmt.Fprintf(w, "| %s | %s |\n", c.Name, verdict); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open opens a device that is closed, and closed once more, when the test ends.
+func (s Suite) open(tb testing.TB) compute.Device {
+	tb.Helper()
+	device := s.Open(tb)
+	tb.Cleanup(func() {
+		for range 2 {
+			if err := device.Close(); err != nil {
+				tb.Errorf("close: %v", err)
+			}
+		}
+	})
+	return device
+}

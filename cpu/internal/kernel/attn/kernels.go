@@ -1,0 +1,33 @@
+package attn
+
+// kernels is the attention part of a kernel set. Shapes are in elements; L is lanes, the queries of a
+// panel. For bfloat16 read pairs of channels for d, pairs of keys for the keys of weigh, and two
+// bfloat16 in the bits of a float32 for each element of q, k, p and v.
+type kernels struct {
+	lanes  int   // queries in a panel
+	keys   int   // keys in a group of packed K
+	widths []int // widths of the panels of V, widest first; after the first they halve down to 1
+
+	// scores sets s[g·keys+i][l] = Σ_c q[c][l]·k[g][c][i] for g < groups, i < keys, and raises next[l]
+	// to the largest of them. q is [d][L], k is [groups][d][keys], s is [groups·keys][L].
+	scores func(s, next, q, k []float32, d, groups int)
+
+	// soften replaces the first n rows of s by p = 2^(s-next) and adds them to the running sum, after
+	// correcting that for the change of the maximum. state is [max | next | sum | correction] of L each:
+	//
+	//	correction = 2^(max-next); sum = sum·correction + Σ p; max = next
+	//
+	// For bfloat16 the pairs of p go to the front of s, the last of an odd n paired with zero.
+	soften func(s, state []float32, n int)
+
+	// weigh sets o[c][l] = o[c][l]·correction[l] + Σ_j p[j][l]·v[j][c] for c < width, j < keys.
+	// o is [width][L], p is [keys][L], v is [keys][width].
+	weigh func(width int, o, correction, p, v []float32, keys int)
+
+	// transpose sets dst[j][i] = src[i][j]·scale[j] for i < rows, j < cols, rows dstStride and srcStride
+	// elements apart.
+	transpose func(dst []float32, dstStride int, src []float32, srcStride, rows, cols int, scale []float32)
+}
+
+// stateRows is the number of values kept for each query: max, next, sum and correction.
+const stateRows = 4

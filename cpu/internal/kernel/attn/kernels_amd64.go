@@ -1,0 +1,184 @@
+//go:build amd64 && !purego
+
+package attn
+
+import "github.com/atelier-go/atelier/cpu/internal/isa"
+
+//go:generate go run -C _asm . -out ../attn_amd64.s
+
+var avx2 = kernels{
+	lanes: 16, keys: 6, widths: []int{5, 4, 2, 1},
+	scores: scoresAVX2,
+	soften: softenAVX2,
+	weigh: func(width int, o, correction, p, v []float32, keys int) {
+		weighAVX2[width](o, correction, p, v, keys)
+	},
+}
+
+var avx512 = kernels{
+	lanes: 32, keys: 12, widths: []int{10, 8, 4, 2, 1},
+	scores: scoresAVX512,
+	soften: softenAVX512,
+	weigh: func(width int, o, correction, p, v []float32, keys int) {
+		weighAVX512[width](o, correction, p, v, keys)
+	},
+}
+
+var bf16Kernels = &kernels{
+	lanes: 32, keys: 12, widths: []int{10, 8, 4, 2, 1},
+	scores: scoresAVX512BF16,
+	soften: softenAVX512BF16,
+	weigh: func(width int, o, correction, p, v []float32, keys int) {
+		weighAVX512BF16[width](o, correction, p, v, keys)
+	},
+}
+
+func kernelsFor(set isa.Set) *kernels {
+	switch {
+	case set >= isa.AVX512:
+		return &avx512
+	case set >= isa.AVX2:
+		return &avx2
+	}
+	return &generic
+}
+
+// weighAVX2 are the weigh kernels by width.
+var weighAVX2 = [...]func(o, correction, p, v []float32, keys int){
+	1: weighAVX2x1,
+	2: weighAVX2x2,
+	4: weighAVX2x4,
+	5: weighAVX2x5,
+}
+
+// scoresAVX2: 16 lanes, 6 keys.
+//
+//	for g, i, l := range groups × 6 × 16 {
+//		s[g*6+i][l] = Σ_c q[c][l]*k[g][c][i]
+//		next[l] = max(next[l], s[g*6+i][l])
+//	}
+//
+//go:noescape
+func scoresAVX2(s, next, q, k []float32, d, groups int)
+
+// softenAVX2: 16 lanes.
+//
+//	for l := range 16 {
+//		correction[l], max[l] = exp2(max[l]-next[l]), next[l]
+//		s[j][l] = exp2(s[j][l]-next[l]) // for every j
+//		sum[l] = sum[l]*correction[l] + Σ_j s[j][l]
+//	}
+//
+//go:noescape
+func softenAVX2(s, state []float32, keys int)
+
+// weighAVX2x5 and its narrower siblings: o[c][l] = o[c][l]*correction[l] + Σ_j p[j][l]*v[j][c]
+// for 16 lanes and as many channels as the name says.
+//
+//go:noescape
+func weighAVX2x5(o, correction, p, v []float32, keys int)
+
+//go:noescape
+func weighAVX2x4(o, correction, p, v []float32, keys int)
+
+//go:noescape
+func weighAVX2x2(o, correction, p, v []float32, keys int)
+
+//go:noescape
+func weighAVX2x1(o, correction, p, v []float32, keys int)
+
+// weighAVX512 are the weigh kernels by width.
+var weighAVX512 = [...]func(o, correction, p, v []float32, keys int){
+	1:  weighAVX512x1,
+	2:  weighAVX512x2,
+	4:  weighAVX512x4,
+	8:  weighAVX512x8,
+	10: weighAVX512x10,
+}
+
+// scoresAVX512: 32 lanes, 12 keys.
+//
+//	for g, i, l := range groups × 12 × 32 {
+//		s[g*12+i][l] = Σ_c q[c][l]*k[g][c][i]
+//		next[l] = max(next[l], s[g*12+i][l])
+//	}
+//
+//go:noescape
+func scoresAVX512(s, next, q, k []float32, d, groups int)
+
+// softenAVX512: 32 lanes.
+//
+//	for l := range 32 {
+//		correction[l], max[l] = exp2(max[l]-next[l]), next[l]
+//		s[j][l] = exp2(s[j][l]-next[l]) // for every j
+//		sum[l] = sum[l]*correction[l] + Σ_j s[j][l]
+//	}
+//
+//go:noescape
+func softenAVX512(s, state []float32, keys int)
+
+// weighAVX512x10 and its narrower siblings: o[c][l] = o[c][l]*correction[l] + Σ_j p[j][l]*v[j][c]
+// for 32 lanes and as many channels as the name says.
+//
+//go:noescape
+func weighAVX512x10(o, correction, p, v []float32, keys int)
+
+//go:noescape
+func weighAVX512x8(o, correction, p, v []float32, keys int)
+
+//go:noescape
+func weighAVX512x4(o, correction, p, v []float32, keys int)
+
+//go:noescape
+func weighAVX512x2(o, correction, p, v []float32, keys int)
+
+//go:noescape
+func weighAVX512x1(o, correction, p, v []float32, keys int)
+
+// weighAVX512BF16 are the weigh kernels by width.
+var weighAVX512BF16 = [...]func(o, correction, p, v []float32, keys int){
+	1:  weighAVX512BF16x1,
+	2:  weighAVX512BF16x2,
+	4:  weighAVX512BF16x4,
+	8:  weighAVX512BF16x8,
+	10: weighAVX512BF16x10,
+}
+
+// scoresAVX512BF16: 32 lanes, 12 keys, two channels of each in a word.
+//
+//	for g, i, l := range groups × 12 × 32 {
+//		s[g*12+i][l] = Σ_c q[c][l].low*k[g][c][i].low + q[c][l].high*k[g][c][i].high
+//		next[l] = max(next[l], s[g*12+i][l])
+//	}
+//
+//go:noescape
+func scoresAVX512BF16(s, next, q, k []float32, d, groups int)
+
+// softenAVX512BF16: 32 lanes; words of two probabilities go to the front of s.
+//
+//	for l := range 32 {
+//		correction[l], max[l] = exp2(max[l]-next[l]), next[l]
+//		sum[l] = sum[l]*correction[l] + Σ_j exp2(s[j][l]-next[l])
+//		s[j/2][l] = pair(exp2(s[j][l]-next[l]), exp2(s[j+1][l]-next[l])) // for even j
+//	}
+//
+//go:noescape
+func softenAVX512BF16(s, state []float32, keys int)
+
+// weighAVX512BF16x10 and its narrower siblings: o[c][l] = o[c][l]*correction[l] + Σ_j p[j][l].low*v[j][c].low + p[j][l].high*v[j][c].high
+// for 32 lanes and as many channels as the name says.
+//
+//go:noescape
+func weighAVX512BF16x10(o, correction, p, v []float32, keys int)
+
+//go:noescape
+func weighAVX512BF16x8(o, correction, p, v []float32, keys int)
+
+//go:noescape
+func weighAVX512BF16x4(o, correction, p, v []float32, keys int)
+
+//go:noescape
+func weighAVX512BF16x2(o, correction, p, v []float32, keys int)
+
+//go:noescape
+func weighAVX512BF16x1(o, correction, p, v []float32, keys int)

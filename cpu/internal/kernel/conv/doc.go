@@ -1,0 +1,14 @@
+// Package conv convolves float32 NHWC activations with packed OIHW weights.
+//
+// Direct convolution hands the rows of each kernel tap to package gemm by pointer: nothing is copied,
+// padding is a shared row of zeros, and a concatenated second input or a nearest-neighbour resize of the
+// input is only a different choice of pointers. Stride-1 3×3 convolutions of enough channels run
+// Winograd's F(4×4,3×3) instead (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks",
+// arXiv:1509.09308), which needs a quarter of the multiplications, and 25/144 of them when its input is
+// resized by exactly two, because 11 of its 36 products then multiply zeros.
+//
+// Both algorithms read the same packed weights, in the type of the checkpoint. As in package gemm the
+// caller owns the workers and the order of summation depends on the shape alone.
+//
+// The package has no dilation, no groups and no transposed convolution.
+package conv

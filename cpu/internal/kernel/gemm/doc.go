@@ -1,0 +1,16 @@
+// Package gemm multiplies float32 activations by packed weights: Y = act(X·Wᵀ + bias) + residual.
+//
+// Weights keep the type of their checkpoint (F32, F16 or BF16), are packed once into panels of NR output
+// channels and are widened a panel at a time into scratch that stays in a core's cache. Activations are
+// never packed: the micro-kernel reads the rows of A through pointers, so one kernel serves linear
+// layers, inputs in two parts, convolutions (a row per tap, a shared zero row for padding) and the
+// products inside Winograd's algorithm. The idea is the indirect convolution of Dukhan,
+// "The Indirect Convolution Algorithm" (arXiv:1907.02129).
+//
+// The package owns no goroutines. A Plan is a list of phases; the tasks of a phase are independent, and
+// the caller spreads them over its workers. The order in which a sum is formed depends on the shape
+// alone, so any number of workers produces the same bits.
+//
+// It is not a BLAS: no column-major matrices, no scaling factors, no general strides on weights beyond
+// what Matrix describes.
+package gemm

@@ -1,0 +1,209 @@
+//go:build amd64 && !purego
+
+package gemm
+
+import "github.com/atelier-go/atelier/cpu/internal/isa"
+
+//go:generate go run -C _asm . -out ../gemm_amd64.s
+
+var avx2 = Kernel{
+	Set: isa.AVX2, MR: 6, NR: 16, KC: 1440, MC: 240,
+	mul:       func(t *Tile, rows int) { mulAVX2[rows-1](t) },
+	widenF16:  widenWith(widenF16AVX2, widenF16Generic),
+	widenBF16: widenWith(widenBF16AVX2, widenBF16Generic),
+	narrow:    narrowGeneric,
+	spin:      func(n int) int { spinAVX2(n); return n * 12 * 8 * 2 },
+}
+
+var avx512 = Kernel{
+	Set: isa.AVX512, MR: 12, NR: 32, KC: 1440, MC: 480,
+	mul:       func(t *Tile, rows int) { mulAVX512[rows-1](t) },
+	widenF16:  widenWith(widenF16AVX512, widenF16Generic),
+	widenBF16: widenWith(widenBF16AVX512, widenBF16Generic),
+	narrow:    narrowGeneric,
+	spin:      func(n int) int { spinAVX512(n); return n * 24 * 16 * 2 },
+}
+
+var avx512bf16 = Kernel{
+	Set: isa.AVX512BF16, MR: 12, NR: 32, KC: 1440, MC: 480,
+	mul:       avx512.mul,
+	mulBF16:   func(t *Tile, rows int) { mulAVX512BF16[rows-1](t) },
+	widenF16:  avx512.widenF16,
+	widenBF16: avx512.widenBF16,
+	narrow:    narrowAVX512BF16Slice,
+	spin:      avx512.spin,
+	spinBF16:  func(n int) int { spinAVX512BF16(n); return n * 24 * 32 * 2 },
+}
+
+func kernelFor(set isa.Set) *Kernel {
+	switch {
+	case set >= isa.AVX512BF16:
+		return &avx512bf16
+	case set >= isa.AVX512:
+		return &avx512
+	case set >= isa.AVX2:
+		return &avx2
+	}
+	return &generic
+}
+
+// widenWith runs asm on whole groups of 32 elements and generic on the rest.
+func widenWith(asm func(dst *float32, p *byte, groups int), generic func([]float32, []byte)) func([]float32, []byte) {
+	return func(dst []float32, p []byte) {
+		_ = p[:2*len(dst)]
+		g := len(dst) / 32
+		if g > 0 {
+			asm(&dst[0], &p[0], g)
+		}
+		generic(dst[32*g:], p[64*g:])
+	}
+}
+
+func narrowAVX512BF16Slice(dst []uint16, p []float32) {
+	_ = p[:len(dst)]
+	g := len(dst) / 32
+	if g > 0 {
+		narrowAVX512BF16(&dst[0], &p[0], g)
+	}
+	narrowGeneric(dst[32*g:], p[32*g:])
+}
+
+// widenF16AVX512 sets dst[i] = float32(p[i]) for i < 32·groups, p holding binary16.
+//
+//go:noescape
+func widenF16AVX512(dst *float32, p *byte, groups int)
+
+// widenBF16AVX512 sets dst[i] = float32(p[i]) for i < 32·groups, p holding bfloat16.
+//
+//go:noescape
+func widenBF16AVX512(dst *float32, p *byte, groups int)
+
+// widenF16AVX2 is widenF16AVX512 in half as wide registers.
+//
+//go:noescape
+func widenF16AVX2(dst *float32, p *byte, groups int)
+
+// widenBF16AVX2 is widenBF16AVX512 in half as wide registers.
+//
+//go:noescape
+func widenBF16AVX2(dst *float32, p *byte, groups int)
+
+// narrowAVX512BF16 sets dst[i] = bfloat16(p[i]) for i < 32·groups, rounding to nearest even.
+// Subnormals become zero.
+//
+//go:noescape
+func narrowAVX512BF16(dst *uint16, p *float32, groups int)
+
+// mulAVX512 are the micro-kernels for float32 rows by 32 columns; entry h-1 computes a Tile of h rows.
+var mulAVX512 = [...]func(t *Tile){
+	mulAVX512x1, mulAVX512x2, mulAVX512x3, mulAVX512x4, mulAVX512x5, mulAVX512x6, mulAVX512x7, mulAVX512x8, mulAVX512x9, mulAVX512x10, mulAVX512x11, mulAVX512x12,
+}
+
+// mulAVX512BF16 are the micro-kernels for bfloat16 pairs by 32 columns; entry h-1 computes a Tile of h rows.
+var mulAVX512BF16 = [...]func(t *Tile){
+	mulAVX512BF16x1, mulAVX512BF16x2, mulAVX512BF16x3, mulAVX512BF16x4, mulAVX512BF16x5, mulAVX512BF16x6, mulAVX512BF16x7, mulAVX512BF16x8, mulAVX512BF16x9, mulAVX512BF16x10, mulAVX512BF16x11, mulAVX512BF16x12,
+}
+
+// mulAVX2 are the micro-kernels for float32 rows by 16 columns; entry h-1 computes a Tile of h rows.
+var mulAVX2 = [...]func(t *Tile){
+	mulAVX2x1, mulAVX2x2, mulAVX2x3, mulAVX2x4, mulAVX2x5, mulAVX2x6,
+}
+
+//go:noescape
+func mulAVX512x1(t *Tile)
+
+//go:noescape
+func mulAVX512x2(t *Tile)
+
+//go:noescape
+func mulAVX512x3(t *Tile)
+
+//go:noescape
+func mulAVX512x4(t *Tile)
+
+//go:noescape
+func mulAVX512x5(t *Tile)
+
+//go:noescape
+func mulAVX512x6(t *Tile)
+
+//go:noescape
+func mulAVX512x7(t *Tile)
+
+//go:noescape
+func mulAVX512x8(t *Tile)
+
+//go:noescape
+func mulAVX512x9(t *Tile)
+
+//go:noescape
+func mulAVX512x10(t *Tile)
+
+//go:noescape
+func mulAVX512x11(t *Tile)
+
+//go:noescape
+func mulAVX512x12(t *Tile)
+
+//go:noescape
+func mulAVX512BF16x1(t *Tile)
+
+//go:noescape
+func mulAVX512BF16x2(t *Tile)
+
+//go:noescape
+func mulAVX512BF16x3(t *Tile)
+
+//go:noescape
+func mulAVX512BF16x4(t *Tile)
+
+//go:noescape
+func mulAVX512BF16x5(t *Tile)
+
+//go:noescape
+func mulAVX512BF16x6(t *Tile)
+
+//go:noescape
+func mulAVX512BF16x7(t *Tile)
+
+//go:noescape
+func mulAVX512BF16x8(t *Tile)
+
+//go:noescape
+func mulAVX512BF16x9(t *Tile)
+
+//go:noescape
+func mulAVX512BF16x10(t *Tile)
+
+//go:noescape
+func mulAVX512BF16x11(t *Tile)
+
+//go:noescape
+func mulAVX512BF16x12(t *Tile)
+
+//go:noescape
+func mulAVX2x1(t *Tile)
+
+//go:noescape
+func mulAVX2x2(t *Tile)
+
+//go:noescape
+func mulAVX2x3(t *Tile)
+
+//go:noescape
+func mulAVX2x4(t *Tile)
+
+//go:noescape
+func mulAVX2x5(t *Tile)
+
+//go:noescape
+func mulAVX2x6(t *Tile)
+
+//go:noescape
+func spinAVX512BF16(n int)
+
+//go:noescape
+func spinAVX512(n int)
+
+//go:noescape
+func spinAVX2(n int)

@@ -1,0 +1,7 @@
+//go:build purego || !amd64
+
+package gemm
+
+import "github.com/atelier-go/atelier/cpu/internal/isa"
+
+func kernelFor(isa.Set) *Kernel { return &generic }

@@ -1,0 +1,212 @@
+package gemm
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+// Config describes a linear layer besides its weights. Zero fields mean "none" or "dense".
+type Config struct {
+	M           int             // rows
+	K2          int             // the last K2 of the K input channels come from X2
+	RowsPerItem int             // rows that share a row of Args.PerChannel; 0: M
+	Act         func([]float32) // activation, in place; nil is the identity
+	Workers     int             // how many workers will share a phase; affects granularity, not results
+
+	// Elements between rows; 0 is the dense width.
+	StrideX, StrideX2, StrideY, StrideResidual int
+}
+
+// Plan computes Y = Act([X|X2]·Wᵀ + Bias + PerChannel) + Residual for one shape: Y is [M,N], X is
+// [M,K-K2], X2 is [M,K2]. Run it as
+//
+//	for phase := range plan.Phases() {
+//		every task of range plan.Tasks(phase), in any order, by any worker: plan.Do(phase, task, scratch, args)
+//		wait for all of them
+//	}
+//
+// The result does not depend on who does what. Do allocates nothing. A plan is read-only and may be
+// shared.
+type Plan struct {
+	prod Product
+	cfg  Config
+	k1   int
+
+	items    int // groups of rows with their own per-channel term
+	perItem  int // rows in each
+	chunks   int // chunks in each item
+	mc       int // most rows in a chunk
+	narrowed int // uint16 in a narrowed row of A, for bfloat16 products
+}
+
+// NewPlan checks cfg against w and lays out the work.
+func NewPlan(w *Weights, cfg Config) (*Plan, error) {
+	if cfg.M < 1 {
+		return nil, fmt.Errorf("gemm: %d rows: want at least 1", cfg.M)
+	}
+	if cfg.K2 < 0 || cfg.K2 >= w.K {
+		return nil, fmt.Errorf("gemm: second input of %d channels: weights have %d", cfg.K2, w.K)
+	}
+	p := &Plan{cfg: cfg, k1: w.K - cfg.K2}
+	c := &p.cfg
+	for _, s := range []struct {
+		stride *int
+		width  int
+		name   string
+	}{{&c.StrideX, p.k1, "X"}, {&c.StrideX2, c.K2, "X2"}, {&c.StrideY, w.N, "Y"}, {&c.StrideResidual, w.N, "Residual"}} {
+		if *s.stride == 0 {
+			*s.stride = s.width
+		}
+		if *s.stride < s.width {
+			return nil, fmt.Errorf("gemm: rows of %s are %d apart but %d wide", s.name, *s.stride, s.width)
+		}
+	}
+	if c.RowsPerItem == 0 {
+		c.RowsPerItem = c.M
+	}
+	if c.RowsPerItem < 0 || c.M%c.RowsPerItem != 0 {
+		return nil, fmt.Errorf("gemm: %d rows are not a multiple of %d rows per item", c.M, c.RowsPerItem)
+	}
+	segments := []int{p.k1, c.K2}
+	if c.K2 == 0 || w.Pairs {
+		segments = []int{w.K}
+	}
+	prod, err := NewProduct(w, segments, c.Act)
+	if err != nil {
+		return nil, err
+	}
+	p.prod = *prod
+	p.items, p.perItem = c.M/c.RowsPerItem, c.RowsPerItem
+	p.chunks, p.mc = Chunks(w.Kern, p.items, p.perItem, w.Panels(), c.Workers)
+	if w.Pairs {
+		p.narrowed = (w.K + 31) &^ 31
+	}
+	return p, nil
+}
+
+// Chunks cuts each of items × rows into chunks of at most mc rows, small enough for the cache and for
+// workers × panels to share evenly.
+func Chunks(k *Kernel, items, rows, panels, workers int) (chunks, mc int) {
+	chunks = (rows + k.MC - 1) / k.MC
+	const perWorker = 4 // tasks each worker should find, so that the last one to finish is not far behind
+	for workers > 1 && items*chunks*panels < perWorker*workers && rows/(chunks+1) >= 2*k.MR {
+		chunks++
+	}
+	mc = (rows + chunks - 1) / chunks
+	if mc = (mc + k.MR - 1) / k.MR * k.MR; mc > rows {
+		mc = rows
+	}
+	return (rows + mc - 1) / mc, mc
+}
+
+// Need is the memory the plan uses.
+func (p *Plan) Need() Need {
+	n := p.prod.Need(p.mc)
+	if p.narrowed > 0 {
+		n.Workspace = p.cfg.M * p.narrowed / 2
+	}
+	return n
+}
+
+// Phases is the number of phases: a bfloat16 product first narrows its input.
+func (p *Plan) Phases() int {
+	if p.narrowed > 0 {
+		return 2
+	}
+	return 1
+}
+
+// narrowRows is how many rows of A one task of the narrowing phase converts.
+const narrowRows = 64
+
+// Tasks is the number of independent tasks in a phase.
+func (p *Plan) Tasks(phase int) int {
+	if phase == 0 && p.narrowed > 0 {
+		return (p.cfg.M + narrowRows - 1) / narrowRows
+	}
+	return p.items * p.chunks * p.prod.W.Panels()
+}
+
+// FLOPs is the arithmetic of one run, two per multiply-add.
+func (p *Plan) FLOPs() int { return 2 * p.cfg.M * p.prod.W.N * p.prod.W.K }
+
+// Check reports operands too short for the plan. Do relies on a caller that has checked.
+func (p *Plan) Check(a *Args) error {
+	c, w := &p.cfg, p.prod.W
+	span := func(stride, width int) int { return (c.M-1)*stride + width }
+	for _, o := range []struct {
+		name       string
+		have, want int
+		optional   bool
+	}{
+		{"X", len(a.X), span(c.StrideX, p.k1), false},
+		{"X2", len(a.X2), span(c.StrideX2, c.K2), c.K2 == 0},
+		{"Y", len(a.Y), span(c.StrideY, w.N), false},
+		{"Bias", len(a.Bias), w.N, a.Bias == nil},
+		{"PerChannel", len(a.PerChannel), p.items * w.N, a.PerChannel == nil},
+		{"Residual", len(a.Residual), span(c.StrideResidual, w.N), a.Residual == nil},
+		{"Workspace", len(a.Workspace), p.Need().Workspace, false},
+	} {
+		if !o.optional && o.have < o.want {
+			return fmt.Errorf("gemm: %s has %d elements: want %d", o.name, o.have, o.want)
+		}
+	}
+	return nil
+}
+
+// Do runs one task. The args must pass Check and s must satisfy Need.
+func (p *Plan) Do(phase, task int, s *Scratch, a *Args) {
+	if p.narrowed > 0 && phase == 0 {
+		p.narrow(task, a)
+		return
+	}
+	c, w := &p.cfg, p.prod.W
+	panels := w.Panels()
+	chunk, panel := task/panels, task%panels
+	item, sub := chunk/p.chunks, chunk%p.chunks
+	m0 := item*p.perItem + sub*p.mc
+	rows := min(p.mc, (item+1)*p.perItem-m0)
+
+	for i, piece := range p.prod.Pieces {
+		table := s.Rows[i*p.mc:][:rows]
+		switch {
+		case w.Pairs:
+			base := unsafe.Pointer(&a.Workspace[0])
+			fillRows(table, unsafe.Add(base, (m0*p.narrowed+piece.Off)*2), p.narrowed*2)
+		case piece.Seg == 0:
+			fillRows(table, unsafe.Pointer(&a.X[m0*c.StrideX+piece.Off]), c.StrideX*4)
+		default:
+			fillRows(table, unsafe.Pointer(&a.X2[m0*c.StrideX2+piece.Off]), c.StrideX2*4)
+		}
+	}
+	o := Output{Y: a.Y[m0*c.StrideY:], StrideY: c.StrideY, StrideResidual: c.StrideResidual, Bias: a.Bias}
+	if a.Residual != nil {
+		o.Residual = a.Residual[m0*c.StrideResidual:]
+	}
+	if a.PerChannel != nil {
+		o.PerChannel = a.PerChannel[item*w.N:][:w.N]
+	}
+	p.prod.Multiply(s, &o, panel, rows, p.mc)
+}
+
+// fillRows sets table[i] = base + i·stride bytes.
+func fillRows(table []unsafe.Pointer, base unsafe.Pointer, stride int) {
+	for i := range table {
+		table[i] = unsafe.Add(base, i*stride)
+	}
+}
+
+// narrow rounds [X|X2] of narrowRows rows to bfloat16 in the workspace, an odd last channel paired with zero.
+func (p *Plan) narrow(task int, a *Args) {
+	c, k := &p.cfg, p.prod.W.Kern
+	width := p.narrowed
+	all := unsafe.Slice((*uint16)(unsafe.Pointer(&a.Workspace[0])), c.M*width)
+	for m := task * narrowRows; m < min((task+1)*narrowRows, c.M); m++ {
+		row := all[m*width:][:width]
+		k.narrow(row[:p.k1], a.X[m*c.StrideX:][:p.k1])
+		if c.K2 > 0 {
+			k.narrow(row[p.k1:][:c.K2], a.X2[m*c.StrideX2:][:c.K2])
+		}
+		clear(row[p.k1+c.K2:])
+	}
+}

@@ -1,0 +1,213 @@
+package gemm
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"unsafe"
+
+	"github.com/atelier-go/atelier/compute"
+)
+
+// Matrix describes W [N,K] as it lies in a checkpoint. K is Taps × C: output n, tap t, channel c is
+// element Offset + n·StrideN + t·StrideT + c·StrideC of Data, and its k is t·C + c.
+//
+//	Linear [out,in], y = x·Wᵀ:  N=out, Taps=1, C=in, StrideN=in, StrideC=1   (see Linear)
+//	the same, y = x·W:          N=in, Taps=1, C=out, StrideN=1, StrideC=in  (see Linear's transposed)
+//	Conv2D OIHW:                N=O, Taps=H·W, C=I, StrideN=I·H·W, StrideT=1, StrideC=H·W
+type Matrix struct {
+	Data             []byte        // little-endian elements, at any alignment
+	DType            compute.DType // F32, F16 or BF16
+	N, Taps, C       int
+	Offset           int
+	StrideN, StrideT int
+	StrideC          int
+
+	// Pairs packs for the bfloat16 micro-kernel: weights are rounded to bfloat16 and activations will
+	// be. Only kernels that report HasBF16 can.
+	Pairs bool
+}
+
+// Linear describes data, a row-major [out,in] matrix, for y = x·Wᵀ, or for y = x·W when transposed.
+func Linear(data []byte, t compute.DType, out, in int, transposed bool) Matrix {
+	if transposed {
+		return Matrix{Data: data, DType: t, N: in, Taps: 1, C: out, StrideN: 1, StrideC: in}
+	}
+	return Matrix{Data: data, DType: t, N: out, Taps: 1, C: in, StrideN: in, StrideC: 1}
+}
+
+// K is the depth of the product.
+func (m Matrix) K() int { return m.Taps * m.C }
+
+// check reports a description that reads outside Data.
+func (m Matrix) check(k *Kernel) error {
+	switch m.DType {
+	case compute.F32, compute.F16, compute.BF16:
+	default:
+		return fmt.Errorf("gemm: weights of type %v: want F32, F16 or BF16", m.DType)
+	}
+	if m.N < 1 || m.Taps < 1 || m.C < 1 {
+		return fmt.Errorf("gemm: weights of %d×(%d·%d): every extent must be at least 1", m.N, m.Taps, m.C)
+	}
+	if m.Pairs && !k.HasBF16() {
+		return fmt.Errorf("gemm: the %v kernels have no bfloat16 product", k.Set)
+	}
+	lo, hi := m.Offset, m.Offset
+	for _, d := range [][2]int{{m.N, m.StrideN}, {m.Taps, m.StrideT}, {m.C, m.StrideC}} {
+		lo += min(0, (d[0]-1)*d[1])
+		hi += max(0, (d[0]-1)*d[1])
+	}
+	if lo < 0 || hi >= len(m.Data)/m.DType.Size() {
+		return fmt.Errorf("gemm: weights of %d×(%d·%d) reach elements %d to %d of %d", m.N, m.Taps, m.C, lo, hi, len(m.Data)/m.DType.Size())
+	}
+	return nil
+}
+
+// Weights is a matrix packed for one kernel: panels of NR output channels, k-major, in the stored type:
+// [⌈N/NR⌉][K][NR], or [⌈N/NR⌉][⌈K/2⌉][NR][2] for bfloat16 pairs. Channels beyond N are zero.
+// It is read-only once made and may be shared by any number of plans and goroutines.
+type Weights struct {
+	N, K  int
+	DType compute.DType // element type of the packed data
+	Pairs bool
+	Kern  *Kernel
+
+	data []byte
+}
+
+// PackedSize is the number of bytes Pack writes for m.
+func (k *Kernel) PackedSize(m Matrix) int {
+	panels := (m.N + k.NR - 1) / k.NR
+	if m.Pairs {
+		return panels * ((m.K() + 1) / 2) * k.NR * 4
+	}
+	return panels * m.K() * k.NR * m.DType.Size()
+}
+
+// Pack copies m into dst, which must hold PackedSize(m) bytes at a multiple of 4, or into new memory if
+// dst is nil. The result keeps dst and does not keep m.Data. Distinct calls may run concurrently.
+func (k *Kernel) Pack(dst []byte, m Matrix) (*Weights, error) {
+	if err := m.check(k); err != nil {
+		return nil, err
+	}
+	size := k.PackedSize(m)
+	if dst == nil {
+		dst = make([]byte, size)
+	}
+	if len(dst) < size {
+		return nil, fmt.Errorf("gemm: packing needs %d bytes, have %d", size, len(dst))
+	}
+	dst = dst[:size:size]
+	if uintptr(unsafe.Pointer(&dst[0]))%4 != 0 {
+		return nil, fmt.Errorf("gemm: packed weights must start at a multiple of 4 bytes")
+	}
+	w := &Weights{N: m.N, K: m.K(), DType: m.DType, Pairs: m.Pairs, Kern: k, data: dst}
+	switch {
+	case m.Pairs:
+		w.DType = compute.BF16
+		packPairs(dst, m, k.NR)
+	case m.DType == compute.F32:
+		pack[[4]byte](dst, m, k.NR)
+	default:
+		pack[[2]byte](dst, m, k.NR)
+	}
+	return w, nil
+}
+
+// Bytes is the size of the packed weights.
+func (w *Weights) Bytes() int { return len(w.data) }
+
+// Panels is the number of panels, ⌈N/NR⌉.
+func (w *Weights) Panels() int { return (w.N + w.Kern.NR - 1) / w.Kern.NR }
+
+// packDepth is how many k are packed for all channels of a panel before the next: the piece of the
+// panel being written then stays in the first-level cache.
+const packDepth = 128
+
+// pack copies elements of type E without looking inside.
+func pack[E [2]byte | [4]byte](dst []byte, m Matrix, nr int) {
+	src := unsafe.Slice((*E)(unsafe.Pointer(&m.Data[0])), len(m.Data)/m.DType.Size())
+	out := unsafe.Slice((*E)(unsafe.Pointer(&dst[0])), len(dst)/m.DType.Size())
+	for n0 := 0; n0 < m.N; n0 += nr {
+		have := min(nr, m.N-n0)
+		for t := range m.Taps {
+			for c0 := 0; c0 < m.C; c0 += packDepth {
+				depth := min(packDepth, m.C-c0)
+				block := out[:depth*nr]
+				out = out[depth*nr:]
+				if have < nr {
+					clear(block)
+				}
+				for j := range have {
+					at := m.Offset + (n0+j)*m.StrideN + t*m.StrideT + c0*m.StrideC
+					for i := j; i < len(block); i += nr {
+						block[i] = src[at]
+						at += m.StrideC
+					}
+				}
+			}
+		}
+	}
+}
+
+// packPairs rounds to bfloat16 and interleaves neighbours in k; an odd last k is paired with zero.
+func packPairs(dst []byte, m Matrix, nr int) {
+	K := m.K()
+	panel := (K + 1) / 2 * nr * 4
+	for n0 := 0; n0 < m.N; n0 += nr {
+		have := min(nr, m.N-n0)
+		block := dst[:panel]
+		dst = dst[panel:]
+		if have < nr || K%2 == 1 {
+			clear(block)
+		}
+		for t := range m.Taps {
+			for c0 := 0; c0 < m.C; c0 += packDepth {
+				for j := range have {
+					at := m.Offset + (n0+j)*m.StrideN + t*m.StrideT + c0*m.StrideC
+					for k := t*m.C + c0; k < t*m.C+min(c0+packDepth, m.C); k++ {
+						binary.LittleEndian.PutUint16(block[(k/2*nr+j)*4+k%2*2:], m.bf16(at))
+						at += m.StrideC
+					}
+				}
+			}
+		}
+	}
+}
+
+// bf16 is element i rounded to bfloat16.
+func (m *Matrix) bf16(i int) uint16 {
+	switch m.DType {
+	case compute.BF16:
+		return binary.LittleEndian.Uint16(m.Data[2*i:])
+	case compute.F16:
+		return toBF16(FromF16(binary.LittleEndian.Uint16(m.Data[2*i:])))
+	}
+	return toBF16(math.Float32frombits(binary.LittleEndian.Uint32(m.Data[4*i:])))
+}
+
+// Panel is [n][NR] float32: rows k0 to k0+n of panel p. Float32 weights are returned in place, others
+// are widened into buf, which must hold n·NR.
+func (w *Weights) Panel(buf []float32, p, k0, n int) []float32 {
+	nr := w.Kern.NR
+	from, count := (p*w.K+k0)*nr, n*nr
+	switch w.DType {
+	case compute.F16:
+		w.Kern.widenF16(buf[:count], w.data[2*from:][:2*count])
+	case compute.BF16:
+		w.Kern.widenBF16(buf[:count], w.data[2*from:][:2*count])
+	default:
+		return unsafe.Slice((*float32)(unsafe.Pointer(&w.data[4*from])), count)
+	}
+	return buf[:count]
+}
+
+// Raw is the address of row k0 of panel p as stored: NR elements of w.DType, the next row right behind.
+func (w *Weights) Raw(p, k0 int) *byte {
+	return &w.data[(p*w.K+k0)*w.Kern.NR*w.DType.Size()]
+}
+
+// pairs is the address of pair k0 of panel p.
+func (w *Weights) pairs(p, k0 int) *float32 {
+	return (*float32)(unsafe.Pointer(&w.data[(p*((w.K+1)/2)+k0)*w.Kern.NR*4]))
+}

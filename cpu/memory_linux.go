@@ -1,0 +1,29 @@
+package cpu
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// allocate reserves n zero bytes outside the Go heap, in huge pages where the kernel grants them: that saves the
+// several per cent that address translation costs kernels streaming through gigabytes.
+func allocate(n int) ([]byte, error) {
+	if n == 0 {
+		return nil, nil
+	}
+	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		return nil, fmt.Errorf("cpu: allocating %d bytes: %w; close other programs or choose a smaller picture", n, err)
+	}
+	_ = unix.Madvise(b, unix.MADV_HUGEPAGE) // only advice: small pages serve as well
+	return b, nil
+}
+
+// free returns what allocate reserved.
+func free(b []byte) error {
+	if b == nil {
+		return nil
+	}
+	return unix.Munmap(b)
+}

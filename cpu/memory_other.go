@@ -1,0 +1,9 @@
+//go:build !linux
+
+package cpu
+
+// allocate makes n zero bytes.
+func allocate(n int) ([]byte, error) { return make([]byte, n), nil }
+
+// free leaves the bytes to the garbage collector.
+func free([]byte) error { return nil }

@@ -1,0 +1,158 @@
+package cpu
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"unsafe"
+
+	"github.com/atelier-go/atelier/compute"
+)
+
+// params is a parameter source with what has been packed of it, shared by all programs compiled against it.
+type params struct {
+	device *Device
+	source compute.ParamSource
+	packed map[packKey]*packed
+	memory int64
+}
+
+var _ compute.Params = (*params)(nil)
+
+// packKey names a parameter in one of the forms kernels want it in.
+type packKey struct {
+	name string
+	form string
+}
+
+// packed is a parameter ready for kernels.
+type packed struct {
+	bytes   []byte // outside the Go heap
+	vector  []float32
+	weights any // what the kernel's packer made of bytes
+}
+
+// packing is a request for a parameter in some form: size bytes that fill writes from the checkpoint's data.
+type packing struct {
+	key  packKey
+	size int
+	fill func(p *packed, data []byte, t compute.Type) error
+}
+
+func (p *params) Memory() int64 {
+	p.device.mu.Lock()
+	defer p.device.mu.Unlock()
+	return p.memory
+}
+
+func (p *params) Close() error {
+	p.device.mu.Lock()
+	defer p.device.mu.Unlock()
+	var first error
+	for key, q := range p.packed {
+		if err := free(q.bytes); err != nil && first == nil {
+			first = err
+		}
+		delete(p.packed, key)
+	}
+	p.memory = 0
+	return first
+}
+
+// paramType is the stored type of a program's parameter, checked against the recorded shape.
+func paramType(src compute.ParamSource, info compute.ValueInfo) (compute.Type, error) {
+	t, err := src.ParamType(info.Name)
+	if err != nil {
+		return t, fmt.Errorf("cpu: parameter %q: %w", info.Name, err)
+	}
+	if !t.Shape.Equal(info.Shape) {
+		return t, fmt.Errorf("cpu: parameter %q is %v, want %v", info.Name, t, info.Shape)
+	}
+	if t.DType != compute.F32 && t.DType != compute.F16 && t.DType != compute.BF16 {
+		return t, fmt.Errorf("cpu: parameter %q is %v: %w; want F32, F16 or BF16", info.Name, t, compute.ErrUnsupported)
+	}
+	return t, nil
+}
+
+// pack makes every requested form that is not there yet, on all workers. The caller holds device.mu.
+func (p *params) pack(requests []packing) error {
+	var fresh []packing
+	for _, r := range requests {
+		if p.packed[r.key] != nil {
+			continue
+		}
+		b, err := allocate(r.size)
+		if err != nil {
+			return err
+		}
+		p.packed[r.key] = &packed{bytes: b}
+		p.memory += int64(r.size)
+		fresh = append(fresh, r)
+	}
+	slices.SortStableFunc(fresh, func(a, b packing) int { return cmp.Compare(b.size, a.size) })
+	failed := make([]error, len(fresh))
+	err := p.device.each(len(fresh), func(task, _ int) { failed[task] = p.fill(fresh[task]) })
+	for _, e := range failed {
+		if err == nil {
+			err = e
+		}
+	}
+	if err != nil {
+		p.discard(fresh)
+	}
+	return err
+}
+
+// fill reads one parameter and writes its packed form.
+func (p *params) fill(r packing) error {
+	t, err := p.source.ParamType(r.key.name)
+	if err != nil {
+		return fmt.Errorf("cpu: parameter %q: %w", r.key.name, err)
+	}
+	data, err := p.source.ParamData(r.key.name)
+	if err != nil {
+		return fmt.Errorf("cpu: parameter %q: %w", r.key.name, err)
+	}
+	if len(data) != t.Bytes() {
+		return fmt.Errorf("cpu: parameter %q has %d bytes, want %d for %v", r.key.name, len(data), t.Bytes(), t)
+	}
+	if i := compute.FirstNonFinite(t.DType, data); i >= 0 {
+		return fmt.Errorf("cpu: parameter %q: element %d is not a finite number; the checkpoint is damaged, download or convert it again", r.key.name, i)
+	}
+	if err := r.fill(p.packed[r.key], data, t); err != nil {
+		return fmt.Errorf("cpu: parameter %q: %w", r.key.name, err)
+	}
+	if releaser, ok := p.source.(compute.ParamReleaser); ok {
+		releaser.ReleaseParam(r.key.name)
+	}
+	return nil
+}
+
+// discard drops forms whose packing failed.
+func (p *params) discard(requests []packing) {
+	for _, r := range requests {
+		if q := p.packed[r.key]; q != nil {
+			_ = free(q.bytes) // the error that brought us here says more
+			delete(p.packed, r.key)
+			p.memory -= int64(r.size)
+		}
+	}
+}
+
+// asVector is a parameter as float32 in its own order: biases, norm weights.
+func asVector(name string, t compute.Type) packing {
+	return packing{
+		key:  packKey{name, "float32"},
+		size: 4 * t.Shape.Elements(),
+		fill: func(p *packed, data []byte, t compute.Type) error {
+			p.vector = floats(p.bytes)
+			widen(p.vector, data, t.DType)
+			return nil
+		},
+	}
+}
+
+// floats views bytes from allocate as float32.
+func floats(b []byte) []float32 {
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
+}

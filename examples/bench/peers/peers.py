@@ -1,0 +1,576 @@
+"""Times PyTorch (diffusers), OpenVINO and examples/bench on one Stable Diffusion 1.5 checkpoint, side by side.
+
+Every program is a process that loads the checkpoint once and then runs one phase at a time when told to, so that
+the programs take turns (A B C, A B C, ...) and whatever else the machine does meets all of them alike.
+
+    python peers.py -checkpoint v1-5-pruned-emaonly.safetensors
+
+README.md describes the phases, the line protocol between this script and the programs, and what the numbers mean.
+"""
+
+import argparse
+import datetime
+import hashlib
+import json
+import os
+import platform
+import shlex
+import statistics
+import struct
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+PHASES = ("text_encoder", "unet_step", "vae_decode")
+PEERS = ("torch-fp32", "torch-bf16", "openvino-fp32", "openvino-bf16")
+LATENT = 64  # 512 pixels / 8
+
+# What a single-file checkpoint leaves unsaid: the configuration of Stable Diffusion 1.5.
+UNET = dict(
+    sample_size=64,
+    in_channels=4,
+    out_channels=4,
+    layers_per_block=2,
+    block_out_channels=[320, 640, 1280, 1280],
+    down_block_types=["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
+    up_block_types=["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
+    cross_attention_dim=768,
+    attention_head_dim=8,
+)
+VAE = dict(
+    sample_size=512,
+    in_channels=3,
+    out_channels=3,
+    latent_channels=4,
+    layers_per_block=2,
+    block_out_channels=[128, 256, 512, 512],
+    down_block_types=["DownEncoderBlock2D"] * 4,
+    up_block_types=["UpDecoderBlock2D"] * 4,
+    norm_num_groups=32,
+    scaling_factor=0.18215,
+)
+TEXT = dict(
+    vocab_size=49408,
+    hidden_size=768,
+    intermediate_size=3072,
+    num_hidden_layers=12,
+    num_attention_heads=12,
+    max_position_embeddings=77,
+    hidden_act="quick_gelu",
+    projection_dim=768,
+    bos_token_id=49406,
+    eos_token_id=49407,
+    pad_token_id=49407,
+)
+
+
+# --- the three networks ---------------------------------------------------------------------------------------------
+
+
+def load_networks(checkpoint, dtype, cache):
+    """The text encoder, UNet and VAE of a diffusers folder or a single .safetensors file, ready for inference."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel
+
+    if checkpoint.is_dir():
+        nets = (
+            CLIPTextModel.from_pretrained(checkpoint, subfolder="text_encoder", dtype=dtype),
+            UNet2DConditionModel.from_pretrained(checkpoint, subfolder="unet", torch_dtype=dtype),
+            AutoencoderKL.from_pretrained(checkpoint, subfolder="vae", torch_dtype=dtype),
+        )
+    else:
+        file, config = str(checkpoint), str(write_configs(cache))
+        nets = (
+            load_text_encoder(file, dtype),
+            UNet2DConditionModel.from_single_file(file, config=config, subfolder="unet", torch_dtype=dtype),
+            AutoencoderKL.from_single_file(file, config=config, subfolder="vae", torch_dtype=dtype),
+        )
+    return tuple(net.eval() for net in nets)
+
+
+def load_text_encoder(file, dtype):
+    """The CLIP text encoder inside a single-file checkpoint; transformers itself reads only folders."""
+    from safetensors import safe_open
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    model = CLIPTextModel(CLIPTextConfig(**TEXT)).to(dtype)
+    # transformers 5 dropped the "text_model." level from its names; the files kept it.
+    stem = "cond_stage_model.transformer."
+    if not any(name.startswith("text_model.") for name in model.state_dict()):
+        stem += "text_model."
+    with safe_open(file, "pt") as tensors:
+        names = [n for n in tensors.keys() if n.startswith(stem) and not n.endswith("position_ids")]
+        state = {n.removeprefix(stem): tensors.get_tensor(n).to(dtype) for n in names}
+    report = model.load_state_dict(state, strict=False)
+    missing = [n for n in report.missing_keys if not n.endswith("position_ids")]
+    if missing or report.unexpected_keys:
+        sys.exit(f"{file}: text encoder: missing {missing}, unexpected {report.unexpected_keys}")
+    return model
+
+
+def write_configs(cache):
+    """Writes the configurations where diffusers looks for them, so that loading a single file needs no network."""
+    folder = cache / "sd15-config"
+    for part, name, config in (("unet", "UNet2DConditionModel", UNET), ("vae", "AutoencoderKL", VAE)):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        (folder / part / "config.json").write_text(json.dumps({"_class_name": name, **config}, indent=2))
+    return folder
+
+
+def inputs():
+    """The same inputs for every Python peer: two prompts, one noisy latent under both of them, one clean latent."""
+    import numpy as np
+
+    start, end = 49406, 49407
+    astronaut = [320, 1125, 539, 550, 18376, 6765, 320, 4558, 525, 7496]
+    ids = np.array([[start, *prompt, *[end] * (76 - len(prompt))] for prompt in (astronaut, [])], dtype=np.int64)
+    rng = np.random.default_rng(0)
+    normal = lambda *shape: rng.standard_normal(shape, dtype=np.float32)
+    noisy = np.repeat(normal(1, 4, LATENT, LATENT), 2, axis=0)
+    return {
+        "text_encoder": (ids,),
+        "unet_step": (noisy, np.array([500, 500], dtype=np.int64), normal(2, 77, 768)),
+        "vae_decode": (normal(1, 4, LATENT, LATENT),),
+    }
+
+
+def forwards(text, unet, vae):
+    """The three phases as torch modules from tensors to one tensor."""
+    import torch
+
+    class TextEncoder(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = text
+
+        def forward(self, ids):
+            return self.net(ids, return_dict=False)[0]
+
+    class UNetStep(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = unet
+
+        def forward(self, sample, timestep, context):
+            return self.net(sample, timestep, context, return_dict=False)[0]
+
+    class VAEDecode(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = vae
+
+        def forward(self, latent):
+            return self.net.decode(latent, return_dict=False)[0]
+
+    return {"text_encoder": TextEncoder(), "unet_step": UNetStep(), "vae_decode": VAEDecode()}
+
+
+# --- workers: the peers' side of the line protocol ------------------------------------------------------------------
+
+
+def torch_phases(checkpoint, precision, threads, cache):
+    """Eager PyTorch with channels_last convolutions, the fastest layout of its CPU kernels."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.set_grad_enabled(False)
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    modules = forwards(*load_networks(checkpoint, dtype, cache))
+
+    def tensor(array):
+        t = torch.from_numpy(array)
+        t = t.to(dtype) if t.is_floating_point() else t
+        return t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t
+
+    def phase(module, arrays):
+        module.to(memory_format=torch.channels_last)
+        args = [tensor(a) for a in arrays]
+        return lambda: module(*args).float().numpy()
+
+    arrays = inputs()
+    return {name: phase(module, arrays[name]) for name, module in modules.items()}
+
+
+def openvino_phases(checkpoint, precision, threads, cache):
+    """OpenVINO's CPU plugin on the converted networks, the latency hint and all threads on one request."""
+    import openvino
+
+    core = openvino.Core()
+    options = {
+        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+
+    def phase(name, arrays):
+        request = core.compile_model(ir_folder(checkpoint, cache) / f"{name}.xml", "CPU", options).create_infer_request()
+        return lambda: request.infer(list(arrays))[0]
+
+    arrays = inputs()
+    return {name: phase(name, arrays[name]) for name in PHASES}
+
+
+def convert(checkpoint, cache):
+    """Writes the OpenVINO form of the three networks, static at batch and size like the other programs' shapes."""
+    import openvino
+    import torch
+
+    torch.set_grad_enabled(False)
+    folder = ir_folder(checkpoint, cache)
+    folder.mkdir(parents=True, exist_ok=True)
+    modules, arrays = forwards(*load_networks(checkpoint, torch.float32, cache)), inputs()
+    for name in PHASES:
+        example = tuple(torch.from_numpy(a) for a in arrays[name])
+        model = openvino.convert_model(modules.pop(name), example_input=example)
+        model.reshape({i: list(a.shape) for i, a in enumerate(arrays[name])})
+        # fp16 files hold nothing that fp16 constants lose; for the others the constants stay fp32.
+        openvino.save_model(model, folder / f"{name}.xml", compress_to_fp16=stored_dtype(checkpoint) == "F16")
+        del model
+    (folder / "complete").touch()
+
+
+def ensure_converted(options):
+    """Converts the checkpoint unless that is done, in a process of its own: its memory is not the peer's."""
+    if (ir_folder(options.checkpoint, options.cache) / "complete").exists():
+        return
+    say("converting the checkpoint for OpenVINO (once)")
+    log = options.cache / "convert.log"
+    with open(log, "w") as out:
+        status = subprocess.call(script(options, "-convert"), stdout=out, stderr=out, env=clean_environment())
+    if status:
+        raise ProgramError(f"the conversion ended with status {status}; {tail(log)}")
+
+
+def ir_folder(checkpoint, cache):
+    """Where the converted networks of this very checkpoint lie: named by path, size and time of change."""
+    files = sorted(checkpoint.rglob("*.safetensors")) if checkpoint.is_dir() else [checkpoint]
+    identity = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return cache / f"openvino-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}"
+
+
+def stored_dtype(checkpoint):
+    """The type of the UNet's first convolution in the file, as safetensors spells it: F16, BF16 or F32."""
+    if checkpoint.is_dir():
+        file, name = next((checkpoint / "unet").glob("*.safetensors")), "conv_in.weight"
+    else:
+        file, name = checkpoint, "model.diffusion_model.input_blocks.0.0.weight"
+    with open(file, "rb") as f:
+        (size,) = struct.unpack("<Q", f.read(8))
+        return json.loads(f.read(size)).get(name, {}).get("dtype", "unknown")
+
+
+def work(name, checkpoint, threads, cache):
+    """Serves one peer over stdin and stdout until "quit" or the end of input."""
+    # Libraries print to stdout as they like; only the protocol may reach the parent there.
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+
+    library, precision = name.split("-")
+    began = time.perf_counter()
+    phases = {"torch": torch_phases, "openvino": openvino_phases}[library](checkpoint, precision, threads, cache)
+    ready = {"ready": True, "version": metadata.version(library), "precision": precision, "threads": threads}
+    print(json.dumps({**ready, "load_seconds": time.perf_counter() - began}), file=out)
+
+    for line in sys.stdin:
+        phase = line.strip()
+        if phase == "quit":
+            return
+        if phase not in phases:
+            print(json.dumps({"error": f"unknown phase {phase!r}"}), file=out)
+            continue
+        began = time.perf_counter()
+        result = phases[phase]()
+        seconds = time.perf_counter() - began
+        print(json.dumps({"phase": phase, "seconds": seconds, "rms": root_mean_square(result)}), file=out)
+
+
+def root_mean_square(array):
+    import numpy as np
+
+    return float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))
+
+
+# --- the conductor --------------------------------------------------------------------------------------------------
+
+
+class Program:
+    """A running program that speaks the line protocol."""
+
+    def __init__(self, name, command, logs):
+        self.name, self.log = name, logs / f"{name}.log"
+        self.began = time.perf_counter()
+        with open(self.log, "w") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                bufsize=1,
+                env=clean_environment(),
+            )
+        self.seconds, self.rms = {}, {}
+
+    def wait_ready(self):
+        self.ready = self.answer("ready")
+        self.start_seconds = time.perf_counter() - self.began
+        self.start_peak = self.peak_memory()
+
+    def run(self, phase):
+        try:
+            print(phase, file=self.process.stdin, flush=True)
+        except BrokenPipeError:
+            pass  # it has ended: answer says how
+        reply = self.answer("seconds")
+        if reply.get("phase") != phase:
+            raise ProgramError(f"{self.name} answered for {reply.get('phase')!r}, asked for {phase!r}")
+        return reply
+
+    def answer(self, key):
+        line = self.process.stdout.readline()
+        if not line:
+            status = self.process.wait()
+            raise ProgramError(f"{self.name} ended with status {status}; {tail(self.log)}")
+        try:
+            reply = json.loads(line)
+        except ValueError:
+            reply = None
+        if not isinstance(reply, dict) or key not in reply:
+            raise ProgramError(f"{self.name} wrote {line.strip()!r}, want a JSON object with {key!r}")
+        return reply
+
+    def peak_memory(self):
+        """The largest peak resident set, in bytes, of the process and its children (go run is a parent)."""
+        pids, peak = [self.process.pid], 0
+        for pid in pids:
+            proc = Path(f"/proc/{pid}")
+            try:
+                status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
+                peak = max(peak, int(status["VmHWM"].split()[0]) * 1024)
+                for task in (proc / "task").iterdir():
+                    pids += map(int, (task / "children").read_text().split())
+            except (FileNotFoundError, ProcessLookupError, KeyError):
+                continue  # it ended meanwhile
+        return peak
+
+    def close(self):
+        """Ends the program: by its own protocol, or by a signal when it does not listen."""
+        try:
+            self.process.stdin.write("quit\n")
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass  # it has ended already
+        try:
+            self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class ProgramError(Exception):
+    """A program that ended early or broke the protocol."""
+
+
+def tail(log):
+    return f"{log} ends:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+
+
+def clean_environment():
+    """The environment without what would hold a peer's kernels back, and without the network."""
+    env = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
+    return {**env, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def commands(options):
+    """Name and command line of every program, ours first."""
+    own = [*shlex.split(options.bench), "-interactive", "-model", options.checkpoint, "-threads", options.threads]
+    result = {}
+    if options.bench:
+        for precision in options.precisions:
+            result[f"atelier-{precision}"] = [*map(str, own), "-precision", precision]
+    for peer in options.peers:
+        result[peer] = script(options, "-worker", peer)
+    return result
+
+
+def script(options, *job):
+    """This script, again, for a job in a process of its own."""
+    shared = ["-checkpoint", options.checkpoint, "-threads", options.threads, "-cache", options.cache]
+    return [sys.executable, __file__, *map(str, shared), *job]
+
+
+def measure(options):
+    """Starts the programs one after the other, then lets them take turns."""
+    programs = []
+    try:
+        for name, command in commands(options).items():
+            say(f"loading {name}")
+            programs.append(Program(name, command, options.cache))
+            programs[-1].wait_ready()
+        for phase in options.phases:
+            for program in programs:
+                say(f"warming up {phase} {program.name}")
+                program.rms[phase] = program.run(phase).get("rms")
+                program.seconds[phase] = []
+            for turn in range(options.rounds):
+                for program in programs:
+                    time.sleep(0.3)  # the last program's spinning threads go to sleep
+                    seconds = program.run(phase)["seconds"]
+                    program.seconds[phase].append(seconds)
+                    say(f"{phase} {turn + 1}/{options.rounds} {program.name} {seconds:.3f} s")
+        return [
+            {
+                "name": p.name,
+                "ready": p.ready,
+                "start_seconds": p.start_seconds,
+                "start_peak_rss": p.start_peak,
+                "peak_rss": p.peak_memory(),
+                "median": {phase: statistics.median(s) for phase, s in p.seconds.items()},
+                "seconds": p.seconds,
+                "rms": p.rms,
+            }
+            for p in programs
+        ]
+    finally:
+        for program in programs:
+            program.close()
+
+
+def machine(options):
+    """What the numbers depend on."""
+    cpu = [line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    flags = next((set(line.split()) for line in open("/proc/cpuinfo") if line.startswith("flags")), set())
+    return {
+        "cpu": cpu[0] if cpu else platform.machine(),
+        "features": sorted(flags & {"avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_tile"}),
+        "cores": len(cpu) or os.cpu_count(),
+        "threads": options.threads,
+        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "load_average": os.getloadavg()[0],
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {
+            name: metadata.version(name) for name in ("torch", "diffusers", "transformers", "openvino", "numpy")
+        },
+    }
+
+
+def ratios(programs):
+    """How long each of our programs takes, in units of each peer's time."""
+    ours = [p for p in programs if p["name"].startswith("atelier-")]
+    peers = [p for p in programs if not p["name"].startswith("atelier-")]
+    return [
+        {
+            "name": own["name"],
+            "peer": peer["name"],
+            "ratio": {phase: own["median"][phase] / peer["median"][phase] for phase in own["median"]},
+        }
+        for own in ours
+        for peer in peers
+    ]
+
+
+def table(report):
+    """The report for people."""
+    host, phases = report["machine"], report["phases"]
+    lines = [
+        f"{host['cpu']}, {host['cores']} cores, {host['threads']} threads, load average {host['load_average']:.2f} before",
+        f"{report['checkpoint']} ({report['stored_dtype']}), 512x512, medians of {report['rounds']} interleaved rounds",
+        "",
+        f"{'seconds':<16}" + "".join(f"{p:>15}" for p in phases) + f"{'peak RSS':>12}{'start':>10}",
+    ]
+    for p in report["programs"]:
+        times = "".join(f"{p['median'][phase]:>15.3f}" for phase in phases)
+        lines.append(f"{p['name']:<16}{times}{p['peak_rss'] / 1e9:>9.2f} GB{p['start_seconds']:>8.1f} s")
+    lines += ["", f"{'output rms':<16}" + "".join(f"{p:>15}" for p in phases)]
+    for p in report["programs"]:
+        rms = (p["rms"][phase] for phase in phases)
+        lines.append(f"{p['name']:<16}" + "".join(f"{'-':>15}" if v is None else f"{v:>15.5f}" for v in rms))
+    if report["ratios"]:
+        lines += ["", f"{'time in units of':<32}" + "".join(f"{p:>15}" for p in phases)]
+    for r in report["ratios"]:
+        lines.append(f"{r['name']} / {r['peer']:<16}".ljust(32) + "".join(f"{r['ratio'][p]:>15.3f}" for p in phases))
+    return "\n".join(lines)
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def listed(allowed):
+    """An option's comma-separated list, each item one of allowed."""
+
+    def parse(text):
+        items = [item for item in text.split(",") if item]
+        for item in items:
+            if item not in allowed:
+                raise argparse.ArgumentTypeError(f"{item!r} is none of {', '.join(allowed)}")
+        return items
+
+    return parse
+
+
+def positive(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def parse_options():
+    p = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    p.add_argument("-checkpoint", type=Path, required=True, help="diffusers folder or single .safetensors file")
+    p.add_argument("-bench", default="go run ./examples/bench", help="command of our program; empty for the peers alone")
+    p.add_argument("-precisions", type=listed(("fp32", "bf16")), default=["fp32", "bf16"], help="of our program")
+    p.add_argument("-peers", type=listed(PEERS), default=list(PEERS), help="default: " + ",".join(PEERS))
+    p.add_argument("-phases", type=listed(PHASES), default=list(PHASES), help="default: " + ",".join(PHASES))
+    p.add_argument("-rounds", type=positive, default=5, help="timed turns of every program, after one to warm up")
+    p.add_argument("-threads", type=positive, default=len(os.sched_getaffinity(0)), help="of every program")
+    cache = Path.home() / ".cache" / "atelier-peers"
+    p.add_argument("-cache", type=Path, default=cache, help=f"folder of converted networks and logs (default {cache})")
+    p.add_argument("-json", type=Path, help="file to write the report to")
+    p.add_argument("-worker", choices=PEERS, help=argparse.SUPPRESS)
+    p.add_argument("-convert", action="store_true", help=argparse.SUPPRESS)
+    options = p.parse_args()
+    if not options.checkpoint.exists():
+        p.error(f"-checkpoint {options.checkpoint}: no such file or folder")
+    if options.json and not options.json.absolute().parent.is_dir():
+        p.error(f"-json {options.json}: its folder does not exist")
+    if not options.peers and not options.bench:
+        p.error("-peers and -bench are both empty: nothing to time")
+    return options
+
+
+def main():
+    options = parse_options()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    if options.worker:
+        return work(options.worker, options.checkpoint, options.threads, options.cache)
+    if options.convert:
+        return convert(options.checkpoint, options.cache)
+
+    host = machine(options)
+    try:
+        if any(peer.startswith("openvino") for peer in options.peers):
+            ensure_converted(options)
+        programs = measure(options)
+    except (ProgramError, OSError) as err:
+        sys.exit(f"peers: {err}")
+    report = {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "checkpoint": str(options.checkpoint),
+        "stored_dtype": stored_dtype(options.checkpoint),
+        "machine": host,
+        "rounds": options.rounds,
+        "phases": options.phases,
+        "programs": programs,
+        "ratios": ratios(programs),
+    }
+    print(table(report))
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

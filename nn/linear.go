@@ -1,0 +1,67 @@
+package nn
+
+import "github.com/atelier-go/atelier/compute"
+
+// Linear is y = x·Weightᵀ + Bias on the innermost axis: [...,in] to [...,out]. It is also diffusers' 1×1 convolution.
+type Linear struct {
+	Scope
+	Weight, Bias Param
+}
+
+// NewLinear claims weight [out,in] and bias [out].
+func NewLinear(s Scope, in, out int) *Linear {
+	return &Linear{Scope: s, Weight: s.Param("weight", out, in), Bias: s.Param("bias", out)}
+}
+
+// NewLinearNoBias claims weight [out,in].
+func NewLinearNoBias(s Scope, in, out int) *Linear {
+	return &Linear{Scope: s, Weight: s.Param("weight", out, in)}
+}
+
+// NewConv1x1 claims weight [out,in,1,1] and bias [out].
+func NewConv1x1(s Scope, in, out int) *Linear {
+	return &Linear{Scope: s, Weight: s.Param("weight", out, in, 1, 1), Bias: s.Param("bias", out)}
+}
+
+// Forward records the layer on x, given in one part or in two.
+func (m *Linear) Forward(b *compute.Builder, e compute.Epilogue, x ...compute.Value) compute.Value {
+	defer m.Enter(b)()
+	x1, x2 := parts(x)
+	return b.Op(compute.Linear{X: x1, X2: x2, Weight: m.Weight.Value(b), Bias: m.Bias.Value(b), Epilogue: e})
+}
+
+// Conv2D is a two-dimensional convolution of [N,H,W,in] to [N,H',W',out].
+type Conv2D struct {
+	Scope
+	Weight, Bias Param
+	Stride       int
+	Pad          compute.Padding
+}
+
+// NewConv3x3 claims weight [out,in,3,3] and bias [out] of a convolution that keeps the size of the image.
+func NewConv3x3(s Scope, in, out int) *Conv2D {
+	return &Conv2D{Scope: s, Weight: s.Param("weight", out, in, 3, 3), Bias: s.Param("bias", out), Stride: 1, Pad: compute.SamePadding(1)}
+}
+
+// Forward records the layer on x, given in one part or in two.
+func (m *Conv2D) Forward(b *compute.Builder, e compute.Epilogue, x ...compute.Value) compute.Value {
+	return m.resized(b, [2]int{}, e, x...)
+}
+
+// resized is Forward on x resized to the given height and width.
+func (m *Conv2D) resized(b *compute.Builder, size [2]int, e compute.Epilogue, x ...compute.Value) compute.Value {
+	defer m.Enter(b)()
+	x1, x2 := parts(x)
+	return b.Op(compute.Conv2D{
+		X: x1, X2: x2, Weight: m.Weight.Value(b), Bias: m.Bias.Value(b),
+		Stride: m.Stride, Pad: m.Pad, Resize: size, Epilogue: e,
+	})
+}
+
+// parts unpacks features that come in one part or in two.
+func parts(x []compute.Value) (first, second compute.Value) {
+	if len(x) > 1 {
+		second = x[1]
+	}
+	return x[0], second
+}

@@ -1,0 +1,105 @@
+package nn
+
+import "github.com/atelier-go/atelier/compute"
+
+// FeedForward is Linear(4C→C) of GEGLU of Linear(C→8C), the "ff" of a transformer block.
+type FeedForward struct {
+	Scope
+	Proj, Out *Linear
+}
+
+// NewFeedForward claims net.0.proj and net.2.
+func NewFeedForward(s Scope, channels int) *FeedForward {
+	return &FeedForward{
+		Scope: s,
+		Proj:  NewLinear(s.Sub("net.0.proj"), channels, 8*channels),
+		Out:   NewLinear(s.Sub("net.2"), 4*channels, channels),
+	}
+}
+
+// Forward records the layer on [N,T,C] and adds residual.
+func (m *FeedForward) Forward(b *compute.Builder, x, residual compute.Value) compute.Value {
+	defer m.Enter(b)()
+	h := b.Op(compute.GEGLU{X: m.Proj.Forward(b, compute.Epilogue{}, x)})
+	return m.Out.Forward(b, compute.Epilogue{Residual: residual}, h)
+}
+
+// BasicTransformerBlock is self-attention, cross-attention and feed-forward, each on a normalised input and added to it.
+type BasicTransformerBlock struct {
+	Scope
+	Norm1       *LayerNorm
+	Attn1       *Attention
+	Norm2       *LayerNorm
+	Attn2       *Attention
+	Norm3       *LayerNorm
+	FeedForward *FeedForward
+}
+
+// NewBasicTransformerBlock claims norm1, attn1, norm2, attn2, norm3 and ff.
+func NewBasicTransformerBlock(s Scope, channels, contextDim, heads int) *BasicTransformerBlock {
+	const eps = 1e-5
+	return &BasicTransformerBlock{
+		Scope:       s,
+		Norm1:       NewLayerNorm(s.Sub("norm1"), channels, eps),
+		Attn1:       NewAttention(s.Sub("attn1"), channels, channels, heads),
+		Norm2:       NewLayerNorm(s.Sub("norm2"), channels, eps),
+		Attn2:       NewAttention(s.Sub("attn2"), channels, contextDim, heads),
+		Norm3:       NewLayerNorm(s.Sub("norm3"), channels, eps),
+		FeedForward: NewFeedForward(s.Sub("ff"), channels),
+	}
+}
+
+// Forward records the block on x, [N,T,C], with the context kv. The result has kv's batch.
+func (m *BasicTransformerBlock) Forward(b *compute.Builder, x compute.Value, kv KV) compute.Value {
+	defer m.Enter(b)()
+	h := m.Norm1.Forward(b, x)
+	x = m.Attn1.Forward(b, h, m.Attn1.Context(b, h), x)
+	h = m.Norm2.Forward(b, x)
+	x = m.Attn2.Forward(b, h, kv, SpreadBatch(b, x, kv.K))
+	return m.FeedForward.Forward(b, m.Norm3.Forward(b, x), x)
+}
+
+// Transformer2D is diffusers' Transformer2DModel with one block: it reads an image as tokens, runs the block and adds
+// the result to the image.
+type Transformer2D struct {
+	Scope
+	Norm    *GroupNorm
+	ProjIn  *Linear
+	Block   *BasicTransformerBlock
+	ProjOut *Linear
+}
+
+// NewTransformer2D claims norm, proj_in, transformer_blocks.0 and proj_out. linear tells whether the projections are
+// stored as Linear weights, use_linear_projection in a config, rather than as 1×1 convolutions.
+func NewTransformer2D(s Scope, channels, contextDim, heads, groups int, linear bool) *Transformer2D {
+	projection := NewConv1x1
+	if linear {
+		projection = NewLinear
+	}
+	return &Transformer2D{
+		Scope:   s,
+		Norm:    NewGroupNorm(s.Sub("norm"), channels, groups, 1e-6), // unlike the 1e-5 of the resnets
+		ProjIn:  projection(s.Sub("proj_in"), channels, channels),
+		Block:   NewBasicTransformerBlock(s.Sub("transformer_blocks.0"), channels, contextDim, heads),
+		ProjOut: projection(s.Sub("proj_out"), channels, channels),
+	}
+}
+
+// Context records the projection of the text, [N,S,contextDim], to the keys and values of the cross-attention.
+func (m *Transformer2D) Context(b *compute.Builder, context compute.Value) KV {
+	defer m.Enter(b)()
+	defer m.Block.Enter(b)()
+	return m.Block.Attn2.Context(b, context)
+}
+
+// Forward records the layer on x, [N,H,W,C], with the context kv. The result has kv's batch.
+func (m *Transformer2D) Forward(b *compute.Builder, x compute.Value, kv KV) compute.Value {
+	defer m.Enter(b)()
+	d := b.Dims(x, 4)
+	height, width, channels := d[1], d[2], d[3]
+	h := m.ProjIn.Forward(b, compute.Epilogue{}, m.Norm.Forward(b, compute.Identity, x))
+	h = b.Reshape(h, d[0], height*width, channels)
+	h = m.Block.Forward(b, h, kv)
+	h = b.Reshape(h, b.Batch(h), height, width, channels)
+	return m.ProjOut.Forward(b, compute.Epilogue{Residual: SpreadBatch(b, x, h)}, h)
+}

@@ -1,0 +1,66 @@
+package sd
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"math"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/vae"
+)
+
+// tiledAbove is the number of pixels above which pictures are always decoded in tiles: a whole decode needs about two
+// kilobytes a pixel.
+const tiledAbove = 1024 * 1024
+
+// decode turns the scaled latents of a request's batch into pictures, one at a time to bound the memory.
+func (p *Pipeline) decode(ctx context.Context, r Request, latents []float32) ([]*image.NRGBA, error) {
+	c := p.vae.Config()
+	height, width := r.Height/c.ScaleFactor(), r.Width/c.ScaleFactor()
+	size := height * width * c.LatentChannels
+	var images []*image.NRGBA
+	for i := range r.BatchSize {
+		grid := vae.Grid{Height: height, Width: width, Channels: c.LatentChannels, Data: make([]float32, size)}
+		for j, v := range latents[i*size:][:size] {
+			grid.Data[j] = float32(float64(v) / c.ScalingFactor)
+		}
+		picture, err := p.decodeOne(ctx, grid, r.TiledVAE || r.Height*r.Width > tiledAbove)
+		if err != nil {
+			return nil, err
+		}
+		for j, v := range picture.Data {
+			if math.IsNaN(float64(v)) {
+				return nil, fmt.Errorf("sd: element %d of picture %d is not a number; try fp32 precision or another VAE", j, i)
+			}
+		}
+		images = append(images, vae.ToImage(picture.Data, picture.Height, picture.Width))
+	}
+	return images, nil
+}
+
+// decodeOne decodes the unscaled latents of one picture.
+func (p *Pipeline) decodeOne(ctx context.Context, latents vae.Grid, tiled bool) (vae.Grid, error) {
+	run := func(tile vae.Grid) (vae.Grid, error) { return p.decodeTile(ctx, tile) }
+	if tiled {
+		return p.vae.Config().DecodeTiling().Tiled(latents, run)
+	}
+	return run(latents)
+}
+
+// decodeTile runs the decoder program.
+func (p *Pipeline) decodeTile(ctx context.Context, latents vae.Grid) (vae.Grid, error) {
+	c := p.vae.Config()
+	picture := vae.Grid{Height: latents.Height * c.ScaleFactor(), Width: latents.Width * c.ScaleFactor(), Channels: c.OutChannels}
+	picture.Data = make([]float32, picture.Height*picture.Width*picture.Channels)
+	t := tensors{device: p.device}
+	defer t.close()
+	in := t.make(compute.F32, 1, latents.Height, latents.Width, latents.Channels)
+	out := t.make(compute.F32, 1, picture.Height, picture.Width, picture.Channels)
+	t.upload(in, latents.Data)
+	if t.err == nil {
+		t.err = p.run(ctx, decodeKey{1, latents.Height, latents.Width}, []compute.Tensor{out}, []compute.Tensor{in})
+	}
+	t.download(picture.Data, out)
+	return picture, t.err
+}

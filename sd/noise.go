@@ -1,0 +1,81 @@
+package sd
+
+import (
+	"github.com/atelier-go/atelier/internal/rng"
+	"github.com/atelier-go/atelier/sampler"
+)
+
+// generator starts the stream of a seed.
+func (s NoiseSource) generator(seed uint64) rng.Source {
+	if s == CPU {
+		return rng.NewTorch(seed)
+	}
+	return rng.NewPhilox(seed)
+}
+
+// noise draws the normal numbers of a run: each picture of a batch has its own generator, seeded Seed+i and going on
+// from draw to draw, so that a batch equals single pictures. Draws are [C,H,W] per picture, as the reference
+// programs make them; dst is [N,H,W,C].
+type noise struct {
+	streams  []rng.Source
+	paths    []*rng.Brownian // one a picture, only for plans that ask for Brownian noise
+	channels int
+	plane    []float32 // one picture's draw
+}
+
+func newNoise(source NoiseSource, seed int64, batch, channels, pixels int, plan *sampler.Plan) (*noise, error) {
+	n := &noise{channels: channels, plane: make([]float32, channels*pixels)}
+	for i := range batch {
+		n.streams = append(n.streams, source.generator(uint64(seed)+uint64(i)))
+	}
+	for _, e := range plan.Evals {
+		if e.Noise.Kind != sampler.Brownian {
+			continue
+		}
+		for i := range batch {
+			path, err := rng.NewBrownian(uint64(seed)+uint64(i), channels*pixels, plan.BrownianMin, plan.BrownianMax, source.generator)
+			if err != nil {
+				return nil, err
+			}
+			n.paths = append(n.paths, path)
+		}
+		break
+	}
+	return n, nil
+}
+
+// draw fills dst with the next draw of every stream.
+func (n *noise) draw(dst []float32) {
+	n.each(dst, func(i int) { n.streams[i].Normal(n.plane) })
+}
+
+// fill makes the noise that an evaluation asks for and reports whether it asks for any.
+func (n *noise) fill(dst []float32, want sampler.Noise) bool {
+	switch want.Kind {
+	case sampler.Draw:
+		n.draw(dst)
+	case sampler.Brownian:
+		n.each(dst, func(i int) { n.paths[i].Noise(n.plane, want.From, want.To) })
+	default:
+		return false
+	}
+	return true
+}
+
+// each lets next fill the plane for picture i and spreads it over dst, channels last.
+func (n *noise) each(dst []float32, next func(i int)) {
+	for i := range n.streams {
+		next(i)
+		channelsLast(dst[i*len(n.plane):][:len(n.plane)], n.plane, n.channels)
+	}
+}
+
+// channelsLast turns one [C,H,W] picture into [H,W,C].
+func channelsLast(dst, src []float32, channels int) {
+	pixels := len(src) / channels
+	for c := range channels {
+		for i, v := range src[c*pixels:][:pixels] {
+			dst[i*channels+c] = v
+		}
+	}
+}

@@ -1,0 +1,184 @@
+package sd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/atelier-go/atelier/clip"
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/sampler"
+	"github.com/atelier-go/atelier/unet"
+	"github.com/atelier-go/atelier/vae"
+	"github.com/atelier-go/atelier/weights"
+)
+
+// Options say what to take from where besides the checkpoint; see weights.Options for the fields.
+// The zero value takes everything from the checkpoint.
+type Options = weights.Options
+
+// Pipeline is a checkpoint ready to make pictures on a device. Its methods may be called from several goroutines;
+// the device runs one op at a time.
+type Pipeline struct {
+	checkpoint *weights.Checkpoint
+	device     compute.Device
+	name       string
+
+	tokenizer  *clip.Tokenizer
+	text       *clip.Model
+	unet       *unet.Model
+	vae        *vae.Model
+	schedule   sampler.Schedule
+	prediction sampler.Prediction
+
+	textParams, unetParams, vaeParams compute.Params
+
+	mu       sync.Mutex
+	programs map[any]*compiled // by textKey, contextKey, stepKey, decodeKey
+	clock    uint64            // counts acquisitions
+}
+
+// Open opens the checkpoint at path, a diffusers folder or a single safetensors file, on dev, which the caller keeps and
+// closes after the pipeline. It reads headers and configurations; weights are read when a picture first needs them.
+// The error names the file and what to do about it.
+func Open(ctx context.Context, path string, dev compute.Device, o Options) (*Pipeline, error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("sd: opening %q: %w; name a .safetensors file or a diffusers folder", path, err)
+	}
+	ckpt, err := weights.Open(path, o)
+	if err != nil {
+		return nil, err
+	}
+	name := filepath.Base(filepath.Clean(path))
+	return open(ctx, ckpt, strings.TrimSuffix(name, ".safetensors"), dev)
+}
+
+// OpenFS is Open for a diffusers folder at the root of a file system, such as one embedded in the program.
+// The name stands in infotexts.
+func OpenFS(ctx context.Context, fsys fs.FS, name string, dev compute.Device, o Options) (*Pipeline, error) {
+	ckpt, err := weights.OpenFS(fsys, o)
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, ckpt, name, dev)
+}
+
+// open takes ownership of ckpt.
+func open(ctx context.Context, ckpt *weights.Checkpoint, name string, dev compute.Device) (_ *Pipeline, err error) {
+	p := &Pipeline{checkpoint: ckpt, device: dev, name: name, programs: make(map[any]*compiled)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.Close())
+		}
+	}()
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	text, err1 := ckpt.TextEncoder()
+	net, err2 := ckpt.UNet()
+	codec, err3 := ckpt.VAE()
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return nil, err
+	}
+	if err := p.openTokenizer(); err != nil {
+		return nil, err
+	}
+	if err := p.openModels(text, net, codec); err != nil {
+		return nil, err
+	}
+	if err := p.openSchedule(); err != nil {
+		return nil, err
+	}
+	for _, part := range []struct {
+		params *compute.Params
+		source compute.ParamSource
+	}{{&p.textParams, text}, {&p.unetParams, net}, {&p.vaeParams, codec}} {
+		if *part.params, err = dev.Load(part.source); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+func (p *Pipeline) openTokenizer() (err error) {
+	p.tokenizer = clip.Default()
+	if folder := p.checkpoint.Tokenizer(); folder != nil {
+		p.tokenizer, err = clip.OpenTokenizer(folder)
+	}
+	return err
+}
+
+// openModels builds the networks, which claim their tensors, and reports everything missing or left over at once.
+func (p *Pipeline) openModels(text, net, codec *weights.Component) error {
+	textConfig, err1 := clip.ParseConfig(text.Config())
+	unetConfig, err2 := unet.ParseConfig(net.Config())
+	vaeConfig, err3 := vae.ParseConfig(codec.Config())
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return fmt.Errorf("sd: %s: %w", p.checkpoint.Path(), err)
+	}
+	p.text, err1 = clip.New(textConfig, text)
+	p.unet, err2 = unet.New(unetConfig, net)
+	p.vae, err3 = vae.New(vaeConfig, codec)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return fmt.Errorf("sd: %s: %w", p.checkpoint.Path(), err)
+	}
+	if err := errors.Join(text.Err(), net.Err(), codec.Err()); err != nil {
+		return err
+	}
+	switch {
+	case unetConfig.CrossAttentionDim != textConfig.HiddenSize:
+		return fmt.Errorf("sd: %s: the UNet attends to vectors of %d, the text encoder makes them of %d; the files belong to different models",
+			p.checkpoint.Path(), unetConfig.CrossAttentionDim, textConfig.HiddenSize)
+	case unetConfig.InChannels != vaeConfig.LatentChannels || unetConfig.OutChannels != vaeConfig.LatentChannels:
+		return fmt.Errorf("sd: %s: the UNet turns %d channels into %d, the VAE has %d latent channels; the files belong to different models",
+			p.checkpoint.Path(), unetConfig.InChannels, unetConfig.OutChannels, vaeConfig.LatentChannels)
+	case p.tokenizer.VocabSize() > textConfig.VocabSize:
+		return fmt.Errorf("sd: %s: the tokenizer knows %d tokens, the text encoder %d; the files belong to different models",
+			p.checkpoint.Path(), p.tokenizer.VocabSize(), textConfig.VocabSize)
+	case p.tokenizer.MaxLength() > textConfig.MaxPositionEmbeddings:
+		return fmt.Errorf("sd: %s: the tokenizer makes sequences of %d, the text encoder reads %d; the files belong to different models",
+			p.checkpoint.Path(), p.tokenizer.MaxLength(), textConfig.MaxPositionEmbeddings)
+	}
+	return nil
+}
+
+func (p *Pipeline) openSchedule() (err error) {
+	if config := p.checkpoint.Scheduler(); config != nil {
+		if p.schedule, p.prediction, err = sampler.ScheduleFromDiffusers(config); err != nil {
+			return fmt.Errorf("sd: %s: scheduler_config.json: %w", p.checkpoint.Path(), err)
+		}
+	}
+	found := p.checkpoint.Prediction()
+	p.prediction = sampler.Prediction(found.Type)
+	p.schedule.ZeroTerminalSNR = p.schedule.ZeroTerminalSNR || found.ZeroSNR
+	return nil
+}
+
+// Name is the checkpoint's name as it stands in infotexts: its file or folder name without extension.
+func (p *Pipeline) Name() string { return p.name }
+
+// Side is the width and height in pixels of the pictures the model was trained on: 512 for SD 1.5.
+func (p *Pipeline) Side() int { return p.unet.Config().SampleSize * p.vae.Config().ScaleFactor() }
+
+// Close releases everything the pipeline holds on the device and closes the checkpoint.
+func (p *Pipeline) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for key, exe := range p.programs {
+		errs = append(errs, exe.Close())
+		delete(p.programs, key)
+	}
+	for _, params := range []*compute.Params{&p.textParams, &p.unetParams, &p.vaeParams} {
+		if *params != nil {
+			errs = append(errs, (*params).Close())
+			*params = nil
+		}
+	}
+	return errors.Join(append(errs, p.checkpoint.Close())...)
+}

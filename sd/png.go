@@ -1,0 +1,93 @@
+package sd
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"image"
+	"image/png"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// EncodePNG writes img as PNG with its infotext under the key "parameters", where the web UI and every tool that reads
+// its pictures look: as a tEXt chunk if the text is Latin-1, else as an uncompressed iTXt chunk. An empty infotext
+// writes no chunk.
+func EncodePNG(w io.Writer, img image.Image, infotext string) error {
+	var b bytes.Buffer
+	if err := png.Encode(&b, img); err != nil {
+		return fmt.Errorf("sd: encoding PNG: %w", err)
+	}
+	// The signature and the IHDR chunk have a fixed length; text belongs before the image data.
+	const header = 8 + 4 + 4 + 13 + 4
+	head, rest := b.Bytes()[:header], b.Bytes()[header:]
+	var text []byte
+	if infotext != "" {
+		text = textChunk("parameters", infotext)
+	}
+	for _, part := range [][]byte{head, text, rest} {
+		if _, err := w.Write(part); err != nil {
+			return fmt.Errorf("sd: writing PNG: %w", err)
+		}
+	}
+	return nil
+}
+
+// textChunk is a PNG text chunk: PNG specification, third edition, sections 11.3.3.2 and 11.3.3.4.
+func textChunk(key, text string) []byte {
+	kind, body := "tEXt", append([]byte(key), 0)
+	if latin, ok := latin1(text); ok {
+		body = append(body, latin...)
+	} else {
+		kind = "iTXt"
+		body = append(body, 0, 0, 0, 0) // uncompressed, method 0, no language, no translated key
+		body = append(body, text...)
+	}
+	chunk := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
+	chunk = append(chunk, kind...)
+	chunk = append(chunk, body...)
+	return binary.BigEndian.AppendUint32(chunk, crc32.ChecksumIEEE(chunk[4:]))
+}
+
+// latin1 converts text to ISO 8859-1, if it can be.
+func latin1(text string) ([]byte, bool) {
+	var out []byte
+	for _, r := range text {
+		if r > 0xFF || r == 0 {
+			return nil, false
+		}
+		out = append(out, byte(r))
+	}
+	return out, true
+}
+
+// SavePNG writes the picture with [EncodePNG] to a temporary file beside path and renames it, so that path holds either
+// what it held before or the whole new picture.
+func SavePNG(path string, img image.Image, infotext string) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".atelier-*.png")
+	if err != nil {
+		return fmt.Errorf("sd: saving %s: %w; choose a folder that exists and can be written", path, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("sd: saving %s: %w", path, err), os.Remove(f.Name()))
+		}
+	}()
+	err = EncodePNG(f, img, infotext)
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

@@ -1,0 +1,170 @@
+package sd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/unet"
+)
+
+// The keys of compiled programs: everything a program's shapes depend on.
+type (
+	// textKey: token ids [chunks,T] → hidden states [chunks,T,C].
+	textKey struct{ chunks, clipSkip int }
+	// contextKey: text context [predictions·batch, tokens, C] → keys and values of all cross-attentions.
+	contextKey struct{ samples, tokens int }
+	// stepKey: one evaluation of the UNet with the sampler's arithmetic around it.
+	stepKey struct{ batch, height, width, predictions, tokens, slots int }
+	// decodeKey: latents [batch,h,w,4] → pictures [batch,8h,8w,3] in [-1,1].
+	decodeKey struct{ batch, height, width int }
+)
+
+func (p *Pipeline) recordText(key textKey) (*compute.Program, error) {
+	var b compute.Builder
+	ids := b.Input("input_ids", compute.I32, key.chunks, p.tokenizer.MaxLength())
+	b.Output(p.text.Forward(&b, ids, key.clipSkip-1))
+	return b.Build()
+}
+
+func (p *Pipeline) recordContext(key contextKey) (*compute.Program, error) {
+	var b compute.Builder
+	context := b.Input("encoder_hidden_states", compute.F32, key.samples, key.tokens, p.unet.Config().CrossAttentionDim)
+	for _, kv := range p.unet.ContextProjections(&b, context) {
+		b.Output(kv.K)
+		b.Output(kv.V)
+	}
+	return b.Build()
+}
+
+// recordStep records one evaluation of a sampling plan. Everything that changes from one evaluation to the next is
+// an input, so that one program serves every step of every sampler with as many slots.
+//
+// Inputs: timestep [1], guidance weights [predictions], input mix [1, slots+1], mix [slots+1, slots+2], noise, the slots,
+// then K and V of every cross-attention. Outputs: the new slots, then the estimate of the clean latents.
+func (p *Pipeline) recordStep(key stepKey) (*compute.Program, error) {
+	var b compute.Builder
+	latents := []int{key.batch, key.height, key.width, p.unet.Config().InChannels}
+	timestep := b.Input("timestep", compute.F32, 1)
+	weights := b.Input("guidance", compute.F32, key.predictions)
+	inputMix := b.Input("input_mix", compute.F32, 1, key.slots+1)
+	mix := b.Input("mix", compute.F32, key.slots+1, key.slots+2)
+	noise := b.Input("noise", compute.F32, latents...)
+	var slots []compute.Value
+	for i := range key.slots {
+		slots = append(slots, b.Input(fmt.Sprintf("slot.%d", i), compute.F32, latents...))
+	}
+	cond := unet.Conditioning{Time: p.unet.TimeProjections(&b, timestep)}
+	samples := key.batch * key.predictions
+	for i, channels := range p.unet.ContextChannels() {
+		cond.Context = append(cond.Context, unet.KV{
+			K: b.Input(fmt.Sprintf("k.%d", i), compute.F32, samples, key.tokens, channels),
+			V: b.Input(fmt.Sprintf("v.%d", i), compute.F32, samples, key.tokens, channels),
+		})
+	}
+
+	sample := b.Op(compute.LinearCombination{Terms: append(slots[:key.slots:key.slots], noise), Coefficients: inputMix})
+	model := p.unet.Forward(&b, sample, cond)
+	if key.predictions > 1 {
+		model = b.Op(compute.GuidanceCombine{X: model, Weights: weights})
+	}
+	terms := append(slots[:key.slots:key.slots], model, noise)
+	for row := range key.slots + 1 {
+		b.Output(b.Op(compute.LinearCombination{Terms: terms, Coefficients: mix, Row: row}))
+	}
+	return b.Build()
+}
+
+func (p *Pipeline) recordDecode(key decodeKey) (*compute.Program, error) {
+	var b compute.Builder
+	latents := b.Input("latents", compute.F32, key.batch, key.height, key.width, p.vae.Config().LatentChannels)
+	b.Output(p.vae.Decode(&b, latents))
+	return b.Build()
+}
+
+// maxCompiled bounds how many programs a pipeline keeps for later; a change of size or batch makes new ones.
+const maxCompiled = 8
+
+// compiled is a program in the pipeline's cache.
+type compiled struct {
+	compute.Executable
+	users int    // runs that hold it
+	used  uint64 // when it was last acquired
+}
+
+// acquire returns the executable of key, compiling it first if need be. The caller holds it until release.
+func (p *Pipeline) acquire(key any) (*compiled, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.unetParams == nil {
+		return nil, errors.New("sd: the pipeline is closed")
+	}
+	exe := p.programs[key]
+	if exe == nil {
+		program, params, err := p.record(key)
+		if err != nil {
+			return nil, err
+		}
+		made, err := p.device.Compile(program, params)
+		if err != nil {
+			return nil, err
+		}
+		exe = &compiled{Executable: made}
+		p.programs[key] = exe
+	}
+	p.clock++
+	exe.users++
+	exe.used = p.clock
+	return exe, nil
+}
+
+// release ends the use of an executable and closes the longest unused one if there are too many.
+func (p *Pipeline) release(exe *compiled) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	exe.users--
+	if len(p.programs) <= maxCompiled {
+		return nil
+	}
+	var oldest any
+	for key, c := range p.programs {
+		if c.users == 0 && (oldest == nil || c.used < p.programs[oldest].used) {
+			oldest = key
+		}
+	}
+	if oldest == nil {
+		return nil
+	}
+	idle := p.programs[oldest]
+	delete(p.programs, oldest)
+	return idle.Close()
+}
+
+// run runs the program of key once.
+func (p *Pipeline) run(ctx context.Context, key any, out, in []compute.Tensor) error {
+	exe, err := p.acquire(key)
+	if err != nil {
+		return err
+	}
+	return errors.Join(exe.Run(ctx, out, in), p.release(exe))
+}
+
+// record makes the program of key and names the parameters it runs with.
+func (p *Pipeline) record(key any) (program *compute.Program, params compute.Params, err error) {
+	switch key := key.(type) {
+	case textKey:
+		program, err = p.recordText(key)
+		params = p.textParams
+	case contextKey:
+		program, err = p.recordContext(key)
+		params = p.unetParams
+	case stepKey:
+		program, err = p.recordStep(key)
+		params = p.unetParams
+	case decodeKey:
+		program, err = p.recordDecode(key)
+		params = p.vaeParams
+	}
+	return program, params, err
+}

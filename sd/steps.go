@@ -1,0 +1,132 @@
+package sd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"iter"
+
+	"github.com/atelier-go/atelier/sampler"
+)
+
+// Step is the state of a run after a sampling step. Its methods may be called until the iteration goes on.
+type Step struct {
+	Index, Total int // Index is 0 to Total-1; the step at Total-1 is the last
+	run          *sampling
+	request      Request
+}
+
+// Last reports whether the run is complete, so that Result has the finished pictures.
+func (s *Step) Last() bool { return s.Index == s.Total-1 }
+
+// Latents is the state of the sampler, [N,H/8,W/8,C], channels last, in the scaled space of the UNet.
+func (s *Step) Latents() ([]float32, error) { return s.run.latents() }
+
+// Preview decodes the model's present idea of the finished pictures. That costs as much as decoding the result.
+func (s *Step) Preview(ctx context.Context) ([]*image.NRGBA, error) {
+	latents, err := s.run.estimate()
+	if err != nil {
+		return nil, err
+	}
+	return s.run.pipe.decode(ctx, s.request, latents)
+}
+
+// Result decodes the latents as they are: after the last step these are the finished pictures.
+func (s *Step) Result(ctx context.Context) (*Result, error) {
+	latents, err := s.run.latents()
+	if err != nil {
+		return nil, err
+	}
+	r := &Result{Request: s.request}
+	if r.Images, err = s.run.pipe.decode(ctx, s.request, latents); err != nil {
+		return nil, err
+	}
+	for i := range r.Images {
+		r.Seeds = append(r.Seeds, s.request.Seed+int64(i))
+		r.Infotexts = append(r.Infotexts, infotext(s.request, s.run.pipe.name, i))
+	}
+	return r, nil
+}
+
+// Result holds finished pictures.
+type Result struct {
+	Request   Request        // as it was carried out, defaults filled in
+	Images    []*image.NRGBA // BatchSize pictures
+	Seeds     []int64        // of each picture
+	Infotexts []string       // of each picture, in the web UI's format
+}
+
+// Steps runs a request and yields after each sampling step. The run ends early when ctx is done, within one op on the
+// device, and yields context.Cause(ctx); breaking out of the loop ends it too.
+//
+//	for step, err := range pipe.Steps(ctx, sd.Request{Prompt: "a lighthouse"}) {
+//		if err != nil {
+//			return err
+//		}
+//		fmt.Println(step.Index+1, "of", step.Total)
+//		if step.Last() {
+//			result, err = step.Result(ctx)
+//		}
+//	}
+func (p *Pipeline) Steps(ctx context.Context, r Request) iter.Seq2[*Step, error] {
+	return func(yield func(*Step, error) bool) {
+		s, r, err := p.start(ctx, r)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer s.close()
+		for _, e := range s.plan.Evals {
+			if err := s.evaluate(ctx, e); err != nil {
+				yield(nil, err)
+				return
+			}
+			if e.Last && !yield(&Step{Index: e.Step, Total: s.plan.Steps, run: s, request: r}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// start validates a request and prepares its run.
+func (p *Pipeline) start(ctx context.Context, r Request) (*sampling, Request, error) {
+	r, err := r.resolve(p.Side())
+	plan, planErr := sampler.New(sampler.Config{
+		Sampler: r.Sampler, Spacing: r.Spacing, Steps: max(r.Steps, 1), Eta: r.Eta,
+		Schedule: p.schedule, Prediction: p.prediction,
+	})
+	if err := errors.Join(err, planErr); err != nil {
+		return nil, r, err
+	}
+	c, err := p.encode(ctx, r)
+	if err != nil {
+		return nil, r, err
+	}
+	factor := p.vae.Config().ScaleFactor()
+	if r.Width%factor != 0 || r.Height%factor != 0 {
+		return nil, r, fmt.Errorf("sd: a picture of %d×%d pixels; this model needs multiples of %d", r.Width, r.Height, factor)
+	}
+	height, width, channels := r.Height/factor, r.Width/factor, p.unet.Config().InChannels
+	n, err := newNoise(r.Noise, r.Seed, r.BatchSize, channels, height*width, plan)
+	if err != nil {
+		return nil, r, err
+	}
+	initial := make([]float32, r.BatchSize*height*width*channels)
+	n.draw(initial)
+	s, err := p.newSampling(ctx, plan, c, n, r.BatchSize, height, width, initial)
+	return s, r, err
+}
+
+// Generate runs a request to its end.
+func (p *Pipeline) Generate(ctx context.Context, r Request) (*Result, error) {
+	for step, err := range p.Steps(ctx, r) {
+		if err != nil {
+			return nil, err
+		}
+		if step.Last() {
+			return step.Result(ctx)
+		}
+	}
+	return nil, errors.New("sd: the sampler made no steps")
+}

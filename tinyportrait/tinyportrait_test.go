@@ -1,0 +1,32 @@
+package tinyportrait_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/atelier-go/atelier/tinyportrait"
+	"github.com/atelier-go/atelier/weights"
+)
+
+func TestModelIsWhole(t *testing.T) {
+	ckpt, err := weights.OpenFS(tinyportrait.FS(), weights.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ckpt.Close()
+	for _, kind := range weights.Kinds {
+		component, err := ckpt.Component(kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if component.Config() == nil {
+			t.Errorf("%s: no config.json", kind)
+		}
+		if err := component.CheckFinite(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+	if ckpt.Tokenizer() == nil || ckpt.Scheduler() == nil {
+		t.Error("no tokenizer or no scheduler configuration")
+	}
+}

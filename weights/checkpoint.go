@@ -1,0 +1,226 @@
+package weights
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+)
+
+// Options say what to take from where. The zero value takes everything from the path given to Open.
+type Options struct {
+	// Variant chooses among a folder's weight files: "fp16", "bf16", "non_ema", …; "" means the plain ones.
+	// What the folder does not have in that variant is taken plain, and the other way round.
+	Variant string
+	// EMA takes the UNet's exponential moving average, where a single file has both. The default, as
+	// in the reference programs, is the raw weights.
+	EMA bool
+	// VAE and TextEncoder name another file or folder to take that component from.
+	VAE, TextEncoder string
+	// Config names a diffusers folder whose config.json files, tokenizer and scheduler stand in for those
+	// that a single file lacks. Without it a single file is taken for Stable Diffusion 1.5's shapes.
+	Config string
+	// Prediction overrides what the checkpoint says the UNet predicts; "" leaves it to the checkpoint.
+	Prediction PredictionType
+}
+
+// Checkpoint is an open model: up to three components and what stands beside them.
+type Checkpoint struct {
+	path       string
+	components map[Kind]*Component
+	sources    []*source
+	tokenizer  fs.FS
+	scheduler  []byte
+	prediction Prediction
+}
+
+// Open opens a checkpoint: a diffusers folder, the folder of one component, or a single safetensors file with LDM or
+// diffusers names. It reads headers and small files only. A file that is not Stable Diffusion 1.x is a
+// *FamilyError, a PyTorch pickle a *PickleError.
+func Open(path string, opts Options) (*Checkpoint, error) {
+	main, err := openSource(path, opts)
+	if err != nil {
+		return nil, err
+	}
+	return assemble(main, opts)
+}
+
+// OpenFS opens the diffusers folder at the root of fsys, such as an embedded one. Files of an fs.FS that
+// is not a directory of the system are held in memory.
+func OpenFS(fsys fs.FS, opts Options) (*Checkpoint, error) {
+	main, err := openFolder(folder{fsys, "."}, opts)
+	if err != nil {
+		return nil, err
+	}
+	return assemble(main, opts)
+}
+
+// assemble completes the main source with the components and configuration that opts name.
+func assemble(main *source, opts Options) (_ *Checkpoint, err error) {
+	c := &Checkpoint{path: main.path, components: maps.Clone(main.components), sources: []*source{main}, tokenizer: main.tokenizer, scheduler: main.scheduler}
+	defer func() {
+		if err != nil {
+			c.Close()
+		}
+	}()
+	if main.family != nil {
+		return nil, main.family
+	}
+	for _, part := range []struct {
+		kind Kind
+		path string
+	}{{KindVAE, opts.VAE}, {KindTextEncoder, opts.TextEncoder}} {
+		if part.path == "" {
+			continue
+		}
+		s, err := openSource(part.path, Options{Variant: opts.Variant})
+		if err != nil {
+			return nil, err
+		}
+		c.sources = append(c.sources, s)
+		if c.components[part.kind], err = s.supply(part.kind); err != nil {
+			return nil, err
+		}
+	}
+	if opts.Config != "" {
+		if err := c.configure(folder{os.DirFS(opts.Config), opts.Config}); err != nil {
+			return nil, err
+		}
+	}
+	for _, kind := range Kinds {
+		if component := c.components[kind]; component != nil {
+			if f := recogniseShapes(component); f != nil {
+				return nil, f
+			}
+		}
+	}
+	c.prediction, err = main.readPrediction(opts.Prediction, c.scheduler)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// configure fills in what the checkpoint lacks from a diffusers folder.
+func (c *Checkpoint) configure(d folder) error {
+	found := false
+	for kind, component := range c.components {
+		sub, ok := d.sub(string(kind))
+		found = found || ok
+		if !ok || component.config != nil {
+			continue
+		}
+		config, err := sub.read("config.json", maxConfigBytes)
+		if err != nil {
+			return err
+		}
+		component.config = config
+	}
+	if !found {
+		return fmt.Errorf("weights: %s: no diffusers folder to take configurations from: none of unet, vae and text_encoder is in it", d.path)
+	}
+	if sub, ok := d.sub("tokenizer"); ok && c.tokenizer == nil {
+		c.tokenizer = sub.fsys
+	}
+	if sub, ok := d.sub("scheduler"); ok && c.scheduler == nil {
+		scheduler, err := sub.read("scheduler_config.json", maxConfigBytes)
+		if err != nil {
+			return err
+		}
+		c.scheduler = scheduler
+	}
+	return nil
+}
+
+// Path is what the checkpoint was opened under.
+func (c *Checkpoint) Path() string { return c.path }
+
+// Has reports whether the component is there.
+func (c *Checkpoint) Has(kind Kind) bool { return c.components[kind] != nil }
+
+// Component returns one of the three networks' parameters, or a *MissingError.
+func (c *Checkpoint) Component(kind Kind) (*Component, error) {
+	if component := c.components[kind]; component != nil {
+		return component, nil
+	}
+	return nil, c.sources[0].missing(kind)
+}
+
+// UNet is Component(KindUNet).
+func (c *Checkpoint) UNet() (*Component, error) { return c.Component(KindUNet) }
+
+// VAE is Component(KindVAE).
+func (c *Checkpoint) VAE() (*Component, error) { return c.Component(KindVAE) }
+
+// TextEncoder is Component(KindTextEncoder).
+func (c *Checkpoint) TextEncoder() (*Component, error) { return c.Component(KindTextEncoder) }
+
+// Tokenizer is the tokenizer folder (vocab.json, merges.txt, or only tokenizer.json), nil if the checkpoint
+// came without: then CLIP's own vocabulary is meant.
+func (c *Checkpoint) Tokenizer() fs.FS { return c.tokenizer }
+
+// Scheduler is scheduler_config.json, nil if the checkpoint came without.
+func (c *Checkpoint) Scheduler() []byte { return slices.Clone(c.scheduler) }
+
+// Prediction is what the UNet predicts.
+func (c *Checkpoint) Prediction() Prediction { return c.prediction }
+
+// Metadata is a copy of the header strings of the file that holds the UNet (of the first file opened
+// if none does).
+func (c *Checkpoint) Metadata() map[string]string {
+	if len(c.sources[0].files) == 0 {
+		return map[string]string{}
+	}
+	return c.sources[0].files[0].Metadata()
+}
+
+// Ignored lists the tensors of the opened files that belong to no component: schedule buffers, EMA
+// copies, position_ids, and anything unknown.
+func (c *Checkpoint) Ignored() []string {
+	var all []string
+	for _, s := range c.sources {
+		all = append(all, s.ignored...)
+	}
+	return all
+}
+
+// Close closes every file. Parameter bytes handed out must not be touched afterwards.
+func (c *Checkpoint) Close() error {
+	var errs []error
+	for _, s := range c.sources {
+		errs = append(errs, s.close())
+	}
+	c.sources = c.sources[:1]
+	c.sources[0].files = nil
+	return errors.Join(errs...)
+}
+
+// MissingError says that a checkpoint has no such component, and where to get it.
+type MissingError struct {
+	Path  string
+	Kind  Kind
+	Holds []Kind // what is there
+	Err   error  // why it could not be read, nil if it just is not there
+}
+
+// Error names what the file lacks, what it has, and the option that supplies the rest.
+func (e *MissingError) Error() string {
+	mend := map[Kind]string{
+		KindUNet:        "open a checkpoint that has one as the model; this one can give its other parts through Options.VAE and Options.TextEncoder (-vae, -text-encoder)",
+		KindVAE:         "name another file or folder that has one in Options.VAE (-vae), such as sd-vae-ft-mse",
+		KindTextEncoder: "name another file or folder that has one in Options.TextEncoder (-text-encoder), such as any whole SD 1.5 checkpoint",
+	}[e.Kind]
+	if e.Err != nil {
+		return fmt.Sprintf("weights: %s: its %s cannot be read (%v); %s", e.Path, e.Kind, e.Err, mend)
+	}
+	holds := "nothing of a Stable Diffusion model"
+	if len(e.Holds) > 0 {
+		holds = fmt.Sprint(e.Holds)
+	}
+	return fmt.Sprintf("weights: %s: no %s in it, only %s; %s", e.Path, e.Kind, holds, mend)
+}
+
+// Unwrap is the reason, if there is one.
+func (e *MissingError) Unwrap() error { return e.Err }

@@ -1,0 +1,18 @@
+// Package weights reads and writes Stable Diffusion 1.x parameters: safetensors files, diffusers
+// folders and single-file (LDM) checkpoints, all handed out under diffusers' parameter names.
+//
+//	ckpt, err := weights.Open("v1-5-pruned-emaonly.safetensors", weights.Options{})
+//	if err != nil { … }
+//	defer ckpt.Close()
+//	unet, err := ckpt.UNet() // a compute.ParamSource
+//
+// Files are memory-mapped where the platform can, so a checkpoint costs address space until a device
+// packs it. Everything in a file is taken for hostile: the header is checked to the letter of the
+// format before anything else looks at it, and a file of another model family (SDXL, SD 2.x, LoRA, …)
+// is refused by name, with what to do instead.
+//
+// The package knows names and bytes. It builds no network, computes nothing and never unpickles:
+// .ckpt, .pt and .bin files are refused. Downloading is the business of the sub-package hub.
+//
+// The safetensors format: https://github.com/huggingface/safetensors#format.
+package weights

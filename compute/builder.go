@@ -106,7 +106,7 @@ func (b *Builder) Output(v Value) {
 	if b.err != nil {
 		return
 	}
-	if !v.Valid() || b.program.Values[v.Index()].Kind != ResultKind {
+	if !v.Valid() || v.Index() >= len(b.program.Values) || b.program.Values[v.Index()].Kind != ResultKind {
 		b.fail("Output", "an output must be the result of an op")
 		return
 	}
@@ -117,8 +117,8 @@ func (b *Builder) Output(v Value) {
 // Dims are the extents of v, which must have the given rank. After an error it returns ones, so that
 // model code may go on computing with them.
 func (b *Builder) Dims(v Value, rank int) []int {
-	if b.err == nil && !v.Valid() {
-		b.fail("Dims", "the value is missing")
+	if b.err == nil && (!v.Valid() || v.Index() >= len(b.program.Values)) {
+		b.fail("Dims", "the value is missing or belongs to another program")
 	}
 	if b.err == nil {
 		if s := b.program.Values[v.Index()].Shape; len(s) == rank {
@@ -142,7 +142,7 @@ func (b *Builder) Batch(v Value) int {
 	return 0
 }
 
-// Build returns the recorded program, or the first error met while recording it.
+// Build returns the recorded program, or the first error met while recording it. Nothing must be recorded afterwards.
 func (b *Builder) Build() (*Program, error) {
 	if b.err == nil && len(b.program.Outputs) == 0 {
 		b.err = errors.New("compute: the program has no output")

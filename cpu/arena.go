@@ -50,3 +50,8 @@ func (s span) i32() []int32 {
 	b := s.arena.bytes[s.offset : s.offset+4*s.n]
 	return unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(b))), s.n)
 }
+
+// head is the first n elements of s, tail the others.
+func (s span) head(n int) span { return span{s.arena, s.offset, n} }
+
+func (s span) tail(n int) span { return span{s.arena, s.offset + 4*n, s.n - n} }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/cpu/internal/isa"
+	"github.com/atelier-go/atelier/cpu/internal/kernel/gemm"
 )
 
 // Precision is the type in which matrix products are computed.
@@ -52,7 +53,8 @@ type Device struct {
 	mu      sync.Mutex // held while running, packing, allocating
 	pool    *pool
 	arena   arena
-	workers []arena // each worker's scratch
+	need    gemm.Need // what each worker's scratch serves
+	scratch []*gemm.Scratch
 	closed  bool
 }
 
@@ -79,12 +81,12 @@ func Open(o Options) (*Device, error) {
 	if set < isa.AVX512BF16 {
 		o.Precision = FP32
 	}
-	return &Device{set: set, precision: o.Precision, pool: newPool(o.Workers), workers: make([]arena, o.Workers)}, nil
+	return &Device{set: set, precision: o.Precision, pool: newPool(o.Workers), scratch: make([]*gemm.Scratch, o.Workers)}, nil
 }
 
 // Name is "cpu (KERNELS, PRECISION, N workers)".
 func (d *Device) Name() string {
-	return fmt.Sprintf("cpu (%v, %v, %d workers)", d.set, d.precision, len(d.workers))
+	return fmt.Sprintf("cpu (%v, %v, %d workers)", d.set, d.precision, len(d.scratch))
 }
 
 // NewTensor implements compute.Device. Float tensors are F32 whatever the host type.
@@ -120,21 +122,18 @@ func (d *Device) Close() error {
 	}
 	d.closed = true
 	d.pool.close()
-	err := d.arena.free()
-	for i := range d.workers {
-		err = errors.Join(err, d.workers[i].free())
-	}
-	return err
+	return d.arena.free()
 }
 
-// reserve makes the arena and every worker's scratch at least so large. The caller holds d.mu.
-func (d *Device) reserve(arenaBytes, workerBytes int) error {
+// reserve makes the arena and every worker's scratch serve a program. The caller holds d.mu.
+func (d *Device) reserve(arenaBytes int, need gemm.Need) error {
 	if err := d.arena.grow(arenaBytes); err != nil {
 		return err
 	}
-	for i := range d.workers {
-		if err := d.workers[i].grow(workerBytes); err != nil {
-			return err
+	if all := d.need.Max(need); all != d.need || d.scratch[0] == nil {
+		d.need = all
+		for i := range d.scratch {
+			d.scratch[i] = gemm.NewScratch(all)
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/cpu/internal/kernel/gemm"
 )
 
 // phase is a number of independent tasks. The phases of an op run one after the other.
@@ -15,14 +16,21 @@ type phase struct {
 	do    func(task, worker int)
 }
 
+// step is an op bound to its place. The arena may have moved since the last run, so prepare looks operands up.
+type step struct {
+	prepare func()
+	phases  []phase
+}
+
 // executable is a program bound to packed weights and arena offsets.
 type executable struct {
 	device  *Device
 	program *compute.Program
-	steps   [][]phase // by node; views have none
+	steps   []step // by node; views have no phases
 	in, out []span
 	memory  compute.MemoryReport
-	fault   *error // set by a kernel that found a bad value, such as an id out of range
+	need    gemm.Need // of each worker
+	fault   error     // set by a kernel that found a bad value, such as an id out of range
 	profile func(node int, seconds float64)
 	closed  bool
 }
@@ -53,7 +61,7 @@ func (e *executable) Run(ctx context.Context, out, in []compute.Tensor) error {
 	if err := e.check("output", out, e.program.Outputs); err != nil {
 		return err
 	}
-	if err := d.reserve(int(e.memory.Arena), int(e.memory.Worker)/len(d.workers)); err != nil {
+	if err := d.reserve(int(e.memory.Arena), e.need); err != nil {
 		return err
 	}
 	for i, t := range in {
@@ -61,11 +69,11 @@ func (e *executable) Run(ctx context.Context, out, in []compute.Tensor) error {
 	}
 	d.pool.begin()
 	defer d.pool.end()
-	for i, phases := range e.steps {
+	for i := range e.steps {
 		if err := stopped(ctx); err != nil {
 			return err
 		}
-		if err := e.step(i, phases); err != nil {
+		if err := e.step(i); err != nil {
 			n := e.program.Nodes[i]
 			return fmt.Errorf("cpu: %s: %s: %w", n.Path, compute.OpName(n.Op), err)
 		}
@@ -77,12 +85,17 @@ func (e *executable) Run(ctx context.Context, out, in []compute.Tensor) error {
 }
 
 // step runs one op.
-func (e *executable) step(i int, phases []phase) error {
+func (e *executable) step(i int) error {
+	s := &e.steps[i]
+	if len(s.phases) == 0 {
+		return nil
+	}
 	var start time.Time
 	if e.profile != nil {
 		start = time.Now()
 	}
-	for _, p := range phases {
+	s.prepare()
+	for _, p := range s.phases {
 		if err := e.device.pool.do(p.tasks, p.do); err != nil {
 			return err
 		}
@@ -90,8 +103,8 @@ func (e *executable) step(i int, phases []phase) error {
 	if e.profile != nil {
 		e.profile(i, time.Since(start).Seconds())
 	}
-	err := *e.fault
-	*e.fault = nil
+	err := e.fault
+	e.fault = nil
 	return err
 }
 

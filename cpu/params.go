@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/cpu/internal/kernel/gemm"
 )
 
 // params is a parameter source with what has been packed of it, shared by all programs compiled against it.
@@ -27,9 +28,11 @@ type packKey struct {
 
 // packed is a parameter ready for kernels.
 type packed struct {
-	bytes   []byte // outside the Go heap
-	vector  []float32
-	weights any // what the kernel's packer made of bytes
+	bytes   []byte        // outside the Go heap
+	vector  []float32     // bytes as float32
+	weights *gemm.Weights // what the packer made of bytes
+	table   []byte        // the checkpoint's own data, read in place, of type dtype
+	dtype   compute.DType
 }
 
 // packing is a request for a parameter in some form: size bytes that fill writes from the checkpoint's data.
@@ -140,13 +143,24 @@ func (p *params) discard(requests []packing) {
 }
 
 // asVector is a parameter as float32 in its own order: biases, norm weights.
-func asVector(name string, t compute.Type) packing {
+func (c *compiler) asVector(name string, t compute.Type) packing {
 	return packing{
 		key:  packKey{name, "float32"},
 		size: 4 * t.Shape.Elements(),
 		fill: func(p *packed, data []byte, t compute.Type) error {
 			p.vector = floats(p.bytes)
-			widen(p.vector, data, t.DType)
+			c.elem.Widen(p.vector, data, t.DType)
+			return nil
+		},
+	}
+}
+
+// asTable is a parameter of which single rows are read, straight from the checkpoint.
+func asTable(name string) packing {
+	return packing{
+		key: packKey{name, "table"},
+		fill: func(p *packed, data []byte, t compute.Type) error {
+			p.table, p.dtype = data, t.DType
 			return nil
 		},
 	}

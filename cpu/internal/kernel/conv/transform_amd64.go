@@ -69,22 +69,22 @@ func inputAVX2(dst *float32, stride int, rows *unsafe.Pointer, vectors int, tmp 
 // weightsAVX512F32 is transforms.weights for float32, vectors of 16 elements at a time; likewise the others.
 //
 //go:noescape
-func weightsAVX512F32(dst *float32, plane int, src *byte, tap, vectors int, g *float32)
+func weightsAVX512F32(dst *float32, plane int, src *byte, tap, vectors int, coef *float32)
 
 //go:noescape
-func weightsAVX512F16(dst *float32, plane int, src *byte, tap, vectors int, g *float32)
+func weightsAVX512F16(dst *float32, plane int, src *byte, tap, vectors int, coef *float32)
 
 //go:noescape
-func weightsAVX512BF16(dst *float32, plane int, src *byte, tap, vectors int, g *float32)
+func weightsAVX512BF16(dst *float32, plane int, src *byte, tap, vectors int, coef *float32)
 
 //go:noescape
-func weightsAVX2F32(dst *float32, plane int, src *byte, tap, vectors int, g *float32)
+func weightsAVX2F32(dst *float32, plane int, src *byte, tap, vectors int, coef *float32)
 
 //go:noescape
-func weightsAVX2F16(dst *float32, plane int, src *byte, tap, vectors int, g *float32)
+func weightsAVX2F16(dst *float32, plane int, src *byte, tap, vectors int, coef *float32)
 
 //go:noescape
-func weightsAVX2BF16(dst *float32, plane int, src *byte, tap, vectors int, g *float32)
+func weightsAVX2BF16(dst *float32, plane int, src *byte, tap, vectors int, coef *float32)
 
 // outputAVX512 is transforms.output for 32 channels.
 //

@@ -438,7 +438,7 @@ loop:
 	VZEROUPPER
 	RET
 
-// func weightsAVX512F32(dst *float32, plane int, src *byte, tap, vectors int, g *float32)
+// func weightsAVX512F32(dst *float32, plane int, src *byte, tap, vectors int, coef *float32)
 TEXT ·weightsAVX512F32(SB), NOSPLIT, $0-48
 	MOVL $0x3e800000, AX // 0.25
 	VMOVD AX, X3
@@ -455,7 +455,7 @@ TEXT ·weightsAVX512F32(SB), NOSPLIT, $0-48
 	MOVL $0x3daaaaab, AX // 0.083333336
 	VMOVD AX, X7
 	VBROADCASTSS X7, Z7
-	MOVQ g+40(FP), AX
+	MOVQ coef+40(FP), AX
 	VBROADCASTSS 0(AX), Z0
 	VBROADCASTSS 4(AX), Z1
 	VBROADCASTSS 8(AX), Z2
@@ -518,7 +518,7 @@ loop:
 	VZEROUPPER
 	RET
 
-// func weightsAVX512F16(dst *float32, plane int, src *byte, tap, vectors int, g *float32)
+// func weightsAVX512F16(dst *float32, plane int, src *byte, tap, vectors int, coef *float32)
 TEXT ·weightsAVX512F16(SB), NOSPLIT, $0-48
 	MOVL $0x3e800000, AX // 0.25
 	VMOVD AX, X3
@@ -535,7 +535,7 @@ TEXT ·weightsAVX512F16(SB), NOSPLIT, $0-48
 	MOVL $0x3daaaaab, AX // 0.083333336
 	VMOVD AX, X7
 	VBROADCASTSS X7, Z7
-	MOVQ g+40(FP), AX
+	MOVQ coef+40(FP), AX
 	VBROADCASTSS 0(AX), Z0
 	VBROADCASTSS 4(AX), Z1
 	VBROADCASTSS 8(AX), Z2
@@ -598,7 +598,7 @@ loop:
 	VZEROUPPER
 	RET
 
-// func weightsAVX512BF16(dst *float32, plane int, src *byte, tap, vectors int, g *float32)
+// func weightsAVX512BF16(dst *float32, plane int, src *byte, tap, vectors int, coef *float32)
 TEXT ·weightsAVX512BF16(SB), NOSPLIT, $0-48
 	MOVL $0x3e800000, AX // 0.25
 	VMOVD AX, X3
@@ -615,7 +615,7 @@ TEXT ·weightsAVX512BF16(SB), NOSPLIT, $0-48
 	MOVL $0x3daaaaab, AX // 0.083333336
 	VMOVD AX, X7
 	VBROADCASTSS X7, Z7
-	MOVQ g+40(FP), AX
+	MOVQ coef+40(FP), AX
 	VBROADCASTSS 0(AX), Z0
 	VBROADCASTSS 4(AX), Z1
 	VBROADCASTSS 8(AX), Z2
@@ -1459,7 +1459,7 @@ loop:
 	VZEROUPPER
 	RET
 
-// func weightsAVX2F32(dst *float32, plane int, src *byte, tap, vectors int, g *float32)
+// func weightsAVX2F32(dst *float32, plane int, src *byte, tap, vectors int, coef *float32)
 TEXT ·weightsAVX2F32(SB), NOSPLIT, $0-48
 	MOVL $0x3e800000, AX // 0.25
 	VMOVD AX, X3
@@ -1476,7 +1476,7 @@ TEXT ·weightsAVX2F32(SB), NOSPLIT, $0-48
 	MOVL $0x3daaaaab, AX // 0.083333336
 	VMOVD AX, X7
 	VBROADCASTSS X7, Y7
-	MOVQ g+40(FP), AX
+	MOVQ coef+40(FP), AX
 	VBROADCASTSS 0(AX), Y0
 	VBROADCASTSS 4(AX), Y1
 	VBROADCASTSS 8(AX), Y2
@@ -1539,7 +1539,7 @@ loop:
 	VZEROUPPER
 	RET
 
-// func weightsAVX2F16(dst *float32, plane int, src *byte, tap, vectors int, g *float32)
+// func weightsAVX2F16(dst *float32, plane int, src *byte, tap, vectors int, coef *float32)
 TEXT ·weightsAVX2F16(SB), NOSPLIT, $0-48
 	MOVL $0x3e800000, AX // 0.25
 	VMOVD AX, X3
@@ -1556,7 +1556,7 @@ TEXT ·weightsAVX2F16(SB), NOSPLIT, $0-48
 	MOVL $0x3daaaaab, AX // 0.083333336
 	VMOVD AX, X7
 	VBROADCASTSS X7, Y7
-	MOVQ g+40(FP), AX
+	MOVQ coef+40(FP), AX
 	VBROADCASTSS 0(AX), Y0
 	VBROADCASTSS 4(AX), Y1
 	VBROADCASTSS 8(AX), Y2
@@ -1619,7 +1619,7 @@ loop:
 	VZEROUPPER
 	RET
 
-// func weightsAVX2BF16(dst *float32, plane int, src *byte, tap, vectors int, g *float32)
+// func weightsAVX2BF16(dst *float32, plane int, src *byte, tap, vectors int, coef *float32)
 TEXT ·weightsAVX2BF16(SB), NOSPLIT, $0-48
 	MOVL $0x3e800000, AX // 0.25
 	VMOVD AX, X3
@@ -1636,7 +1636,7 @@ TEXT ·weightsAVX2BF16(SB), NOSPLIT, $0-48
 	MOVL $0x3daaaaab, AX // 0.083333336
 	VMOVD AX, X7
 	VBROADCASTSS X7, Y7
-	MOVQ g+40(FP), AX
+	MOVQ coef+40(FP), AX
 	VBROADCASTSS 0(AX), Y0
 	VBROADCASTSS 4(AX), Y1
 	VBROADCASTSS 8(AX), Y2

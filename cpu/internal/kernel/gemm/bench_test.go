@@ -101,7 +101,7 @@ func BenchmarkLinear(b *testing.B) {
 							if err != nil {
 								b.Fatal(err)
 							}
-							a := &Args{X: aligned(s.m * s.k), Y: aligned(s.m * s.n), Bias: make([]float32, s.n), Workspace: aligned(p.Need().Workspace)}
+							a := &Args{X: huge(s.m * s.k), Y: huge(s.m * s.n), Bias: make([]float32, s.n), Workspace: huge(p.Need().Workspace)}
 							scratch := scratches(p.Need(), workers)
 							run(p, scratch, a)
 							best := time.Duration(1 << 62)

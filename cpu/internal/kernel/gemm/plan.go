@@ -11,7 +11,11 @@ type Config struct {
 	K2          int             // the last K2 of the K input channels come from X2
 	RowsPerItem int             // rows that share a row of Args.PerChannel; 0: M
 	Act         func([]float32) // activation, in place; nil is the identity
-	Workers     int             // how many workers will share a phase; affects granularity, not results
+	// Gate makes the layer a gated one: W and Bias hold [a; g], 2N rows, and Y, [M,N], is
+	// Gate(X·Waᵀ + ba, X·Wgᵀ + bg) + Residual. N must be a multiple of the kernel's NR. The function
+	// works element by element; dst may be a. With GELU of g it is the UNet's GEGLU.
+	Gate    func(dst, a, g []float32)
+	Workers int // how many workers will share a phase; affects granularity, not results
 
 	// Elements between rows; 0 is the dense width.
 	StrideX, StrideX2, StrideY, StrideResidual int
@@ -32,6 +36,10 @@ type Plan struct {
 	cfg  Config
 	k1   int
 
+	n        int // columns of Y
+	groups   int // groups of panels
+	group    int // most panels in a group
+	copied   int // float32 in a copied row of A, or 0 where A is read in place
 	items    int // groups of rows with their own per-channel term
 	perItem  int // rows in each
 	chunks   int // chunks in each item
@@ -47,13 +55,19 @@ func NewPlan(w *Weights, cfg Config) (*Plan, error) {
 	if cfg.K2 < 0 || cfg.K2 >= w.K {
 		return nil, fmt.Errorf("gemm: second input of %d channels: weights have %d", cfg.K2, w.K)
 	}
-	p := &Plan{cfg: cfg, k1: w.K - cfg.K2}
+	p := &Plan{cfg: cfg, k1: w.K - cfg.K2, n: w.N}
+	if cfg.Gate != nil {
+		p.n = w.N / 2
+		if w.N%(2*w.Kern.NR) != 0 || cfg.Act != nil {
+			return nil, fmt.Errorf("gemm: a gated layer needs 2N in multiples of %d and no activation, have 2N = %d", 2*w.Kern.NR, w.N)
+		}
+	}
 	c := &p.cfg
 	for _, s := range []struct {
 		stride *int
 		width  int
 		name   string
-	}{{&c.StrideX, p.k1, "X"}, {&c.StrideX2, c.K2, "X2"}, {&c.StrideY, w.N, "Y"}, {&c.StrideResidual, w.N, "Residual"}} {
+	}{{&c.StrideX, p.k1, "X"}, {&c.StrideX2, c.K2, "X2"}, {&c.StrideY, p.n, "Y"}, {&c.StrideResidual, p.n, "Residual"}} {
 		if *s.stride == 0 {
 			*s.stride = s.width
 		}
@@ -77,19 +91,39 @@ func NewPlan(w *Weights, cfg Config) (*Plan, error) {
 	}
 	p.prod = *prod
 	p.items, p.perItem = c.M/c.RowsPerItem, c.RowsPerItem
-	p.chunks, p.mc = Chunks(w.Kern, p.items, p.perItem, w.Panels(), c.Workers)
-	if w.Pairs {
-		p.narrowed = (w.K + 31) &^ 31
+	panels := p.panels()
+	p.chunks, p.mc = Chunks(w.Kern, p.items, p.perItem, panels, c.Workers)
+	p.group = min(max(p.items*p.chunks*panels/(tasksPerWorker*max(c.Workers, 1)), 1), maxGroup)
+	p.groups = (panels + p.group - 1) / p.group
+	p.group = (panels + p.groups - 1) / p.groups
+	p.groups = (panels + p.group - 1) / p.group
+	switch {
+	case w.Pairs:
+		p.narrowed = (w.K+31)&^31 + 32
+	case c.K2 == 0 && c.StrideX*4%aliasing == 0 && p.group > 2:
+		p.copied = w.K + 16
 	}
 	return p, nil
 }
+
+const (
+	// tasksPerWorker is how many tasks each worker should find, so that the last one to finish is not
+	// far behind.
+	tasksPerWorker = 4
+	// maxGroup is the most panels in one task.
+	maxGroup = 8
+	// aliasing is the distance in bytes at which rows fall into the same set of the first-level cache.
+	aliasing = 4096
+)
+
+// panels is the number of panels of Y.
+func (p *Plan) panels() int { return (p.n + p.prod.W.Kern.NR - 1) / p.prod.W.Kern.NR }
 
 // Chunks cuts each of items × rows into chunks of at most mc rows, small enough for the cache and for
 // workers × panels to share evenly.
 func Chunks(k *Kernel, items, rows, panels, workers int) (chunks, mc int) {
 	chunks = (rows + k.MC - 1) / k.MC
-	const perWorker = 4 // tasks each worker should find, so that the last one to finish is not far behind
-	for workers > 1 && items*chunks*panels < perWorker*workers && rows/(chunks+1) >= 2*k.MR {
+	for workers > 1 && items*chunks*panels < tasksPerWorker*workers && rows/(chunks+1) >= 2*k.MR {
 		chunks++
 	}
 	mc = (rows + chunks - 1) / chunks
@@ -101,7 +135,8 @@ func Chunks(k *Kernel, items, rows, panels, workers int) (chunks, mc int) {
 
 // Need is the memory the plan uses.
 func (p *Plan) Need() Need {
-	n := p.prod.Need(p.mc)
+	n := p.prod.Need(p.mc, p.cfg.Gate != nil)
+	n.Scratch += p.mc * p.copied
 	if p.narrowed > 0 {
 		n.Workspace = p.cfg.M * p.narrowed / 2
 	}
@@ -124,7 +159,7 @@ func (p *Plan) Tasks(phase int) int {
 	if phase == 0 && p.narrowed > 0 {
 		return (p.cfg.M + narrowRows - 1) / narrowRows
 	}
-	return p.items * p.chunks * p.prod.W.Panels()
+	return p.items * p.chunks * p.groups
 }
 
 // FLOPs is the arithmetic of one run, two per multiply-add.
@@ -141,10 +176,10 @@ func (p *Plan) Check(a *Args) error {
 	}{
 		{"X", len(a.X), span(c.StrideX, p.k1), false},
 		{"X2", len(a.X2), span(c.StrideX2, c.K2), c.K2 == 0},
-		{"Y", len(a.Y), span(c.StrideY, w.N), false},
+		{"Y", len(a.Y), span(c.StrideY, p.n), false},
 		{"Bias", len(a.Bias), w.N, a.Bias == nil},
 		{"PerChannel", len(a.PerChannel), p.items * w.N, a.PerChannel == nil},
-		{"Residual", len(a.Residual), span(c.StrideResidual, w.N), a.Residual == nil},
+		{"Residual", len(a.Residual), span(c.StrideResidual, p.n), a.Residual == nil},
 		{"Workspace", len(a.Workspace), p.Need().Workspace, false},
 	} {
 		if !o.optional && o.have < o.want {
@@ -161,8 +196,7 @@ func (p *Plan) Do(phase, task int, s *Scratch, a *Args) {
 		return
 	}
 	c, w := &p.cfg, p.prod.W
-	panels := w.Panels()
-	chunk, panel := task/panels, task%panels
+	chunk, group := task/p.groups, task%p.groups
 	item, sub := chunk/p.chunks, chunk%p.chunks
 	m0 := item*p.perItem + sub*p.mc
 	rows := min(p.mc, (item+1)*p.perItem-m0)
@@ -186,7 +220,28 @@ func (p *Plan) Do(phase, task int, s *Scratch, a *Args) {
 	if a.PerChannel != nil {
 		o.PerChannel = a.PerChannel[item*w.N:][:w.N]
 	}
-	p.prod.Multiply(s, &o, panel, rows, p.mc)
+	if p.copied > 0 {
+		p.copyRows(s, rows)
+	}
+	for panel := group * p.group; panel < min((group+1)*p.group, p.panels()); panel++ {
+		if c.Gate != nil {
+			p.prod.Gated(c.Gate, s, &o, panel, rows, p.mc)
+		} else {
+			p.prod.Multiply(s, &o, panel, rows, p.mc)
+		}
+	}
+}
+
+// copyRows moves a chunk of A to scratch, where its rows do not share cache sets.
+func (p *Plan) copyRows(s *Scratch, rows int) {
+	to := s.Floats[len(s.Floats)-p.mc*p.copied:]
+	for i, piece := range p.prod.Pieces {
+		for m, from := range s.Rows[i*p.mc:][:rows] {
+			row := to[m*p.copied+piece.Off:][:piece.Len]
+			copy(row, unsafe.Slice((*float32)(from), piece.Len))
+			s.Rows[i*p.mc+m] = unsafe.Pointer(&row[0])
+		}
+	}
 }
 
 // fillRows sets table[i] = base + i·stride bytes.

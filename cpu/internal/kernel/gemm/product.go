@@ -108,10 +108,14 @@ func NewProduct(w *Weights, segments []int, act func([]float32)) (*Product, erro
 	return p, nil
 }
 
-// Need is the scratch for Multiply on chunks of up to mc rows.
-func (p *Product) Need(mc int) Need {
+// Need is the scratch for Multiply, and for Gated, on chunks of up to mc rows.
+func (p *Product) Need(mc int, gated bool) Need {
 	nr := p.W.Kern.NR
-	return Need{Scratch: nr + p.depth*nr + mc*nr, Rows: len(p.Pieces) * mc}
+	blocks := 1
+	if gated {
+		blocks = 2
+	}
+	return Need{Scratch: nr + p.depth*nr + blocks*mc*nr, Rows: len(p.Pieces) * mc}
 }
 
 // Output says where a chunk of C goes: rows of Y, with what is added to them.
@@ -122,17 +126,46 @@ type Output struct {
 }
 
 // Multiply computes rows × NR of the product: columns panel·NR onwards of a chunk whose row pointers
-// are s.Rows[piece·mc + row], rows ≤ mc.
+// are s.Rows[piece·mc + row], rows ≤ mc. It expects panel+1 to be the next one asked for.
 func (p *Product) Multiply(s *Scratch, o *Output, panel, rows, mc int) {
+	nr := p.W.Kern.NR
+	n0 := panel * nr
+	cols := min(nr, p.W.N-n0)
+	c := s.Floats[nr+p.depth*nr:][:mc*nr]
+	if cols == nr && p.Act == nil {
+		p.sums(s, o, panel, panel+1, rows, mc, c, true)
+		return
+	}
+	p.sums(s, o, panel, panel+1, rows, mc, c, false)
+	if c = c[:rows*nr]; p.Act != nil {
+		p.Act(c)
+	}
+	p.store(c, o, n0, cols)
+}
+
+// Gated computes the same columns of gate(X·Waᵀ + ba, X·Wgᵀ + bg), where Wa is the upper half of the
+// rows of W and Wg the lower.
+func (p *Product) Gated(gate func(dst, a, g []float32), s *Scratch, o *Output, panel, rows, mc int) {
+	nr := p.W.Kern.NR
+	half := p.W.Panels() / 2
+	a := s.Floats[nr+p.depth*nr:][:mc*nr]
+	g := s.Floats[nr+p.depth*nr+mc*nr:][:mc*nr]
+	p.sums(s, o, panel, panel+half, rows, mc, a, false)
+	p.sums(s, o, panel+half, panel+1, rows, mc, g, false)
+	a, g = a[:rows*nr], g[:rows*nr]
+	gate(a, a, g)
+	p.store(a, o, panel*nr, nr)
+}
+
+// sums computes A·B + bias + per-channel term for one panel into c, [mc][NR], or, if direct, straight
+// into Y with the residual added. The weights of the panel next are fetched towards the cache meanwhile.
+func (p *Product) sums(s *Scratch, o *Output, panel, next, rows, mc int, c []float32, direct bool) {
 	w := p.W
 	k := w.Kern
 	nr := k.NR
 	n0 := panel * nr
-	cols := min(nr, w.N-n0)
-	init, buf, c := s.Floats[:nr], s.Floats[nr:][:p.depth*nr], s.Floats[nr+p.depth*nr:][:mc*nr]
-	initRow(init, o, n0, cols)
-	direct := cols == nr && p.Act == nil // the micro-kernel can write Y itself
-
+	init, buf := s.Floats[:nr], s.Floats[nr:][:p.depth*nr]
+	initRow(init, o, n0, min(nr, w.N-n0))
 	t := &s.Tile
 	*t = Tile{RowsStride: mc * 8, InitStride: nr * 4, CStride: nr * 4}
 	mul := k.mul
@@ -154,6 +187,10 @@ func (p *Product) Multiply(s *Scratch, o *Output, panel, rows, mc int) {
 		}
 		t.Seg, t.Segs = &p.steps[first], end-first
 		last := end == len(p.Pieces)
+		ahead := w.stored(panel, k0+n, tiles)
+		if last {
+			ahead = w.stored(next, 0, tiles)
+		}
 		if b == 0 {
 			t.Init, t.InitStride = &init[0], 0
 		} else {
@@ -175,12 +212,10 @@ func (p *Product) Multiply(s *Scratch, o *Output, panel, rows, mc int) {
 			} else {
 				t.C, t.CStride = &c[m0*nr], nr*4
 			}
+			ahead.fetch(k, i)
 			mul(t, m1-m0)
 		}
 		k0 += n
-	}
-	if !direct {
-		p.finish(c[:rows*nr], o, n0, cols)
 	}
 }
 
@@ -197,12 +232,8 @@ func initRow(init []float32, o *Output, n0, cols int) {
 	}
 }
 
-// finish applies the activation to c, the [rows][NR] sums, and writes its first cols columns to Y with
-// the residual added.
-func (p *Product) finish(c []float32, o *Output, n0, cols int) {
-	if p.Act != nil {
-		p.Act(c)
-	}
+// store writes the first cols columns of c, [rows][NR], to Y with the residual added.
+func (p *Product) store(c []float32, o *Output, n0, cols int) {
 	nr := p.W.Kern.NR
 	for m := 0; m*nr < len(c); m++ {
 		row := c[m*nr:][:cols]

@@ -189,10 +189,10 @@ func (w writer) input(s isa) {
 	w.op("RET")
 }
 
-// weights writes func weights<isa><type>(dst *float32, plane int, src *byte, tap, vectors int, g *float32).
+// weights writes func weights<isa><type>(dst *float32, plane int, src *byte, tap, vectors int, coef *float32).
 func (w writer) weights(s isa, t string) {
 	name := "weights" + s.name + t
-	fmt.Fprintf(w, "\n// func %s(dst *float32, plane int, src *byte, tap, vectors int, g *float32)\nTEXT ·%s(SB), NOSPLIT, $0-48\n", name, name)
+	fmt.Fprintf(w, "\n// func %s(dst *float32, plane int, src *byte, tap, vectors int, coef *float32)\nTEXT ·%s(SB), NOSPLIT, $0-48\n", name, name)
 	g := [3]string{s.reg(0), s.reg(1), s.reg(2)}
 	quarter, minus6th, sixth, r24th, r12th := s.reg(3), s.reg(4), s.reg(5), s.reg(6), s.reg(7)
 	tj := [3]string{s.reg(8), s.reg(9), s.reg(10)}
@@ -202,7 +202,7 @@ func (w writer) weights(s isa, t string) {
 	w.constant(1.0/6, sixth)
 	w.constant(1.0/24, r24th)
 	w.constant(1.0/12, r12th)
-	w.op("MOVQ g+40(FP), AX")
+	w.op("MOVQ coef+40(FP), AX")
 	for r := range g {
 		w.op("VBROADCASTSS %d(AX), %s", 4*r, g[r])
 	}

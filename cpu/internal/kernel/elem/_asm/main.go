@@ -180,12 +180,18 @@ func (w writer) gelu(b int) int {
 	w.broadcast("one", b+2)
 	w.broadcast("one", b+4)
 	w.with("VFMADD231PS", "slope", b+1, b+2)
+	w.with("VSUBPS", "one", b+2, b+6)
+	w.with("VFMSUB231PS", "slope", b+1, b+6) // what 1 + slope·z lost in rounding
 	w.three("VDIVPS", b+2, b+4, b+2)
+	w.three("VMULPS", b+2, b+6, b+6) // and t, relatively
 	w.broadcast("q10", b+3)
 	for i := 9; i >= 1; i-- {
 		w.with("VFMADD213PS", fmt.Sprintf("q%d", i), b+2, b+3)
 	}
 	w.three("VMULPS", b+2, b+3, b+3)
+	// The polynomial goes as about the square of t.
+	w.three("VADDPS", b+6, b+6, b+6)
+	w.three("VFNMADD231PS", b+6, b+3, b+3)
 	w.three("VMULPS", b+5, b+3, b+3)
 	w.three("VMAXPS", b, zero, b+4)
 	w.three("VFNMADD231PS", b+3, b+1, b+4)
@@ -432,7 +438,6 @@ func main() {
 	fmt.Fprintf(w, "GLOBL pool<>(SB), RODATA|NOPTR, $%d\n\n", 32*len(pool))
 	for i := range 4 {
 		fmt.Fprintf(w, "DATA mask<>+%d(SB)/8, $-1\n", 8*i)
-		fmt.Fprintf(w, "DATA mask<>+%d(SB)/8, $0\n", 32+8*i)
 	}
 	fmt.Fprint(w, "GLOBL mask<>(SB), RODATA|NOPTR, $64\n")
 	for _, w.set = range sets {

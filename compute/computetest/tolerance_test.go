@@ -1,0 +1,31 @@
+package computetest
+
+import (
+	"math"
+	"testing"
+)
+
+func TestTolerance(t *testing.T) {
+	nan := float32(math.NaN())
+	want := []float32{1, -1, 1, -1}
+	for _, c := range []struct {
+		name    string
+		got     []float32
+		tol     Tolerance
+		operand float64
+		accept  bool
+	}{
+		{"equal", want, exact(""), 0, true},
+		{"one rounding off where none is allowed", []float32{1, -1, 1, -1 + roundoff}, exact(""), 0, false},
+		{"worst element within", []float32{1, -1, 1, -1 + 8*roundoff}, Tolerance{Roundings: 20}, 0, true},
+		{"worst element beyond", []float32{1, -1, 1, -1 + 32*roundoff}, Tolerance{Roundings: 20}, 0, false},
+		{"every element within, the mean square beyond", []float32{1 - 16*roundoff, -1 + 16*roundoff, 1 - 16*roundoff, -1 + 16*roundoff}, Tolerance{Roundings: 20}, 0, false},
+		{"NaN", []float32{1, nan, 1, -1}, Tolerance{Roundings: 1e6}, 0, false},
+		{"bfloat16 factors", []float32{1, -1, 1.006, -1}, Tolerance{Roundings: 20, Product: true}, 1.0 / 256, true},
+		{"bfloat16 factors in no product", []float32{1, -1, 1.006, -1}, Tolerance{Roundings: 20}, 1.0 / 256, false},
+	} {
+		if err := c.tol.check(c.got, want, c.operand); (err == nil) != c.accept {
+			t.Errorf("%s: error is %v, want acceptance %v", c.name, err, c.accept)
+		}
+	}
+}

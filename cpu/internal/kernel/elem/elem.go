@@ -1,0 +1,154 @@
+package elem
+
+import (
+	"fmt"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/cpu/internal/isa"
+)
+
+// Kernels is the pointwise part of a kernel set. It is read-only and may be shared.
+//
+// The row functions work in place, on finite operands of any size without overflow on the way; NaN
+// stays NaN. Against the exact value of their float32 operand, Exp is good to 2 units in the last place,
+// SiLU and QuickGELU to 3, GELU to 4.5 on both sides of zero (a form built on 1+erf loses every digit
+// of its negative tail); results near and below 2⁻¹²⁶ lose digits gradually.
+type Kernels struct {
+	SiLU      func(x []float32) // x·sigmoid(x)
+	QuickGELU func(x []float32) // x·sigmoid(1.702·x), CLIP's
+	GELU      func(x []float32) // x·Φ(x) = x/2·(1+erf(x/√2)): the exact one, as in SD's GEGLU, not the tanh form
+	ReLU      func(x []float32) // max(x, 0)
+	Exp       func(x []float32) // eˣ: +Inf from 88.73 up, 0 below -103.98
+
+	geglu     func(dst, a, gate []float32)       // dst = a·GELU(gate)
+	add       func(dst, a, b []float32)          // dst = a + b
+	scale     func(dst, a []float32, c float32)  // dst = c·a
+	addScaled func(dst, a []float32, c float32)  // dst += c·a
+	widen     [2]func(dst []float32, src []byte) // binary16, bfloat16 to float32
+	narrow    [2]func(dst []byte, src []float32) // and back
+}
+
+// For is the kernels of a set. A set above what the machine runs must not be asked for.
+func For(set isa.Set) *Kernels { return kernelsFor(set) }
+
+// Activation is the row function of a, nil for the identity.
+func (k *Kernels) Activation(a compute.Activation) func(x []float32) {
+	switch a {
+	case compute.SiLU:
+		return k.SiLU
+	case compute.QuickGELU:
+		return k.QuickGELU
+	case compute.GELU:
+		return k.GELU
+	case compute.ReLU:
+		return k.ReLU
+	}
+	return nil
+}
+
+// GEGLU computes rows of the gated linear unit: dst is [rows,d], x is [rows,2d], a row of x is a followed by
+// gate, and dst = a·GELU(gate). See Shazeer, "GLU Variants Improve Transformer" (arXiv:2002.05202).
+// dst and x share no storage.
+func (k *Kernels) GEGLU(dst, x []float32, rows, d int) {
+	for r := range rows {
+		row := x[2*d*r:][:2*d]
+		k.geglu(dst[d*r:][:d], row[:d], row[d:])
+	}
+}
+
+// Add computes dst = a + b over len(dst) elements. dst may be a or b.
+func (k *Kernels) Add(dst, a, b []float32) { k.add(dst, a[:len(dst)], b[:len(dst)]) }
+
+// AddScaled computes dst = dst + c·a over len(dst) elements, with one rounding where the set has FMA.
+func (k *Kernels) AddScaled(dst, a []float32, c float32) { k.addScaled(dst, a[:len(dst)], c) }
+
+// combineBlock is how many elements Combine finishes before it goes on: few enough to stay in cache.
+const combineBlock = 2048
+
+// Combine computes dst = Σ coef[i]·in[i] over len(dst) elements, summed in the order of i; no terms give
+// zeros. dst may be in[0] but share storage with no later term.
+func (k *Kernels) Combine(dst, coef []float32, in ...[]float32) {
+	if len(in) == 0 {
+		clear(dst)
+		return
+	}
+	for from := 0; from < len(dst); from += combineBlock {
+		to := min(from+combineBlock, len(dst))
+		k.scale(dst[from:to], in[0][from:to], coef[0])
+		for i, x := range in[1:] {
+			k.addScaled(dst[from:to], x[from:to], coef[i+1])
+		}
+	}
+}
+
+// Widen converts len(dst) elements of src, stored as t in little-endian order, to float32. t is F32, F16
+// or BF16; the conversion is exact. Signalling NaNs of F16 become quiet.
+func (k *Kernels) Widen(dst []float32, src []byte, t compute.DType) {
+	src = src[:len(dst)*t.Size()]
+	switch t {
+	case compute.F16:
+		k.widen[0](dst, src)
+	case compute.BF16:
+		k.widen[1](dst, src)
+	default:
+		widenF32(dst, src)
+	}
+}
+
+// Narrow converts src to t, stored in dst in little-endian order; it is the inverse of Widen. It rounds to
+// nearest, ties to even; what is too large becomes infinite and NaN stays NaN.
+func (k *Kernels) Narrow(dst []byte, src []float32, t compute.DType) {
+	dst = dst[:len(src)*t.Size()]
+	switch t {
+	case compute.F16:
+		k.narrow[0](dst, src)
+	case compute.BF16:
+		k.narrow[1](dst, src)
+	default:
+		narrowF32(dst, src)
+	}
+}
+
+// Gather copies rows of an embedding table: dst is [len(ids),width], table is [rows,width] of type t
+// as Widen takes it. An id outside the table is an error, found before its row is written.
+func (k *Kernels) Gather(dst []float32, table []byte, t compute.DType, width int, ids []int32) error {
+	size := width * t.Size()
+	for i, id := range ids {
+		if rows := len(table) / size; id < 0 || int(id) >= rows {
+			return fmt.Errorf("elem: id %d at position %d is outside a table of %d rows", id, i, rows)
+		}
+		k.Widen(dst[i*width:][:width], table[int(id)*size:], t)
+	}
+	return nil
+}
+
+// ConcatRows computes dst = [a|b]: a is [rows,ca], b is [rows,cb], dst is [rows,ca+cb].
+func ConcatRows(dst, a, b []float32, rows, ca, cb int) {
+	for r := range rows {
+		row := dst[r*(ca+cb):][:ca+cb]
+		copy(row[:ca], a[r*ca:])
+		copy(row[ca:], b[r*cb:])
+	}
+}
+
+// Resize is a nearest-neighbour resizing of [N,H,W,C] to [N,OutH,OutW,C].
+type Resize struct {
+	N, H, W, C int
+	OutH, OutW int
+}
+
+// Rows is the number of rows of the result, N·OutH: what work is divided into.
+func (r Resize) Rows() int { return r.N * r.OutH }
+
+// Nearest computes rows from to to-1 of a resizing: out[n,y,x] = in[n, ⌊y·H/OutH⌋, ⌊x·W/OutW⌋].
+// dst and src are whole tensors.
+func (r Resize) Nearest(dst, src []float32, from, to int) {
+	in, out := r.W*r.C, r.OutW*r.C
+	for row := from; row < to; row++ {
+		y := row/r.OutH*r.H + row%r.OutH*r.H/r.OutH
+		s, d := src[y*in:][:in], dst[row*out:][:out]
+		for x := range r.OutW {
+			copy(d[x*r.C:][:r.C], s[x*r.W/r.OutW*r.C:])
+		}
+	}
+}

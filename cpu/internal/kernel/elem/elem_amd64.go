@@ -1,0 +1,205 @@
+//go:build amd64 && !purego
+
+package elem
+
+import (
+	"unsafe"
+
+	"github.com/atelier-go/atelier/cpu/internal/isa"
+)
+
+//go:generate go run -C _asm . -out ../elem_amd64.s
+
+var avx2 = Kernels{
+	SiLU:      siluAVX2,
+	QuickGELU: quickGELUAVX2,
+	GELU:      geluAVX2,
+	ReLU:      reluAVX2,
+	Exp:       expAVX2,
+
+	geglu:     gegluAVX2,
+	add:       addAVX2,
+	scale:     scaleAVX2,
+	addScaled: addScaledAVX2,
+	widen:     [2]func([]float32, []byte){widenWith(widenF16AVX2, widenF16Generic), widenWith(widenBF16AVX2, widenBF16Generic)},
+	narrow:    [2]func([]byte, []float32){narrowWith(narrowF16AVX2, narrowF16Generic), narrowWith(narrowBF16AVX2, narrowBF16Generic)},
+}
+
+var avx512 = Kernels{
+	SiLU:      siluAVX512,
+	QuickGELU: quickGELUAVX512,
+	GELU:      geluAVX512,
+	ReLU:      reluAVX512,
+	Exp:       expAVX512,
+
+	geglu:     gegluAVX512,
+	add:       addAVX512,
+	scale:     scaleAVX512,
+	addScaled: addScaledAVX512,
+	widen:     [2]func([]float32, []byte){widenWith(widenF16AVX512, widenF16Generic), widenWith(widenBF16AVX512, widenBF16Generic)},
+	narrow:    [2]func([]byte, []float32){narrowWith(narrowF16AVX512, narrowF16Generic), narrowWith(narrowBF16AVX512, narrowBF16Generic)},
+}
+
+func kernelsFor(set isa.Set) *Kernels {
+	switch {
+	case set >= isa.AVX512:
+		return &avx512
+	case set >= isa.AVX2:
+		return &avx2
+	}
+	return &generic
+}
+
+// group is how many elements the conversions take at a time; the rest is left to the generic ones, which
+// give the same bits.
+const group = 16
+
+func widenWith(asm func(dst, src unsafe.Pointer, groups int), generic func([]float32, []byte)) func([]float32, []byte) {
+	return func(dst []float32, src []byte) {
+		groups := len(dst) / group
+		if groups > 0 {
+			asm(unsafe.Pointer(unsafe.SliceData(dst)), unsafe.Pointer(unsafe.SliceData(src)), groups)
+		}
+		generic(dst[groups*group:], src[groups*group*2:])
+	}
+}
+
+func narrowWith(asm func(dst, src unsafe.Pointer, groups int), generic func([]byte, []float32)) func([]byte, []float32) {
+	return func(dst []byte, src []float32) {
+		groups := len(src) / group
+		if groups > 0 {
+			asm(unsafe.Pointer(unsafe.SliceData(dst)), unsafe.Pointer(unsafe.SliceData(src)), groups)
+		}
+		generic(dst[groups*group*2:], src[groups*group:])
+	}
+}
+
+// for i := range x { x[i] = x[i] / (1 + exp(-x[i])) }
+//
+//go:noescape
+func siluAVX2(x []float32)
+
+// for i := range x { x[i] = x[i] / (1 + exp(-1.702*x[i])) }
+//
+//go:noescape
+func quickGELUAVX2(x []float32)
+
+// for i := range x { x[i] = x[i] * (1 + erf(x[i]/√2)) / 2 }
+//
+//go:noescape
+func geluAVX2(x []float32)
+
+// for i := range x { x[i] = max(x[i], 0) }
+//
+//go:noescape
+func reluAVX2(x []float32)
+
+// for i := range x { x[i] = exp(x[i]) }
+//
+//go:noescape
+func expAVX2(x []float32)
+
+// for i := range dst { dst[i] = a[i] * gelu(gate[i]) }
+//
+//go:noescape
+func gegluAVX2(dst, a, gate []float32)
+
+// for i := range dst { dst[i] = a[i] + b[i] }
+//
+//go:noescape
+func addAVX2(dst, a, b []float32)
+
+// for i := range dst { dst[i] = c * a[i] }
+//
+//go:noescape
+func scaleAVX2(dst, a []float32, c float32)
+
+// for i := range dst { dst[i] += c * a[i] }
+//
+//go:noescape
+func addScaledAVX2(dst, a []float32, c float32)
+
+// for i := range 16 * groups { dst[i] = float32(src[i]) }
+//
+//go:noescape
+func widenF16AVX2(dst, src unsafe.Pointer, groups int)
+
+// for i := range 16 * groups { dst[i] = float32(src[i]) }
+//
+//go:noescape
+func widenBF16AVX2(dst, src unsafe.Pointer, groups int)
+
+// for i := range 16 * groups { dst[i] = float16(src[i]) }
+//
+//go:noescape
+func narrowF16AVX2(dst, src unsafe.Pointer, groups int)
+
+// for i := range 16 * groups { dst[i] = bfloat16(src[i]) }
+//
+//go:noescape
+func narrowBF16AVX2(dst, src unsafe.Pointer, groups int)
+
+// for i := range x { x[i] = x[i] / (1 + exp(-x[i])) }
+//
+//go:noescape
+func siluAVX512(x []float32)
+
+// for i := range x { x[i] = x[i] / (1 + exp(-1.702*x[i])) }
+//
+//go:noescape
+func quickGELUAVX512(x []float32)
+
+// for i := range x { x[i] = x[i] * (1 + erf(x[i]/√2)) / 2 }
+//
+//go:noescape
+func geluAVX512(x []float32)
+
+// for i := range x { x[i] = max(x[i], 0) }
+//
+//go:noescape
+func reluAVX512(x []float32)
+
+// for i := range x { x[i] = exp(x[i]) }
+//
+//go:noescape
+func expAVX512(x []float32)
+
+// for i := range dst { dst[i] = a[i] * gelu(gate[i]) }
+//
+//go:noescape
+func gegluAVX512(dst, a, gate []float32)
+
+// for i := range dst { dst[i] = a[i] + b[i] }
+//
+//go:noescape
+func addAVX512(dst, a, b []float32)
+
+// for i := range dst { dst[i] = c * a[i] }
+//
+//go:noescape
+func scaleAVX512(dst, a []float32, c float32)
+
+// for i := range dst { dst[i] += c * a[i] }
+//
+//go:noescape
+func addScaledAVX512(dst, a []float32, c float32)
+
+// for i := range 16 * groups { dst[i] = float32(src[i]) }
+//
+//go:noescape
+func widenF16AVX512(dst, src unsafe.Pointer, groups int)
+
+// for i := range 16 * groups { dst[i] = float32(src[i]) }
+//
+//go:noescape
+func widenBF16AVX512(dst, src unsafe.Pointer, groups int)
+
+// for i := range 16 * groups { dst[i] = float16(src[i]) }
+//
+//go:noescape
+func narrowF16AVX512(dst, src unsafe.Pointer, groups int)
+
+// for i := range 16 * groups { dst[i] = bfloat16(src[i]) }
+//
+//go:noescape
+func narrowBF16AVX512(dst, src unsafe.Pointer, groups int)

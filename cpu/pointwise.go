@@ -1,0 +1,91 @@
+package cpu
+
+import (
+	"github.com/atelier-go/atelier/compute"
+)
+
+// grain is how many elements of a memory-bound op make a task: enough to hide the cost of taking it.
+const grain = 16384
+
+// each cuts n elements into tasks of the given size; only the last may be smaller.
+func each(n, size int, do func(from, to int)) []phase {
+	return []phase{{(n + size - 1) / size, func(task, _ int) { do(task*size, min((task+1)*size, n)) }}}
+}
+
+func (c *compiler) activate(op compute.Activate, out compute.Value) (lowered, error) {
+	act := c.elem.Activation(op.Activation)
+	return lowered{bind: func(b *binding) (step, error) {
+		xs, ys := b.place(op.X), b.place(out)
+		var x, y []float32
+		prepare := func() { x, y = xs.f32(), ys.f32() }
+		return step{prepare, each(ys.n, grain, func(from, to int) {
+			if copy(y[from:to], x[from:to]); act != nil {
+				act(y[from:to])
+			}
+		})}, nil
+	}}, nil
+}
+
+func (c *compiler) geglu(op compute.GEGLU, out compute.Value) (lowered, error) {
+	return lowered{bind: func(b *binding) (step, error) {
+		xs, ys, d := b.place(op.X), b.place(out), c.program.Shape(out).Last()
+		var x, y []float32
+		prepare := func() { x, y = xs.f32(), ys.f32() }
+		return step{prepare, each(ys.n/d, max(grain/d, 1), func(from, to int) {
+			c.elem.GEGLU(y[from*d:to*d], x[from*2*d:to*2*d], to-from, d)
+		})}, nil
+	}}, nil
+}
+
+func (c *compiler) add(op compute.Add, out compute.Value) (lowered, error) {
+	return lowered{bind: func(b *binding) (step, error) {
+		as, bs, ys := b.place(op.A), b.place(op.B), b.place(out)
+		var p, q, y []float32
+		prepare := func() { p, q, y = as.f32(), bs.f32(), ys.f32() }
+		return step{prepare, each(ys.n, grain, func(from, to int) {
+			c.elem.Add(y[from:to], p[from:to], q[from:to])
+		})}, nil
+	}}, nil
+}
+
+func (c *compiler) guidanceCombine(op compute.GuidanceCombine, out compute.Value) (lowered, error) {
+	return lowered{bind: func(b *binding) (step, error) {
+		xs, ws, ys := b.place(op.X), b.place(op.Weights), b.place(out)
+		var x, w, y []float32
+		prepare := func() { x, w, y = xs.f32(), ws.f32(), ys.f32() }
+		return step{prepare, each(ys.n, grain, func(from, to int) {
+			part := y[from:to]
+			clear(part)
+			for k, weight := range w {
+				c.elem.AddScaled(part, x[k*len(y)+from:][:len(part)], weight)
+			}
+		})}, nil
+	}}, nil
+}
+
+func (c *compiler) linearCombination(op compute.LinearCombination, out compute.Value) (lowered, error) {
+	return lowered{bind: func(b *binding) (step, error) {
+		ys, coefficients := b.place(out), b.place(op.Coefficients)
+		places := make([]span, len(op.Terms))
+		for i, v := range op.Terms {
+			places[i] = b.place(v)
+		}
+		terms := make([][]float32, len(places))
+		var y, row []float32
+		prepare := func() {
+			for i, p := range places {
+				terms[i] = p.f32()
+			}
+			y, row = ys.f32(), coefficients.f32()[op.Row*len(terms):][:len(terms)]
+		}
+		return step{prepare, each(ys.n, grain, func(from, to int) {
+			part := y[from:to]
+			clear(part)
+			for i, coefficient := range row {
+				if coefficient != 0 { // such a term has no say, even where it is not finite
+					c.elem.AddScaled(part, terms[i][from:to], coefficient)
+				}
+			}
+		})}, nil
+	}}, nil
+}

@@ -3,6 +3,7 @@ package attn
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/atelier-go/atelier/cpu/internal/isa"
 )
@@ -44,16 +45,17 @@ type Plan struct {
 	cfg  Config
 	kern *kernels
 
-	scale     float32 // Config.Scale · log2(e): the exponentials are powers of two
-	depth     int     // rows of a Q panel and of K: D, or pairs of channels
-	kElems    int     // packed K of one head
-	vElems    int     // packed V of one head
-	chunks    int     // packing tasks for each batch item and head
-	tile      int     // panels of queries in a task
-	tiles     int     // tasks for each batch item and head
-	block     int     // keys visited between two corrections, a multiple of kern.keys
-	widths    []int   // widths of the panels of V, in order
-	panelSize int     // scratch for one panel: Q, O and state
+	scale     float32   // Config.Scale · log2(e): the exponentials are powers of two
+	scales    []float32 // the same for every channel
+	depth     int       // rows of a Q panel and of K: D, or pairs of channels
+	kElems    int       // packed K of one head
+	vElems    int       // packed V of one head
+	chunks    int       // packing tasks for each batch item and head
+	tile      int       // panels of queries in a task
+	tiles     int       // tasks for each batch item and head
+	block     int       // keys visited between two corrections, a multiple of kern.keys
+	widths    []int     // widths of the panels of V, in order
+	panelSize int       // scratch for one panel: Q, O and state
 }
 
 // packKeys is how many keys one packing task covers; a multiple of every kernel's group.
@@ -88,6 +90,7 @@ func New(set isa.Set, cfg Config) (*Plan, error) {
 		c.Scale = 1 / math.Sqrt(float64(c.D))
 	}
 	p.scale = float32(c.Scale * math.Log2E)
+	p.scales = slices.Repeat([]float32{p.scale}, c.D)
 	p.kElems = roundUp(c.S, kern.keys) * c.D
 	p.vElems = c.S * c.D
 	if c.BF16 {

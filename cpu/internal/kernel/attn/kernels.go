@@ -24,9 +24,9 @@ type kernels struct {
 	// o is [width][L], p is [keys][L], v is [keys][width].
 	weigh func(width int, o, correction, p, v []float32, keys int)
 
-	// transpose sets dst[j][i] = src[i][j]·scale[j] for i < rows, j < cols, rows dstStride and srcStride
-	// elements apart.
-	transpose func(dst []float32, dstStride int, src []float32, srcStride, rows, cols int, scale []float32)
+	// transpose sets dst[j][i] = src[i][j]·scale[j] for i < rows, j < cols, rows of dst and src being
+	// dstStride and srcStride elements apart. A nil scale stands for ones, and then any 32 bits will do.
+	transpose func(dst, src, scale []float32, dstStride, srcStride, rows, cols int)
 }
 
 // stateRows is the number of values kept for each query: max, next, sum and correction.

@@ -13,6 +13,7 @@ var avx2 = kernels{
 	weigh: func(width int, o, correction, p, v []float32, keys int) {
 		weighAVX2[width](o, correction, p, v, keys)
 	},
+	transpose: tiles(8, transposeAVX2),
 }
 
 var avx512 = kernels{
@@ -22,6 +23,7 @@ var avx512 = kernels{
 	weigh: func(width int, o, correction, p, v []float32, keys int) {
 		weighAVX512[width](o, correction, p, v, keys)
 	},
+	transpose: tiles(16, transposeAVX512),
 }
 
 var bf16Kernels = &kernels{
@@ -31,6 +33,7 @@ var bf16Kernels = &kernels{
 	weigh: func(width int, o, correction, p, v []float32, keys int) {
 		weighAVX512BF16[width](o, correction, p, v, keys)
 	},
+	transpose: tiles(16, transposeAVX512),
 }
 
 func kernelsFor(set isa.Set) *kernels {
@@ -41,6 +44,23 @@ func kernelsFor(set isa.Set) *kernels {
 		return &avx2
 	}
 	return &generic
+}
+
+// tiles makes a transposition of any size from one of at most n by n.
+func tiles(n int, tile func(dst, src, scale []float32, dstStride, srcStride, rows, cols int)) func(dst, src, scale []float32, dstStride, srcStride, rows, cols int) {
+	return func(dst, src, scale []float32, dstStride, srcStride, rows, cols int) {
+		_ = dst[(cols-1)*dstStride+rows-1]
+		_ = src[(rows-1)*srcStride+cols-1]
+		for j := 0; j < cols; j += n {
+			var s []float32
+			if scale != nil {
+				s = scale[j:min(j+n, cols)]
+			}
+			for i := 0; i < rows; i += n {
+				tile(dst[j*dstStride+i:], src[i*srcStride+j:], s, dstStride, srcStride, min(n, rows-i), min(n, cols-j))
+			}
+		}
+	}
 }
 
 // weighAVX2 are the weigh kernels by width.
@@ -60,6 +80,15 @@ var weighAVX2 = [...]func(o, correction, p, v []float32, keys int){
 //
 //go:noescape
 func scoresAVX2(s, next, q, k []float32, d, groups int)
+
+// transposeAVX2: at most 8 rows and columns. Without a scale it does not look at the values.
+//
+//	for i, j := range rows × cols {
+//		dst[j*dstStride+i] = src[i*srcStride+j] * scale[j]
+//	}
+//
+//go:noescape
+func transposeAVX2(dst, src, scale []float32, dstStride, srcStride, rows, cols int)
 
 // softenAVX2: 16 lanes.
 //
@@ -105,6 +134,15 @@ var weighAVX512 = [...]func(o, correction, p, v []float32, keys int){
 //
 //go:noescape
 func scoresAVX512(s, next, q, k []float32, d, groups int)
+
+// transposeAVX512: at most 16 rows and columns. Without a scale it does not look at the values.
+//
+//	for i, j := range rows × cols {
+//		dst[j*dstStride+i] = src[i*srcStride+j] * scale[j]
+//	}
+//
+//go:noescape
+func transposeAVX512(dst, src, scale []float32, dstStride, srcStride, rows, cols int)
 
 // softenAVX512: 32 lanes.
 //

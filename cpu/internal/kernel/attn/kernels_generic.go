@@ -8,6 +8,8 @@ var generic = kernels{
 	scores: scoresGeneric,
 	soften: softenGeneric,
 	weigh:  weighGeneric,
+
+	transpose: transposeGeneric,
 }
 
 func scoresGeneric(s, next, q, k []float32, d, groups int) {
@@ -95,5 +97,20 @@ func weighColumns(o []float32, correction *[4]float32, p, v []float32, width, co
 	sums := [8]float32{a0, a1, a2, a3, b0, b1, b2, b3}
 	for i := range columns * L {
 		o[i] = o[i]*correction[i%L] + sums[i]
+	}
+}
+
+func transposeGeneric(dst, src, scale []float32, dstStride, srcStride, rows, cols int) {
+	for i := range rows {
+		row := src[i*srcStride:][:cols]
+		if scale == nil {
+			for j, x := range row {
+				dst[j*dstStride+i] = x
+			}
+			continue
+		}
+		for j, x := range row {
+			dst[j*dstStride+i] = x * scale[j]
+		}
 	}
 }

@@ -20,12 +20,12 @@ func (p *Plan) pack(head, chunk int, a *Args) {
 		return
 	}
 	for g := from / p.kern.keys; g*p.kern.keys < to; g++ {
-		dst := k[g*p.kern.keys*c.D:][:p.kern.keys*c.D]
-		for i := range p.kern.keys {
-			key := min(g*p.kern.keys+i, c.S-1)
-			for j, x := range srcK[key*c.StrideK:][:c.D] {
-				dst[j*p.kern.keys+i] = x
-			}
+		key, keys := g*p.kern.keys, p.kern.keys
+		dst := k[key*c.D:][:keys*c.D]
+		rows := min(keys, c.S-key)
+		p.kern.transpose(dst, srcK[key*c.StrideK:], nil, keys, c.StrideK, rows, c.D)
+		for ; rows < keys; rows++ {
+			p.kern.transpose(dst[rows:], srcK[(c.S-1)*c.StrideK:], nil, keys, c.StrideK, 1, c.D)
 		}
 	}
 	c0 := 0
@@ -85,11 +85,7 @@ func (p *Plan) packQueries(q []float32, head, t int, a *Args) {
 		}
 		return
 	}
-	for l := range rows {
-		for j, x := range src[l*c.StrideQ:][:c.D] {
-			q[j*L+l] = x * p.scale
-		}
-	}
+	p.kern.transpose(q, src, p.scales, L, c.StrideQ, rows, c.D)
 }
 
 // words is x seen as bits.

@@ -110,11 +110,7 @@ func (p *Plan) store(m *panel, head int, a *Args) {
 		inverse[l] = 1 / sum
 	}
 	out := a.Out[(n*c.T+m.first)*c.StrideOut+h*c.D:]
-	for l := range rows {
-		for j := range c.D {
-			out[l*c.StrideOut+j] = m.o[j*L+l] * inverse[l]
-		}
-	}
+	p.kern.transpose(out, m.o, inverse, c.StrideOut, L, c.D, rows)
 	if a.LSE != nil {
 		lse := a.LSE[head*c.T+m.first:]
 		for l := range rows {

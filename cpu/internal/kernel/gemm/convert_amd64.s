@@ -2,17 +2,6 @@
 
 #include "textflag.h"
 
-// func prefetchLines(p *byte, n int)
-TEXT ·prefetchLines(SB), NOSPLIT, $0-16
-	MOVQ p+0(FP), SI
-	MOVQ n+8(FP), CX
-loop:
-	PREFETCHT1 (SI)
-	ADDQ       $64, SI
-	DECQ       CX
-	JNE        loop
-	RET
-
 // func widenF16AVX512(dst *float32, p *byte, groups int)
 TEXT ·widenF16AVX512(SB), NOSPLIT, $0-24
 	MOVQ dst+0(FP), DI

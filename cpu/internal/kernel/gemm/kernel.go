@@ -42,7 +42,6 @@ type Kernel struct {
 	widenF16  func(dst []float32, p []byte) // binary16 to float32
 	widenBF16 func(dst []float32, p []byte) // bfloat16 to float32
 	narrow    func(dst []uint16, p []float32)
-	prefetch  func(p []byte)  // towards the second-level cache
 	spin      func(n int) int // n rounds of nothing but multiply-adds; returns their FLOPs
 	spinBF16  func(n int) int
 }

@@ -12,7 +12,6 @@ var avx2 = Kernel{
 	widenF16:  widenWith(widenF16AVX2, widenF16Generic),
 	widenBF16: widenWith(widenBF16AVX2, widenBF16Generic),
 	narrow:    narrowGeneric,
-	prefetch:  prefetch,
 	spin:      func(n int) int { spinAVX2(n); return n * 12 * 8 * 2 },
 }
 
@@ -22,7 +21,6 @@ var avx512 = Kernel{
 	widenF16:  widenWith(widenF16AVX512, widenF16Generic),
 	widenBF16: widenWith(widenBF16AVX512, widenBF16Generic),
 	narrow:    narrowGeneric,
-	prefetch:  prefetch,
 	spin:      func(n int) int { spinAVX512(n); return n * 24 * 16 * 2 },
 }
 
@@ -33,7 +31,6 @@ var avx512bf16 = Kernel{
 	widenF16:  avx512.widenF16,
 	widenBF16: avx512.widenBF16,
 	narrow:    narrowAVX512BF16Slice,
-	prefetch:  prefetch,
 	spin:      avx512.spin,
 	spinBF16:  func(n int) int { spinAVX512BF16(n); return n * 24 * 32 * 2 },
 }
@@ -62,9 +59,6 @@ func widenWith(asm func(dst *float32, p *byte, groups int), generic func([]float
 	}
 }
 
-// prefetch asks for the lines of p, which must not be empty, in the second-level cache.
-func prefetch(p []byte) { prefetchLines(&p[0], (len(p)+63)/64) }
-
 func narrowAVX512BF16Slice(dst []uint16, p []float32) {
 	_ = p[:len(dst)]
 	g := len(dst) / 32
@@ -73,11 +67,6 @@ func narrowAVX512BF16Slice(dst []uint16, p []float32) {
 	}
 	narrowGeneric(dst[32*g:], p[32*g:])
 }
-
-// prefetchLines asks for n cache lines from p on in the second-level cache.
-//
-//go:noescape
-func prefetchLines(p *byte, n int)
 
 // widenF16AVX512 sets dst[i] = float32(p[i]) for i < 32·groups, p holding binary16.
 //

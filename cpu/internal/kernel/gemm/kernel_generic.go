@@ -17,7 +17,6 @@ var generic = Kernel{
 	widenF16:  widenF16Generic,
 	widenBF16: widenBF16Generic,
 	narrow:    narrowGeneric,
-	prefetch:  func([]byte) {},
 	spin:      spinGeneric,
 }
 

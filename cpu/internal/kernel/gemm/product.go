@@ -126,17 +126,17 @@ type Output struct {
 }
 
 // Multiply computes rows × NR of the product: columns panel·NR onwards of a chunk whose row pointers
-// are s.Rows[piece·mc + row], rows ≤ mc. It expects panel+1 to be the next one asked for.
+// are s.Rows[piece·mc + row], rows ≤ mc.
 func (p *Product) Multiply(s *Scratch, o *Output, panel, rows, mc int) {
 	nr := p.W.Kern.NR
 	n0 := panel * nr
 	cols := min(nr, p.W.N-n0)
 	c := s.Floats[nr+p.depth*nr:][:mc*nr]
 	if cols == nr && p.Act == nil {
-		p.sums(s, o, panel, panel+1, rows, mc, c, true)
+		p.sums(s, o, panel, rows, mc, c, true)
 		return
 	}
-	p.sums(s, o, panel, panel+1, rows, mc, c, false)
+	p.sums(s, o, panel, rows, mc, c, false)
 	if c = c[:rows*nr]; p.Act != nil {
 		p.Act(c)
 	}
@@ -150,16 +150,16 @@ func (p *Product) Gated(gate func(dst, a, g []float32), s *Scratch, o *Output, p
 	half := p.W.Panels() / 2
 	a := s.Floats[nr+p.depth*nr:][:mc*nr]
 	g := s.Floats[nr+p.depth*nr+mc*nr:][:mc*nr]
-	p.sums(s, o, panel, panel+half, rows, mc, a, false)
-	p.sums(s, o, panel+half, panel+1, rows, mc, g, false)
+	p.sums(s, o, panel, rows, mc, a, false)
+	p.sums(s, o, panel+half, rows, mc, g, false)
 	a, g = a[:rows*nr], g[:rows*nr]
 	gate(a, a, g)
 	p.store(a, o, panel*nr, nr)
 }
 
 // sums computes A·B + bias + per-channel term for one panel into c, [mc][NR], or, if direct, straight
-// into Y with the residual added. The weights of the panel next are fetched towards the cache meanwhile.
-func (p *Product) sums(s *Scratch, o *Output, panel, next, rows, mc int, c []float32, direct bool) {
+// into Y with the residual added.
+func (p *Product) sums(s *Scratch, o *Output, panel, rows, mc int, c []float32, direct bool) {
 	w := p.W
 	k := w.Kern
 	nr := k.NR
@@ -187,10 +187,6 @@ func (p *Product) sums(s *Scratch, o *Output, panel, next, rows, mc int, c []flo
 		}
 		t.Seg, t.Segs = &p.steps[first], end-first
 		last := end == len(p.Pieces)
-		ahead := w.stored(panel, k0+n, tiles)
-		if last {
-			ahead = w.stored(next, 0, tiles)
-		}
 		if b == 0 {
 			t.Init, t.InitStride = &init[0], 0
 		} else {
@@ -212,7 +208,6 @@ func (p *Product) sums(s *Scratch, o *Output, panel, next, rows, mc int, c []flo
 			} else {
 				t.C, t.CStride = &c[m0*nr], nr*4
 			}
-			ahead.fetch(k, i)
 			mul(t, m1-m0)
 		}
 		k0 += n

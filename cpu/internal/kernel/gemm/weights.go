@@ -211,30 +211,3 @@ func (w *Weights) Raw(p, k0 int) *byte {
 func (w *Weights) pairs(p, k0 int) *float32 {
 	return (*float32)(unsafe.Pointer(&w.data[(p*((w.K+1)/2)+k0)*w.Kern.NR*4]))
 }
-
-// ahead is a stretch of stored weights to be fetched in equal parts while something else is computed.
-type ahead struct {
-	data []byte
-	part int
-}
-
-// stored is what one pass reads from kernel step k0 of a panel onwards, or nothing beyond the last.
-func (w *Weights) stored(panel, k0, parts int) ahead {
-	step, steps := w.Kern.NR*w.DType.Size(), w.K
-	if w.Pairs {
-		step, steps = w.Kern.NR*4, (w.K+1)/2
-	}
-	if panel >= w.Panels() {
-		return ahead{}
-	}
-	data := w.data[(panel*steps+k0)*step:]
-	data = data[:min(len(data), w.Kern.KC*step, (steps-k0)*step)]
-	return ahead{data, (len(data)/parts + 127) &^ 63}
-}
-
-// fetch asks for part i.
-func (a ahead) fetch(k *Kernel, i int) {
-	if i *= a.part; i < len(a.data) {
-		k.prefetch(a.data[i:min(i+a.part, len(a.data))])
-	}
-}

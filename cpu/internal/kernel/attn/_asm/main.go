@@ -104,10 +104,17 @@ func main() {
 		// 16-bit lanes of [a0…a15 | b0…b15] to a0 b0 a1 b1 …
 		fmt.Fprintf(w, "DATA zip<>+%d(SB)/4, $0x%08x\n", 4*i, (16+i)<<16|i)
 	}
-	fmt.Fprint(w, "GLOBL zip<>(SB), RODATA|NOPTR, $64\n")
+	fmt.Fprint(w, "GLOBL zip<>(SB), RODATA|NOPTR, $64\n\n")
+	for i := range 4 {
+		fmt.Fprintf(w, "DATA mask<>+%d(SB)/8, $-1\n", 8*i)
+	}
+	fmt.Fprint(w, "GLOBL mask<>(SB), RODATA|NOPTR, $64\n")
 	for _, w.set = range sets {
 		w.scores()
 		w.soften()
+		if !w.bf16 {
+			w.transpose()
+		}
 		for _, width := range w.widths {
 			w.weigh(width)
 		}
@@ -372,6 +379,112 @@ func (w writer) weigh(width int) {
 		w.op("VFMADD231PS %d(DI), %s, %s", i*w.bytes, w.reg(p0+i%2), w.reg(i))
 		w.op("VMOVUPS %s, %d(DI)", w.reg(i), i*w.bytes)
 	}
+	w.op("VZEROUPPER")
+	w.op("RET")
+}
+
+// mask makes a mask of the first n lanes, n in register; AVX-512 masks go to K1, others to register r.
+func (w writer) mask(n string, r int) {
+	if w.vec == "Z" {
+		w.op("MOVL $1, AX")
+		w.op("SHLXL %s, AX, AX", n)
+		w.op("DECL AX")
+		w.op("KMOVW AX, K1")
+		return
+	}
+	w.op("LEAQ mask<>+32(SB), AX")
+	w.op("MOVQ %s, BX", n)
+	w.op("SHLQ $2, BX")
+	w.op("SUBQ BX, AX")
+	w.op("VMOVUPS (AX), %s", w.reg(r))
+}
+
+// transpose turns a square tile of at most a vector's lanes each way. Rows that are missing are read from
+// the last one there is, and not stored.
+func (w writer) transpose() {
+	n := w.bytes / 4
+	w.text("transpose"+w.name, "(dst, src, scale []float32, dstStride, srcStride, rows, cols int)", 104)
+	w.op("MOVQ dst_base+0(FP), DI")
+	w.op("MOVQ src_base+24(FP), SI")
+	w.op("MOVQ scale_base+48(FP), DX")
+	w.op("MOVQ dstStride+72(FP), R8")
+	w.op("MOVQ srcStride+80(FP), R9")
+	w.op("MOVQ rows+88(FP), R10")
+	w.op("MOVQ cols+96(FP), R11")
+	w.op("SHLQ $2, R8")
+	w.op("SHLQ $2, R9")
+	w.op("XORL CX, CX")
+	w.mask("R11", n)
+	for i := range n {
+		if w.vec == "Z" {
+			w.op("VMOVUPS.Z (SI), K1, Z%d", i)
+		} else {
+			w.op("VMASKMOVPS (SI), Y%d, Y%d", n, i)
+		}
+		if i+1 < n {
+			w.op("CMPQ R10, $%d", i+1)
+			w.op("CMOVQLE CX, R9")
+			w.op("ADDQ R9, SI")
+		}
+	}
+	w.op("TESTQ DX, DX")
+	w.op("JEQ  turn")
+	if w.vec == "Z" {
+		w.op("VMOVUPS.Z (DX), K1, Z16")
+	} else {
+		w.op("VMASKMOVPS (DX), Y%d, Y9", n)
+	}
+	for i := range n {
+		w.op("VMULPS %s, %s, %s", w.reg(map[string]int{"Z": 16, "Y": 9}[w.vec]), w.reg(i), w.reg(i))
+	}
+	w.label("turn")
+	// Within 128-bit parts: column k of part m of rows 4g to 4g+3 comes to part m of register 4g+k.
+	for i := 0; i < n; i += 2 {
+		w.op("VUNPCKLPS %s, %s, %s", w.reg(i+1), w.reg(i), w.reg(n+i))
+		w.op("VUNPCKHPS %s, %s, %s", w.reg(i+1), w.reg(i), w.reg(n+i+1))
+	}
+	for g := 0; g < n; g += 4 {
+		for k := range 2 {
+			w.op("VUNPCKLPD %s, %s, %s", w.reg(n+g+2+k), w.reg(n+g+k), w.reg(g+2*k))
+			w.op("VUNPCKHPD %s, %s, %s", w.reg(n+g+2+k), w.reg(n+g+k), w.reg(g+2*k+1))
+		}
+	}
+	// Across them: part m of register 4g+k comes to part g of column 4m+k.
+	column := make([]int, n)
+	for k := range 4 {
+		if w.vec == "Y" {
+			w.op("VPERM2F128 $0x20, Y%d, Y%d, Y%d", 4+k, k, n+k)
+			w.op("VPERM2F128 $0x31, Y%d, Y%d, Y%d", 4+k, k, n+4+k)
+			column[k], column[4+k] = n+k, n+4+k
+			continue
+		}
+		const even, odd = "0x88", "0xdd" // parts 0 and 2, 1 and 3 of either operand
+		w.op("VSHUFF32X4 $%s, Z%d, Z%d, Z16", even, 4+k, k)
+		w.op("VSHUFF32X4 $%s, Z%d, Z%d, Z17", even, 12+k, 8+k)
+		w.op("VSHUFF32X4 $%s, Z%d, Z%d, Z18", odd, 4+k, k)
+		w.op("VSHUFF32X4 $%s, Z%d, Z%d, Z19", odd, 12+k, 8+k)
+		w.op("VSHUFF32X4 $%s, Z17, Z16, Z%d", even, k)
+		w.op("VSHUFF32X4 $%s, Z19, Z18, Z%d", even, 4+k)
+		w.op("VSHUFF32X4 $%s, Z17, Z16, Z%d", odd, 8+k)
+		w.op("VSHUFF32X4 $%s, Z19, Z18, Z%d", odd, 12+k)
+		for m := range 4 {
+			column[4*m+k] = 4*m + k
+		}
+	}
+	w.mask("R10", 0)
+	for j := range n {
+		if w.vec == "Z" {
+			w.op("VMOVUPS Z%d, K1, (DI)", column[j])
+		} else {
+			w.op("VMASKMOVPS Y%d, Y0, (DI)", column[j])
+		}
+		if j+1 < n {
+			w.op("CMPQ R11, $%d", j+1)
+			w.op("JLE  done")
+			w.op("ADDQ R8, DI")
+		}
+	}
+	w.label("done")
 	w.op("VZEROUPPER")
 	w.op("RET")
 }

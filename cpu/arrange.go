@@ -47,16 +47,15 @@ func (c *compiler) concat(op compute.Concat, out compute.Value) (lowered, error)
 }
 
 func (c *compiler) embed(op compute.Embed, out compute.Value) (lowered, error) {
-	info := c.info(op.Table)
-	if info.Kind != compute.ParamKind {
-		return lowered{}, fmt.Errorf("an embedding table that is not a parameter: %w", compute.ErrUnsupported)
+	table, position := packing{}, packing{}
+	var packs []packing
+	if info := c.info(op.Table); info.Kind == compute.ParamKind {
+		if _, err := paramType(c.source, info); err != nil {
+			return lowered{}, err
+		}
+		table = asTable(info.Name)
+		packs = append(packs, table)
 	}
-	if _, err := paramType(c.source, info); err != nil {
-		return lowered{}, err
-	}
-	table := asTable(info.Name)
-	packs := []packing{table}
-	var position packing
 	if op.Position.Valid() {
 		var err error
 		if position, err = c.vector(op.Position); err != nil {
@@ -64,21 +63,31 @@ func (c *compiler) embed(op compute.Embed, out compute.Value) (lowered, error) {
 		}
 		packs = append(packs, position)
 	}
+	length, width := c.program.Shape(op.IDs)[1], c.program.Shape(out).Last()
 	return lowered{packs: packs, bind: func(b *binding) (step, error) {
-		idPlace, ys, width, length := b.place(op.IDs), b.place(out), c.program.Shape(out).Last(), c.program.Shape(op.IDs)[1]
-		rows := b.packed(table)
-		positions := b.vectorOf(position)
+		idPlace, ys := b.place(op.IDs), b.place(out)
+		positions, rows := b.vectorOf(position), c.program.Shape(op.Table)[0]
 		var ids []int32
-		var y []float32
+		var y, values []float32
 		prepare := func() { ids, y = idPlace.i32(), ys.f32() }
+		look := func(row []float32, id int32) { copy(row, values[int(id)*width:]) }
+		if len(table.key.name) > 0 {
+			stored := b.packed(table)
+			size := width * stored.dtype.Size()
+			look = func(row []float32, id int32) { c.elem.Widen(row, stored.table[int(id)*size:], stored.dtype) }
+		} else {
+			valuePlace := b.place(op.Table)
+			prepare = func() { ids, y, values = idPlace.i32(), ys.f32(), valuePlace.f32() }
+		}
 		return step{prepare, []phase{{1, func(int, int) {
-			if err := c.elem.Gather(y, rows.table, rows.dtype, width, ids); err != nil {
-				b.fault(err)
-				return
-			}
-			for i := range ids {
+			for i, id := range ids {
+				if id < 0 || int(id) >= rows {
+					b.fault(fmt.Errorf("id %d at [%d %d] is outside a table of %d rows", id, i/length, i%length, rows))
+					return
+				}
+				row := y[i*width:][:width]
+				look(row, id)
 				if positions != nil {
-					row := y[i*width:][:width]
 					c.elem.Add(row, row, positions[i%length*width:][:width])
 				}
 			}

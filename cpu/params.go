@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"unsafe"
@@ -14,7 +15,7 @@ import (
 type params struct {
 	device *Device
 	source compute.ParamSource
-	packed map[packKey]*packed
+	packed map[packKey]*packed // nil once closed
 	memory int64
 }
 
@@ -52,12 +53,12 @@ func (p *params) Close() error {
 	p.device.mu.Lock()
 	defer p.device.mu.Unlock()
 	var first error
-	for key, q := range p.packed {
+	for _, q := range p.packed {
 		if err := free(q.bytes); err != nil && first == nil {
 			first = err
 		}
-		delete(p.packed, key)
 	}
+	p.packed = nil
 	p.memory = 0
 	return first
 }
@@ -79,6 +80,9 @@ func paramType(src compute.ParamSource, info compute.ValueInfo) (compute.Type, e
 
 // pack makes every requested form that is not there yet, on all workers. The caller holds device.mu.
 func (p *params) pack(requests []packing) error {
+	if p.packed == nil {
+		return errors.New("cpu: the parameters are closed")
+	}
 	var fresh []packing
 	for _, r := range requests {
 		if p.packed[r.key] != nil {

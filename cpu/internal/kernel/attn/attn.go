@@ -136,9 +136,13 @@ func splitWidths(k *kernels, d int) []int {
 // Need is the memory the plan uses.
 func (p *Plan) Need() Need {
 	c := &p.cfg
+	scores := p.block * p.kern.lanes
+	if c.BF16 { // rows are rounded there before they are transposed
+		scores = max(scores, p.kern.lanes*p.depth)
+	}
 	return Need{
 		Workspace: c.N * c.Heads * (p.kElems + p.vElems),
-		Scratch:   p.tile*p.panelSize + p.block*p.kern.lanes,
+		Scratch:   p.tile*p.panelSize + scores,
 	}
 }
 
@@ -194,7 +198,7 @@ func (p *Plan) Check(a *Args) error {
 // Out may share storage with none of the other operands.
 func (p *Plan) Do(phase, task int, scratch []float32, a *Args) {
 	if phase == 0 {
-		p.pack(task/p.chunks, task%p.chunks, a)
+		p.pack(task/p.chunks, task%p.chunks, scratch, a)
 		return
 	}
 	p.attend(task/p.tiles, task%p.tiles, scratch, a)

@@ -1196,6 +1196,73 @@ done:
 	VZEROUPPER
 	RET
 
+// func narrowAVX512BF16(dst, src []float32, scale float32)
+TEXT ·narrowAVX512BF16(SB), NOSPLIT, $0-52
+	MOVQ dst_base+0(FP), DI
+	MOVQ src_base+24(FP), SI
+	MOVQ src_len+32(FP), CX
+	VBROADCASTSS scale+48(FP), Z4
+	MOVQ $-1, DX
+loop:
+	CMPQ CX, $32
+	JGE  full
+	MOVQ $1, DX
+	SHLXQ CX, DX, DX
+	DECQ DX
+full:
+	KMOVW DX, K1
+	MOVQ DX, AX
+	SHRQ $16, AX
+	KMOVW AX, K2
+	VMULPS.Z (SI), Z4, K1, Z0
+	VMULPS.Z 64(SI), Z4, K2, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNE2PS2BF16 Z0, Z1, Z0
+	LEAQ 1(CX), BX // words: half as many, the last perhaps half full
+	SHRQ $1, BX
+	MOVQ $16, AX
+	CMPQ BX, AX
+	CMOVQGT AX, BX
+	MOVL $1, AX
+	SHLXL BX, AX, AX
+	DECL AX
+	KMOVW AX, K1
+	VMOVDQU32 Z0, K1, (DI)
+	ADDQ $128, SI
+	ADDQ $64, DI
+	SUBQ $32, CX
+	JGT  loop
+	VZEROUPPER
+	RET
+
+// func zipRowsAVX512BF16(dst, low, high []float32)
+TEXT ·zipRowsAVX512BF16(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), DI
+	MOVQ low_base+24(FP), SI
+	MOVQ high_base+48(FP), DX
+	MOVQ low_len+32(FP), CX
+	VMOVDQU64 zip<>+0(SB), Z2
+	MOVL $-1, AX
+loop:
+	CMPQ CX, $16
+	JGE  full
+	MOVL $1, AX
+	SHLXL CX, AX, AX
+	DECL AX
+full:
+	KMOVW AX, K1
+	VMOVUPS.Z (SI), K1, Z0
+	VMOVUPS.Z (DX), K1, Z1
+	BYTE $0x62; BYTE $0xf2; BYTE $0x77; BYTE $0x48; BYTE $0x72; BYTE $0xc0 // VCVTNE2PS2BF16 Z0, Z1, Z0
+	VPERMW Z0, Z2, Z0
+	VMOVDQU32 Z0, K1, (DI)
+	ADDQ $64, SI
+	ADDQ $64, DX
+	ADDQ $64, DI
+	SUBQ $16, CX
+	JGT  loop
+	VZEROUPPER
+	RET
+
 // func weighAVX512BF16x10(o, correction, p, v []float32, keys int)
 TEXT ·weighAVX512BF16x10(SB), NOSPLIT, $0-104
 	MOVQ o_base+0(FP), DI

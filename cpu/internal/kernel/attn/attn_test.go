@@ -212,6 +212,11 @@ func TestAttention(t *testing.T) {
 	}
 }
 
+func bfloat16(x float32) uint32 {
+	b := math.Float32bits(x)
+	return (b + 0x7fff + b>>16&1) >> 16
+}
+
 func rounded(x []float32) []float32 {
 	y := make([]float32, len(x))
 	for i, v := range x {

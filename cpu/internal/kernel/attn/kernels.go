@@ -27,6 +27,13 @@ type kernels struct {
 	// transpose sets dst[j][i] = src[i][j]·scale[j] for i < rows, j < cols, rows of dst and src being
 	// dstStride and srcStride elements apart. A nil scale stands for ones, and then any 32 bits will do.
 	transpose func(dst, src, scale []float32, dstStride, srcStride, rows, cols int)
+
+	// narrow rounds src·scale to bfloat16 and stores neighbours as the low and high half of each of the
+	// (len(src)+1)/2 words of dst; an odd last one is paired with zero. Bfloat16 only.
+	narrow func(dst, src []float32, scale float32)
+
+	// zipRows rounds to bfloat16 and stores low[i] and high[i] as the halves of dst[i]. Bfloat16 only.
+	zipRows func(dst, low, high []float32)
 }
 
 // stateRows is the number of values kept for each query: max, next, sum and correction.

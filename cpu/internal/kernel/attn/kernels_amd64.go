@@ -34,6 +34,8 @@ var bf16Kernels = &kernels{
 		weighAVX512BF16[width](o, correction, p, v, keys)
 	},
 	transpose: tiles(16, transposeAVX512),
+	narrow:    narrowAVX512BF16,
+	zipRows:   zipRowsAVX512BF16,
 }
 
 func kernelsFor(set isa.Set) *kernels {
@@ -191,6 +193,22 @@ var weighAVX512BF16 = [...]func(o, correction, p, v []float32, keys int){
 //
 //go:noescape
 func scoresAVX512BF16(s, next, q, k []float32, d, groups int)
+
+// narrowAVX512BF16 treats subnormals as zero.
+//
+//	for i := range (len(src)+1)/2 {
+//		dst[i] = pair(src[2*i]*scale, src[2*i+1]*scale) // zero past the end
+//	}
+//
+//go:noescape
+func narrowAVX512BF16(dst, src []float32, scale float32)
+
+// zipRowsAVX512BF16 treats subnormals as zero.
+//
+//	for i := range low { dst[i] = pair(low[i], high[i]) }
+//
+//go:noescape
+func zipRowsAVX512BF16(dst, low, high []float32)
 
 // softenAVX512BF16: 32 lanes; words of two probabilities go to the front of s.
 //

@@ -23,10 +23,10 @@ func (p *Plan) panelAt(scratch []float32, tile, i int) panel {
 func (p *Plan) attend(head, tile int, scratch []float32, a *Args) {
 	c, L := &p.cfg, p.kern.lanes
 	panels := min(p.tile, (c.T-tile*p.tile*L+L-1)/L)
-	s := scratch[p.tile*p.panelSize:][:p.block*L]
+	s := scratch[p.tile*p.panelSize:]
 	for i := range panels {
 		m := p.panelAt(scratch, tile, i)
-		p.packQueries(m.q, head, m.first, a)
+		p.packQueries(m.q, head, m.first, s, a)
 		clear(m.o)
 		low := float32(math.Inf(-1))
 		for l := range L {

@@ -112,7 +112,10 @@ func main() {
 	for _, w.set = range sets {
 		w.scores()
 		w.soften()
-		if !w.bf16 {
+		if w.bf16 {
+			w.narrow()
+			w.zipRows()
+		} else {
 			w.transpose()
 		}
 		for _, width := range w.widths {
@@ -485,6 +488,77 @@ func (w writer) transpose() {
 		}
 	}
 	w.label("done")
+	w.op("VZEROUPPER")
+	w.op("RET")
+}
+
+// narrow rounds a row to bfloat16: 32 elements at a time, the last ones under masks.
+func (w writer) narrow() {
+	w.text("narrow"+w.name, "(dst, src []float32, scale float32)", 52)
+	w.op("MOVQ dst_base+0(FP), DI")
+	w.op("MOVQ src_base+24(FP), SI")
+	w.op("MOVQ src_len+32(FP), CX")
+	w.op("VBROADCASTSS scale+48(FP), Z4")
+	w.op("MOVQ $-1, DX")
+	w.label("loop")
+	w.op("CMPQ CX, $32")
+	w.op("JGE  full")
+	w.op("MOVQ $1, DX")
+	w.op("SHLXQ CX, DX, DX")
+	w.op("DECQ DX")
+	w.label("full")
+	w.op("KMOVW DX, K1")
+	w.op("MOVQ DX, AX")
+	w.op("SHRQ $16, AX")
+	w.op("KMOVW AX, K2")
+	w.op("VMULPS.Z (SI), Z4, K1, Z0")
+	w.op("VMULPS.Z 64(SI), Z4, K2, Z1")
+	w.raw("VCVTNE2PS2BF16", 3, 0x72, 0, 1, 0)
+	w.op("LEAQ 1(CX), BX // words: half as many, the last perhaps half full")
+	w.op("SHRQ $1, BX")
+	w.op("MOVQ $16, AX")
+	w.op("CMPQ BX, AX")
+	w.op("CMOVQGT AX, BX")
+	w.op("MOVL $1, AX")
+	w.op("SHLXL BX, AX, AX")
+	w.op("DECL AX")
+	w.op("KMOVW AX, K1")
+	w.op("VMOVDQU32 Z0, K1, (DI)")
+	w.op("ADDQ $128, SI")
+	w.op("ADDQ $64, DI")
+	w.op("SUBQ $32, CX")
+	w.op("JGT  loop")
+	w.op("VZEROUPPER")
+	w.op("RET")
+}
+
+// zipRows pairs the elements of two rows, 16 at a time.
+func (w writer) zipRows() {
+	w.text("zipRows"+w.name, "(dst, low, high []float32)", 72)
+	w.op("MOVQ dst_base+0(FP), DI")
+	w.op("MOVQ low_base+24(FP), SI")
+	w.op("MOVQ high_base+48(FP), DX")
+	w.op("MOVQ low_len+32(FP), CX")
+	w.op("VMOVDQU64 zip<>+0(SB), Z2")
+	w.op("MOVL $-1, AX")
+	w.label("loop")
+	w.op("CMPQ CX, $16")
+	w.op("JGE  full")
+	w.op("MOVL $1, AX")
+	w.op("SHLXL CX, AX, AX")
+	w.op("DECL AX")
+	w.label("full")
+	w.op("KMOVW AX, K1")
+	w.op("VMOVUPS.Z (SI), K1, Z0")
+	w.op("VMOVUPS.Z (DX), K1, Z1")
+	w.raw("VCVTNE2PS2BF16", 3, 0x72, 0, 1, 0)
+	w.op("VPERMW Z0, Z2, Z0")
+	w.op("VMOVDQU32 Z0, K1, (DI)")
+	w.op("ADDQ $64, SI")
+	w.op("ADDQ $64, DX")
+	w.op("ADDQ $64, DI")
+	w.op("SUBQ $16, CX")
+	w.op("JGT  loop")
 	w.op("VZEROUPPER")
 	w.op("RET")
 }

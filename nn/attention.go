@@ -44,8 +44,8 @@ func (m *Attention) Forward(b *compute.Builder, x compute.Value, kv KV, residual
 // n, N+n, 2N+n, … It is where what a guided prediction shares between its contexts meets what differs.
 func SpreadBatch(b *compute.Builder, v, like compute.Value) compute.Value {
 	have, want := b.Batch(v), b.Batch(like)
-	if have == want || have == 0 || want%have != 0 {
-		return v
+	if have == 0 || want <= have || want%have != 0 {
+		return v // nothing to do, or for the op that reads v to complain about
 	}
 	return b.Op(compute.Repeat{X: v, Times: want / have})
 }

@@ -1,6 +1,10 @@
 package nn
 
-import "github.com/atelier-go/atelier/compute"
+import (
+	"fmt"
+
+	"github.com/atelier-go/atelier/compute"
+)
 
 // Linear is y = x·Weightᵀ + Bias on the innermost axis: [...,in] to [...,out]. It is also diffusers' 1×1 convolution.
 type Linear struct {
@@ -26,7 +30,7 @@ func NewConv1x1(s Scope, in, out int) *Linear {
 // Forward records the layer on x, given in one part or in two.
 func (m *Linear) Forward(b *compute.Builder, e compute.Epilogue, x ...compute.Value) compute.Value {
 	defer m.Enter(b)()
-	x1, x2 := parts(x)
+	x1, x2 := parts(b, x)
 	return b.Op(compute.Linear{X: x1, X2: x2, Weight: m.Weight.Value(b), Bias: m.Bias.Value(b), Epilogue: e})
 }
 
@@ -51,7 +55,7 @@ func (m *Conv2D) Forward(b *compute.Builder, e compute.Epilogue, x ...compute.Va
 // resized is Forward on x resized to the given height and width.
 func (m *Conv2D) resized(b *compute.Builder, size [2]int, e compute.Epilogue, x ...compute.Value) compute.Value {
 	defer m.Enter(b)()
-	x1, x2 := parts(x)
+	x1, x2 := parts(b, x)
 	return b.Op(compute.Conv2D{
 		X: x1, X2: x2, Weight: m.Weight.Value(b), Bias: m.Bias.Value(b),
 		Stride: m.Stride, Pad: m.Pad, Resize: size, Epilogue: e,
@@ -59,9 +63,13 @@ func (m *Conv2D) resized(b *compute.Builder, size [2]int, e compute.Epilogue, x 
 }
 
 // parts unpacks features that come in one part or in two.
-func parts(x []compute.Value) (first, second compute.Value) {
-	if len(x) > 1 {
-		second = x[1]
+func parts(b *compute.Builder, x []compute.Value) (first, second compute.Value) {
+	switch len(x) {
+	case 1:
+		return x[0], second
+	case 2:
+		return x[0], x[1]
 	}
-	return x[0], second
+	b.Fail(fmt.Errorf("nn: features in %d parts, want one or two", len(x)))
+	return first, second
 }

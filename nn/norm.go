@@ -18,7 +18,7 @@ func NewGroupNorm(s Scope, channels, groups int, eps float64) *GroupNorm {
 // Forward records the layer, followed by an activation, on x, given in one part or in two.
 func (m *GroupNorm) Forward(b *compute.Builder, a compute.Activation, x ...compute.Value) compute.Value {
 	defer m.Enter(b)()
-	x1, x2 := parts(x)
+	x1, x2 := parts(b, x)
 	return b.Op(compute.GroupNorm{
 		X: x1, X2: x2, Weight: m.Weight.Value(b), Bias: m.Bias.Value(b), Groups: m.Groups, Eps: m.Eps, Activation: a,
 	})

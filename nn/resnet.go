@@ -49,12 +49,12 @@ func (m *ResnetBlock2D) Time(b *compute.Builder, activated compute.Value) comput
 // x is [N,H,W,Cin], in one part or in two; time is [N,Cout] or [1,Cout], or absent; y is [N,H,W,Cout].
 func (m *ResnetBlock2D) Forward(b *compute.Builder, time compute.Value, x ...compute.Value) compute.Value {
 	defer m.Enter(b)()
-	skip := x[0]
+	skip, _ := parts(b, x)
 	if m.ConvShortcut != nil {
 		skip = m.ConvShortcut.Forward(b, compute.Epilogue{}, x...)
 	}
 	if b.Batch(time) > 1 {
-		time = SpreadBatch(b, time, x[0])
+		time = SpreadBatch(b, time, skip)
 	}
 	h := m.Norm1.Forward(b, compute.SiLU, x...)
 	h = m.Conv1.Forward(b, compute.Epilogue{PerChannel: time}, h)

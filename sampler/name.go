@@ -84,6 +84,12 @@ func Spacings() []Spacing {
 	return list
 }
 
+// Spacing is the schedule that [Automatic] stands for with this sampler; Automatic again where it brings its own grid.
+func (s Sampler) Spacing() Spacing {
+	m, _ := s.find()
+	return m.spacing
+}
+
 // find returns the method of a sampler; "" is DPM++ 2M.
 func (s Sampler) find() (method, bool) {
 	if s == "" {

@@ -17,8 +17,8 @@ type (
 	contextKey struct{ samples, tokens int }
 	// stepKey: one evaluation of the UNet with the sampler's arithmetic around it.
 	stepKey struct{ batch, height, width, predictions, tokens, slots int }
-	// decodeKey: latents [batch,h,w,4] → pictures [batch,8h,8w,3] in [-1,1].
-	decodeKey struct{ batch, height, width int }
+	// decodeKey: latents [1,h,w,4] → a picture [1,8h,8w,3] in [-1,1].
+	decodeKey struct{ height, width int }
 )
 
 func (p *Pipeline) recordText(key textKey) (*compute.Program, error) {
@@ -78,7 +78,7 @@ func (p *Pipeline) recordStep(key stepKey) (*compute.Program, error) {
 
 func (p *Pipeline) recordDecode(key decodeKey) (*compute.Program, error) {
 	var b compute.Builder
-	latents := b.Input("latents", compute.F32, key.batch, key.height, key.width, p.vae.Config().LatentChannels)
+	latents := b.Input("latents", compute.F32, 1, key.height, key.width, p.vae.Config().LatentChannels)
 	b.Output(p.vae.Decode(&b, latents))
 	return b.Build()
 }

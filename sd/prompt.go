@@ -11,6 +11,40 @@ import (
 // apart: the web UI's comma_padding_backtrack.
 const commaBacktrack = 20
 
+// tokens is what the tokenizer makes of a request's prompts.
+type tokens struct {
+	weights   []float32 // of each prediction in the guided one
+	chunks    int       // of each prediction
+	sequences [][]int32 // of all predictions, one after the other
+}
+
+// tokenize reads the prompts of a request. The negative prompt comes first, as everywhere in the field; at guidance 1
+// it has no weight and is left out. Shorter prompts are filled up with empty chunks, so that all can be attended to
+// in one batch.
+func (p *Pipeline) tokenize(r Request) (*tokens, error) {
+	texts, t := []string{r.NegativePrompt, r.Prompt}, &tokens{weights: []float32{float32(1 - r.Guidance), float32(r.Guidance)}}
+	if r.Guidance == 1 {
+		texts, t.weights = texts[1:], t.weights[1:]
+	}
+	var all [][][]int32
+	for _, text := range texts {
+		chunks, err := chunk(p.tokenizer, text)
+		if err != nil {
+			return nil, err
+		}
+		t.chunks = max(t.chunks, len(chunks))
+		all = append(all, chunks)
+	}
+	empty, _ := p.tokenizer.Sequence(nil)
+	for _, chunks := range all {
+		for len(chunks) < t.chunks {
+			chunks = append(chunks, empty)
+		}
+		t.sequences = append(t.sequences, chunks...)
+	}
+	return t, nil
+}
+
 // chunk cuts the token ids of a prompt into sequences the text encoder reads, each with its start, end and padding
 // tokens: at least one, and at most maxChunks. Text between two commas stays together where that is possible.
 func chunk(t *clip.Tokenizer, text string) ([][]int32, error) {
@@ -19,9 +53,9 @@ func chunk(t *clip.Tokenizer, text string) ([][]int32, error) {
 	if len(ids) > maxChunks*room {
 		return nil, fmt.Errorf("sd: the prompt has %d tokens, at most %d are read; shorten it", len(ids), maxChunks*room)
 	}
-	comma := int32(-1)
-	if c := t.Encode(","); len(c) == 1 {
-		comma = c[0]
+	comma, ok := t.ID(",</w>")
+	if !ok {
+		comma = -1
 	}
 	var chunks [][]int32
 	emit := func(part []int32) {

@@ -17,43 +17,19 @@ type conditioning struct {
 	weights  []float32 // of the predictions in the guided one
 }
 
-// encode turns the prompts of a request into its conditioning. The negative prompt comes first, as everywhere in the
-// field; at guidance 1 it has no weight and is left out.
+// encode turns the prompts of a request into its conditioning.
 func (p *Pipeline) encode(ctx context.Context, r Request) (*conditioning, error) {
-	prompts := []string{r.NegativePrompt, r.Prompt}
-	weights := []float32{float32(1 - r.Guidance), float32(r.Guidance)}
-	if r.Guidance == 1 {
-		prompts, weights = prompts[1:], weights[1:]
-	}
-	var all [][]int32 // the chunks of all prompts
-	longest := 0
-	sequences := make([][][]int32, len(prompts))
-	for i, text := range prompts {
-		chunks, err := chunk(p.tokenizer, text)
-		if err != nil {
-			return nil, err
-		}
-		sequences[i] = chunks
-		longest = max(longest, len(chunks))
-	}
-	// Shorter prompts are filled up with empty chunks, so that all can be attended to in one batch.
-	empty, err := chunk(p.tokenizer, "")
+	prompts, err := p.tokenize(r)
 	if err != nil {
 		return nil, err
 	}
-	for _, chunks := range sequences {
-		for len(chunks) < longest {
-			chunks = append(chunks, empty...)
-		}
-		all = append(all, chunks...)
-	}
-	hidden, err := p.encodeChunks(ctx, all, r.ClipSkip)
+	hidden, err := p.encodeChunks(ctx, prompts.sequences, r.ClipSkip)
 	if err != nil {
 		return nil, err
 	}
-	c := &conditioning{tokens: longest * p.tokenizer.MaxLength(), weights: weights}
-	size := len(hidden) / len(prompts)
-	for i := range prompts {
+	c := &conditioning{tokens: prompts.chunks * p.tokenizer.MaxLength(), weights: prompts.weights}
+	size := len(hidden) / len(prompts.weights)
+	for i := range prompts.weights {
 		c.contexts = append(c.contexts, hidden[i*size:][:size])
 	}
 	return c, nil

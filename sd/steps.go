@@ -7,6 +7,9 @@ import (
 	"image"
 	"iter"
 
+	"gorgonia.org/tensor"
+
+	"github.com/atelier-go/atelier/internal/dense"
 	"github.com/atelier-go/atelier/sampler"
 )
 
@@ -20,8 +23,14 @@ type Step struct {
 // Last reports whether the run is complete, so that Result has the finished pictures.
 func (s *Step) Last() bool { return s.Index == s.Total-1 }
 
-// Latents is the state of the sampler, [N,H/8,W/8,C], channels last, in the scaled space of the UNet.
-func (s *Step) Latents() ([]float32, error) { return s.run.latents() }
+// Latents is the state of the sampler, float32 [N,C,H/8,W/8], in the scaled space of the UNet.
+func (s *Step) Latents() (*tensor.Dense, error) {
+	latents, err := s.run.latents()
+	if err != nil {
+		return nil, err
+	}
+	return dense.FromNHWC(latents, s.run.batch, s.run.height, s.run.width, s.run.pipe.unet.Config().InChannels), nil
+}
 
 // Preview decodes the model's present idea of the finished pictures. That costs as much as decoding the result.
 func (s *Step) Preview(ctx context.Context) ([]*image.NRGBA, error) {

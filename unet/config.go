@@ -2,10 +2,8 @@ package unet
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
-	"slices"
-	"strings"
+
+	"github.com/atelier-go/atelier/internal/configjson"
 )
 
 // Config is what Stable Diffusion 1.x models vary of diffusers' UNet2DConditionModel, in the words of its
@@ -42,51 +40,44 @@ func SD15() Config {
 }
 
 // ParseConfig reads a config.json. No data means SD15, and so do fields that are absent or null. A field that asks for
-// a network this package does not build is an error; all of them are reported together.
+// a network this package does not build is an error; fields it does not know are ignored. All complaints are reported
+// together.
 func ParseConfig(data []byte) (Config, error) {
 	c := SD15()
-	if len(data) == 0 {
-		return c, nil
+	r := configjson.New("unet", data)
+	r.Read("sample_size", &c.SampleSize)
+	r.Read("in_channels", &c.InChannels)
+	r.Read("out_channels", &c.OutChannels)
+	r.Read("down_block_types", &c.DownBlockTypes)
+	r.Read("up_block_types", &c.UpBlockTypes)
+	r.Read("block_out_channels", &c.BlockOutChannels)
+	r.Read("layers_per_block", &c.LayersPerBlock)
+	r.Read("cross_attention_dim", &c.CrossAttentionDim)
+	r.Read("norm_num_groups", &c.NormNumGroups)
+	r.Read("norm_eps", &c.NormEps)
+	r.Read("use_linear_projection", &c.UseLinearProjection)
+	r.Read("flip_sin_to_cos", &c.FlipSinToCos)
+	r.Read("freq_shift", &c.FreqShift)
+	heads := perLevel{8}
+	if r.Has("num_attention_heads") {
+		r.Read("num_attention_heads", &heads)
+	} else {
+		r.Read("attention_head_dim", &heads)
 	}
-	var heads, headDim perLevel
-	fields := map[string]any{
-		"sample_size": &c.SampleSize, "in_channels": &c.InChannels, "out_channels": &c.OutChannels,
-		"down_block_types": &c.DownBlockTypes, "up_block_types": &c.UpBlockTypes,
-		"block_out_channels": &c.BlockOutChannels, "layers_per_block": &c.LayersPerBlock,
-		"attention_head_dim": &headDim, "num_attention_heads": &heads,
-		"cross_attention_dim": &c.CrossAttentionDim, "norm_num_groups": &c.NormNumGroups, "norm_eps": &c.NormEps,
-		"use_linear_projection": &c.UseLinearProjection, "flip_sin_to_cos": &c.FlipSinToCos, "freq_shift": &c.FreqShift,
+	c.AttentionHeads = heads
+	for len(heads) == 1 && len(c.AttentionHeads) < min(len(c.BlockOutChannels), maxLevels) {
+		c.AttentionHeads = append(c.AttentionHeads, heads[0])
 	}
-	var raw map[string]json.RawMessage
-	if err := json.Unmarshal(data, &raw); err != nil {
-		return Config{}, fmt.Errorf("unet: config.json: %w", err)
+	for _, f := range only {
+		r.Only(f.name, f.value, "this is not a Stable Diffusion 1.x UNet")
 	}
-	var errs []error
-	for name, field := range fields {
-		value := raw[name]
-		if isNull(value) {
-			continue
-		}
-		if err := json.Unmarshal(value, field); err != nil {
-			errs = append(errs, fmt.Errorf("unet: config.json: %s is %.40s: %w", name, value, err))
-		}
-	}
-	switch {
-	case heads != nil:
-		c.AttentionHeads = heads
-	case headDim != nil:
-		c.AttentionHeads = headDim
-	default:
-		c.AttentionHeads = []int{8}
-	}
-	errs = append(errs, unsupported(raw)...)
-	if err := errors.Join(errs...); err != nil {
+	if err := r.Err(); err != nil {
 		return Config{}, err
 	}
-	if len(c.AttentionHeads) == 1 {
-		c.AttentionHeads = slices.Repeat(c.AttentionHeads, min(len(c.BlockOutChannels), maxLevels))
+	if err := c.validate(); err != nil {
+		return Config{}, err
 	}
-	return c, c.validate()
+	return c, nil
 }
 
 // perLevel is a number for every level, or one for all.
@@ -102,31 +93,23 @@ func (p *perLevel) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, (*[]int)(p))
 }
 
-func isNull(v json.RawMessage) bool { return len(v) == 0 || string(v) == "null" }
-
 // only lists settings with the one value that this network has; absent and null mean it too.
-var only = map[string]string{
-	"act_fn": `"silu"`, "addition_embed_type": "null", "attention_type": `"default"`, "center_input_sample": "false",
-	"class_embed_type": "null", "conv_in_kernel": "3", "conv_out_kernel": "3", "cross_attention_norm": "null",
-	"downsample_padding": "1", "dual_cross_attention": "false", "encoder_hid_dim": "null", "encoder_hid_dim_type": "null",
-	"mid_block_only_cross_attention": "false", "mid_block_scale_factor": "1", "mid_block_type": `"UNetMidBlock2DCrossAttn"`,
-	"num_class_embeds": "null", "only_cross_attention": "false", "resnet_out_scale_factor": "1", "resnet_skip_time_act": "false",
-	"resnet_time_scale_shift": `"default"`, "reverse_transformer_layers_per_block": "null", "time_cond_proj_dim": "null",
-	"time_embedding_act_fn": "null", "time_embedding_dim": "null", "time_embedding_type": `"positional"`,
-	"timestep_post_act": "null", "transformer_layers_per_block": "1",
+var only = []struct{ name, value string }{
+	{"act_fn", `"silu"`}, {"addition_embed_type", "null"}, {"attention_type", `"default"`}, {"center_input_sample", "false"},
+	{"class_embed_type", "null"}, {"conv_in_kernel", "3"}, {"conv_out_kernel", "3"}, {"cross_attention_norm", "null"},
+	{"downsample_padding", "1"}, {"dual_cross_attention", "false"}, {"encoder_hid_dim", "null"}, {"encoder_hid_dim_type", "null"},
+	{"mid_block_only_cross_attention", "false"}, {"mid_block_scale_factor", "1"}, {"mid_block_type", `"UNetMidBlock2DCrossAttn"`},
+	{"num_class_embeds", "null"}, {"only_cross_attention", "false"}, {"resnet_out_scale_factor", "1"}, {"resnet_skip_time_act", "false"},
+	{"resnet_time_scale_shift", `"default"`}, {"reverse_transformer_layers_per_block", "null"}, {"time_cond_proj_dim", "null"},
+	{"time_embedding_act_fn", "null"}, {"time_embedding_dim", "null"}, {"time_embedding_type", `"positional"`},
+	{"timestep_post_act", "null"}, {"transformer_layers_per_block", "1"},
 }
 
-// unsupported reports settings of other networks.
-func unsupported(raw map[string]json.RawMessage) (errs []error) {
-	for name, want := range only {
-		have := raw[name]
-		if isNull(have) || strings.TrimSuffix(string(have), ".0") == want {
-			continue
-		}
-		errs = append(errs, fmt.Errorf("unet: config.json: %s is %.40s, want %s: this is not a Stable Diffusion 1.x UNet", name, have, want))
-	}
-	return errs
-}
+// The block types with cross-attention.
+const (
+	crossAttnDown = "CrossAttnDownBlock2D"
+	crossAttnUp   = "CrossAttnUpBlock2D"
+)
 
 // Bounds that keep a hostile configuration from asking for a network nobody could hold.
 const (
@@ -136,46 +119,42 @@ const (
 )
 
 func (c Config) validate() error {
-	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("unet: config.json: "+format, args...)) }
-	between := func(name string, n, low, high int) {
-		if n < low || n > high {
-			bad("%s is %d, want %d to %d", name, n, low, high)
-		}
-	}
-	between("sample_size", c.SampleSize, 1, 4096)
-	between("in_channels", c.InChannels, 1, maxChannels)
-	between("out_channels", c.OutChannels, 1, maxChannels)
-	between("layers_per_block", c.LayersPerBlock, 1, maxLayers)
-	between("cross_attention_dim", c.CrossAttentionDim, 1, maxChannels)
-	between("norm_num_groups", c.NormNumGroups, 1, maxChannels)
-	between("number of block_out_channels", len(c.BlockOutChannels), 1, maxLevels)
+	r := configjson.New("unet", nil)
+	r.Between("sample_size", c.SampleSize, 1, 4096)
+	r.Between("in_channels", c.InChannels, 1, maxChannels)
+	r.Between("out_channels", c.OutChannels, 1, maxChannels)
+	r.Between("layers_per_block", c.LayersPerBlock, 1, maxLayers)
+	r.Between("cross_attention_dim", c.CrossAttentionDim, 1, maxChannels)
+	r.Between("norm_num_groups", c.NormNumGroups, 1, maxChannels)
 	if !(c.NormEps > 0 && c.NormEps < 1) {
-		bad("norm_eps is %g, want a small positive number", c.NormEps)
+		r.Errorf("norm_eps is %g, want a small positive number", c.NormEps)
 	}
 	levels := len(c.BlockOutChannels)
+	r.Between("number of block_out_channels", levels, 1, maxLevels)
 	if len(c.DownBlockTypes) != levels || len(c.UpBlockTypes) != levels || len(c.AttentionHeads) != levels {
-		bad("%d block_out_channels, %d down_block_types, %d up_block_types, %d attention_head_dim: want as many of each",
+		r.Errorf("%d block_out_channels, %d down_block_types, %d up_block_types, %d attention_head_dim: want as many of each",
 			levels, len(c.DownBlockTypes), len(c.UpBlockTypes), len(c.AttentionHeads))
-		return errors.Join(errs...)
+	}
+	if err := r.Err(); err != nil {
+		return err
 	}
 	for i, channels := range c.BlockOutChannels {
-		between("block_out_channels", channels, 2, maxChannels)
-		if c.NormNumGroups > 0 && channels%c.NormNumGroups != 0 {
-			bad("%d channels do not divide into norm_num_groups %d", channels, c.NormNumGroups)
+		r.Between("block_out_channels", channels, 2, maxChannels)
+		if channels%c.NormNumGroups != 0 {
+			r.Errorf("%d channels do not divide into norm_num_groups %d", channels, c.NormNumGroups)
 		}
 		if heads := c.AttentionHeads[i]; heads < 1 || channels%heads != 0 {
-			bad("%d channels do not divide into %d heads (attention_head_dim)", channels, heads)
+			r.Errorf("%d channels do not divide into %d heads (attention_head_dim)", channels, heads)
 		}
-		if t := c.DownBlockTypes[i]; t != "CrossAttnDownBlock2D" && t != "DownBlock2D" {
-			bad("down_block_types has %.40q, want CrossAttnDownBlock2D or DownBlock2D", t)
+		if t := c.DownBlockTypes[i]; t != crossAttnDown && t != "DownBlock2D" {
+			r.Errorf("down_block_types has %.40q, want CrossAttnDownBlock2D or DownBlock2D", t)
 		}
-		if t := c.UpBlockTypes[i]; t != "CrossAttnUpBlock2D" && t != "UpBlock2D" {
-			bad("up_block_types has %.40q, want CrossAttnUpBlock2D or UpBlock2D", t)
+		if t := c.UpBlockTypes[i]; t != crossAttnUp && t != "UpBlock2D" {
+			r.Errorf("up_block_types has %.40q, want CrossAttnUpBlock2D or UpBlock2D", t)
 		}
 	}
 	if first := c.BlockOutChannels[0]; first%2 != 0 || float64(first/2) <= c.FreqShift {
-		bad("%d channels of time encoding with freq_shift %g, want an even number whose half exceeds the shift", first, c.FreqShift)
+		r.Errorf("%d channels of time encoding with freq_shift %g, want an even number whose half exceeds the shift", first, c.FreqShift)
 	}
-	return errors.Join(errs...)
+	return r.Err()
 }

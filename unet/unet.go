@@ -59,7 +59,7 @@ func New(c Config, claimer nn.Claimer) (*Model, error) {
 		for j := range c.LayersPerBlock {
 			block.addResnet(c, j, channels, out, time)
 			channels = out
-			if c.DownBlockTypes[i] == "CrossAttnDownBlock2D" {
+			if c.DownBlockTypes[i] == crossAttnDown {
 				block.addAttention(c, j, i, channels)
 			}
 			skips = append(skips, channels)
@@ -86,7 +86,7 @@ func New(c Config, claimer nn.Claimer) (*Model, error) {
 			skips = skips[:len(skips)-1]
 			block.addResnet(c, j, channels+skip, out, time)
 			channels = out
-			if c.UpBlockTypes[i] == "CrossAttnUpBlock2D" {
+			if c.UpBlockTypes[i] == crossAttnUp {
 				block.addAttention(c, j, level, channels)
 			}
 		}
@@ -134,8 +134,8 @@ type KV = nn.KV
 // Conditioning is what Forward is told besides the latents, one entry for each resnet and each transformer in the
 // order of execution.
 type Conditioning struct {
-	Time    []compute.Value // of TimeProjections, [N,Cout] or [1,Cout]
-	Context []KV            // of ContextProjections
+	Time    []compute.Value // of TimeProjections, [N,Cout] or [1,Cout] each
+	Context []KV            // of ContextProjections, [N,S,C] or [K·N,S,C] each
 }
 
 // TimeProjections records the time embedding of timesteps, F32 [N] or [1], and its projection for each resnet.
@@ -171,6 +171,17 @@ func (m *Model) ContextProjections(b *compute.Builder, context compute.Value) []
 	return all
 }
 
+// TimeChannels lists the channels of each time projection, in the order of TimeProjections.
+func (m *Model) TimeChannels() []int {
+	var all []int
+	for _, block := range m.blocks() {
+		for _, resnet := range block.Resnets {
+			all = append(all, resnet.TimeEmbProj.Weight.Shape[0])
+		}
+	}
+	return all
+}
+
 // ContextChannels lists the channels of each cross-attention's keys and values, in the order of ContextProjections.
 func (m *Model) ContextChannels() []int {
 	var all []int
@@ -188,11 +199,12 @@ func (m *Model) Apply(b *compute.Builder, sample, timesteps, context compute.Val
 	return m.Forward(b, sample, Conditioning{m.TimeProjections(b, timesteps), m.ContextProjections(b, context)})
 }
 
-// Forward records the network on sample, [N,h,w,InChannels].
+// Forward records the network on sample, [N,h,w,InChannels]. Any h and w will do; multiples of 8 (of two to the number
+// of downsamplers) give the result the network was trained for.
 //
 // The context may hold K·N samples, K contexts for every latent, context k of latent n at k·N+n: then everything up to
 // the first cross-attention, which is the same for all contexts, is computed once, and the result has K·N samples.
-// That is how classifier-free guidance runs.
+// That is how classifier-free guidance runs. Time projections are [1,Cout], or [N,Cout] with one timestep for each latent.
 func (m *Model) Forward(b *compute.Builder, sample compute.Value, c Conditioning) compute.Value {
 	if resnets, attentions := m.count(); len(c.Time) != resnets || len(c.Context) != attentions {
 		b.Fail(fmt.Errorf("unet: conditioning of %d resnets and %d transformers, the network has %d and %d",

@@ -34,20 +34,25 @@ func ToImage(data []float32, height, width int) *image.NRGBA {
 	return img
 }
 
+// quantize rounds in float32 throughout, as the reference does.
 func quantize(v float32) uint8 {
-	x := math.RoundToEven(float64(v/2+0.5) * 255)
+	x := v/2 + 0.5
 	if !(x > 0) {
 		return 0
 	}
-	return uint8(min(x, 255))
+	return uint8(math.RoundToEven(float64(min(x, 1) * 255)))
 }
 
 // Moments splits the encoder's output, [...,2·channels], into the mean and the standard deviation of the latents,
-// [...,channels] each. The logarithm of the variance is clamped to [-30,20], as in the reference.
+// [...,channels] each: a sample of the latents is mean + std·ε with ε from the unit normal distribution. The logarithm
+// of the variance is clamped to [-30,20], as in the reference. Values beyond a whole number of rows are left out.
 func Moments(moments []float32, channels int) (mean, std []float32) {
-	for i := 0; i < len(moments); i += 2 * channels {
-		mean = append(mean, moments[i:][:channels]...)
-		for _, logvar := range moments[i+channels:][:channels] {
+	if channels < 1 {
+		return nil, nil
+	}
+	for ; len(moments) >= 2*channels; moments = moments[2*channels:] {
+		mean = append(mean, moments[:channels]...)
+		for _, logvar := range moments[channels : 2*channels] {
 			std = append(std, float32(math.Exp(0.5*min(max(float64(logvar), -30), 20))))
 		}
 	}

@@ -18,6 +18,14 @@ func (g Grid) crop(y, x, height, width int) Grid {
 	return out
 }
 
+// check reports a grid whose data does not have its shape.
+func (g Grid) check() error {
+	if g.Height < 1 || g.Width < 1 || g.Channels < 1 || len(g.Data) != g.Height*g.Width*g.Channels {
+		return fmt.Errorf("vae: %d values for a grid of %d×%d with %d channels", len(g.Data), g.Height, g.Width, g.Channels)
+	}
+	return nil
+}
+
 // Tiling describes how a grid is cut into overlapping tiles and put together again, in the units of the input and of
 // the output.
 type Tiling struct {
@@ -25,36 +33,46 @@ type Tiling struct {
 	Blend, Keep int // overlap that is blended and side that is kept of each tile, of the output
 }
 
-// overlap is the fraction of a tile that it shares with the next, diffusers' tile_overlap_factor.
-const overlap = 0.25
+// quarter is what a tile shares with the next, in latents: a quarter of the tile, diffusers' tile_overlap_factor. Tiles
+// are as large as the pictures the model was trained on, but for sizes that have no such quarter.
+func (c Config) quarter() int { return max(c.SampleSize/c.ScaleFactor()/4, 1) }
 
-// DecodeTiling is diffusers' tiling of latents for the decoder: tiles as large as the latents of the pictures the
-// model was trained on.
+// DecodeTiling is diffusers' tiling of latents for the decoder: 64 by 64 latents, a new tile every 48, for SD 1.5.
 func (c Config) DecodeTiling() Tiling {
-	latent := max(c.SampleSize/c.ScaleFactor(), 1)
-	blend := int(float64(c.SampleSize) * overlap)
-	return Tiling{Tile: latent, Step: max(int(float64(latent)*(1-overlap)), 1), Blend: blend, Keep: c.SampleSize - blend}
+	q, pixels := c.quarter(), c.quarter()*c.ScaleFactor()
+	return Tiling{Tile: 4 * q, Step: 3 * q, Blend: pixels, Keep: 3 * pixels}
 }
 
-// EncodeTiling is diffusers' tiling of pictures for the encoder.
+// EncodeTiling is diffusers' tiling of pictures for the encoder: 512 by 512 pixels, a new tile every 384, for SD 1.5.
 func (c Config) EncodeTiling() Tiling {
-	latent := max(c.SampleSize/c.ScaleFactor(), 1)
-	blend := int(float64(latent) * overlap)
-	return Tiling{Tile: c.SampleSize, Step: max(int(float64(c.SampleSize)*(1-overlap)), 1), Blend: blend, Keep: latent - blend}
+	q, pixels := c.quarter(), c.quarter()*c.ScaleFactor()
+	return Tiling{Tile: 4 * pixels, Step: 3 * pixels, Blend: q, Keep: 3 * q}
 }
 
 // Tiled runs a decoder or encoder tile by tile and blends the results where they overlap, exactly as diffusers'
 // AutoencoderKL does: a tile is blended with the one above it and then with the one to its left, which have been
 // blended before, and its top left part is kept. Since every tile has its own group statistics, the result differs a
-// little from that of the whole.
+// little from that of the whole. Of an encoder the moments are blended, before anything is sampled.
+//
+// run owns the tile it is given and hands over its result, which is written to. Its errors are returned as they are.
 func (t Tiling) Tiled(in Grid, run func(tile Grid) (Grid, error)) (Grid, error) {
+	if err := in.check(); err != nil {
+		return Grid{}, err
+	}
+	if t.Tile < 1 || t.Step < 1 || t.Blend < 0 || t.Keep < 1 {
+		return Grid{}, fmt.Errorf("vae: tiling %+v, want positive extents", t)
+	}
 	var above []Grid // the row of tiles before, blended
 	var out Grid
 	for y := 0; y < in.Height; y += t.Step {
 		var row []Grid
+		var strip Grid
 		for x := 0; x < in.Width; x += t.Step {
 			tile, err := run(in.crop(y, x, t.Tile, t.Tile))
 			if err != nil {
+				return Grid{}, err
+			}
+			if err := fits(tile, above, row); err != nil {
 				return Grid{}, err
 			}
 			if y > 0 {
@@ -64,13 +82,7 @@ func (t Tiling) Tiled(in Grid, run func(tile Grid) (Grid, error)) (Grid, error) 
 				tile.blendHorizontally(row[len(row)-1], t.Blend)
 			}
 			row = append(row, tile)
-		}
-		var strip Grid
-		for _, tile := range row {
-			strip = strip.beside(tile.crop(0, 0, t.Keep, t.Keep))
-		}
-		if out.Height > 0 && strip.Width != out.Width {
-			return Grid{}, fmt.Errorf("vae: tiles of row %d make %d pixels, those before %d", y/t.Step, strip.Width, out.Width)
+			strip = beside(strip, tile.crop(0, 0, t.Keep, t.Keep))
 		}
 		out = Grid{out.Height + strip.Height, strip.Width, strip.Channels, append(out.Data, strip.Data...)}
 		above = row
@@ -78,15 +90,28 @@ func (t Tiling) Tiled(in Grid, run func(tile Grid) (Grid, error)) (Grid, error) 
 	return out, nil
 }
 
-// beside appends the columns of g to those of left.
-func (left Grid) beside(g Grid) Grid {
-	if left.Width == 0 {
-		return g
+// fits checks the result for the next tile of row against its neighbours.
+func fits(tile Grid, above, row []Grid) error {
+	if err := tile.check(); err != nil {
+		return err
 	}
-	out := Grid{g.Height, left.Width + g.Width, g.Channels, make([]float32, 0, len(left.Data)+len(g.Data))}
-	for y := range g.Height {
-		out.Data = append(out.Data, left.Data[y*left.Width*g.Channels:][:left.Width*g.Channels]...)
-		out.Data = append(out.Data, g.Data[y*g.Width*g.Channels:][:g.Width*g.Channels]...)
+	n := len(row)
+	if n > 0 && (row[n-1].Height != tile.Height || row[n-1].Channels != tile.Channels) ||
+		above != nil && (above[n].Width != tile.Width || above[n].Channels != tile.Channels) {
+		return fmt.Errorf("vae: the result of tile %d in its row, %d×%d with %d channels, does not fit its neighbours", n, tile.Height, tile.Width, tile.Channels)
+	}
+	return nil
+}
+
+// beside puts right to the right of left, which is as high or empty.
+func beside(left, right Grid) Grid {
+	if left.Width == 0 {
+		return right
+	}
+	out := Grid{right.Height, left.Width + right.Width, right.Channels, make([]float32, 0, len(left.Data)+len(right.Data))}
+	for y := range right.Height {
+		out.Data = append(out.Data, left.Data[y*left.Width*left.Channels:][:left.Width*left.Channels]...)
+		out.Data = append(out.Data, right.Data[y*right.Width*right.Channels:][:right.Width*right.Channels]...)
 	}
 	return out
 }
@@ -95,12 +120,9 @@ func (left Grid) beside(g Grid) Grid {
 func (g Grid) blendVertically(above Grid, extent int) {
 	extent = min(extent, above.Height, g.Height)
 	for y := range extent {
-		w := float32(y) / float32(extent)
 		from := above.Data[(above.Height-extent+y)*above.Width*g.Channels:]
 		to := g.Data[y*g.Width*g.Channels:][:g.Width*g.Channels]
-		for i := range to {
-			to[i] = from[i]*(1-w) + to[i]*w
-		}
+		fade(to, from, float64(y)/float64(extent))
 	}
 }
 
@@ -111,11 +133,15 @@ func (g Grid) blendHorizontally(left Grid, extent int) {
 		from := left.Data[(y*left.Width+left.Width-extent)*g.Channels:]
 		to := g.Data[y*g.Width*g.Channels:]
 		for x := range extent {
-			w := float32(x) / float32(extent)
-			for c := range g.Channels {
-				i := x*g.Channels + c
-				to[i] = from[i]*(1-w) + to[i]*w
-			}
+			fade(to[x*g.Channels:][:g.Channels], from[x*g.Channels:], float64(x)/float64(extent))
 		}
+	}
+}
+
+// fade is to = from·(1-w) + to·w, each product and the sum rounded once, as PyTorch does it.
+func fade(to, from []float32, w float64) {
+	keep, add := float32(w), float32(1-w)
+	for i := range to {
+		to[i] = float32(from[i]*add) + float32(to[i]*keep)
 	}
 }

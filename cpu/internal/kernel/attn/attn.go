@@ -40,7 +40,9 @@ type Args struct {
 //		wait for all of them
 //	}
 //
-// The result does not depend on who does what. A plan is read-only and may be shared.
+// The result does not depend on who does what. A plan is read-only and may be shared. The first phase
+// reads K and V and writes Workspace, the second reads Q and Workspace: where K and V have not changed
+// and Workspace is intact, the first may be left out.
 type Plan struct {
 	cfg  Config
 	kern *kernels

@@ -252,6 +252,38 @@ func TestWorkersDoNotChangeBits(t *testing.T) {
 	}
 }
 
+// TestCausalIgnoresTheFuture changes the last token beyond all measure: no earlier result may move by a bit.
+func TestCausalIgnoresTheFuture(t *testing.T) {
+	for _, v := range variants {
+		t.Run(v.String(), func(t *testing.T) {
+			isa.Need(t, v.set)
+			const T, D = 71, 8
+			r := rand.New(rand.NewPCG(5, 6))
+			p, err := New(v.set, Config{N: 1, T: T, S: T, Heads: 1, D: D, Causal: true, BF16: v.bf16})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := &Args{Q: random(r, T*D, 1), K: random(r, T*D, 1), V: make([]float32, T*D), Workspace: dirty(p.Need().Workspace)}
+			a.Out = make([]float32, T*D)
+			run(p, a, 1)
+			first := a.Out
+			a.Out = make([]float32, T*D)
+			for i := range D {
+				a.K[(T-1)*D+i], a.V[(T-1)*D+i] = 1e5, 1e38
+			}
+			run(p, a, 1)
+			for i, x := range first[:(T-1)*D] {
+				if math.Float32bits(x) != math.Float32bits(a.Out[i]) {
+					t.Fatalf("token %d channel %d: got %v, before the change %v", i/D, i%D, a.Out[i], x)
+				}
+			}
+			if a.Out[(T-1)*D] == first[(T-1)*D] {
+				t.Error("the last token does not see itself")
+			}
+		})
+	}
+}
+
 func TestNaNStaysInItsRow(t *testing.T) {
 	for _, v := range variants {
 		t.Run(v.String(), func(t *testing.T) {

@@ -1,6 +1,9 @@
 package attn
 
-import "math"
+import (
+	"math"
+	"unsafe"
+)
 
 // panel is the working memory of a task for kern.lanes queries.
 type panel struct {
@@ -62,33 +65,54 @@ func (p *Plan) visit(m *panel, s, k, v []float32, from, keys int) {
 		// The kernel's maximum would see scores that the mask removes.
 		correction := m.state[3*L:]
 		kern.scores(s, correction, m.q, k[from*p.depth:], p.depth, groups)
-		p.mask(m.first-from, s, keys, float32(math.Inf(-1)))
+		hide(s, L, m.first-from, keys, float32(math.Inf(-1)))
 		raise(next, s[:keys*L])
 	} else {
 		kern.scores(s, next, m.q, k[from*p.depth:], p.depth, groups)
 	}
 	kern.soften(s, m.state, keys)
-
-	total, step := c.S, 1
-	if c.BF16 {
-		total, step = (c.S+1)/2, 2
+	switch { // the least that soften gives is not zero
+	case masked && c.BF16:
+		hidePairs(s, L, m.first-from, keys)
+	case masked:
+		hide(s, L, m.first-from, keys, 0)
 	}
-	from, keys = from/step, (keys+step-1)/step
+
+	rows := c.S
+	if c.BF16 {
+		rows, from, keys = (rows+1)/2, from/2, (keys+1)/2
+	}
 	c0 := 0
 	for _, w := range p.widths {
-		kern.weigh(w, m.o[c0*L:][:w*L], m.state[3*L:], s, v[c0*total+from*w:], keys)
+		kern.weigh(w, m.o[c0*L:][:w*L], m.state[3*L:], s, v[c0*rows+from*w:], keys)
 		c0 += w
 	}
 }
 
-// mask overwrites the scores of keys that lie after their query; lane l sees keys up to first+l.
-func (p *Plan) mask(first int, s []float32, keys int, value float32) {
-	L := p.kern.lanes
+// hide sets the elements of s for keys that lie after their query to value; lane l sees keys up to first+l.
+func hide(s []float32, lanes, first, keys int, value float32) {
 	for j := max(first+1, 0); j < keys; j++ {
-		for l := range min(j-first, L) {
-			s[j*L+l] = value
+		row := s[j*lanes:][:min(j-first, lanes)]
+		for l := range row {
+			row[l] = value
 		}
 	}
+}
+
+// hidePairs is hide with zero for pairs of keys: an even key is the low half of a word.
+func hidePairs(s []float32, lanes, first, keys int) {
+	w := words(s)
+	for j := max(first+1, 0); j < keys; j++ {
+		row := w[j/2*lanes:][:min(j-first, lanes)]
+		for l := range row {
+			row[l] &= 0xffff0000 >> (j % 2 * 16)
+		}
+	}
+}
+
+// words is x seen as bits.
+func words(x []float32) []uint32 {
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
 }
 
 // raise lifts each lane of next to the largest value in its column of s.

@@ -49,8 +49,8 @@ func BenchmarkConv(b *testing.B) {
 						b.Fatal(err)
 					}
 					a := &gemm.Args{
-						X: make([]float32, cfg.N*cfg.H*cfg.W*cfg.C1), X2: make([]float32, cfg.N*cfg.H*cfg.W*cfg.C2),
-						Y: make([]float32, cfg.N*h*h*cfg.Cout), Workspace: make([]float32, p.Need().Workspace),
+						X: huge(cfg.N*cfg.H*cfg.W*cfg.C1), X2: huge(cfg.N*cfg.H*cfg.W*cfg.C2),
+						Y: huge(cfg.N * h * h * cfg.Cout), Workspace: huge(p.Need().Workspace),
 					}
 					scratch := scratches(p.Need(), workers)
 					run(p, scratch, a)

@@ -119,3 +119,32 @@ func BenchmarkLinear(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkPack times the packing of a linear layer's and of a convolution's weights.
+func BenchmarkPack(b *testing.B) {
+	const n, c = 1280, 1280
+	data := make([]byte, n*c*9*2)
+	for _, s := range []struct {
+		name string
+		m    Matrix
+	}{
+		{"linear", Linear(data, compute.F16, n, c, false)},
+		{"transposed", Linear(data, compute.F16, n, c, true)},
+		{"pairs", Matrix{Data: data, DType: compute.F16, N: n, Taps: 1, C: c, StrideN: c, StrideC: 1, Pairs: true}},
+		{"conv", Matrix{Data: data, DType: compute.F16, N: n, Taps: 9, C: c, StrideN: 9 * c, StrideT: 1, StrideC: 9}},
+	} {
+		k := For(isa.Detected())
+		if s.m.Pairs && !k.HasBF16() {
+			continue
+		}
+		b.Run("layout="+s.name, func(b *testing.B) {
+			dst := make([]byte, k.PackedSize(s.m))
+			b.SetBytes(int64(s.m.N * s.m.K() * 2))
+			for b.Loop() {
+				if _, err := k.Pack(dst, s.m); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

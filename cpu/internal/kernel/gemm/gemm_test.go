@@ -100,20 +100,28 @@ type layer struct {
 	transposed  bool
 	pairs       bool
 	act         bool
+	gated       bool
 	perChannel  bool
 	residual    bool
 	pad         int // extra elements between rows
 }
 
 func (l layer) String() string {
-	return fmt.Sprintf("m=%d/k=%d+%d/n=%d/%v/transposed=%v/bf16=%v/act=%v/perChannel=%v/residual=%v/pad=%d",
-		l.m, l.k, l.k2, l.n, l.dtype, l.transposed, l.pairs, l.act, l.perChannel, l.residual, l.pad)
+	return fmt.Sprintf("m=%d/k=%d+%d/n=%d/%v/transposed=%v/bf16=%v/act=%v/gated=%v/perChannel=%v/residual=%v/pad=%d",
+		l.m, l.k, l.k2, l.n, l.dtype, l.transposed, l.pairs, l.act, l.gated, l.perChannel, l.residual, l.pad)
 }
 
 // halve stands in for an activation function.
 func halve(row []float32) {
 	for i, v := range row {
 		row[i] = v/2 + 1
+	}
+}
+
+// gate stands in for the gate of a gated layer.
+func gate(dst, a, g []float32) {
+	for i := range dst {
+		dst[i] = 2*a[i] - g[i]/2
 	}
 }
 
@@ -134,13 +142,19 @@ func testLayer(t *testing.T, set isa.Set, l layer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	items := 1
+	items, N := 1, l.n // N: columns of Y
 	if l.perChannel {
 		items = 2
 	}
-	cfg := Config{M: l.m * items, K2: l.k2, RowsPerItem: l.m, StrideX: l.k + l.pad, StrideX2: l.k2 + l.pad, StrideY: l.n + l.pad, StrideResidual: l.n + l.pad}
+	if l.gated {
+		N /= 2
+	}
+	cfg := Config{M: l.m * items, K2: l.k2, RowsPerItem: l.m, StrideX: l.k + l.pad, StrideX2: l.k2 + l.pad, StrideY: N + l.pad, StrideResidual: N + l.pad}
 	if l.act {
 		cfg.Act = halve
+	}
+	if l.gated {
+		cfg.Gate = gate
 	}
 	M := cfg.M
 	a := &Args{
@@ -160,35 +174,42 @@ func testLayer(t *testing.T, set isa.Set, l layer) {
 		}
 		return float64(f)
 	}
-	want, scale := make([]float64, M*l.n), make([]float64, M*l.n)
+	product := func(m, n int) (sum, mag float64) {
+		sum, mag = float64(a.Bias[n]), 1
+		if l.perChannel {
+			sum += float64(a.PerChannel[m/l.m*l.n+n])
+		}
+		for k := range K {
+			x, b := 0.0, at(n, k)
+			if k < l.k {
+				x = round(a.X[m*cfg.StrideX+k])
+			} else {
+				x = round(a.X2[m*cfg.StrideX2+k-l.k])
+			}
+			if l.pairs {
+				b = round(float32(b))
+			}
+			sum += x * b
+			mag += math.Abs(x * b)
+		}
+		return sum, mag
+	}
+	want, scale := make([]float64, M*N), make([]float64, M*N)
 	for m := range M {
-		for n := range l.n {
-			sum, mag := float64(a.Bias[n]), 1.0
-			if l.perChannel {
-				sum += float64(a.PerChannel[m/l.m*l.n+n])
-			}
-			for k := range K {
-				x := 0.0
-				if k < l.k {
-					x = round(a.X[m*cfg.StrideX+k])
-				} else {
-					x = round(a.X2[m*cfg.StrideX2+k-l.k])
-				}
-				b := at(n, k)
-				if l.pairs {
-					b = round(float32(b))
-				}
-				sum += x * b
-				mag += math.Abs(x * b)
-			}
+		for n := range N {
+			sum, mag := product(m, n)
 			if l.act {
 				sum = sum/2 + 1
+			}
+			if l.gated {
+				g, more := product(m, n+N)
+				sum, mag = 2*sum-g/2, 2*mag+more/2
 			}
 			if l.residual {
 				v := float64(a.Residual[m*cfg.StrideY+n])
 				sum, mag = sum+v, mag+math.Abs(v)
 			}
-			want[m*l.n+n], scale[m*l.n+n] = sum, mag
+			want[m*N+n], scale[m*N+n] = sum, mag
 		}
 	}
 	var first []float32
@@ -199,7 +220,7 @@ func testLayer(t *testing.T, set isa.Set, l layer) {
 			t.Fatal(err)
 		}
 		need := p.Need()
-		y, intact := guarded((M-1)*cfg.StrideY+l.n, 3)
+		y, intact := guarded((M-1)*cfg.StrideY+N, 3)
 		ws, wsIntact := guarded(need.Workspace, 0)
 		a.Y, a.Workspace = y, ws
 		if err := p.Check(a); err != nil {
@@ -218,11 +239,11 @@ func testLayer(t *testing.T, set isa.Set, l layer) {
 		for _, ok := range check {
 			ok(t)
 		}
-		got := make([]float32, 0, M*l.n)
+		got := make([]float32, 0, M*N)
 		for m := range M {
-			got = append(got, y[m*cfg.StrideY:][:l.n]...)
+			got = append(got, y[m*cfg.StrideY:][:N]...)
 			if m+1 < M {
-				for i, v := range y[m*cfg.StrideY+l.n:][:l.pad] {
+				for i, v := range y[m*cfg.StrideY+N:][:l.pad] {
 					if v == v {
 						t.Fatalf("padding element %d after row %d was overwritten with %g", i, m, v)
 					}
@@ -283,6 +304,9 @@ func TestLayers(t *testing.T) {
 		{m: 7, k: 1000, k2: 2100, n: 40, dtype: compute.BF16, act: true, pad: 1},
 		{m: 500, k: 9, n: 33, dtype: compute.F16},
 		{m: 600, k: 16, n: 128, dtype: compute.F32, perChannel: true},
+		{m: 30, k: 40, n: 128, dtype: compute.F16, gated: true},
+		{m: 30, k: 1500, n: 192, dtype: compute.F16, gated: true, residual: true, pad: 2},
+		{m: 13, k: 1024, n: 1600, dtype: compute.F16}, // rows a multiple of 4 KB apart
 	}
 	forEachSet(t, func(t *testing.T, set isa.Set) {
 		for _, l := range layers {
@@ -407,7 +431,7 @@ func TestErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []Config{{}, {M: 1, K2: 3}, {M: 1, K2: -1}, {M: 4, RowsPerItem: 3}, {M: 1, StrideX: 2}, {M: 1, StrideY: 1}} {
+	for _, c := range []Config{{}, {M: 1, K2: 3}, {M: 1, K2: -1}, {M: 4, RowsPerItem: 3}, {M: 1, StrideX: 2}, {M: 1, StrideY: 1}, {M: 1, Gate: gate}} {
 		if _, err := NewPlan(w, c); err == nil {
 			t.Errorf("%+v: planned, want an error", c)
 		}

@@ -105,7 +105,7 @@ func (k *Kernel) Pack(dst []byte, m Matrix) (*Weights, error) {
 	switch {
 	case m.Pairs:
 		w.DType = compute.BF16
-		packPairs(dst, m, k.NR)
+		packPairs(dst, m, k)
 	case m.DType == compute.F32:
 		pack[[4]byte](dst, m, k.NR)
 	default:
@@ -151,23 +151,28 @@ func pack[E [2]byte | [4]byte](dst []byte, m Matrix, nr int) {
 }
 
 // packPairs rounds to bfloat16 and interleaves neighbours in k; an odd last k is paired with zero.
-func packPairs(dst []byte, m Matrix, nr int) {
-	K := m.K()
-	panel := (K + 1) / 2 * nr * 4
+func packPairs(dst []byte, m Matrix, k *Kernel) {
+	K, nr := m.K(), k.NR
+	panel := (K + 1) / 2 * nr * 2
+	out := unsafe.Slice((*uint16)(unsafe.Pointer(&dst[0])), len(dst)/2)
+	var wide [packDepth]float32
+	var narrow [packDepth]uint16
 	for n0 := 0; n0 < m.N; n0 += nr {
 		have := min(nr, m.N-n0)
-		block := dst[:panel]
-		dst = dst[panel:]
+		block := out[:panel]
+		out = out[panel:]
 		if have < nr || K%2 == 1 {
 			clear(block)
 		}
 		for t := range m.Taps {
 			for c0 := 0; c0 < m.C; c0 += packDepth {
+				depth := min(packDepth, m.C-c0)
 				for j := range have {
-					at := m.Offset + (n0+j)*m.StrideN + t*m.StrideT + c0*m.StrideC
-					for k := t*m.C + c0; k < t*m.C+min(c0+packDepth, m.C); k++ {
-						binary.LittleEndian.PutUint16(block[(k/2*nr+j)*4+k%2*2:], m.bf16(at))
-						at += m.StrideC
+					m.floats(wide[:depth], m.Offset+(n0+j)*m.StrideN+t*m.StrideT+c0*m.StrideC, k)
+					k.narrow(narrow[:depth], wide[:depth])
+					for i, h := range narrow[:depth] {
+						at := t*m.C + c0 + i
+						block[(at/2*nr+j)*2+at%2] = h
 					}
 				}
 			}
@@ -175,15 +180,27 @@ func packPairs(dst []byte, m Matrix, nr int) {
 	}
 }
 
-// bf16 is element i rounded to bfloat16.
-func (m *Matrix) bf16(i int) uint16 {
-	switch m.DType {
-	case compute.BF16:
-		return binary.LittleEndian.Uint16(m.Data[2*i:])
-	case compute.F16:
-		return toBF16(FromF16(binary.LittleEndian.Uint16(m.Data[2*i:])))
+// floats reads dst from elements at, at + StrideC, ….
+func (m *Matrix) floats(dst []float32, at int, k *Kernel) {
+	switch {
+	case m.StrideC == 1 && m.DType == compute.F16:
+		k.widenF16(dst, m.Data[2*at:])
+		return
+	case m.StrideC == 1 && m.DType == compute.BF16:
+		k.widenBF16(dst, m.Data[2*at:])
+		return
 	}
-	return toBF16(math.Float32frombits(binary.LittleEndian.Uint32(m.Data[4*i:])))
+	for i := range dst {
+		switch m.DType {
+		case compute.F16:
+			dst[i] = FromF16(binary.LittleEndian.Uint16(m.Data[2*at:]))
+		case compute.BF16:
+			dst[i] = FromBF16(binary.LittleEndian.Uint16(m.Data[2*at:]))
+		default:
+			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(m.Data[4*at:]))
+		}
+		at += m.StrideC
+	}
 }
 
 // Panel is [n][NR] float32: rows k0 to k0+n of panel p. Float32 weights are returned in place, others

@@ -1,0 +1,22 @@
+package elem_test
+
+import (
+	"fmt"
+
+	"github.com/atelier-go/atelier/cpu/internal/isa"
+	"github.com/atelier-go/atelier/cpu/internal/kernel/elem"
+)
+
+func ExampleKernels_Combine() {
+	set, err := isa.Choose()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	// Classifier-free guidance at 7.5: uncond + 7.5·(cond - uncond).
+	cond, uncond := []float32{1, 2}, []float32{0, 1}
+	out := make([]float32, 2)
+	elem.For(set).Combine(out, []float32{7.5, -6.5}, cond, uncond)
+	fmt.Println(out)
+	// Output: [7.5 8.5]
+}

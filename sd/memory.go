@@ -1,0 +1,68 @@
+package sd
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/atelier-go/atelier/compute"
+)
+
+// Memory reports what generating the request will hold on the device, all three networks' parameters included,
+// before any parameter is read. The device must be able to tell (compute.Estimator).
+func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
+	var total compute.MemoryReport
+	estimator, ok := p.device.(compute.Estimator)
+	if !ok {
+		return total, fmt.Errorf("sd: %s cannot tell what it will need", p.device.Name())
+	}
+	r, err := r.resolve(p.Side())
+	if err != nil {
+		return total, err
+	}
+	c := p.vae.Config()
+	height, width := r.Height/c.ScaleFactor(), r.Width/c.ScaleFactor()
+	decode := decodeKey{height, width}
+	if r.TiledVAE || r.Height*r.Width > tiledAbove {
+		tile := c.DecodeTiling().Tile
+		decode = decodeKey{min(tile, height), min(tile, width)}
+	}
+	prompts, err := p.tokenize(r)
+	if err != nil {
+		return total, err
+	}
+	predictions, tokens := len(prompts.weights), prompts.chunks*p.tokenizer.MaxLength()
+	text, err1 := p.checkpoint.TextEncoder()
+	net, err2 := p.checkpoint.UNet()
+	codec, err3 := p.checkpoint.VAE()
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return total, err
+	}
+	for _, part := range []struct {
+		source compute.ParamSource
+		keys   []any
+	}{
+		{text, []any{textKey{predictions * prompts.chunks, r.ClipSkip}}},
+		{net, []any{
+			contextKey{predictions * r.BatchSize, tokens},
+			stepKey{r.BatchSize, height, width, predictions, tokens, 2},
+		}},
+		{codec, []any{decode}},
+	} {
+		var programs []*compute.Program
+		for _, key := range part.keys {
+			program, _, err := p.record(key)
+			if err != nil {
+				return total, err
+			}
+			programs = append(programs, program)
+		}
+		m, err := estimator.Estimate(part.source, programs...)
+		if err != nil {
+			return total, err
+		}
+		total.Params += m.Params
+		total.Arena = max(total.Arena, m.Arena)
+		total.Worker = max(total.Worker, m.Worker)
+	}
+	return total, nil
+}

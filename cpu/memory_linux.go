@@ -12,6 +12,13 @@ func allocate(n int) ([]byte, error) {
 	if n == 0 {
 		return nil, nil
 	}
+	// Linux promises memory it does not have and kills the process that then uses it.
+	var machine unix.Sysinfo_t
+	if err := unix.Sysinfo(&machine); err == nil {
+		if total := uint64(machine.Totalram) * uint64(machine.Unit); uint64(n) > total {
+			return nil, fmt.Errorf("cpu: %.1f GB are needed at once and this machine has %.1f GB; choose a smaller picture or batch", float64(n)/1e9, float64(total)/1e9)
+		}
+	}
 	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
 		return nil, fmt.Errorf("cpu: allocating %d bytes: %w; close other programs or choose a smaller picture", n, err)

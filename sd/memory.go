@@ -15,7 +15,7 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 	if !ok {
 		return total, fmt.Errorf("sd: %s cannot tell what it will need", p.device.Name())
 	}
-	r, err := r.resolve(p.Side())
+	r, err := p.resolve(r)
 	if err != nil {
 		return total, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"unicode/utf8"
 
 	"github.com/atelier-go/atelier/sampler"
 )
@@ -31,7 +32,7 @@ type Request struct {
 	Prompt         string // of any length; read in chunks of 75 tokens
 	NegativePrompt string // what guidance moves away from
 
-	Width, Height int // pixels, multiples of 8 from 8 to MaxSide; 0 is the model's own size, 512 for SD 1.5
+	Width, Height int // pixels, multiples of 8 up to MaxSide; 0 is the model's own size, 512 for SD 1.5
 
 	Steps    int             // 1 to sampler.MaxSteps; 0 is 20
 	Sampler  sampler.Sampler // "" is DPM++ 2M
@@ -45,6 +46,21 @@ type Request struct {
 	Noise     NoiseSource // "" is NV
 
 	TiledVAE bool // decode in overlapping tiles: less memory; always on above 1024×1024 pixels
+}
+
+// resolve is Request.resolve with what depends on the model.
+func (p *Pipeline) resolve(r Request) (Request, error) {
+	r, err := r.resolve(p.Side())
+	if err != nil {
+		return r, err
+	}
+	if f := p.vae.Config().ScaleFactor(); r.Width%f != 0 || r.Height%f != 0 {
+		return r, fmt.Errorf("sd: a picture of %d×%d pixels; this model makes multiples of %d", r.Width, r.Height, f)
+	}
+	if layers := p.text.Config().NumHiddenLayers; r.ClipSkip > layers {
+		return r, fmt.Errorf("sd: Request.ClipSkip is %d, want 1 to %d, the text encoder's layers", r.ClipSkip, layers)
+	}
+	return r, nil
 }
 
 // resolve fills in defaults and checks every field; the error joins all complaints.
@@ -63,6 +79,13 @@ func (r Request) resolve(modelSide int) (Request, error) {
 
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("sd: Request."+format, args...)) }
+	text := func(name, s string) {
+		if !utf8.ValidString(s) {
+			bad("%s is not valid UTF-8, beginning with %.20q; convert the text first", name, s)
+		}
+	}
+	text("Prompt", r.Prompt)
+	text("NegativePrompt", r.NegativePrompt)
 	side := func(name string, n int) {
 		if n < 8 || n > MaxSide || n%8 != 0 {
 			bad("%s is %d, want a multiple of 8 from 8 to %d pixels", name, n, MaxSide)

@@ -37,9 +37,6 @@ func (p *Pipeline) encode(ctx context.Context, r Request) (*conditioning, error)
 
 // encodeChunks runs the text encoder on token sequences and returns their hidden states, [chunks,T,C].
 func (p *Pipeline) encodeChunks(ctx context.Context, chunks [][]int32, clipSkip int) ([]float32, error) {
-	if layers := p.text.Config().NumHiddenLayers; clipSkip > layers {
-		return nil, fmt.Errorf("sd: Request.ClipSkip is %d, the text encoder has %d layers", clipSkip, layers)
-	}
 	length, width := p.tokenizer.MaxLength(), p.text.Config().HiddenSize
 	ids := make([]int32, 0, len(chunks)*length)
 	for _, c := range chunks {

@@ -3,7 +3,6 @@ package sd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"image"
 	"iter"
 
@@ -100,7 +99,7 @@ func (p *Pipeline) Steps(ctx context.Context, r Request) iter.Seq2[*Step, error]
 
 // start validates a request and prepares its run.
 func (p *Pipeline) start(ctx context.Context, r Request) (*sampling, Request, error) {
-	r, err := r.resolve(p.Side())
+	r, err := p.resolve(r)
 	plan, planErr := sampler.New(sampler.Config{
 		Sampler: r.Sampler, Spacing: r.Spacing, Steps: max(r.Steps, 1), Eta: r.Eta,
 		Schedule: p.schedule, Prediction: p.prediction,
@@ -113,9 +112,6 @@ func (p *Pipeline) start(ctx context.Context, r Request) (*sampling, Request, er
 		return nil, r, err
 	}
 	factor := p.vae.Config().ScaleFactor()
-	if r.Width%factor != 0 || r.Height%factor != 0 {
-		return nil, r, fmt.Errorf("sd: a picture of %d×%d pixels; this model needs multiples of %d", r.Width, r.Height, factor)
-	}
 	height, width, channels := r.Height/factor, r.Width/factor, p.unet.Config().InChannels
 	n, err := newNoise(r.Noise, r.Seed, r.BatchSize, channels, height*width, plan)
 	if err != nil {

@@ -1,0 +1,81 @@
+package sd
+
+import (
+	"testing"
+
+	"github.com/atelier-go/atelier/internal/rng"
+	"github.com/atelier-go/atelier/sampler"
+)
+
+// TestNoiseLayout compares the noise of a batch with that of the generators: every picture has its own, seeded one
+// higher than the one before and going on from draw to draw, and makes [C,H,W] at a time.
+func TestNoiseLayout(t *testing.T) {
+	const seed, batch, channels, pixels = 1234, 3, 4, 35
+	for source, generator := range map[NoiseSource]func(uint64) rng.Source{
+		NV:  func(seed uint64) rng.Source { return rng.NewPhilox(seed) },
+		CPU: func(seed uint64) rng.Source { return rng.NewTorch(seed) },
+	} {
+		n, err := newNoise(source, seed, batch, channels, pixels, &sampler.Plan{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var streams []rng.Source
+		for i := range batch {
+			streams = append(streams, generator(seed+uint64(i)))
+		}
+		got, want := make([]float32, batch*pixels*channels), make([]float32, channels*pixels)
+		for draw := range 3 {
+			if draw == 0 {
+				n.draw(got)
+			} else if !n.fill(got, sampler.Noise{Kind: sampler.Draw}) {
+				t.Fatal("nothing was drawn")
+			}
+			for i, stream := range streams {
+				stream.Normal(want)
+				for at := range want {
+					c, pixel := at/pixels, at%pixels
+					if have := got[(i*pixels+pixel)*channels+c]; have != want[at] {
+						t.Fatalf("%s: draw %d, picture %d, channel %d, pixel %d is %v, want %v", source, draw, i, c, pixel, have, want[at])
+					}
+				}
+			}
+		}
+		if n.fill(got, sampler.Noise{}) {
+			t.Errorf("%s: noise was drawn where none is wanted", source)
+		}
+	}
+}
+
+// TestNoiseOfSteps makes noise for a sampler that cuts a Brownian path.
+func TestNoiseOfSteps(t *testing.T) {
+	plan, err := sampler.New(sampler.Config{Sampler: sampler.DPMPPSDE, Steps: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const channels, pixels = 4, 4096
+	n, err := newNoise(NV, 7, 1, channels, pixels, plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	drawn := make([]float32, channels*pixels)
+	fills := 0
+	for _, e := range plan.Evals {
+		if !n.fill(drawn, e.Noise) {
+			continue
+		}
+		fills++
+		var sum, squares float64
+		for _, v := range drawn {
+			sum += float64(v)
+			squares += float64(v) * float64(v)
+		}
+		mean, variance := sum/float64(len(drawn)), squares/float64(len(drawn))
+		// Five standard errors of 16384 normal numbers.
+		if mean < -0.04 || mean > 0.04 || variance < 0.945 || variance > 1.055 {
+			t.Errorf("step %d: mean %.3f and variance %.3f, want 0 and 1", e.Step, mean, variance)
+		}
+	}
+	if fills == 0 {
+		t.Error("no step wants noise")
+	}
+}

@@ -1,0 +1,189 @@
+package sd
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/atelier-go/atelier/sampler"
+)
+
+func picture() *image.NRGBA {
+	img := image.NewNRGBA(image.Rect(0, 0, 5, 3))
+	for i := range img.Pix {
+		img.Pix[i] = byte(37 * i)
+	}
+	for i := 3; i < len(img.Pix); i += 4 {
+		img.Pix[i] = 255
+	}
+	return img
+}
+
+// pngChunks reads the chunks of a PNG file, checksums included.
+func pngChunks(t *testing.T, file []byte) (kinds []string, bodies [][]byte) {
+	t.Helper()
+	if !bytes.HasPrefix(file, []byte("\x89PNG\r\n\x1a\n")) {
+		t.Fatalf("not a PNG signature: %q", file[:min(8, len(file))])
+	}
+	for rest := file[8:]; len(rest) > 0; {
+		n := int(binary.BigEndian.Uint32(rest))
+		kind, body := string(rest[4:8]), rest[8:8+n]
+		if sum := binary.BigEndian.Uint32(rest[8+n:]); sum != crc32.ChecksumIEEE(rest[4:8+n]) {
+			t.Errorf("the checksum of %s is wrong", kind)
+		}
+		kinds, bodies = append(kinds, kind), append(bodies, body)
+		rest = rest[12+n:]
+	}
+	return kinds, bodies
+}
+
+func TestEncodePNG(t *testing.T) {
+	for _, c := range []struct{ name, text, kind, body string }{
+		{"none", "", "", ""},
+		{"ASCII", "a man\nSteps: 20", "tEXt", "parameters\x00a man\nSteps: 20"},
+		{"Latin-1", "café", "tEXt", "parameters\x00caf\xe9"},
+		{"beyond", "猫, 👓", "iTXt", "parameters\x00\x00\x00\x00\x00猫, 👓"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var b bytes.Buffer
+			if err := EncodePNG(&b, picture(), c.text); err != nil {
+				t.Fatal(err)
+			}
+			kinds, bodies := pngChunks(t, b.Bytes())
+			if c.kind == "" {
+				if strings.Contains(strings.Join(kinds, " "), "t") {
+					t.Errorf("chunks %v, want none of text", kinds)
+				}
+			} else if len(kinds) < 2 || kinds[1] != c.kind || string(bodies[1]) != c.body {
+				t.Errorf("chunks %v, the second %q, want %s %q", kinds, bodies[1], c.kind, c.body)
+			}
+			img, err := png.Decode(&b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := picture()
+			for y := range 3 {
+				for x := range 5 {
+					if have := color.NRGBAModel.Convert(img.At(x, y)); have != want.NRGBAAt(x, y) {
+						t.Fatalf("pixel %d, %d is %v, want %v", x, y, have, want.NRGBAAt(x, y))
+					}
+				}
+			}
+		})
+	}
+}
+
+// full is a device on which there is no room after some bytes.
+type full struct{ room int }
+
+var errFull = errors.New("no space left on device")
+
+func (f *full) Write(b []byte) (int, error) {
+	if len(b) > f.room {
+		return f.room, errFull
+	}
+	f.room -= len(b)
+	return len(b), nil
+}
+
+func TestEncodePNGReportsWrites(t *testing.T) {
+	for _, room := range []int{0, 40, 60} {
+		if err := EncodePNG(&full{room}, picture(), "a man"); !errors.Is(err, errFull) {
+			t.Errorf("with %d bytes of room the error is %v, want %v", room, err, errFull)
+		}
+	}
+}
+
+func TestSavePNG(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "out.png")
+	for _, text := range []string{"first", "second"} {
+		if err := SavePNG(path, picture(), text); err != nil {
+			t.Fatal(err)
+		}
+		file, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, bodies := pngChunks(t, file); string(bodies[1]) != "parameters\x00"+text {
+			t.Errorf("the text is %q, want %q", bodies[1], text)
+		}
+	}
+	missing := filepath.Join(folder, "none", "out.png")
+	if err := SavePNG(missing, picture(), ""); err == nil || !strings.Contains(err.Error(), missing) {
+		t.Errorf("the error is %v, want one that names %s", err, missing)
+	}
+	occupied := filepath.Join(folder, "folder.png")
+	if err := os.MkdirAll(filepath.Join(occupied, "full"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := SavePNG(occupied, picture(), ""); err == nil {
+		t.Error("a folder was overwritten")
+	}
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if name := e.Name(); name != "out.png" && name != "folder.png" {
+			t.Errorf("%s was left behind", name)
+		}
+	}
+}
+
+// pairs is how the web UI finds the settings in the last line of an infotext.
+var pairs = regexp.MustCompile(`\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)`)
+
+func TestInfotext(t *testing.T) {
+	eta := 0.5
+	for _, c := range []struct {
+		name    string
+		request Request
+		model   string
+		i       int
+		head    string
+		want    map[string]string
+	}{
+		{"defaults", Request{Prompt: "a man, hat", Seed: 42}, "v1-5", 0, "a man, hat\n",
+			map[string]string{"Steps": "20", "Sampler": "DPM++ 2M", "CFG scale": "7.5", "Seed": "42", "Size": "512x512", "Model": "v1-5", "RNG": "NV", "Clip skip": "", "Eta": ""}},
+		{"everything", Request{Prompt: "line one\nline two", NegativePrompt: "bad, worse", Width: 640, Height: 448, Steps: 7, Sampler: sampler.EulerA,
+			Spacing: sampler.Karras, Eta: &eta, Guidance: 4, ClipSkip: 2, Seed: 9, Noise: CPU}, `my "best", model: 2`, 3,
+			"line one\nline two\nNegative prompt: bad, worse\n",
+			map[string]string{"Steps": "7", "Sampler": "Euler a", "Schedule type": "Karras", "CFG scale": "4", "Seed": "12", "Size": "640x448",
+				"Model": `"my \"best\", model: 2"`, "RNG": "CPU", "Clip skip": "2", "Eta": "0.5"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, err := c.request.resolve(512)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := infotext(r, c.model, c.i)
+			if !strings.HasPrefix(text, c.head) {
+				t.Fatalf("the text begins otherwise than %q:\n%s", c.head, text)
+			}
+			got := map[string]string{}
+			for _, m := range pairs.FindAllStringSubmatch(text[len(c.head):], -1) {
+				got[m[1]] = m[2]
+			}
+			for key, want := range c.want {
+				if got[key] != want {
+					t.Errorf("%s is %q, want %q in\n%s", key, got[key], want, text)
+				}
+			}
+			// The web UI takes three numbers for one of its own releases and behaves like that.
+			if _, err := strconv.ParseFloat(strings.TrimPrefix(got["Version"], "v")[:1], 64); err == nil || got["Version"] == "" {
+				t.Errorf("the version is %q", got["Version"])
+			}
+		})
+	}
+}

@@ -1,0 +1,140 @@
+package sd
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/atelier-go/atelier/clip"
+	"github.com/atelier-go/atelier/compute/ref"
+	"github.com/atelier-go/atelier/sampler"
+)
+
+func TestDefaults(t *testing.T) {
+	got, err := Request{Prompt: "a lighthouse"}.resolve(512)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Request{Prompt: "a lighthouse", Width: 512, Height: 512, Steps: 20, Sampler: sampler.DPMPP2M,
+		Guidance: 7.5, ClipSkip: 1, BatchSize: 1, Noise: NV}
+	if got != want {
+		t.Errorf("have %+v\nwant %+v", got, want)
+	}
+	random, err := Request{Seed: -1}.resolve(512)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := random.resolve(512)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if random.Seed < 0 || again.Seed != random.Seed {
+		t.Errorf("a random seed is %d and then %d, want the same number of at least 0", random.Seed, again.Seed)
+	}
+}
+
+func TestRequestErrors(t *testing.T) {
+	p := openTiny(t, ref.New())
+	nan := math.NaN()
+	for _, c := range []struct {
+		name   string
+		change func(r *Request)
+		say    []string
+	}{
+		{"width 7", func(r *Request) { r.Width = 7 }, []string{"Width is 7", "multiple of 8"}},
+		{"width no multiple", func(r *Request) { r.Width = 20 }, []string{"Width is 20", "multiple of 8"}},
+		{"negative height", func(r *Request) { r.Height = -8 }, []string{"Height is -8"}},
+		{"height 100000", func(r *Request) { r.Height = 100000 }, []string{"Height is 100000", "4096"}},
+		{"no steps", func(r *Request) { r.Steps = -1 }, []string{"Steps is -1"}},
+		{"steps without end", func(r *Request) { r.Steps = math.MaxInt }, []string{"Steps is 9223372036854775807"}},
+		{"guidance not a number", func(r *Request) { r.Guidance = nan }, []string{"Guidance is NaN"}},
+		{"infinite guidance", func(r *Request) { r.Guidance = math.Inf(1) }, []string{"Guidance is +Inf"}},
+		{"no pictures", func(r *Request) { r.BatchSize = -1 }, []string{"BatchSize is -1"}},
+		{"too many pictures", func(r *Request) { r.BatchSize = 65 }, []string{"BatchSize is 65"}},
+		{"unknown noise", func(r *Request) { r.Noise = "GPU" }, []string{`Noise is "GPU"`, `"NV"`, `"CPU"`}},
+		{"clip skip below", func(r *Request) { r.ClipSkip = -1 }, []string{"ClipSkip is -1"}},
+		{"clip skip beyond", func(r *Request) { r.ClipSkip = 4 }, []string{"ClipSkip is 4", "3 layers"}},
+		{"unknown sampler", func(r *Request) { r.Sampler = "Leapfrog" }, []string{"Leapfrog"}},
+		{"unknown spacing", func(r *Request) { r.Spacing = "Cubic" }, []string{"Cubic"}},
+		{"eta not a number", func(r *Request) { r.Sampler, r.Eta = sampler.EulerA, &nan }, []string{"Eta"}},
+		{"a million characters", func(r *Request) { r.Prompt = strings.Repeat("a photo of a man ", 1_000_000/17) }, []string{"tokens", "shorten"}},
+		{"a million characters to avoid", func(r *Request) { r.NegativePrompt = strings.Repeat("x", 1_000_000) }, []string{"tokens", "shorten"}},
+		{"all at once", func(r *Request) { r.Width, r.Steps, r.BatchSize = 7, -3, 99 }, []string{"Width is 7", "Steps is -3", "BatchSize is 99"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := p.Generate(t.Context(), small(c.change))
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, s := range c.say {
+				if !strings.Contains(err.Error(), s) {
+					t.Errorf("the error does not say %q: %v", s, err)
+				}
+			}
+			if len(err.Error()) > 1000 {
+				t.Errorf("the error has %d characters", len(err.Error()))
+			}
+		})
+	}
+}
+
+// TestOddPrompts makes pictures of what people and programs type.
+func TestOddPrompts(t *testing.T) {
+	p := openTiny(t, ref.New())
+	for name, prompt := range map[string]string{
+		"empty": "", "spaces": "  \t\n ", "invalid UTF-8": "a \xff\xfe man \xc3", "zero bytes": "a\x00b", "emoji": "👩‍🦰 with 👓",
+		"special tokens": "<|startoftext|> a man <|endoftext|>", "one word": strings.Repeat("ab", 300), "commas": strings.Repeat(",", 200),
+	} {
+		if images := generate(t, p, small(func(r *Request) { r.Prompt, r.Steps = prompt, 1 })).Images; len(images) != 1 {
+			t.Errorf("%s: %d pictures, want 1", name, len(images))
+		}
+	}
+}
+
+// TestChunk cuts prompts as the web UI does.
+func TestChunk(t *testing.T) {
+	tokens := clip.Default()
+	words := func(n int) string { return strings.Repeat("man ", n) }
+	for _, c := range []struct {
+		name, text string
+		want       []int // tokens of each chunk
+	}{
+		{"empty", "", []int{0}},
+		{"short", words(3), []int{3}},
+		{"exactly full", words(75), []int{75}},
+		{"one more", words(76), []int{75, 1}},
+		{"two full", words(150), []int{75, 75}},
+		{"a comma within reach", words(60) + "," + words(30), []int{61, 30}},
+		{"a comma at the end of the reach", words(54) + "," + words(30), []int{55, 30}},
+		{"a comma out of reach", words(53) + "," + words(30), []int{75, 9}},
+		{"a comma that ends the chunk", words(74) + "," + words(5), []int{75, 5}},
+		{"a comma right behind", words(75) + "," + words(5), []int{75, 6}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			chunks, err := chunk(tokens, c.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []int
+			for _, sequence := range chunks {
+				if len(sequence) != 77 || sequence[0] != tokens.BOS() || sequence[76] != tokens.EOS() {
+					t.Fatalf("not a sequence of 77 tokens between start and end: %v", sequence)
+				}
+				n := 0
+				for sequence[1+n] != tokens.EOS() {
+					n++
+				}
+				got = append(got, n)
+			}
+			if len(got) != len(c.want) {
+				t.Fatalf("chunks of %v tokens, want %v", got, c.want)
+			}
+			for i := range got {
+				if got[i] != c.want[i] {
+					t.Errorf("chunks of %v tokens, want %v", got, c.want)
+					break
+				}
+			}
+		})
+	}
+}

@@ -14,7 +14,7 @@ func (a *arena) grow(n int) error {
 	if err := a.free(); err != nil {
 		return err
 	}
-	b, err := allocate(n)
+	b, err := allocate(n, true)
 	if err != nil {
 		return err
 	}

@@ -6,9 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// allocate reserves n zero bytes outside the Go heap, in huge pages where the kernel grants them: that saves the
-// several per cent that address translation costs kernels streaming through gigabytes.
-func allocate(n int) ([]byte, error) {
+// allocate reserves n zero bytes outside the Go heap. Huge pages, where the kernel grants them, save kernels that walk
+// through hundreds of megabytes of activations a tenth of their time; packed weights are read in order and gain
+// nothing, and on some virtual machines the first touch of a huge page is slow.
+func allocate(n int, huge bool) ([]byte, error) {
 	if n == 0 {
 		return nil, nil
 	}
@@ -23,7 +24,9 @@ func allocate(n int) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cpu: allocating %d bytes: %w; close other programs or choose a smaller picture", n, err)
 	}
-	_ = unix.Madvise(b, unix.MADV_HUGEPAGE) // only advice: small pages serve as well
+	if huge {
+		_ = unix.Madvise(b, unix.MADV_HUGEPAGE) // only advice: small pages serve as well
+	}
 	return b, nil
 }
 

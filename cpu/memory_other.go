@@ -3,7 +3,7 @@
 package cpu
 
 // allocate makes n zero bytes.
-func allocate(n int) ([]byte, error) { return make([]byte, n), nil }
+func allocate(n int, _ bool) ([]byte, error) { return make([]byte, n), nil }
 
 // free leaves the bytes to the garbage collector.
 func free([]byte) error { return nil }

@@ -88,7 +88,7 @@ func (p *params) pack(requests []packing) error {
 		if p.packed[r.key] != nil {
 			continue
 		}
-		b, err := allocate(r.size)
+		b, err := allocate(r.size, false)
 		if err != nil {
 			return err
 		}

@@ -53,12 +53,14 @@ func TestRequestErrors(t *testing.T) {
 		{"too many pictures", func(r *Request) { r.BatchSize = 65 }, []string{"BatchSize is 65"}},
 		{"unknown noise", func(r *Request) { r.Noise = "GPU" }, []string{`Noise is "GPU"`, `"NV"`, `"CPU"`}},
 		{"clip skip below", func(r *Request) { r.ClipSkip = -1 }, []string{"ClipSkip is -1"}},
-		{"clip skip beyond", func(r *Request) { r.ClipSkip = 4 }, []string{"ClipSkip is 4", "3 layers"}},
+		{"clip skip beyond", func(r *Request) { r.ClipSkip = 4 }, []string{"ClipSkip is 4", "1 to 3"}},
 		{"unknown sampler", func(r *Request) { r.Sampler = "Leapfrog" }, []string{"Leapfrog"}},
 		{"unknown spacing", func(r *Request) { r.Spacing = "Cubic" }, []string{"Cubic"}},
 		{"eta not a number", func(r *Request) { r.Sampler, r.Eta = sampler.EulerA, &nan }, []string{"Eta"}},
 		{"a million characters", func(r *Request) { r.Prompt = strings.Repeat("a photo of a man ", 1_000_000/17) }, []string{"tokens", "shorten"}},
 		{"a million characters to avoid", func(r *Request) { r.NegativePrompt = strings.Repeat("x", 1_000_000) }, []string{"tokens", "shorten"}},
+		{"not UTF-8", func(r *Request) { r.Prompt = "a \xff\xfe man \xc3" }, []string{"Prompt", "UTF-8", `\xff\xfe`}},
+		{"not UTF-8 to avoid", func(r *Request) { r.NegativePrompt = strings.Repeat("\x80", 1000) }, []string{"NegativePrompt", "UTF-8"}},
 		{"all at once", func(r *Request) { r.Width, r.Steps, r.BatchSize = 7, -3, 99 }, []string{"Width is 7", "Steps is -3", "BatchSize is 99"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -82,7 +84,7 @@ func TestRequestErrors(t *testing.T) {
 func TestOddPrompts(t *testing.T) {
 	p := openTiny(t, ref.New())
 	for name, prompt := range map[string]string{
-		"empty": "", "spaces": "  \t\n ", "invalid UTF-8": "a \xff\xfe man \xc3", "zero bytes": "a\x00b", "emoji": "👩‍🦰 with 👓",
+		"empty": "", "spaces": "  \t\n ", "zero bytes": "a\x00b", "emoji": "👩‍🦰 with 👓",
 		"special tokens": "<|startoftext|> a man <|endoftext|>", "one word": strings.Repeat("ab", 300), "commas": strings.Repeat(",", 200),
 	} {
 		if images := generate(t, p, small(func(r *Request) { r.Prompt, r.Steps = prompt, 1 })).Images; len(images) != 1 {
@@ -105,8 +107,8 @@ func TestChunk(t *testing.T) {
 		{"one more", words(76), []int{75, 1}},
 		{"two full", words(150), []int{75, 75}},
 		{"a comma within reach", words(60) + "," + words(30), []int{61, 30}},
-		{"a comma at the end of the reach", words(54) + "," + words(30), []int{55, 30}},
-		{"a comma out of reach", words(53) + "," + words(30), []int{75, 9}},
+		{"a comma at the end of the reach", words(55) + "," + words(30), []int{56, 30}},
+		{"a comma out of reach", words(54) + "," + words(30), []int{75, 10}},
 		{"a comma that ends the chunk", words(74) + "," + words(5), []int{75, 5}},
 		{"a comma right behind", words(75) + "," + words(5), []int{75, 6}},
 	} {

@@ -42,7 +42,8 @@ type Kernel struct {
 	widenF16  func(dst []float32, p []byte) // binary16 to float32
 	widenBF16 func(dst []float32, p []byte) // bfloat16 to float32
 	narrow    func(dst []uint16, p []float32)
-	spin      func(n int) int // n rounds of nothing but multiply-adds; returns their FLOPs
+	transpose func(dst, src, scratch *byte, stride int) // 32 × 32 elements of 16 bits, rows stride bytes apart; nil where NR is not 32
+	spin      func(n int) int                           // n rounds of nothing but multiply-adds; returns their FLOPs
 	spinBF16  func(n int) int
 }
 

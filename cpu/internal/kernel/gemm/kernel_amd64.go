@@ -21,6 +21,7 @@ var avx512 = Kernel{
 	widenF16:  widenWith(widenF16AVX512, widenF16Generic),
 	widenBF16: widenWith(widenBF16AVX512, widenBF16Generic),
 	narrow:    narrowGeneric,
+	transpose: transposeAVX512,
 	spin:      func(n int) int { spinAVX512(n); return n * 24 * 16 * 2 },
 }
 
@@ -31,6 +32,7 @@ var avx512bf16 = Kernel{
 	widenF16:  avx512.widenF16,
 	widenBF16: avx512.widenBF16,
 	narrow:    narrowAVX512BF16Slice,
+	transpose: transposeAVX512,
 	spin:      avx512.spin,
 	spinBF16:  func(n int) int { spinAVX512BF16(n); return n * 24 * 32 * 2 },
 }
@@ -67,6 +69,12 @@ func narrowAVX512BF16Slice(dst []uint16, p []float32) {
 	}
 	narrowGeneric(dst[32*g:], p[32*g:])
 }
+
+// transposeAVX512 sets dst[32·c+r] = src[stride/2·r+c] for r, c < 32, the elements being of 16 bits. It overwrites
+// 2048 bytes of scratch.
+//
+//go:noescape
+func transposeAVX512(dst, src, scratch *byte, stride int)
 
 // widenF16AVX512 sets dst[i] = float32(p[i]) for i < 32·groups, p holding binary16.
 //

@@ -108,6 +108,8 @@ func (k *Kernel) Pack(dst []byte, m Matrix) (*Weights, error) {
 		packPairs(dst, m, k)
 	case m.DType == compute.F32:
 		pack[[4]byte](dst, m, k.NR)
+	case k.transpose != nil && m.contiguous():
+		k.packTransposed(dst, m)
 	default:
 		pack[[2]byte](dst, m, k.NR)
 	}
@@ -145,6 +147,42 @@ func pack[E [2]byte | [4]byte](dst []byte, m Matrix, nr int) {
 						at += m.StrideC
 					}
 				}
+			}
+		}
+	}
+}
+
+// contiguous reports whether the elements of each output lie side by side, channels slowest, as in a checkpoint.
+func (m *Matrix) contiguous() bool {
+	return m.StrideC == m.Taps && (m.Taps == 1 || m.StrideT == 1)
+}
+
+// packTransposed is pack for contiguous 16-bit elements, 32 × 32 at a time.
+func (k *Kernel) packTransposed(dst []byte, m Matrix) {
+	const side, row = 32, 64 // elements, and bytes of a row of a block
+	var block, scratch [side * row]byte
+	K := m.K()
+	for n0 := 0; n0 < m.N; n0 += side {
+		panel := dst[:K*row]
+		dst = dst[K*row:]
+		if n0+side > m.N || K < side {
+			rest := m
+			rest.N, rest.Offset = min(side, m.N-n0), m.Offset+n0*m.StrideN
+			pack[[2]byte](panel, rest, side)
+			continue
+		}
+		for i0 := 0; i0 < K; i0 += side {
+			i0 := min(i0, K-side) // the last block overlaps the one before
+			at := 2 * (m.Offset + n0*m.StrideN + i0)
+			_ = m.Data[at+2*((side-1)*m.StrideN+side)-1]
+			if m.Taps == 1 {
+				k.transpose(&panel[i0*row : i0*row+side*row][0], &m.Data[at], &scratch[0], 2*m.StrideN)
+				continue
+			}
+			k.transpose(&block[0], &m.Data[at], &scratch[0], 2*m.StrideN)
+			for i := range side {
+				c, t := (i0+i)/m.Taps, (i0+i)%m.Taps
+				copy(panel[(t*m.C+c)*row:][:row], block[i*row:])
 			}
 		}
 	}

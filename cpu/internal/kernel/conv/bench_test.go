@@ -37,7 +37,7 @@ func BenchmarkConv(b *testing.B) {
 			for _, workers := range []int{1, 2} {
 				h, _ := cfg.Output()
 				cfg.Workers = workers
-				name := fmt.Sprintf("set=%v/n=%d/h=%d/out=%d/cin=%d+%d/cout=%d/alg=%v/workers=%d", set, cfg.N, cfg.H, h, cfg.C1, cfg.C2, cfg.Cout, Choose(gemm.For(set), cfg), workers)
+				name := fmt.Sprintf("set=%v/n=%d/h=%d/out=%d/cin=%d+%d/cout=%d/alg=%v/workers=%d", set, cfg.N, cfg.H, h, cfg.C1, cfg.C2, cfg.Cout, Choose(cfg), workers)
 				b.Run(name, func(b *testing.B) {
 					C := cfg.C1 + cfg.C2
 					w, err := gemm.For(set).Pack(nil, Weights(make([]byte, 2*cfg.Cout*C*9), compute.F16, cfg.Cout, C, 3, 3))
@@ -49,7 +49,7 @@ func BenchmarkConv(b *testing.B) {
 						b.Fatal(err)
 					}
 					a := &gemm.Args{
-						X: huge(cfg.N*cfg.H*cfg.W*cfg.C1), X2: huge(cfg.N*cfg.H*cfg.W*cfg.C2),
+						X: huge(cfg.N * cfg.H * cfg.W * cfg.C1), X2: huge(cfg.N * cfg.H * cfg.W * cfg.C2),
 						Y: huge(cfg.N * h * h * cfg.Cout), Workspace: huge(p.Need().Workspace),
 					}
 					scratch := scratches(p.Need(), workers)

@@ -101,16 +101,16 @@ func Adjoint(data []byte, t compute.DType, o, i, h, w int) gemm.Matrix {
 }
 
 // canWinograd reports whether the shape is one that F(4×4,3×3) is written for.
-func canWinograd(k *gemm.Kernel, c *Config) bool {
-	return c.KH == 3 && c.KW == 3 && c.Stride <= 1 && c.C1%16 == 0 && c.C2%16 == 0 && c.Cout%k.NR == 0 && c.Act == nil
+func canWinograd(c *Config) bool {
+	return c.KH == 3 && c.KW == 3 && c.Stride <= 1 && c.C1%16 == 0 && c.C2%16 == 0 && c.Act == nil
 }
 
 // Choose is the algorithm that Auto stands for: Winograd where it can run, unless the image is so small
 // that whole 4×4 tiles waste its advantage.
-func Choose(k *gemm.Kernel, c Config) Algorithm {
+func Choose(c Config) Algorithm {
 	h, w := c.Output()
 	tiles := ((h + 3) / 4) * ((w + 3) / 4)
-	if canWinograd(k, &c) && 2*tiles*36 <= 9*h*w {
+	if canWinograd(&c) && 2*tiles*36 <= 9*h*w {
 		return Winograd
 	}
 	return Direct
@@ -144,15 +144,15 @@ func NewPlan(w *gemm.Weights, cfg Config) (Plan, error) {
 	}
 	algorithm := cfg.Algorithm
 	if algorithm == Auto {
-		algorithm = Choose(w.Kern, cfg)
+		algorithm = Choose(cfg)
 	}
 	if algorithm == Direct {
 		return newDirect(w, cfg)
 	}
-	if !canWinograd(w.Kern, &cfg) {
-		return nil, fmt.Errorf("conv: Winograd needs a 3×3 kernel, stride 1, no activation, input channels in multiples of 16 and output channels of %d; have %+v", w.Kern.NR, cfg)
+	if !canWinograd(&cfg) {
+		return nil, fmt.Errorf("conv: Winograd needs a 3×3 kernel, stride 1, no activation and input channels in multiples of 16; have %+v", cfg)
 	}
-	return newWinograd(w, cfg), nil
+	return newWinograd(w, cfg, maxV), nil
 }
 
 // checkArgs reports operands too short for cfg.

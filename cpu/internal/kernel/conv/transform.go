@@ -15,24 +15,18 @@ type transforms struct {
 	// at rows[6i+j] and dst's 36 planes are stride bytes apart. tmp is 36·16 floats of scratch.
 	input func(dst *float32, stride int, rows *[36]unsafe.Pointer, channels int, tmp *float32)
 
-	// weights sets dst[j] = (G·g·Gᵀ)[i][j], where g holds row i of G, for n elements of each of six planes
-	// that are plane bytes apart; the nine taps of src are tap bytes apart.
-	weights func(dst *float32, plane int, src *byte, tap, n int, t compute.DType, g *[3]float32)
+	// weights sets dst[6r+j] = (G·g·Gᵀ)[i][j] for the two rows i = rowPairs[pair][r], for n elements of
+	// each of twelve planes that are plane bytes apart; the nine taps of src are tap bytes apart. Rows
+	// are made in pairs because the two of a pair share most of their arithmetic.
+	weights func(dst *float32, plane int, src *byte, tap, n int, t compute.DType, pair int)
 
 	// output sets y = Aᵀ·m·A + init + residual for the NR channels of one tile, m being [36][NR]. Rows of
 	// y and residual are row bytes apart, pixels col bytes. residual may be nil.
 	output func(y *float32, row, col int, m, init, residual, tmp *float32)
 }
 
-// kernelRows is G.
-var kernelRows = [6][3]float32{
-	{1. / 4, 0, 0},
-	{-1. / 6, -1. / 6, -1. / 6},
-	{-1. / 6, 1. / 6, -1. / 6},
-	{1. / 24, 1. / 12, 1. / 6},
-	{1. / 24, -1. / 12, 1. / 6},
-	{0, 0, 1},
-}
+// rowPairs are the rows of G·g·Gᵀ that are made together.
+var rowPairs = [3][2]int{{0, 5}, {1, 2}, {3, 4}}
 
 // genericTransforms serves the portable set, whose panels are nr channels wide.
 func genericTransforms(nr int) *transforms {
@@ -75,19 +69,25 @@ func inputGeneric(dst *float32, stride int, rows *[36]unsafe.Pointer, channels i
 	}
 }
 
-func weightsGeneric(dst *float32, plane int, src *byte, tap, n int, t compute.DType, g *[3]float32) {
+// kernelRow is G·g for one column, or g·Gᵀ for one row, of a kernel.
+func kernelRow(g0, g1, g2 float32) [6]float32 {
+	a, b := -(g0+g2)/6, g1/6
+	c, d := g0/24+g2/6, g1/12
+	return [6]float32{g0 / 4, a - b, a + b, c + d, c - d, g2}
+}
+
+func weightsGeneric(dst *float32, plane int, src *byte, tap, n int, t compute.DType, pair int) {
 	size := t.Size()
+	var s [3][6]float32
 	for e := range n {
-		var s [3]float32
 		for j := range s {
-			for i, c := range g {
-				s[j] += c * load(unsafe.Add(unsafe.Pointer(src), (3*i+j)*tap+e*size), t)
-			}
+			g := func(i int) float32 { return load(unsafe.Add(unsafe.Pointer(src), (3*i+j)*tap+e*size), t) }
+			s[j] = kernelRow(g(0), g(1), g(2))
 		}
-		a, b := -(s[0]+s[2])/6, s[1]/6
-		c, d := s[0]/24+s[2]/6, s[1]/12
-		for j, v := range [6]float32{s[0] / 4, a - b, a + b, c + d, c - d, s[2]} {
-			*(*float32)(unsafe.Add(unsafe.Pointer(dst), j*plane+4*e)) = v
+		for r, i := range rowPairs[pair] {
+			for j, v := range kernelRow(s[0][i], s[1][i], s[2][i]) {
+				*(*float32)(unsafe.Add(unsafe.Pointer(dst), (6*r+j)*plane+4*e)) = v
+			}
 		}
 	}
 }

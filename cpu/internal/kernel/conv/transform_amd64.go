@@ -26,15 +26,8 @@ var avx512 = transforms{
 	input: func(dst *float32, stride int, rows *[36]unsafe.Pointer, channels int, tmp *float32) {
 		inputAVX512(dst, stride, &rows[0], channels/16, tmp)
 	},
-	weights: func(dst *float32, plane int, src *byte, tap, n int, t compute.DType, g *[3]float32) {
-		switch t {
-		case compute.F16:
-			weightsAVX512F16(dst, plane, src, tap, n/16, &g[0])
-		case compute.BF16:
-			weightsAVX512BF16(dst, plane, src, tap, n/16, &g[0])
-		default:
-			weightsAVX512F32(dst, plane, src, tap, n/16, &g[0])
-		}
+	weights: func(dst *float32, plane int, src *byte, tap, n int, t compute.DType, pair int) {
+		weightsAVX512[t][pair](dst, plane, src, tap, n/16)
 	},
 	output: outputAVX512,
 }
@@ -43,15 +36,8 @@ var avx2 = transforms{
 	input: func(dst *float32, stride int, rows *[36]unsafe.Pointer, channels int, tmp *float32) {
 		inputAVX2(dst, stride, &rows[0], channels/8, tmp)
 	},
-	weights: func(dst *float32, plane int, src *byte, tap, n int, t compute.DType, g *[3]float32) {
-		switch t {
-		case compute.F16:
-			weightsAVX2F16(dst, plane, src, tap, n/8, &g[0])
-		case compute.BF16:
-			weightsAVX2BF16(dst, plane, src, tap, n/8, &g[0])
-		default:
-			weightsAVX2F32(dst, plane, src, tap, n/8, &g[0])
-		}
+	weights: func(dst *float32, plane int, src *byte, tap, n int, t compute.DType, pair int) {
+		weightsAVX2[t][pair](dst, plane, src, tap, n/8)
 	},
 	output: outputAVX2,
 }
@@ -66,25 +52,73 @@ func inputAVX512(dst *float32, stride int, rows *unsafe.Pointer, vectors int, tm
 //go:noescape
 func inputAVX2(dst *float32, stride int, rows *unsafe.Pointer, vectors int, tmp *float32)
 
-// weightsAVX512F32 is transforms.weights for float32, vectors of 16 elements at a time; likewise the others.
-//
-//go:noescape
-func weightsAVX512F32(dst *float32, plane int, src *byte, tap, vectors int, coef *float32)
+// weightsAVX512 are transforms.weights for vectors of 16 elements, by type and pair of rows.
+var weightsAVX512 = [...][3]func(dst *float32, plane int, src *byte, tap, vectors int){
+	compute.F32:  {weightsAVX512F32x05, weightsAVX512F32x12, weightsAVX512F32x34},
+	compute.F16:  {weightsAVX512F16x05, weightsAVX512F16x12, weightsAVX512F16x34},
+	compute.BF16: {weightsAVX512BF16x05, weightsAVX512BF16x12, weightsAVX512BF16x34},
+}
+
+// weightsAVX2 are transforms.weights for vectors of 8 elements, by type and pair of rows.
+var weightsAVX2 = [...][3]func(dst *float32, plane int, src *byte, tap, vectors int){
+	compute.F32:  {weightsAVX2F32x05, weightsAVX2F32x12, weightsAVX2F32x34},
+	compute.F16:  {weightsAVX2F16x05, weightsAVX2F16x12, weightsAVX2F16x34},
+	compute.BF16: {weightsAVX2BF16x05, weightsAVX2BF16x12, weightsAVX2BF16x34},
+}
 
 //go:noescape
-func weightsAVX512F16(dst *float32, plane int, src *byte, tap, vectors int, coef *float32)
+func weightsAVX512F32x05(dst *float32, plane int, src *byte, tap, vectors int)
 
 //go:noescape
-func weightsAVX512BF16(dst *float32, plane int, src *byte, tap, vectors int, coef *float32)
+func weightsAVX512F32x12(dst *float32, plane int, src *byte, tap, vectors int)
 
 //go:noescape
-func weightsAVX2F32(dst *float32, plane int, src *byte, tap, vectors int, coef *float32)
+func weightsAVX512F32x34(dst *float32, plane int, src *byte, tap, vectors int)
 
 //go:noescape
-func weightsAVX2F16(dst *float32, plane int, src *byte, tap, vectors int, coef *float32)
+func weightsAVX512F16x05(dst *float32, plane int, src *byte, tap, vectors int)
 
 //go:noescape
-func weightsAVX2BF16(dst *float32, plane int, src *byte, tap, vectors int, coef *float32)
+func weightsAVX512F16x12(dst *float32, plane int, src *byte, tap, vectors int)
+
+//go:noescape
+func weightsAVX512F16x34(dst *float32, plane int, src *byte, tap, vectors int)
+
+//go:noescape
+func weightsAVX512BF16x05(dst *float32, plane int, src *byte, tap, vectors int)
+
+//go:noescape
+func weightsAVX512BF16x12(dst *float32, plane int, src *byte, tap, vectors int)
+
+//go:noescape
+func weightsAVX512BF16x34(dst *float32, plane int, src *byte, tap, vectors int)
+
+//go:noescape
+func weightsAVX2F32x05(dst *float32, plane int, src *byte, tap, vectors int)
+
+//go:noescape
+func weightsAVX2F32x12(dst *float32, plane int, src *byte, tap, vectors int)
+
+//go:noescape
+func weightsAVX2F32x34(dst *float32, plane int, src *byte, tap, vectors int)
+
+//go:noescape
+func weightsAVX2F16x05(dst *float32, plane int, src *byte, tap, vectors int)
+
+//go:noescape
+func weightsAVX2F16x12(dst *float32, plane int, src *byte, tap, vectors int)
+
+//go:noescape
+func weightsAVX2F16x34(dst *float32, plane int, src *byte, tap, vectors int)
+
+//go:noescape
+func weightsAVX2BF16x05(dst *float32, plane int, src *byte, tap, vectors int)
+
+//go:noescape
+func weightsAVX2BF16x12(dst *float32, plane int, src *byte, tap, vectors int)
+
+//go:noescape
+func weightsAVX2BF16x34(dst *float32, plane int, src *byte, tap, vectors int)
 
 // outputAVX512 is transforms.output for 32 channels.
 //

@@ -13,7 +13,7 @@ import (
 //	multiply    M[tile][xi][NR] = V[xi]·U[xi],     a task is a panel of NR output channels, perhaps
 //	            Y = Aᵀ·M·A + …                     of a part of the block's tiles
 //
-// U = G·g·Gᵀ is made from the packed weights as it is needed, one row of six xi and depth channels at a
+// U = G·g·Gᵀ is made from the packed weights as it is needed, two rows of six xi and depth channels at a
 // time, so that it stays in a core's own cache, and is used for all tiles of the task.
 type winograd struct {
 	cfg    Config
@@ -38,15 +38,17 @@ type winograd struct {
 const (
 	// maxV bounds V, in float32: it should stay in the last-level cache between the phases.
 	maxV = 3 << 20
-	// maxDepth is how many input channels of a row of U are kept at a time.
-	maxDepth = 384
+	// maxDepth is how many input channels of two rows of U are kept at a time: they should fit half of
+	// a core's second-level cache.
+	maxDepth = 320
 	// transformTiles is the number of tiles that one task of the transform phase covers.
 	transformTiles = 4
-	// leastPart is the fewest tiles for which a row of U is worth transforming again.
+	// leastPart is the fewest tiles for which U is worth transforming again.
 	leastPart = 48
 )
 
-func newWinograd(w *gemm.Weights, cfg Config) *winograd {
+// newWinograd lays out the work so that V takes at most about budget float32.
+func newWinograd(w *gemm.Weights, cfg Config, budget int) *winograd {
 	p := &winograd{cfg: cfg, w: w, t: transformsFor(w.Kern)}
 	p.oh, p.ow = cfg.Output()
 	p.th, p.tw = (p.oh+3)/4, (p.ow+3)/4
@@ -60,7 +62,7 @@ func newWinograd(w *gemm.Weights, cfg Config) *winograd {
 
 	C := cfg.C1 + cfg.C2
 	p.tiles = cfg.N * p.th * p.tw
-	most := max(maxV/(36*C), w.Kern.MR)
+	most := max(budget/(36*C), w.Kern.MR)
 	p.blocks = (p.tiles + most - 1) / most
 	p.block = (p.tiles + p.blocks - 1) / p.blocks
 	p.blocks = (p.tiles + p.block - 1) / p.block
@@ -85,7 +87,7 @@ func (p *winograd) Need() gemm.Need {
 	nr := p.w.Kern.NR
 	return gemm.Need{
 		Workspace: 36 * p.plane,
-		Scratch:   scratchTmp + 17*nr + p.cfg.N*nr + 6*p.depth*nr + p.part*36*nr,
+		Scratch:   scratchTmp + 17*nr + p.cfg.N*nr + 12*p.depth*nr + p.part*36*nr,
 		Rows:      max(p.part, 36),
 	}
 }
@@ -164,7 +166,7 @@ func (p *winograd) multiply(b, t0, t1, panel int, s *gemm.Scratch, a *gemm.Args)
 		f = f[n:]
 		return part
 	}
-	zero, edge, init, u, m := take(nr), take(16*nr), take(p.cfg.N*nr), take(6*p.depth*nr), take(p.part*36*nr)
+	zero, edge, init, u, m := take(nr), take(16*nr), take(p.cfg.N*nr), take(12*p.depth*nr), take(p.part*36*nr)
 	clear(zero)
 	p.bias(init, panel*nr, a)
 	if p.twice {
@@ -178,13 +180,11 @@ func (p *winograd) multiply(b, t0, t1, panel int, s *gemm.Scratch, a *gemm.Args)
 	for c0 := 0; c0 < C; c0 += p.depth {
 		depth := min(p.depth, C-c0)
 		*tile = gemm.Tile{Seg: &depthSteps[depth], Segs: 1, CStride: 36 * nr * 4}
-		for i := range 6 {
-			if p.twice && i == 2 {
-				continue
-			}
-			p.t.weights(&u[0], p.depth*nr*4, p.w.Raw(panel, c0), C*nr*size, depth*nr, p.w.DType, &kernelRows[i])
-			for j := range 6 {
-				if p.twice && j == 2 {
+		for pair, rows := range rowPairs {
+			p.t.weights(&u[0], p.depth*nr*4, p.w.Raw(panel, c0), C*nr*size, depth*nr, p.w.DType, pair)
+			for plane := range 12 {
+				i, j := rows[plane/6], plane%6
+				if p.twice && (i == 2 || j == 2) {
 					continue
 				}
 				xi := 6*i + j
@@ -192,7 +192,7 @@ func (p *winograd) multiply(b, t0, t1, panel int, s *gemm.Scratch, a *gemm.Args)
 				for t := range tiles {
 					s.Rows[t] = unsafe.Add(v, t*C*4)
 				}
-				tile.B = &u[j*p.depth*nr]
+				tile.B = &u[plane*p.depth*nr]
 				for h := range heights {
 					m0, m1 := h*tiles/heights, (h+1)*tiles/heights
 					tile.Rows = &s.Rows[m0]
@@ -220,17 +220,19 @@ var depthSteps = func() (d [maxDepth + 16]int) {
 	return d
 }()
 
-// bias sets init[n] to the bias and per-channel term of NR channels from n0 on, for every image n.
+// bias sets init[n] to the bias and per-channel term of NR channels from n0 on, for every image n, with
+// zeros beyond Cout.
 func (p *winograd) bias(init []float32, n0 int, a *gemm.Args) {
 	nr := p.w.Kern.NR
+	cols := min(nr, p.cfg.Cout-n0)
 	clear(init)
 	for n := range p.cfg.N {
-		row := init[n*nr:][:nr]
+		row := init[n*nr:][:cols]
 		if a.Bias != nil {
-			copy(row, a.Bias[n0:n0+nr])
+			copy(row, a.Bias[n0:n0+cols])
 		}
 		if a.PerChannel != nil {
-			for j, v := range a.PerChannel[n*p.cfg.Cout+n0:][:nr] {
+			for j, v := range a.PerChannel[n*p.cfg.Cout+n0:][:cols] {
 				row[j] += v
 			}
 		}
@@ -248,12 +250,12 @@ func (p *winograd) clearSkipped(m []float32) {
 	}
 }
 
-// store writes one tile of NR channels from n0 on, or what of it lies inside the image.
+// store writes one tile of NR channels from n0 on, or what of it lies inside the image and below Cout.
 func (p *winograd) store(n, ty, tx, n0 int, m, init, edge []float32, s *gemm.Scratch, a *gemm.Args) {
 	nr, cout := p.w.Kern.NR, p.cfg.Cout
 	at := ((n*p.oh+4*ty)*p.ow+4*tx)*cout + n0
-	h, w := min(4, p.oh-4*ty), min(4, p.ow-4*tx)
-	if h == 4 && w == 4 {
+	h, w, cols := min(4, p.oh-4*ty), min(4, p.ow-4*tx), min(nr, cout-n0)
+	if h == 4 && w == 4 && cols == nr {
 		var residual *float32
 		if a.Residual != nil {
 			residual = &a.Residual[at]
@@ -265,12 +267,12 @@ func (p *winograd) store(n, ty, tx, n0 int, m, init, edge []float32, s *gemm.Scr
 	for i := range h {
 		for j := range w {
 			from := at + (i*p.ow+j)*cout
-			y := a.Y[from:][:nr]
+			y := a.Y[from:][:cols]
 			copy(y, edge[(4*i+j)*nr:])
 			if a.Residual == nil {
 				continue
 			}
-			for c, v := range a.Residual[from:][:nr] {
+			for c, v := range a.Residual[from:][:cols] {
 				y[c] += v
 			}
 		}

@@ -50,7 +50,9 @@ func main() {
 	for _, s := range isas {
 		w.input(s)
 		for _, t := range []string{"F32", "F16", "BF16"} {
-			w.weights(s, t)
+			for _, pair := range []string{"05", "12", "34"} {
+				w.weights(s, t, pair)
+			}
 		}
 		w.output(s)
 	}
@@ -189,80 +191,104 @@ func (w writer) input(s isa) {
 	w.op("RET")
 }
 
-// weights writes func weights<isa><type>(dst *float32, plane int, src *byte, tap, vectors int, coef *float32).
-func (w writer) weights(s isa, t string) {
-	name := "weights" + s.name + t
-	fmt.Fprintf(w, "\n// func %s(dst *float32, plane int, src *byte, tap, vectors int, coef *float32)\nTEXT ·%s(SB), NOSPLIT, $0-48\n", name, name)
-	g := [3]string{s.reg(0), s.reg(1), s.reg(2)}
-	quarter, minus6th, sixth, r24th, r12th := s.reg(3), s.reg(4), s.reg(5), s.reg(6), s.reg(7)
-	tj := [3]string{s.reg(8), s.reg(9), s.reg(10)}
-	in, a, c, u := s.reg(11), s.reg(12), s.reg(13), s.reg(14)
+// weights writes func weights<isa><type><rows>(dst *float32, plane int, src *byte, tap, vectors int) for a
+// pair of rows of G·g·Gᵀ: 05, 12 or 34.
+func (w writer) weights(s isa, t, pair string) {
+	name := "weights" + s.name + t + "x" + pair
+	fmt.Fprintf(w, "\n// func %s(dst *float32, plane int, src *byte, tap, vectors int)\nTEXT ·%s(SB), NOSPLIT, $0-40\n", name, name)
+	quarter, minus6th, sixth, r24th, r12th := s.reg(0), s.reg(1), s.reg(2), s.reg(3), s.reg(4)
+	rows := [2][3]string{{s.reg(5), s.reg(6), s.reg(7)}, {s.reg(8), s.reg(9), s.reg(10)}} // two rows of G·g
+	x, y, z := s.reg(11), s.reg(12), s.reg(13)
 	w.constant(1.0/4, quarter)
 	w.constant(-1.0/6, minus6th)
 	w.constant(1.0/6, sixth)
 	w.constant(1.0/24, r24th)
 	w.constant(1.0/12, r12th)
-	w.op("MOVQ coef+40(FP), AX")
-	for r := range g {
-		w.op("VBROADCASTSS %d(AX), %s", 4*r, g[r])
-	}
-	w.op("MOVQ dst+0(FP), DI")
 	w.op("MOVQ plane+8(FP), AX")
-	planes := [6]string{"DI", "R8", "R9", "R10", "R11", "R12"}
-	for i := 1; i < 6; i++ {
-		w.op("LEAQ (%s)(AX*1), %s", planes[i-1], planes[i])
+	w.op("LEAQ (AX)(AX*2), CX")
+	bases := [4]string{"DI", "R8", "R9", "R10"} // planes 0, 3, 6 and 9
+	w.op("MOVQ dst+0(FP), DI")
+	for i := 1; i < 4; i++ {
+		w.op("LEAQ (%s)(CX*1), %s", bases[i-1], bases[i])
 	}
 	w.op("MOVQ src+16(FP), SI")
 	w.op("MOVQ tap+24(FP), BX")
-	w.op("LEAQ (BX)(BX*2), AX")
-	w.op("LEAQ (SI)(AX*1), DX")
-	w.op("LEAQ (DX)(AX*1), R13")
+	w.op("LEAQ (BX)(BX*2), CX")
+	w.op("LEAQ (SI)(CX*1), DX")
+	w.op("LEAQ (DX)(CX*1), R13")
 	w.op("MOVQ vectors+32(FP), CX")
-	w.op("XORL AX, AX")
 	bytes := s.bytes
 	if t != "F32" {
 		bytes /= 2
 	}
-	w.label("loop")
-	for r, p := range []string{"SI", "DX", "R13"} {
-		for j, at := range []string{"(%s)", "(%s)(BX*1)", "(%s)(BX*2)"} {
-			m := fmt.Sprintf(at, p)
-			switch t {
-			case "F32":
-				w.op("VMOVUPS %s, %s", m, in)
-			case "F16":
-				w.op("VCVTPH2PS %s, %s", m, in)
-			case "BF16":
-				w.op("VPMOVZXWD %s, %s", m, in)
-				w.op("VPSLLD $16, %s, %s", in, in)
-			}
-			if r == 0 {
-				w.op("VMULPS %s, %s, %s", in, g[r], tj[j])
-			} else {
-				w.op("VFMADD231PS %s, %s, %s", in, g[r], tj[j])
-			}
+	taps := [3]string{"SI", "DX", "R13"} // the three rows of g
+	load := func(i, j int, reg string) {
+		m := fmt.Sprintf([]string{"(%s)", "(%s)(BX*1)", "(%s)(BX*2)"}[j], taps[i])
+		switch t {
+		case "F32":
+			w.op("VMOVUPS %s, %s", m, reg)
+		case "F16":
+			w.op("VCVTPH2PS %s, %s", m, reg)
+		case "BF16":
+			w.op("VPMOVZXWD %s, %s", m, reg)
+			w.op("VPSLLD $16, %s, %s", reg, reg)
 		}
+	}
+	w.label("loop")
+	for j := range 3 {
+		switch pair {
+		case "05": // g0/4 and g2
+			load(0, j, x)
+			w.op("VMULPS %s, %s, %s", x, quarter, rows[0][j])
+			load(2, j, rows[1][j])
+		case "12": // -(g0+g2)/6 ∓ g1/6
+			load(0, j, x)
+			load(2, j, y)
+			load(1, j, z)
+			w.op("VADDPS %s, %s, %s", y, x, x)
+			w.op("VMULPS %s, %s, %s", z, sixth, z)
+			w.op("VMULPS %s, %s, %s", x, minus6th, x)
+			w.op("VSUBPS %s, %s, %s", z, x, rows[0][j])
+			w.op("VADDPS %s, %s, %s", z, x, rows[1][j])
+		case "34": // g0/24 + g2/6 ± g1/12
+			load(0, j, x)
+			load(2, j, y)
+			load(1, j, z)
+			w.op("VMULPS %s, %s, %s", x, r24th, x)
+			w.op("VMULPS %s, %s, %s", z, r12th, z)
+			w.op("VFMADD231PS %s, %s, %s", y, sixth, x)
+			w.op("VADDPS %s, %s, %s", z, x, rows[0][j])
+			w.op("VSUBPS %s, %s, %s", z, x, rows[1][j])
+		}
+	}
+	for r, g := range rows {
+		store := func(reg string, j int) {
+			w.op("VMOVUPS %s, %s", reg, fmt.Sprintf([]string{"(%s)", "(%s)(AX*1)", "(%s)(AX*2)"}[j%3], bases[2*r+j/3]))
+		}
+		w.op("VMULPS %s, %s, %s", g[0], quarter, x)
+		store(x, 0)
+		w.op("VADDPS %s, %s, %s", g[0], g[2], y)
+		w.op("VMULPS %s, %s, %s", y, minus6th, y)
+		w.op("VMOVAPS %s, %s", y, z)
+		w.op("VFNMADD231PS %s, %s, %s", g[1], sixth, z)
+		store(z, 1)
+		w.op("VFMADD231PS %s, %s, %s", g[1], sixth, y)
+		store(y, 2)
+		w.op("VMULPS %s, %s, %s", g[0], r24th, x)
+		w.op("VFMADD231PS %s, %s, %s", g[2], sixth, x)
+		w.op("VMOVAPS %s, %s", x, z)
+		w.op("VFMADD231PS %s, %s, %s", g[1], r12th, z)
+		store(z, 3)
+		w.op("VFNMADD231PS %s, %s, %s", g[1], r12th, x)
+		store(x, 4)
+		store(g[2], 5)
+	}
+	for _, p := range taps {
 		w.op("ADDQ $%d, %s", bytes, p)
 	}
-	store := func(reg string, plane int) { w.op("VMOVUPS %s, (%s)(AX*1)", reg, planes[plane]) }
-	w.op("VMULPS %s, %s, %s", tj[0], quarter, u)
-	store(u, 0)
-	w.op("VADDPS %s, %s, %s", tj[0], tj[2], a)
-	w.op("VMULPS %s, %s, %s", a, minus6th, a)
-	w.op("VMOVAPS %s, %s", a, u)
-	w.op("VFNMADD231PS %s, %s, %s", tj[1], sixth, u)
-	store(u, 1)
-	w.op("VFMADD231PS %s, %s, %s", tj[1], sixth, a)
-	store(a, 2)
-	w.op("VMULPS %s, %s, %s", tj[0], r24th, c)
-	w.op("VFMADD231PS %s, %s, %s", tj[2], sixth, c)
-	w.op("VMOVAPS %s, %s", c, u)
-	w.op("VFMADD231PS %s, %s, %s", tj[1], r12th, u)
-	store(u, 3)
-	w.op("VFNMADD231PS %s, %s, %s", tj[1], r12th, c)
-	store(c, 4)
-	store(tj[2], 5)
-	w.op("ADDQ $%d, AX", s.bytes)
+	for _, p := range bases {
+		w.op("ADDQ $%d, %s", s.bytes, p)
+	}
 	w.op("DECQ CX")
 	w.op("JNE  loop")
 	w.op("VZEROUPPER")

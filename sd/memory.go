@@ -15,7 +15,7 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 	if !ok {
 		return total, fmt.Errorf("sd: %s cannot tell what it will need", p.device.Name())
 	}
-	r, err := p.resolve(r)
+	r, plan, err := p.plan(r)
 	if err != nil {
 		return total, err
 	}
@@ -44,7 +44,7 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 		{text, []any{textKey{predictions * prompts.chunks, r.ClipSkip}}},
 		{net, []any{
 			contextKey{predictions * r.BatchSize, tokens},
-			stepKey{r.BatchSize, height, width, predictions, tokens, 2},
+			stepKey{r.BatchSize, height, width, predictions, tokens, plan.Slots},
 		}},
 		{codec, []any{decode}},
 	} {

@@ -7,6 +7,7 @@ import (
 	"github.com/atelier-go/atelier/clip"
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/golden"
+	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/unet"
 	"github.com/atelier-go/atelier/vae"
 )
@@ -49,13 +50,13 @@ func TestMemory(t *testing.T) {
 	golden.ForEach(t, func(t *testing.T, k golden.Kit, dev compute.Device) {
 		for name, change := range map[string]func(*Request){
 			"plain":      func(*Request) {},
+			"more slots": func(r *Request) { r.Sampler, r.Steps = sampler.LMS, 5 },
 			"unguided":   func(r *Request) { r.Guidance = 1 },
 			"batch":      func(r *Request) { r.BatchSize = 3 },
 			"two chunks": func(r *Request) { r.Prompt = strings.Repeat("very long, ", 30) },
 		} {
 			p := openKit(t, k, dev)
 			request := small(change)
-			request.Steps = 1
 			want, err := p.Memory(request)
 			if err != nil {
 				t.Fatal(err)

@@ -48,19 +48,23 @@ type Request struct {
 	TiledVAE bool // decode in overlapping tiles: less memory; always on above 1024×1024 pixels
 }
 
-// resolve is Request.resolve with what depends on the model.
-func (p *Pipeline) resolve(r Request) (Request, error) {
+// plan is Request.resolve with what depends on the model, and the plan of its sampling.
+func (p *Pipeline) plan(r Request) (Request, *sampler.Plan, error) {
 	r, err := r.resolve(p.Side())
-	if err != nil {
-		return r, err
+	plan, planErr := sampler.New(sampler.Config{
+		Sampler: r.Sampler, Spacing: r.Spacing, Steps: max(r.Steps, 1), Eta: r.Eta,
+		Schedule: p.schedule, Prediction: p.prediction,
+	})
+	if err := errors.Join(err, planErr); err != nil {
+		return r, nil, err
 	}
 	if f := p.vae.Config().ScaleFactor(); r.Width%f != 0 || r.Height%f != 0 {
-		return r, fmt.Errorf("sd: a picture of %d×%d pixels; this model makes multiples of %d", r.Width, r.Height, f)
+		return r, nil, fmt.Errorf("sd: a picture of %d×%d pixels; this model makes multiples of %d", r.Width, r.Height, f)
 	}
 	if layers := p.text.Config().NumHiddenLayers; r.ClipSkip > layers {
-		return r, fmt.Errorf("sd: Request.ClipSkip is %d, want 1 to %d, the text encoder's layers", r.ClipSkip, layers)
+		return r, nil, fmt.Errorf("sd: Request.ClipSkip is %d, want 1 to %d, the text encoder's layers", r.ClipSkip, layers)
 	}
-	return r, nil
+	return r, plan, nil
 }
 
 // resolve fills in defaults and checks every field; the error joins all complaints.

@@ -9,7 +9,6 @@ import (
 	"gorgonia.org/tensor"
 
 	"github.com/atelier-go/atelier/internal/dense"
-	"github.com/atelier-go/atelier/sampler"
 )
 
 // Step is the state of a run after a sampling step. Its methods may be called until the iteration goes on.
@@ -99,12 +98,8 @@ func (p *Pipeline) Steps(ctx context.Context, r Request) iter.Seq2[*Step, error]
 
 // start validates a request and prepares its run.
 func (p *Pipeline) start(ctx context.Context, r Request) (*sampling, Request, error) {
-	r, err := p.resolve(r)
-	plan, planErr := sampler.New(sampler.Config{
-		Sampler: r.Sampler, Spacing: r.Spacing, Steps: max(r.Steps, 1), Eta: r.Eta,
-		Schedule: p.schedule, Prediction: p.prediction,
-	})
-	if err := errors.Join(err, planErr); err != nil {
+	r, plan, err := p.plan(r)
+	if err != nil {
 		return nil, r, err
 	}
 	c, err := p.encode(ctx, r)

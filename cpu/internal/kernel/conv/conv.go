@@ -105,12 +105,16 @@ func canWinograd(c *Config) bool {
 	return c.KH == 3 && c.KW == 3 && c.Stride <= 1 && c.C1%16 == 0 && c.C2%16 == 0 && c.Act == nil
 }
 
-// Choose is the algorithm that Auto stands for: Winograd where it can run, unless the image is so small
-// that whole 4×4 tiles waste its advantage.
+// leastWinograd is the arithmetic, in FLOPs of the direct algorithm, below which the time Winograd saves is not worth
+// its rounding: a few milliseconds on one core.
+const leastWinograd = 1e9
+
+// Choose is the algorithm that Auto stands for: Winograd where it can run, unless the convolution is small or
+// the image such that whole 4×4 tiles waste the advantage.
 func Choose(c Config) Algorithm {
 	h, w := c.Output()
 	tiles := ((h + 3) / 4) * ((w + 3) / 4)
-	if canWinograd(&c) && 2*tiles*36 <= 9*h*w {
+	if canWinograd(&c) && 2*tiles*36 <= 9*h*w && c.FLOPs() >= leastWinograd {
 		return Winograd
 	}
 	return Direct

@@ -267,14 +267,13 @@ func (p *winograd) store(n, ty, tx, n0 int, m, init, edge []float32, s *gemm.Scr
 	for i := range h {
 		for j := range w {
 			from := at + (i*p.ow+j)*cout
-			y := a.Y[from:][:cols]
-			copy(y, edge[(4*i+j)*nr:])
-			if a.Residual == nil {
-				continue
+			sum := edge[(4*i+j)*nr:][:cols]
+			if a.Residual != nil { // read before Y is written: it may be Y
+				for c, v := range a.Residual[from:][:cols] {
+					sum[c] += v
+				}
 			}
-			for c, v := range a.Residual[from:][:cols] {
-				y[c] += v
-			}
+			copy(a.Y[from:], sum)
 		}
 	}
 }

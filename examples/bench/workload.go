@@ -113,7 +113,7 @@ func (w *workload) record(o options) error {
 			})
 		}
 		sample := b.Input("sample", compute.F32, 1, h, wd, netConfig.InChannels)
-		b.Output(b.Op(compute.GuidanceCombine{X: net.Forward(b, sample, cond), Weights: b.Input("guidance", compute.F32, 2)}))
+		b.Output(net.Forward(b, sample, cond))
 	}); err != nil {
 		return err
 	}
@@ -153,21 +153,29 @@ func (w *workload) add(name string, source *weights.Component, record func(b *co
 	return nil
 }
 
-// compile packs the weights and makes the inputs: normal numbers, and token ids counting up.
+// compile packs the weights and makes the inputs: the hidden states and the keys and values are those of the phases
+// before, the rest is random.
 func (w *workload) compile() (err error) {
 	random := rand.New(rand.NewPCG(1, 2))
-	for _, p := range w.phases {
+	for i, p := range w.phases {
 		if p.exe, err = w.device.Compile(p.program, p.params); err != nil {
 			return err
 		}
-		for _, v := range p.program.Inputs {
-			t, err := w.tensor(p.program.Type(v))
-			if err != nil {
-				return err
-			}
-			p.in = append(p.in, t)
-			if err := t.Upload(values(p.program.Type(v), random)); err != nil {
-				return err
+		for j, v := range p.program.Inputs {
+			switch info := p.program.Values[v.Index()]; info.Name {
+			case "encoder_hidden_states":
+				p.in = append(p.in, w.phases[i-1].out[0])
+			case "k", "v":
+				p.in = append(p.in, w.phases[i-1].out[j-1]) // the timestep comes before them
+			default:
+				t, err := w.tensor(info.Type)
+				if err != nil {
+					return err
+				}
+				p.in = append(p.in, t)
+				if err := t.Upload(values(info, random)); err != nil {
+					return err
+				}
 			}
 		}
 		for _, v := range p.program.Outputs {
@@ -185,9 +193,10 @@ func (w *workload) tensor(t compute.Type) (compute.Tensor, error) {
 	return w.device.NewTensor(t.DType, t.Shape...)
 }
 
-func values(t compute.Type, random *rand.Rand) any {
-	n := t.Shape.Elements()
-	if t.DType == compute.I32 {
+// values are token ids counting up, a time in the middle, or normal numbers.
+func values(info compute.ValueInfo, random *rand.Rand) any {
+	n := info.Shape.Elements()
+	if info.DType == compute.I32 {
 		ids := make([]int32, n)
 		for i := range ids {
 			ids[i] = int32(i)
@@ -197,6 +206,9 @@ func values(t compute.Type, random *rand.Rand) any {
 	x := make([]float32, n)
 	for i := range x {
 		x[i] = float32(random.NormFloat64())
+		if info.Name == "timestep" {
+			x[i] = 500
+		}
 	}
 	return x
 }

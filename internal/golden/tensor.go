@@ -69,12 +69,18 @@ func (k Kit) Load(t testing.TB, name string) File {
 	if !slices.Contains(k.Names(name), name) {
 		t.Skipf("golden: %s has no goldens/%s.safetensors", k.dir, name)
 	}
-	f, err := weights.OpenFile(k.file(name))
+	return LoadFile(t, k.file(name))
+}
+
+// LoadFile reads a file of goldens that belongs to no kit.
+func LoadFile(t testing.TB, path string) File {
+	t.Helper()
+	f, err := weights.OpenFile(path)
 	if err != nil {
 		t.Fatalf("golden: %v", err)
 	}
 	defer f.Close()
-	file := File{name: k.Name + "/" + name, tensors: make(map[string]Tensor), Metadata: f.Metadata()}
+	file := File{name: path, tensors: make(map[string]Tensor), Metadata: f.Metadata()}
 	for _, key := range f.Names() {
 		x, err := f.Tensor(key)
 		if err != nil {

@@ -2,7 +2,7 @@
 // kohya-ss/sd-scripts, so that existing folders, captions and dataset config files mean here what they mean there.
 //
 // A [Config] names the folders, either the parents of "N_name" folders (N repeats, fallback caption "name") or single
-// folders as a dataset config file lists them ([ParseTOML], [ParseJSON]). [Open] scans them, checks every picture by decoding
+// folders as a dataset config file lists them ([ParseJSON] and [ParseTOML]). [Open] scans them, checks every picture by decoding
 // it, reads the captions, sorts the pictures into aspect-ratio buckets and counts batches and steps; [Dataset.Report]
 // tells all that in words before anything is computed. [Dataset.Epoch] yields the batches of one epoch:
 //

@@ -1,0 +1,263 @@
+package lora
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/weights"
+)
+
+// Factor is one of the small tensors of a module.
+type Factor struct {
+	Shape compute.Shape
+	Data  []float32 // row-major
+}
+
+// Module is the change of one weight, (Alpha/r)·B·A, with r the rows of A.
+type Module struct {
+	Target
+	Down  Factor  // A: [r,in], or [r,in,kh,kw] of a convolution
+	Up    Factor  // B: [out,r], or [out,r,1,1]
+	Mid   Factor  // of the three-factor form, [columns of B, r, kh, kw] beside A [r,in,1,1]; no Data in the usual one
+	Alpha float64 // r in files that give none
+}
+
+// Rank is r, the number of rows of A.
+func (m *Module) Rank() int { return m.Down.Shape[0] }
+
+// Scale is Alpha/r.
+func (m *Module) Scale() float64 { return m.Alpha / float64(m.Rank()) }
+
+// fits reports whether the factors make up the target's weight. A 1×1 convolution and a linear layer are the same.
+func (m *Module) fits() bool {
+	a, b := m.Down.Shape, m.Up.Shape
+	if len(a) < 2 || len(b) < 2 || a[0] < 1 || b[0] != m.Shape[0] || b[1:].Elements() != b[1] {
+		return false
+	}
+	if m.Mid.Data == nil {
+		return b[1] == a[0] && a[1:].Elements() == m.columns() && (len(a) == 2 || a[1] == m.Shape[1])
+	}
+	c := m.Mid.Shape
+	return len(c) == 4 && len(m.Shape) == 4 && b[1] == c[0] && c[1] == a[0] && c[2:].Equal(m.Shape[2:]) && a[1:].Elements() == m.Shape[1]
+}
+
+// Adapter is a LoRA, held in memory. It is safe for concurrent use and not to be modified.
+type Adapter struct {
+	Path      string
+	Metadata  map[string]string // of the file's header: "ss_output_name", …
+	Modules   []Module          // in the order of Targets.All
+	Unmatched []string          // tensors for modules the model does not have
+	Ignored   []string          // tensors that are no part of the adapter: bundled embeddings
+	Hash      string            // 64 hex digits: what the metadata call sshs_model_hash, else SHA-256 of the tensor data
+}
+
+// String sums the adapter up: "x.safetensors: 264 modules (72 text encoder, 192 UNet) of rank 16; 0 tensors unmatched,
+// 0 ignored".
+func (a *Adapter) String() string {
+	count, ranks := map[weights.Kind]int{}, [2]int{math.MaxInt, 0}
+	for i := range a.Modules {
+		count[a.Modules[i].Kind]++
+		ranks = [2]int{min(ranks[0], a.Modules[i].Rank()), max(ranks[1], a.Modules[i].Rank())}
+	}
+	rank := fmt.Sprint(ranks[1])
+	if ranks[0] < ranks[1] {
+		rank = fmt.Sprintf("%d to %d", ranks[0], ranks[1])
+	}
+	return fmt.Sprintf("%s: %d modules (%d text encoder, %d UNet) of rank %s; %d tensors unmatched, %d ignored", a.Path,
+		len(a.Modules), count[weights.KindTextEncoder], count[weights.KindUNet], rank, len(a.Unmatched), len(a.Ignored))
+}
+
+// Open reads the adapter at path, a safetensors file, for the model that the targets describe. Tensors for modules the
+// model does not have are listed in Unmatched; if there are no others, if modules do not fit the model's weights, or if
+// the file is no LoRA at all, the error is a *FamilyError. Kinds of adapters that are not supported are a *KindError,
+// NaN and infinity a *weights.NonFiniteError.
+func Open(path string, t *Targets) (*Adapter, error) {
+	f, err := weights.OpenFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("lora: %w", err)
+	}
+	defer f.Close()
+	a, err := read(f, t)
+	if err != nil {
+		return nil, err
+	}
+	if a.Hash = a.Metadata["sshs_model_hash"]; !isSHA256(a.Hash) {
+		if a.Hash, err = hashData(path); err != nil {
+			return nil, fmt.Errorf("lora: %w", err)
+		}
+	}
+	return a, nil
+}
+
+// read is Open without the hash.
+func read(f *weights.File, t *Targets) (*Adapter, error) {
+	if err := recognise(f.Path(), f.Names()); err != nil {
+		return nil, err
+	}
+	a := &Adapter{Path: f.Path(), Metadata: f.Metadata()}
+	keys := make([][parts]string, len(t.list)) // of each target's tensors
+	isAdapter, matched := false, false
+	for _, key := range f.Names() {
+		if kind := otherKind(key); kind != "" {
+			return nil, &KindError{a.Path, kind, key}
+		}
+		module, p, ok := splitKey(key)
+		isAdapter = isAdapter || ok && p != alpha
+		i, found := 0, false
+		if ok {
+			i, found = t.resolve(module)
+		}
+		switch {
+		case strings.HasPrefix(key, "bundle_emb."):
+			a.Ignored = append(a.Ignored, key)
+		case !found:
+			a.Unmatched = append(a.Unmatched, key)
+		case keys[i][p] != "":
+			return nil, fmt.Errorf("lora: %s: both %.200q and %.200q are the %v of %q; the file is a bad merge, get another version",
+				a.Path, keys[i][p], key, p, t.list[i].Name)
+		default:
+			keys[i][p], matched = key, true
+		}
+	}
+	switch {
+	case !isAdapter:
+		return nil, notAdapter(a.Path, f.Names())
+	case !matched:
+		return nil, foreign(a.Path, a.Unmatched, a.Metadata)
+	}
+	settings, err := findSettings(f)
+	if err != nil {
+		return nil, fmt.Errorf("lora: %s: %w", a.Path, err)
+	}
+	if err := a.addModules(f, t, keys, settings); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// addModules reads the tensors of every target that has some.
+func (a *Adapter) addModules(f *weights.File, t *Targets, keys [][parts]string, settings map[weights.Kind]*settings) error {
+	for i, key := range keys {
+		if key == [parts]string{} {
+			continue
+		}
+		m := Module{Target: t.list[i]}
+		if key[down] == "" || key[up] == "" {
+			return fmt.Errorf("lora: %s: module %q has no %v beside %q; the file is incomplete, get it again",
+				a.Path, m.Name, missing(key), strings.Join(present(key), `", "`))
+		}
+		for p, factor := range map[part]*Factor{down: &m.Down, up: &m.Up, mid: &m.Mid} {
+			if key[p] == "" {
+				continue
+			}
+			var err error
+			if *factor, err = readFactor(f, key[p]); err != nil {
+				return fmt.Errorf("lora: %w", err)
+			}
+		}
+		if len(m.Down.Shape) == 0 || m.Rank() == 0 {
+			return fmt.Errorf("lora: %s: tensor %q is %v, which has no rank; get the file again", a.Path, key[down], m.Down.Shape)
+		}
+		m.Alpha = settings[m.Kind].alpha(m.Name, m.Rank())
+		if key[alpha] != "" {
+			value, err := readFactor(f, key[alpha])
+			if err != nil {
+				return fmt.Errorf("lora: %w", err)
+			}
+			if len(value.Data) != 1 {
+				return fmt.Errorf("lora: %s: tensor %q is %v, want a single number", a.Path, key[alpha], value.Shape)
+			}
+			m.Alpha = float64(value.Data[0])
+		}
+		a.Modules = append(a.Modules, m)
+	}
+	var misfits []*Module
+	for i := range a.Modules {
+		if m := &a.Modules[i]; !m.fits() {
+			misfits = append(misfits, m)
+		}
+	}
+	if len(misfits) > 0 {
+		return misfit(a.Path, misfits, len(a.Modules))
+	}
+	return nil
+}
+
+// missing is the part a module cannot do without and lacks.
+func missing(keys [parts]string) part {
+	if keys[down] == "" {
+		return down
+	}
+	return up
+}
+
+// present lists the keys that are there.
+func present(keys [parts]string) (list []string) {
+	for _, key := range keys {
+		if key != "" {
+			list = append(list, key)
+		}
+	}
+	return list
+}
+
+// readFactor copies a tensor and checks that it holds numbers.
+func readFactor(f *weights.File, key string) (Factor, error) {
+	x, err := f.Tensor(key)
+	if err != nil {
+		return Factor{}, err
+	}
+	defer f.Release(key)
+	switch x.DType {
+	case weights.F32, weights.F16, weights.BF16, weights.F64, weights.F8E4M3, weights.F8E5M2, weights.I64, weights.I32:
+	default:
+		return Factor{}, fmt.Errorf("%s: tensor %q is %s; adapters are F32, F16 or BF16 (quantised ones are not supported: use the fp16 version)",
+			f.Path(), key, x.DType)
+	}
+	factor := Factor{x.Shape, x.Float32s()}
+	for i, v := range factor.Data {
+		if v-v != 0 { // NaN, or an infinity: also an F64 beyond float32
+			return Factor{}, &weights.NonFiniteError{Path: f.Path(), Name: key, Index: i, Count: 1}
+		}
+	}
+	return factor, nil
+}
+
+// isSHA256 reports whether s is 64 hexadecimal digits.
+func isSHA256(s string) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && len(b) == sha256.Size
+}
+
+// hashData is the SHA-256 of a safetensors file's tensor data, everything behind the header, in hexadecimal.
+func hashData(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	var size [8]byte
+	if _, err := io.ReadFull(f, size[:]); err != nil {
+		return "", err
+	}
+	n := binary.LittleEndian.Uint64(size[:])
+	if n > math.MaxInt64 {
+		return "", errors.New(path + ": replaced while it was read")
+	}
+	if _, err := f.Seek(int64(n), io.SeekCurrent); err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}

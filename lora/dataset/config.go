@@ -1,0 +1,166 @@
+package dataset
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Config says what a LoRA is trained on. Keys of its JSON form are the option names of sd-scripts.
+type Config struct {
+	// Sets are trained together; each has its own resolution, batch size and buckets. At least one.
+	Sets []Set `json:"datasets"`
+	// Seed fixes order, crops, flips, colours and captions of every epoch, and the validation split if that has no seed of its own.
+	Seed uint64 `json:"seed"`
+	// GradientAccumulationSteps is how many batches make an optimizer step; 0 means 1.
+	GradientAccumulationSteps int `json:"gradient_accumulation_steps,omitempty"`
+	// MaxTrainEpochs decides the number of steps; if it is 0, MaxTrainSteps does, where 0 means 1600.
+	MaxTrainEpochs int `json:"max_train_epochs,omitempty"`
+	MaxTrainSteps  int `json:"max_train_steps,omitempty"`
+	// PriorLossWeight is the weight of regularisation pictures in the loss; 0 means 1.
+	PriorLossWeight float64 `json:"prior_loss_weight,omitempty"`
+	// CacheLatents says that every picture is encoded once, which rules out colour augmentation and random crops.
+	// CacheLatentsToDisk implies it, and that no two pictures of a folder may share their name up to the extension.
+	CacheLatents       bool `json:"cache_latents,omitempty"`
+	CacheLatentsToDisk bool `json:"cache_latents_to_disk,omitempty"`
+	// SkipCacheCheck trusts cached latents whose keys and shapes fit, without looking whether the picture changed since.
+	SkipCacheCheck bool `json:"skip_cache_check,omitempty"`
+}
+
+// Set is one dataset: folders trained at one resolution.
+type Set struct {
+	// Resolution is the size whose area pictures are trained at; required.
+	Resolution Size `json:"resolution"`
+	// BatchSize is the largest number of pictures in a batch; 0 means 1.
+	BatchSize int `json:"batch_size,omitempty"`
+	Bucketing
+
+	// TrainDataDir and RegDataDir are parents of folders called "N_name": N repeats, fallback caption "name".
+	// Folder holds the options of all of them.
+	TrainDataDir string `json:"train_data_dir,omitempty"`
+	RegDataDir   string `json:"reg_data_dir,omitempty"`
+	Folder       Subset `json:"folder"`
+	// Subsets are further folders, each with its own options; "N_name" has no meaning in their names.
+	Subsets []Subset `json:"subsets,omitempty"`
+
+	// ValidationSplit is the part, 0 to below 1, of each folder's pictures (regularisation aside) that is kept from training.
+	ValidationSplit float64 `json:"validation_split,omitempty"`
+	// ValidationSeed chooses that part; nil means Config.Seed.
+	ValidationSeed *uint64 `json:"validation_seed,omitempty"`
+
+	notes []string // what reading a config file had to remark
+}
+
+// Subset is one folder of pictures. Subfolders are not looked into.
+type Subset struct {
+	ImageDir string `json:"image_dir,omitempty"`
+	// Repeats is how often a picture is used in an epoch; 0 means 1.
+	Repeats int `json:"num_repeats,omitempty"`
+	// ClassTokens is the caption of pictures without a caption file; those with one do not get it.
+	ClassTokens string `json:"class_tokens,omitempty"`
+	// Reg marks regularisation pictures: trained along with PriorLossWeight, as many as there are training pictures.
+	Reg bool `json:"is_reg,omitempty"`
+	// CaptionExtension is the extension of caption files with its dot. Empty means .txt, and .caption where there is none.
+	CaptionExtension string `json:"caption_extension,omitempty"`
+	CaptionOptions
+
+	// FlipAug mirrors left and right in half of the uses.
+	FlipAug bool `json:"flip_aug,omitempty"`
+	// ColorAug shifts hue or gamma in a third of the uses.
+	ColorAug bool `json:"color_aug,omitempty"`
+	// RandomCrop cuts the bucket out anywhere instead of from the middle.
+	RandomCrop bool `json:"random_crop,omitempty"`
+	// FaceCropAugRange is how many times its face a picture shows at least and at most; zeros mean off. It acts on files called
+	// name_cx_cy_w_h, for the centre and size of the face in pixels, of sets without buckets.
+	FaceCropAugRange [2]float64 `json:"face_crop_aug_range,omitzero"`
+	// ResizeInterpolation is the filter pictures are scaled with.
+	ResizeInterpolation Interpolation `json:"resize_interpolation,omitempty"`
+	// EXIFOrientation turns pictures the way the camera was held. sd-scripts, and the zero value, train them as stored.
+	EXIFOrientation bool `json:"exif_orientation,omitempty"`
+	// AlphaOverWhite lays transparent pictures on white. sd-scripts, and the zero value, drop alpha, so that whatever colour
+	// is stored under transparent areas appears.
+	AlphaOverWhite bool `json:"alpha_over_white,omitempty"`
+	// AlphaMask uses alpha as a mask of the loss.
+	AlphaMask bool `json:"alpha_mask,omitempty"`
+	// ConditioningDataDir holds masks of the loss: pictures of the same names and sizes, of which the red channel counts.
+	ConditioningDataDir string `json:"conditioning_data_dir,omitempty"`
+}
+
+// validate reports every problem that shows without looking at files.
+func (c Config) validate() error {
+	var errs []error
+	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf("dataset: "+format, args...)) }
+	if len(c.Sets) == 0 {
+		refuse("no dataset given: name a train_data_dir or list datasets")
+	}
+	for _, n := range []struct {
+		name  string
+		value int
+	}{{"gradient_accumulation_steps", c.GradientAccumulationSteps}, {"max_train_epochs", c.MaxTrainEpochs}, {"max_train_steps", c.MaxTrainSteps}} {
+		if n.value < 0 || n.value > maxCount {
+			refuse("%s is %d, want 0 to %d", n.name, n.value, maxCount)
+		}
+	}
+	if !(c.PriorLossWeight >= 0 && c.PriorLossWeight <= 1e6) {
+		refuse("prior_loss_weight is %v, want a number from 0", c.PriorLossWeight)
+	}
+	for i, s := range c.Sets {
+		where := ""
+		if len(c.Sets) > 1 {
+			where = fmt.Sprintf("dataset %d: ", i+1)
+		}
+		if s.BatchSize < 0 || s.BatchSize > 1<<16 {
+			refuse("%sbatch_size is %d, want 1 or more", where, s.BatchSize)
+		}
+		if !(s.ValidationSplit >= 0 && s.ValidationSplit < 1) {
+			refuse("%svalidation_split is %v, want 0 to below 1", where, s.ValidationSplit)
+		}
+		subsets := s.Subsets
+		if s.TrainDataDir != "" || s.RegDataDir != "" {
+			folder := s.Folder
+			folder.ImageDir = cmp.Or(s.TrainDataDir, s.RegDataDir)
+			subsets = append([]Subset{folder}, subsets...)
+		} else if len(subsets) == 0 {
+			refuse("%sno folder given: name a train_data_dir or list subsets", where)
+		}
+		for _, sub := range subsets {
+			if err := sub.validate(c); err != nil {
+				refuse("%s%s: %w", where, cmp.Or(sub.ImageDir, "subset"), err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// maxCount bounds repeats, steps and epochs, far beyond any training.
+const maxCount = 1 << 30
+
+func (s Subset) validate(c Config) error {
+	errs := []error{s.CaptionOptions.validate()}
+	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if s.ImageDir == "" {
+		refuse("image_dir is missing")
+	}
+	if s.Repeats < 0 || s.Repeats > maxRepeats {
+		refuse("num_repeats is %d, want 1 to %d", s.Repeats, maxRepeats)
+	}
+	if s.CaptionExtension != "" && !strings.HasPrefix(s.CaptionExtension, ".") {
+		refuse("caption_extension is %q, want it with its dot, such as .txt", s.CaptionExtension)
+	}
+	if _, err := s.ResizeInterpolation.canonical(); err != nil {
+		errs = append(errs, err)
+	}
+	low, high := s.FaceCropAugRange[0], s.FaceCropAugRange[1]
+	faces := low != 0 || high != 0
+	if faces && !(low > 0 && low <= high && high <= maxSide) {
+		refuse("face_crop_aug_range is %v,%v, want two ascending numbers above 0, such as 2.0,4.0", low, high)
+	}
+	if cached := c.CacheLatents || c.CacheLatentsToDisk; cached && (s.ColorAug || s.RandomCrop || faces) {
+		refuse("color_aug, random_crop and face_crop_aug_range change pictures at each use, cached latents stay as they are: switch off those or cache_latents")
+	}
+	return errors.Join(errs...)
+}
+
+// maxRepeats bounds num_repeats and the N of "N_name".
+const maxRepeats = 1 << 20

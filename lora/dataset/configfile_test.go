@@ -1,0 +1,131 @@
+package dataset
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+const exampleJSON = `{
+	"general": {"shuffle_caption": true, "keep_tokens": 1, "caption_extension": ".txt", "flip_aug": true, "resolution": 640, "batch_size": 4},
+	"datasets": [
+		{"resolution": [512, 768], "enable_bucket": true, "keep_tokens": 0, "validation_split": 0.1, "validation_seed": 42, "subsets": [
+			{"image_dir": "a", "num_repeats": 10, "shuffle_caption": false, "caption_dropout_rate": 1},
+			{"image_dir": "b", "is_reg": true, "face_crop_aug_range": [1.5, 3.0], "class_tokens": "man", "keep_tokens": 2, "resize_interpolation": "bicubic", "token_warmup_step": 0.5}
+		]},
+		{"batch_size": 2, "bucket_no_upscale": true, "min_bucket_reso": 320, "subsets": [{"image_dir": "c", "network_multiplier_is_not": 0}]}
+	]
+}`
+
+// exampleSets is what exampleJSON, without its unknown key, means over a command line of "flip_aug" and "enable_wildcard".
+func exampleSets() []Set {
+	seed := uint64(42)
+	subset := func(dir string, keep int, change func(*Subset)) Subset {
+		s := Subset{ImageDir: dir, CaptionExtension: ".txt", FlipAug: true, CaptionOptions: CaptionOptions{Shuffle: true, KeepTokens: keep, Wildcard: true}}
+		change(&s)
+		return s
+	}
+	return []Set{
+		{Resolution: Size{512, 768}, BatchSize: 4, Bucketing: Bucketing{Enable: true}, ValidationSplit: 0.1, ValidationSeed: &seed, Subsets: []Subset{
+			subset("a", 0, func(s *Subset) { s.Repeats, s.Shuffle, s.DropoutRate = 10, false, 1 }),
+			subset("b", 2, func(s *Subset) {
+				s.Reg, s.ClassTokens, s.ResizeInterpolation, s.TokenWarmupStep = true, "man", Cubic, 0.5
+				s.FaceCropAugRange = [2]float64{1.5, 3}
+			}),
+		}},
+		{Resolution: Size{640, 640}, BatchSize: 2, Bucketing: Bucketing{NoUpscale: true, MinReso: 320}, Subsets: []Subset{subset("c", 1, func(*Subset) {})}},
+	}
+}
+
+func TestParseJSON(t *testing.T) {
+	got, err := ParseJSON([]byte(strings.Replace(exampleJSON, `, "network_multiplier_is_not": 0`, "", 1)), Defaults{Subset: Subset{FlipAug: false, CaptionOptions: CaptionOptions{Wildcard: true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := exampleSets(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestConfigDefaults(t *testing.T) {
+	const minimal = `{"datasets": [{"resolution": 512, "subsets": [{"image_dir": "a"}]}]}`
+	got, err := ParseJSON([]byte(minimal), Defaults{Subset: Subset{FlipAug: true}})
+	if err != nil || got[0].Subsets[0].CaptionExtension != ".caption" || !got[0].Subsets[0].FlipAug {
+		t.Errorf("%+v, %v, want .caption and the command line's flip_aug", got, err)
+	}
+	off := strings.Replace(minimal, `"image_dir"`, `"flip_aug": false, "image_dir"`, 1)
+	if got, err := ParseJSON([]byte(off), Defaults{Subset: Subset{FlipAug: true}}); err != nil || got[0].Subsets[0].FlipAug {
+		t.Errorf("%+v, %v, want flip_aug switched off", got, err)
+	}
+}
+
+func TestConfigNotes(t *testing.T) {
+	got, err := ParseJSON([]byte(`{"general": {"network_multiplier": 2.0}, "datasets": [{"resolution": 512, "subsets": [{"image_dir": "a", "cache_info": true, "custom_attributes": {}}, {"image_dir": "b", "cache_info": true}]}]}`), Defaults{})
+	if err != nil || len(got[0].notes) != 3 {
+		t.Errorf("%q, %v, want three notes", got[0].notes, err)
+	}
+}
+
+func TestConfigRefuses(t *testing.T) {
+	set := func(keys string) string {
+		return `{"datasets": [{"resolution": 512, ` + keys + `"subsets": [{"image_dir": "a"}]}]}`
+	}
+	subset := func(keys string) string {
+		return `{"datasets": [{"resolution": 512, "subsets": [{` + keys + `}]}]}`
+	}
+	for _, c := range []struct{ name, file, want string }{
+		{"unknown key", subset(`"image_dir": "a", "num_repeat": 3`), `[[datasets]] 1: [[datasets.subsets]] 1: unknown key "num_repeat" (is num_repeats meant?)`},
+		{"unknown at the top", `{"dataset": [], "datasets": [{"resolution": 1, "subsets": [{"image_dir": "a"}]}]}`, `unknown key "dataset"`},
+		{"subset key in the dataset", set(`"image_dir": "a", `), "image_dir belongs into [[datasets.subsets]]"},
+		{"dataset key in a subset", subset(`"image_dir": "a", "batch_size": 3`), "batch_size belongs into [general] or [[datasets]]"},
+		{"validation split in a subset", subset(`"image_dir": "a", "validation_split": 0.1`), "validation_split belongs into"},
+		{"integer for float", set(`"validation_split": 0, `), "want a number with a point"},
+		{"float for integer", set(`"batch_size": 2.0, `), "want a whole number"},
+		{"text for integer", set(`"batch_size": "2", `), "want a whole number"},
+		{"number for text", subset(`"image_dir": 3`), "want a text"},
+		{"number for bool", set(`"enable_bucket": 1, `), "want true or false"},
+		{"three sides", set(`"enable_bucket": true, "resolution": [1, 2, 3], `), "width and height"},
+		{"repeats 0", subset(`"image_dir": "a", "num_repeats": 0`), "num_repeats: 0, want 1"},
+		{"extension", subset(`"image_dir": "a", "caption_extention": "txt"`), "with its dot"},
+		{"no image_dir", subset(`"num_repeats": 2`), "image_dir is missing"},
+		{"metadata file", subset(`"metadata_file": "a.json"`), "metadata files are not read"},
+		{"face crop", subset(`"image_dir": "a", "face_crop_aug_range": "1,2"`), "want a list of two numbers"},
+		{"face crop of integers", subset(`"image_dir": "a", "face_crop_aug_range": [1, 2]`), "want a number with a point"},
+		{"no resolution", `{"datasets": [{"subsets": [{"image_dir": "a"}]}]}`, "resolution is missing"},
+		{"no datasets", `{}`, "no [[datasets]]"},
+		{"no subsets", `{"datasets": [{"resolution": 512}]}`, "no [[datasets.subsets]]"},
+		{"datasets a table", `{"datasets": {"resolution": 512}}`, "datasets is a table, want a list of tables"},
+		{"a dataset a number", `{"datasets": [5]}`, "want a table"},
+		{"no JSON", `datasets = 3`, "invalid character"},
+		{"more", `{} {}`, "text after"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if sets, err := ParseJSON([]byte(c.file), Defaults{}); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %+v, %v, want an error with %q", sets, err, c.want)
+			}
+		})
+	}
+	if _, err := ParseJSON([]byte(exampleJSON), Defaults{}); err == nil || !strings.Contains(err.Error(), "network_multiplier_is_not") {
+		t.Errorf("%v, want the unknown key named", err)
+	}
+}
+
+func FuzzJSON(f *testing.F) {
+	f.Add([]byte(exampleJSON))
+	f.Add([]byte(`{"datasets": [{"resolution": 512, "subsets": [{"image_dir": "a"}]}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) { checkParsed(t, data, ParseJSON) })
+}
+
+// checkParsed: whatever a config file holds, it is refused or has folders to train on.
+func checkParsed(t *testing.T, data []byte, parse func([]byte, Defaults) ([]Set, error)) {
+	t.Helper()
+	sets, err := parse(data, Defaults{})
+	if err != nil {
+		return
+	}
+	for _, s := range sets {
+		if len(s.Subsets) == 0 || s.Resolution.W < 1 || s.Resolution.H < 1 {
+			t.Errorf("%+v", s)
+		}
+	}
+}

@@ -1,0 +1,158 @@
+package lora
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/weights"
+)
+
+// Strength says how much of an adapter is applied. 1 is what it was trained for; 0 leaves the network alone, and
+// negative values push away from what the adapter knows.
+type Strength struct {
+	TextEncoder, UNet float64
+	Rank              int // apply only the first ranks of each module, but of three-factor ones all; 0 is all
+}
+
+// of is the strength for one of the networks.
+func (s Strength) of(kind weights.Kind) float64 {
+	if kind == weights.KindTextEncoder {
+		return s.TextEncoder
+	}
+	return s.UNet
+}
+
+// Applied is an adapter and its strength.
+type Applied struct {
+	*Adapter
+	Strength
+}
+
+// MergeOptions say how to merge. The zero value is the sensible default.
+type MergeOptions struct {
+	// Type is the element type of the parameters that adapters change. InvalidDType, the default, keeps each in the
+	// type it is stored in: no more memory than without adapters, at the price of one rounding. F32 does not round.
+	Type compute.DType
+}
+
+// Merge lays adapters over the parameters of one of the networks: the result has W + Σ strength·(alpha/r)·B·A where src
+// has W, computed in float32 when the parameter is asked for and rounded once. Parameters that no adapter
+// changes are src's own, untouched; to take the adapters off again, use src. It stays open, and must until the
+// result is no longer used. Without anything to apply the result is src itself.
+func Merge(src compute.ParamSource, kind weights.Kind, o MergeOptions, adapters ...Applied) (compute.ParamSource, error) {
+	m := &merged{src: src, changes: make(map[string]*change)}
+	for _, a := range adapters {
+		strength := a.Strength.of(kind)
+		switch {
+		case math.IsNaN(strength) || math.IsInf(strength, 0):
+			return nil, fmt.Errorf("lora: %s: strength %v for the %s; want a number such as 0.8", a.Path, strength, kind)
+		case a.Strength.Rank < 0:
+			return nil, fmt.Errorf("lora: %s: the first %d ranks; want a positive number, or 0 for all", a.Path, a.Strength.Rank)
+		case strength == 0:
+			continue
+		}
+		for i := range a.Modules {
+			module := &a.Modules[i]
+			if module.Kind != kind {
+				continue
+			}
+			if err := m.add(module, strength, a.Strength.Rank, o); err != nil {
+				return nil, fmt.Errorf("lora: %s: %w", a.Path, err)
+			}
+		}
+	}
+	if len(m.changes) == 0 {
+		return src, nil
+	}
+	return m, nil
+}
+
+// merged is a parameter source with adapters laid over it.
+type merged struct {
+	src     compute.ParamSource
+	changes map[string]*change // by parameter
+}
+
+var (
+	_ compute.ParamSource   = (*merged)(nil)
+	_ compute.ParamReleaser = (*merged)(nil)
+)
+
+// change is what adapters make of one parameter.
+type change struct {
+	from, to compute.Type
+	terms    []term
+}
+
+// term is one module with its strength and the number of ranks to apply.
+type term struct {
+	*Module
+	strength float64
+	rank     int
+}
+
+// add registers a module's change.
+func (m *merged) add(module *Module, strength float64, rank int, o MergeOptions) error {
+	c := m.changes[module.Param()]
+	if c == nil {
+		t, err := m.src.ParamType(module.Param())
+		if err != nil {
+			return err
+		}
+		if !t.Shape.Equal(module.Shape) {
+			return fmt.Errorf("parameter %q is %v, want %v: the adapter was opened for another model", module.Param(), t, module.Shape)
+		}
+		c = &change{from: t, to: t}
+		if o.Type != compute.InvalidDType {
+			c.to.DType = o.Type
+		}
+		for _, d := range []compute.DType{c.from.DType, c.to.DType} {
+			if d != compute.F32 && d != compute.F16 && d != compute.BF16 {
+				return fmt.Errorf("parameter %q as %v: %w; want F32, F16 or BF16", module.Param(), d, compute.ErrUnsupported)
+			}
+		}
+		m.changes[module.Param()] = c
+	}
+	if rank == 0 || rank > module.Rank() {
+		rank = module.Rank()
+	}
+	c.terms = append(c.terms, term{module, strength, rank})
+	return nil
+}
+
+// ParamType implements compute.ParamSource.
+func (m *merged) ParamType(name string) (compute.Type, error) {
+	if c := m.changes[name]; c != nil {
+		return c.to, nil
+	}
+	return m.src.ParamType(name)
+}
+
+// ParamData implements compute.ParamSource. A changed parameter is computed anew at each call.
+func (m *merged) ParamData(name string) ([]byte, error) {
+	c := m.changes[name]
+	data, err := m.src.ParamData(name)
+	if err != nil || c == nil {
+		return data, err
+	}
+	if len(data) != c.from.Bytes() {
+		return nil, fmt.Errorf("lora: parameter %q has %d bytes, want %d for %v", name, len(data), c.from.Bytes(), c.from)
+	}
+	if i := compute.FirstNonFinite(c.from.DType, data); i >= 0 {
+		return nil, fmt.Errorf("lora: parameter %q: element %d is not a finite number; the checkpoint is damaged, download or convert it again", name, i)
+	}
+	out := make([]byte, c.to.Bytes())
+	stack(c.terms).apply(out, data, c.to.DType, c.from.DType)
+	if i := compute.FirstNonFinite(c.to.DType, out); i >= 0 {
+		return nil, fmt.Errorf("lora: parameter %q: with the adapters element %d is beyond what %v holds; lower their strength", name, i, c.to.DType)
+	}
+	return out, nil
+}
+
+// ReleaseParam implements compute.ParamReleaser.
+func (m *merged) ReleaseParam(name string) {
+	if r, ok := m.src.(compute.ParamReleaser); ok {
+		r.ReleaseParam(name)
+	}
+}

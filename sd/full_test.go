@@ -1,0 +1,77 @@
+package sd
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/cpu"
+	"github.com/atelier-go/atelier/internal/golden"
+	"github.com/atelier-go/atelier/vae"
+)
+
+// fullCheckpoint names the environment variable with the path of the full-size random checkpoint, of which
+// testdata/full holds PyTorch's outputs in float32.
+const fullCheckpoint = "ATELIER_FULL_CHECKPOINT"
+
+// TestFullSize runs the three networks at their full size. The checkpoint has two gigabytes, so the test is asked for:
+// it was written by sdrand -seed 1, in either layout and any type.
+func TestFullSize(t *testing.T) {
+	path := os.Getenv(fullCheckpoint)
+	if path == "" {
+		t.Skipf("needs %s, the path of the full-size random checkpoint", fullCheckpoint)
+	}
+	want := golden.LoadFile(t, filepath.Join(golden.Root(t), "testdata", "full", "seed1_64x64.safetensors"))
+	dev, err := cpu.Open(cpu.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	p, err := Open(t.Context(), path, dev, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	text, err1 := p.checkpoint.TextEncoder()
+	net, err2 := p.checkpoint.UNet()
+	codec, err3 := p.checkpoint.VAE()
+	if err1 != nil || err2 != nil || err3 != nil {
+		t.Fatal(err1, err2, err3)
+	}
+	run := func(source compute.ParamSource, record func(b *compute.Builder), inputs ...any) []float32 {
+		var b compute.Builder
+		record(&b)
+		return golden.Run(t, dev, source, &b, inputs...)[0]
+	}
+	check := func(name string, got []float32) {
+		t.Logf("%s: worst relative error %.2g", name, golden.Check(t, name, got, want.Tensor(t, name)))
+	}
+
+	hidden := run(text, func(b *compute.Builder) {
+		b.Output(p.text.Forward(b, b.Input("input_ids", compute.I32, 2, 77), 0))
+	}, want.Tensor(t, "input_ids").Int32())
+	check("text", hidden)
+
+	check("unet", run(net, func(b *compute.Builder) {
+		sample := b.Input("sample", compute.F32, 2, 64, 64, 4)
+		timesteps := b.Input("timesteps", compute.F32, 2)
+		b.Output(p.unet.Apply(b, sample, timesteps, b.Input("context", compute.F32, 2, 77, 768)))
+	}, want.Tensor(t, "sample").ChannelsLast().Float32, want.Tensor(t, "timestep").Float32, want.Tensor(t, "text").Float32))
+
+	check("decode", run(codec, func(b *compute.Builder) {
+		b.Output(p.vae.Decode(b, b.Input("latent", compute.F32, 1, 32, 24, 4)))
+	}, want.Tensor(t, "latent").ChannelsLast().Float32))
+
+	moments := run(codec, func(b *compute.Builder) {
+		b.Output(p.vae.Encode(b, b.Input("image", compute.F32, 1, 256, 192, 3)))
+	}, want.Tensor(t, "image").ChannelsLast().Float32)
+	mean, std := vae.Moments(moments, 4)
+	check("encode.mean", mean)
+	logvar := make([]float32, len(std))
+	for i, v := range std {
+		logvar[i] = float32(2 * math.Log(float64(v)))
+	}
+	check("encode.logvar", logvar)
+}

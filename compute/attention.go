@@ -35,6 +35,13 @@ func (op Attention) infer(t types) ([]Type, error) {
 	return []Type{q}, nil
 }
 
+func (op Attention) gradient(g *adjoint, dy Value) {
+	d := g.results(AttentionGradient{Q: op.Q, K: op.K, V: op.V, DY: dy, Heads: op.Heads, Causal: op.Causal})
+	g.accumulate(op.Q, d[0])
+	g.accumulate(op.K, d[1])
+	g.accumulate(op.V, d[2])
+}
+
 func (op Attention) flops(t types) int64 {
 	return 4 * int64(t.of(op.Q).Shape.Elements()) * int64(t.of(op.K).Shape[1])
 }

@@ -14,6 +14,8 @@ type Builder struct {
 	scopes  []string
 	params  map[string]Value
 	err     error
+
+	segment, segments int // the open checkpoint segment, 0 for none; how many were opened
 }
 
 // Scope opens a named scope: ops recorded until the returned function is called carry it in their path.
@@ -23,6 +25,19 @@ func (b *Builder) Scope(name string) (end func()) {
 	b.scopes = append(b.scopes, name)
 	depth := len(b.scopes)
 	return func() { b.scopes = b.scopes[:depth-1] }
+}
+
+// Segment opens a checkpoint segment: of the ops recorded until the returned function is called, [CheckpointedGradient]
+// keeps only the results that ops outside read. A segment within another is part of it. Nothing else takes notice.
+//
+//	defer b.Segment()()
+func (b *Builder) Segment() (end func()) {
+	if b.segment != 0 {
+		return func() {}
+	}
+	b.segments++
+	b.segment = b.segments
+	return func() { b.segment = 0 }
 }
 
 // Fail records err, unless an error is already kept. Model code uses it for conditions that are no shape rule.
@@ -70,32 +85,46 @@ func (b *Builder) Param(name string, shape ...int) Value {
 	return v
 }
 
-// Op records op and returns its result.
-func (b *Builder) Op(op Op) Value {
+// Op records op and returns its result, the first if it has several.
+func (b *Builder) Op(op Op) Value { return b.Results(op)[0] }
+
+// Results records op and returns all of its results. After an error it returns one zero Value for each that the op may
+// have, so that model code may go on naming them.
+func (b *Builder) Results(op Op) []Value {
+	if out := b.record(op); out != nil {
+		return out
+	}
+	return make([]Value, maxResults)
+}
+
+// maxResults is the largest number of results an op has: the three of AttentionGradient and AdamW.
+const maxResults = 3
+
+func (b *Builder) record(op Op) []Value {
 	if b.err != nil {
-		return Value{}
+		return nil
 	}
 	for _, v := range op.Operands() {
 		if v.Index() >= len(b.program.Values) {
 			b.fail(OpName(op), "an operand belongs to another program")
-			return Value{}
+			return nil
 		}
 	}
 	out, err := op.infer(types(b.program.Values))
 	if err != nil {
 		b.fail(OpName(op), err.Error())
-		return Value{}
+		return nil
 	}
-	node := Node{Op: op, Path: b.path()}
+	node := Node{Op: op, Path: b.path(), segment: b.segment}
 	for _, t := range out {
 		if t.Bytes() <= 0 {
 			b.fail(OpName(op), fmt.Sprintf("the result %v is empty, too large or of no element type", t))
-			return Value{}
+			return nil
 		}
 		node.Out = append(node.Out, b.value(ValueInfo{Type: t, Kind: ResultKind, Node: len(b.program.Nodes)}))
 	}
 	b.program.Nodes = append(b.program.Nodes, node)
-	return node.Out[0]
+	return node.Out
 }
 
 // Reshape is Op(Reshape{v, shape}).
@@ -106,7 +135,7 @@ func (b *Builder) Output(v Value) {
 	if b.err != nil {
 		return
 	}
-	if !v.Valid() || v.Index() >= len(b.program.Values) || b.program.Values[v.Index()].Kind != ResultKind {
+	if !b.known(v) || b.program.Values[v.Index()].Kind != ResultKind {
 		b.fail("Output", "an output must be the result of an op")
 		return
 	}
@@ -117,7 +146,7 @@ func (b *Builder) Output(v Value) {
 // Dims are the extents of v, which must have the given rank. After an error it returns ones, so that
 // model code may go on computing with them.
 func (b *Builder) Dims(v Value, rank int) []int {
-	if b.err == nil && (!v.Valid() || v.Index() >= len(b.program.Values)) {
+	if b.err == nil && !b.known(v) {
 		b.fail("Dims", "the value is missing or belongs to another program")
 	}
 	if b.err == nil {
@@ -158,6 +187,9 @@ func (b *Builder) value(info ValueInfo) Value {
 	b.program.Values = append(b.program.Values, info)
 	return Value{int32(len(b.program.Values))}
 }
+
+// known reports whether v may be a value of this program.
+func (b *Builder) known(v Value) bool { return v.Valid() && v.Index() < len(b.program.Values) }
 
 func (b *Builder) path() string { return strings.Join(b.scopes, ".") }
 

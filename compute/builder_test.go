@@ -282,6 +282,163 @@ func TestShapeRules(t *testing.T) {
 		{"Concat/rank", func(o operands) Op { return Concat{Parts: []Value{o.row, o.tokens}} }, Type{}},
 		{"Concat/other axes", func(o operands) Op { return Concat{Parts: []Value{o.tokens, o.Input("x", F32, 2, 5, 7)}} }, Type{}},
 		{"Concat/parameters", func(o operands) Op { return Concat{Parts: []Value{o.w(2, 3)}} }, Type{}},
+		{"Slice", func(o operands) Op { return Slice{X: o.ids, Axis: 1, Start: 2, Length: 3} }, Type{I32, Shape{2, 3}}},
+		{"Slice/axis", func(o operands) Op { return Slice{X: o.row, Axis: 2, Length: 1} }, Type{}},
+		{"Slice/negative axis", func(o operands) Op { return Slice{X: o.row, Axis: -1, Length: 1} }, Type{}},
+		{"Slice/start", func(o operands) Op { return Slice{X: o.row, Axis: 1, Start: -1, Length: 1} }, Type{}},
+		{"Slice/end", func(o operands) Op { return Slice{X: o.row, Axis: 1, Start: 6, Length: 3} }, Type{}},
+		{"Slice/overflow", func(o operands) Op { return Slice{X: o.row, Axis: 1, Start: math.MaxInt, Length: math.MaxInt} }, Type{}},
+		{"Slice/nothing", func(o operands) Op { return Slice{X: o.row, Axis: 1} }, Type{}},
+		{"Slice/parameter", func(o operands) Op { return Slice{X: o.w(2, 3), Length: 1} }, Type{}},
+
+		{"MatMul", func(o operands) Op { return MatMul{A: o.tokens, B: o.Input("b", F32, 8, 3)} }, Type{F32, Shape{2, 5, 3}}},
+		{"MatMul/A transposed", func(o operands) Op { return MatMul{A: o.tokens, B: o.tokens, TransposeA: true} }, Type{F32, Shape{8, 8}}},
+		{"MatMul/B transposed", func(o operands) Op { return MatMul{A: o.tokens, B: o.row, TransposeB: true, Scale: 2} }, Type{F32, Shape{2, 5, 2}}},
+		{"MatMul/half", func(o operands) Op { return MatMul{A: o.half, B: o.half, TransposeB: true} }, Type{F16, Shape{2, 5, 10}}},
+		{"MatMul/depth", func(o operands) Op { return MatMul{A: o.tokens, B: o.tokens} }, Type{}},
+		{"MatMul/mixed", func(o operands) Op { return MatMul{A: o.tokens, B: o.half, TransposeB: true} }, Type{}},
+		{"MatMul/vector", func(o operands) Op { return MatMul{A: o.row, B: o.flat} }, Type{}},
+		{"MatMul/parameter", func(o operands) Op { return MatMul{A: o.tokens, B: o.w(8, 3)} }, Type{}},
+		{"MatMul/add", func(o operands) Op { return MatMul{A: o.tokens, B: o.row, TransposeB: true, Add: o.row} }, Type{}},
+		{"MatMul/infinite scale", func(o operands) Op { return MatMul{A: o.row, B: o.row, TransposeB: true, Scale: math.Inf(1)} }, Type{}},
+		{"MatMul/no factor", func(o operands) Op { return MatMul{A: o.tokens} }, Type{}},
+
+		{"LinearInputGradient", func(o operands) Op {
+			return LinearInputGradient{DY: o.tokens, Weight: o.w(8, 12), First: 4, Channels: 6}
+		}, Type{F32, Shape{2, 5, 6}}},
+		{"LinearInputGradient/1×1", func(o operands) Op {
+			return LinearInputGradient{DY: o.image, Weight: o.w(8, 3, 1, 1), Channels: 3}
+		}, Type{F32, Shape{2, 4, 6, 3}}},
+		{"LinearInputGradient/depth", func(o operands) Op { return LinearInputGradient{DY: o.tokens, Weight: o.w(3, 8), Channels: 8} }, Type{}},
+		{"LinearInputGradient/channels", func(o operands) Op { return LinearInputGradient{DY: o.tokens, Weight: o.w(8, 3), Channels: 4} }, Type{}},
+		{"LinearInputGradient/no channels", func(o operands) Op { return LinearInputGradient{DY: o.tokens, Weight: o.w(8, 3)} }, Type{}},
+		{"LinearInputGradient/first", func(o operands) Op {
+			return LinearInputGradient{DY: o.tokens, Weight: o.w(8, 3), First: -1, Channels: 3}
+		}, Type{}},
+		{"LinearInputGradient/add", func(o operands) Op {
+			return LinearInputGradient{DY: o.tokens, Weight: o.w(8, 3), Channels: 3, Add: o.tokens}
+		}, Type{}},
+
+		{"Conv2DInputGradient", func(o operands) Op {
+			return Conv2DInputGradient{DY: o.image, Weight: o.w(8, 5, 3, 3), Height: 8, Width: 11, First: 1, Channels: 4, Stride: 2, Pad: SamePadding(1)}
+		}, Type{F32, Shape{2, 8, 11, 4}}},
+		{"Conv2DInputGradient/resize", func(o operands) Op {
+			return Conv2DInputGradient{DY: o.image, Weight: o.w(8, 5, 3, 3), Height: 2, Width: 3, Channels: 5, Stride: 1, Pad: SamePadding(1), Resize: [2]int{4, 6}}
+		}, Type{F32, Shape{2, 2, 3, 5}}},
+		{"Conv2DInputGradient/extents", func(o operands) Op {
+			return Conv2DInputGradient{DY: o.image, Weight: o.w(8, 5, 3, 3), Height: 4, Width: 7, Channels: 5, Stride: 1, Pad: SamePadding(1)}
+		}, Type{}},
+		{"Conv2DInputGradient/no extents", func(o operands) Op {
+			return Conv2DInputGradient{DY: o.image, Weight: o.w(8, 5, 3, 3), Channels: 5, Stride: 1, Pad: SamePadding(1), Resize: [2]int{4, 6}}
+		}, Type{}},
+		{"Conv2DInputGradient/channels", func(o operands) Op {
+			return Conv2DInputGradient{DY: o.image, Weight: o.w(5, 8, 3, 3), Height: 4, Width: 6, Channels: 8, Stride: 1, Pad: SamePadding(1)}
+		}, Type{}},
+
+		{"Conv2DWeightGradient/extents", func(o operands) Op {
+			return Conv2DWeightGradient{X: o.image, X2: o.image, DY: o.Input("dy", F32, 2, 2, 3, 5), Kernel: [2]int{3, 2}, Stride: 2, Pad: SamePadding(1)}
+		}, Type{}},
+		{"Conv2DWeightGradient/two inputs", func(o operands) Op {
+			return Conv2DWeightGradient{X: o.image, X2: o.image, DY: o.Input("dy", F32, 2, 2, 4, 5), Kernel: [2]int{3, 2}, Stride: 2, Pad: SamePadding(1)}
+		}, Type{F32, Shape{5, 16, 3, 2}}},
+		{"Conv2DWeightGradient/batch", func(o operands) Op {
+			return Conv2DWeightGradient{X: o.image, DY: o.Input("dy", F32, 1, 4, 6, 5), Kernel: [2]int{1, 1}, Stride: 1}
+		}, Type{}},
+		{"Conv2DWeightGradient/no kernel", func(o operands) Op { return Conv2DWeightGradient{X: o.image, DY: o.image, Stride: 1} }, Type{}},
+		{"GroupNormGradient", func(o operands) Op {
+			return GroupNormGradient{X: o.image, DY: o.image, Weight: o.w(8), Bias: o.w(8), Groups: 4, Eps: 1e-5, Add: o.image}
+		}, Type{F32, Shape{2, 4, 6, 8}}},
+		{"GroupNormGradient/two inputs", func(o operands) Op {
+			return GroupNormGradient{X: o.tokens, X2: o.Input("x2", F32, 2, 5, 4), DY: o.Input("dy", F32, 2, 5, 12), Weight: o.w(12), Bias: o.w(12), Groups: 4, Eps: 1e-5}
+		}, Type{F32, Shape{2, 5, 8}}},
+		{"GroupNormGradient/gradient", func(o operands) Op {
+			return GroupNormGradient{X: o.image, DY: o.tokens, Weight: o.w(8), Bias: o.w(8), Groups: 4, Eps: 1e-5}
+		}, Type{}},
+		{"GroupNormGradient/groups", func(o operands) Op {
+			return GroupNormGradient{X: o.image, DY: o.image, Weight: o.w(8), Bias: o.w(8), Groups: 3, Eps: 1e-5}
+		}, Type{}},
+		{"LayerNormGradient", func(o operands) Op { return LayerNormGradient{X: o.tokens, DY: o.tokens, Weight: o.w(8), Eps: 1e-5} }, Type{F32, Shape{2, 5, 8}}},
+		{"LayerNormGradient/gradient", func(o operands) Op { return LayerNormGradient{X: o.tokens, DY: o.row, Weight: o.w(8), Eps: 1e-5} }, Type{}},
+		{"LayerNormGradient/add", func(o operands) Op {
+			return LayerNormGradient{X: o.tokens, DY: o.tokens, Weight: o.w(8), Eps: 1e-5, Add: o.row}
+		}, Type{}},
+		{"AttentionGradient", func(o operands) Op {
+			return AttentionGradient{Q: o.tokens, K: o.tokens, V: o.tokens, DY: o.tokens, Heads: 4}
+		}, Type{F32, Shape{2, 5, 8}}},
+		{"AttentionGradient/gradient", func(o operands) Op {
+			return AttentionGradient{Q: o.tokens, K: o.tokens, V: o.tokens, DY: o.row, Heads: 4}
+		}, Type{}},
+		{"AttentionGradient/heads", func(o operands) Op {
+			return AttentionGradient{Q: o.tokens, K: o.tokens, V: o.tokens, DY: o.tokens, Heads: 3}
+		}, Type{}},
+		{"ActivateGradient", func(o operands) Op { return ActivateGradient{X: o.half, DY: o.half, Activation: SiLU} }, Type{F16, Shape{2, 5, 8}}},
+		{"ActivateGradient/gradient", func(o operands) Op { return ActivateGradient{X: o.half, DY: o.tokens, Activation: SiLU} }, Type{}},
+		{"GEGLUGradient", func(o operands) Op { return GEGLUGradient{X: o.Input("x", F32, 2, 16), DY: o.row} }, Type{F32, Shape{2, 16}}},
+		{"GEGLUGradient/gradient", func(o operands) Op { return GEGLUGradient{X: o.row, DY: o.row} }, Type{}},
+		{"SumPositions", func(o operands) Op { return SumPositions{X: o.image} }, Type{F32, Shape{2, 8}}},
+		{"SumPositions/all samples", func(o operands) Op { return SumPositions{X: o.image, AllSamples: true} }, Type{F32, Shape{1, 8}}},
+		{"SumPositions/vector", func(o operands) Op { return SumPositions{X: o.flat} }, Type{}},
+
+		{"Fill", func(o operands) Op { return Fill{Shape: Shape{3, 2}, Value: -1} }, Type{F32, Shape{3, 2}}},
+		{"Fill/NaN", func(o operands) Op { return Fill{Shape: Shape{3}, Value: math.NaN()} }, Type{}},
+		{"Fill/negative", func(o operands) Op { return Fill{Shape: Shape{-3}} }, Type{}},
+		{"Scale", func(o operands) Op { return Scale{X: o.tokens, Factors: o.row, Column: 7} }, Type{F32, Shape{2, 5, 8}}},
+		{"Scale/one for all", func(o operands) Op { return Scale{X: o.half, Factors: o.Input("f", F32, 1, 1)} }, Type{F16, Shape{2, 5, 8}}},
+		{"Scale/column", func(o operands) Op { return Scale{X: o.tokens, Factors: o.row, Column: 8} }, Type{}},
+		{"Scale/negative column", func(o operands) Op { return Scale{X: o.tokens, Factors: o.row, Column: -1} }, Type{}},
+		{"Scale/samples", func(o operands) Op { return Scale{X: o.tokens, Factors: o.Input("f", F32, 3, 1)} }, Type{}},
+		{"Scale/vector of factors", func(o operands) Op { return Scale{X: o.tokens, Factors: o.flat} }, Type{}},
+		{"Scale/ids", func(o operands) Op { return Scale{X: o.ids, Factors: o.row} }, Type{}},
+
+		{"Multiply", func(o operands) Op { return Multiply{X: o.half, Factors: o.tokens} }, Type{F16, Shape{2, 5, 8}}},
+		{"Multiply/rows", func(o operands) Op { return Multiply{X: o.image, Factors: o.row} }, Type{F32, Shape{2, 4, 6, 8}}},
+		{"Multiply/one row", func(o operands) Op { return Multiply{X: o.image, Factors: o.Input("f", F32, 1, 8)} }, Type{F32, Shape{2, 4, 6, 8}}},
+		{"Multiply/samples", func(o operands) Op { return Multiply{X: o.image, Factors: o.Input("f", F32, 3, 8)} }, Type{}},
+		{"Multiply/channels", func(o operands) Op { return Multiply{X: o.image, Factors: o.Input("f", F32, 2, 1)} }, Type{}},
+		{"Multiply/half factors", func(o operands) Op { return Multiply{X: o.tokens, Factors: o.half} }, Type{}},
+		{"Multiply/ids", func(o operands) Op { return Multiply{X: o.ids, Factors: o.tokens} }, Type{}},
+		{"Loss", func(o operands) Op {
+			return Loss{Prediction: o.image, Target: o.image, Weights: o.Input("w", F32, 2), Mask: o.Input("m", F32, 2, 4, 6, 1)}
+		}, Type{F32, Shape{1}}},
+		{"Loss/Huber", func(o operands) Op {
+			return Loss{Prediction: o.row, Target: o.row, C: o.Input("c", F32, 2), Function: Huber}
+		}, Type{F32, Shape{1}}},
+		{"Loss/target", func(o operands) Op { return Loss{Prediction: o.image, Target: o.tokens} }, Type{}},
+		{"Loss/half", func(o operands) Op { return Loss{Prediction: o.half, Target: o.half} }, Type{}},
+		{"Loss/vector", func(o operands) Op { return Loss{Prediction: o.flat, Target: o.flat} }, Type{}},
+		{"Loss/weights", func(o operands) Op { return Loss{Prediction: o.image, Target: o.image, Weights: o.row} }, Type{}},
+		{"Loss/mask", func(o operands) Op { return Loss{Prediction: o.image, Target: o.image, Mask: o.image} }, Type{}},
+		{"Loss/constant of L2", func(o operands) Op { return Loss{Prediction: o.row, Target: o.row, C: o.Input("c", F32, 2)} }, Type{}},
+		{"Loss/Huber without constant", func(o operands) Op { return Loss{Prediction: o.row, Target: o.row, Function: Huber} }, Type{}},
+		{"Loss/unknown function", func(o operands) Op { return Loss{Prediction: o.row, Target: o.row, Function: 4} }, Type{}},
+		{"LossGradient", func(o operands) Op {
+			return LossGradient{Prediction: o.row, Target: o.row, DY: o.Input("dy", F32, 1)}
+		}, Type{F32, Shape{2, 8}}},
+		{"ClipNorm", func(o operands) Op {
+			return ClipNorm{Gradients: []Value{o.row, o.flat}, Limits: o.Input("limits", F32, 1, 2)}
+		}, Type{F32, Shape{1, 2}}},
+		{"ClipNorm/no gradients", func(o operands) Op { return ClipNorm{Limits: o.Input("limits", F32, 1, 2)} }, Type{}},
+		{"ClipNorm/missing gradient", func(o operands) Op {
+			return ClipNorm{Gradients: []Value{o.row, {}}, Limits: o.Input("limits", F32, 1, 2)}
+		}, Type{}},
+		{"ClipNorm/limits", func(o operands) Op { return ClipNorm{Gradients: []Value{o.row}, Limits: o.flat} }, Type{}},
+		{"AdamW", func(o operands) Op {
+			return AdamW{Parameter: o.row, Gradient: o.row, M: o.row, V: o.row, Hyper: o.Input("hyper", F32, 1, 7), Clip: o.Input("clip", F32, 1, 2)}
+		}, Type{F32, Shape{2, 8}}},
+		{"AdamW/half", func(o operands) Op {
+			return AdamW{Parameter: o.half, Gradient: o.half, M: o.half, V: o.half, Hyper: o.Input("hyper", F32, 1, 7)}
+		}, Type{}},
+		{"AdamW/moments", func(o operands) Op {
+			return AdamW{Parameter: o.row, Gradient: o.row, M: o.row, V: o.flat, Hyper: o.Input("hyper", F32, 1, 7)}
+		}, Type{}},
+		{"AdamW/hyper-parameters", func(o operands) Op { return AdamW{Parameter: o.row, Gradient: o.row, M: o.row, V: o.row, Hyper: o.row} }, Type{}},
+		{"AdamW/clip", func(o operands) Op {
+			return AdamW{Parameter: o.row, Gradient: o.row, M: o.row, V: o.row, Hyper: o.Input("hyper", F32, 1, 7), Clip: o.row}
+		}, Type{}},
+		{"AdamW/parameter", func(o operands) Op {
+			return AdamW{Parameter: o.w(2, 8), Gradient: o.row, M: o.row, V: o.row, Hyper: o.Input("hyper", F32, 1, 7)}
+		}, Type{}},
+		{"LossGradient/gradient", func(o operands) Op { return LossGradient{Prediction: o.row, Target: o.row, DY: o.flat} }, Type{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := newOperands()

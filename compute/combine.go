@@ -23,6 +23,20 @@ func (op GuidanceCombine) infer(t types) ([]Type, error) {
 	return []Type{y}, nil
 }
 
+func (op GuidanceCombine) gradient(g *adjoint, dy Value) {
+	if g.needs(op.Weights) {
+		g.fail(op, "its weights are given")
+		return
+	}
+	k := g.b.program.Shape(op.Weights)[0]
+	weights := g.op(Reshape{X: op.Weights, Shape: Shape{1, k}})
+	var parts []Value
+	for i := range k {
+		parts = append(parts, g.op(Scale{X: dy, Factors: weights, Column: i}))
+	}
+	g.accumulate(op.X, g.op(Concat{Parts: parts}))
+}
+
 func (op GuidanceCombine) flops(t types) int64 { return 2 * int64(t.of(op.X).Shape.Elements()) }
 
 // LinearCombination is y = Σ_i Coefficients[Row,i]·Terms[i] over terms of one type. Coefficients is F32 [R,len(Terms)],
@@ -54,6 +68,19 @@ func (op LinearCombination) infer(t types) ([]Type, error) {
 		return nil, fmt.Errorf("coefficients are %v, want F32[>%d %d]", c, op.Row, len(op.Terms))
 	}
 	return []Type{first}, wantFloat("term", first)
+}
+
+func (op LinearCombination) gradient(g *adjoint, dy Value) {
+	if g.needs(op.Coefficients) {
+		g.fail(op, "its coefficients are given")
+		return
+	}
+	row := g.op(Slice{X: op.Coefficients, Start: op.Row, Length: 1})
+	for i, term := range op.Terms {
+		if g.needs(term) {
+			g.accumulate(term, g.op(Scale{X: dy, Factors: row, Column: i}))
+		}
+	}
 }
 
 func (op LinearCombination) flops(t types) int64 {

@@ -7,7 +7,14 @@
 // two-part inputs, activations inside norms).
 //
 // Ops are plain structs whose fields are the values they read. The set is closed: a new op comes with its doc
-// comment, shape rule, reference implementation (package ref) and conformance cases (package computetest).
+// comment, shape rule, gradient rule (or the reason why it has none), reference implementation (package ref) and
+// conformance cases (package computetest).
+//
+// Training derives its adjoint from the recorded program: [Gradient] walks it backwards and records, with the rule of
+// each op, more ops of the same vocabulary. What is trained are values, the low-rank factors of [MatMul]; parameters
+// are frozen, and a layer of parameters costs its input gradient only. [Builder.Segment] and [CheckpointedGradient]
+// trade time for memory.
+//
 // Images are [N,H,W,C] and tokens [N,T,C], so convolution and attention share bytes without a transpose;
 // a 1×1 convolution is [Linear]. Weights keep the layout and element type of their checkpoint; devices pack them.
 //

@@ -67,6 +67,32 @@ func Example() {
 	// Output: [0 4 2 7]
 }
 
+// The adjoint of a program is recorded after it. Here a low-rank adapter, up·down, is trained beside a frozen layer.
+func ExampleGradient() {
+	var b compute.Builder
+	x := b.Input("x", compute.F32, 1, 2)
+	down, up := b.Input("down", compute.F32, 1, 2), b.Input("up", compute.F32, 2, 1)
+	frozen := b.Op(compute.Linear{X: x, Weight: b.Param("proj.weight", 2, 2)})
+	low := b.Op(compute.MatMul{A: x, B: down, TransposeB: true})
+	y := b.Op(compute.MatMul{A: low, B: up, TransposeB: true, Add: frozen})
+	loss := b.Op(compute.Loss{Prediction: y, Target: b.Input("target", compute.F32, 1, 2)})
+	for _, g := range compute.Gradient(&b, loss, []compute.Value{down, up}) {
+		b.Output(g)
+	}
+	program, err := b.Build()
+	if err != nil {
+		log.Fatal(err)
+	}
+	var source computetest.Source
+	source.Add("proj.weight", compute.F16, []float32{1, 0, 0, 1}, 2, 2)
+	gradients, err := ref.Evaluate(program, &source, []float64{1, 2}, []float64{1, 1}, []float64{0, 1}, []float64{1, 3})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("by down:", gradients[0], "by up:", gradients[1]) // y is (1, 5), the loss its mean squared error
+	// Output: by down: [2 4] by up: [0 6]
+}
+
 // A mistake is reported once, by Build, with the place in the network where it was made.
 func ExampleBuilder() {
 	var b compute.Builder

@@ -40,6 +40,28 @@ func (op Linear) infer(t types) ([]Type, error) {
 	return []Type{y}, op.Epilogue.check(t, y)
 }
 
+func (op Linear) gradient(g *adjoint, dy Value) {
+	if g.needs(op.Weight) || g.needs(op.Bias) {
+		g.fail(op, frozenWeight)
+		return
+	}
+	before := op
+	before.Epilogue = Epilogue{PerChannel: op.Epilogue.PerChannel}
+	if !g.needs(op.X) && !g.needs(op.X2) && !g.needs(before.Epilogue.PerChannel) {
+		g.accumulate(op.Epilogue.Residual, dy)
+		return
+	}
+	dy = op.Epilogue.gradient(g, dy, before)
+	first := 0
+	for _, x := range present(op.X, op.X2) {
+		channels := g.b.program.Shape(x).Last()
+		g.into(x, func(sum Value) Op {
+			return LinearInputGradient{DY: dy, Weight: op.Weight, First: first, Channels: channels, Add: sum}
+		})
+		first += channels
+	}
+}
+
 func (op Linear) flops(t types) int64 {
 	w := t.of(op.Weight).Shape
 	return 2 * int64(t.of(op.X).Shape.Rows()) * int64(w[0]) * int64(w[1])

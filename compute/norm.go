@@ -47,6 +47,21 @@ func (op GroupNorm) infer(t types) ([]Type, error) {
 	return []Type{x}, wantShape("bias", t, op.Bias, c)
 }
 
+func (op GroupNorm) gradient(g *adjoint, dy Value) {
+	if g.needs(op.Weight) || g.needs(op.Bias) {
+		g.fail(op, frozenNorm)
+		return
+	}
+	dx := g.results(GroupNormGradient{
+		X: op.X, X2: op.X2, DY: dy, Weight: op.Weight, Bias: op.Bias,
+		Groups: op.Groups, Eps: op.Eps, Activation: op.Activation, Add: g.sum(op.X),
+	})
+	g.replace(op.X, dx[0])
+	if op.X2.Valid() {
+		g.accumulate(op.X2, dx[1])
+	}
+}
+
 func (op GroupNorm) flops(t types) int64 {
 	y, err := op.infer(t)
 	if err != nil {
@@ -83,5 +98,17 @@ func (op LayerNorm) infer(t types) ([]Type, error) {
 	}
 	return []Type{x}, wantShape("bias", t, op.Bias, x.Shape.Last())
 }
+
+func (op LayerNorm) gradient(g *adjoint, dy Value) {
+	if g.needs(op.Weight) || g.needs(op.Bias) {
+		g.fail(op, frozenNorm)
+		return
+	}
+	g.into(op.X, func(sum Value) Op {
+		return LayerNormGradient{X: op.X, DY: dy, Weight: op.Weight, Eps: op.Eps, Add: sum}
+	})
+}
+
+const frozenNorm = "its weight and bias are frozen"
 
 func (op LayerNorm) flops(t types) int64 { return 8 * int64(t.of(op.X).Shape.Elements()) }

@@ -11,6 +11,8 @@ type Op interface {
 	infer(t types) ([]Type, error)
 	// flops counts the floating-point operations of the direct algorithm, a multiply-add as two.
 	flops(t types) int64
+	// gradient is the gradient rule: given dy, the gradient of the result, it contributes to those of the operands.
+	gradient(g *adjoint, dy Value)
 }
 
 // Viewer is implemented by ops that move no data: the result shares the storage of the viewed value.
@@ -51,6 +53,20 @@ type Epilogue struct {
 	PerChannel Value      // optional [N,C] or [1,C], added to every row of sample n
 	Activation Activation //
 	Residual   Value      // optional, of the result's type
+}
+
+// gradient passes dy back through the epilogue of before, the op without activation and residual, to the sum
+// x·W + bias + PerChannel. Where there is an activation, before is recorded once more to tell what it was applied to.
+func (e Epilogue) gradient(g *adjoint, dy Value, before Op) Value {
+	g.accumulate(e.Residual, dy)
+	if e.Activation != Identity {
+		dy = g.op(ActivateGradient{X: g.op(before), DY: dy, Activation: e.Activation})
+	}
+	if g.needs(e.PerChannel) {
+		shape := g.b.program.Shape(e.PerChannel)
+		g.accumulate(e.PerChannel, g.op(SumPositions{X: dy, AllSamples: shape[0] == 1}))
+	}
+	return dy
 }
 
 func (e Epilogue) check(t types, out Type) error {

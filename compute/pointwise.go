@@ -21,6 +21,13 @@ func (op Activate) infer(t types) ([]Type, error) {
 	return []Type{t.of(op.X)}, wantFloat("input", t.of(op.X))
 }
 
+func (op Activate) gradient(g *adjoint, dy Value) {
+	if op.Activation != Identity {
+		dy = g.op(ActivateGradient{X: op.X, DY: dy, Activation: op.Activation})
+	}
+	g.accumulate(op.X, dy)
+}
+
 func (op Activate) flops(t types) int64 { return int64(t.of(op.X).Shape.Elements()) }
 
 // GEGLU is the gated linear unit of the UNet's feed-forward: X is [...,2D], its first half the value a, its second the
@@ -43,6 +50,10 @@ func (op GEGLU) infer(t types) ([]Type, error) {
 	return []Type{y}, nil
 }
 
+func (op GEGLU) gradient(g *adjoint, dy Value) {
+	g.accumulate(op.X, g.op(GEGLUGradient{X: op.X, DY: dy}))
+}
+
 func (op GEGLU) flops(t types) int64 { return 2 * int64(t.of(op.X).Shape.Elements()) }
 
 // Add is A + B, two values of one type.
@@ -60,6 +71,11 @@ func (op Add) infer(t types) ([]Type, error) {
 		return nil, fmt.Errorf("the addends are %v and %v", a, b)
 	}
 	return []Type{a}, wantFloat("addend", a)
+}
+
+func (op Add) gradient(g *adjoint, dy Value) {
+	g.accumulate(op.A, dy)
+	g.accumulate(op.B, dy)
 }
 
 func (op Add) flops(t types) int64 { return int64(t.of(op.A).Shape.Elements()) }

@@ -20,6 +20,8 @@ type Node struct {
 	Op   Op
 	Out  []Value
 	Path string // scope path: "mid_block.attentions.0"
+
+	segment int // checkpoint segment, from 1; 0 for none
 }
 
 // Type is the type of v.
@@ -40,15 +42,18 @@ func (p *Program) TotalFLOPs() int64 {
 	return sum
 }
 
-// Dump writes one line per op: index, path, op, result type, operand types, arena offset, bytes and FLOPs,
+// Dump writes one line per op: index, path, op, result types, operand types, arena offsets, bytes and FLOPs,
 // with the offsets of the given layout.
 func (p *Program) Dump(w io.Writer, l *Layout) error {
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "# %d ops, %d inputs, %d parameters, %d outputs, arena %d bytes, %d FLOPs\n",
 		len(p.Nodes), len(p.Inputs), len(p.Params), len(p.Outputs), l.Size, p.TotalFLOPs())
 	for i, n := range p.Nodes {
-		y := n.Out[0]
-		fmt.Fprintf(out, "%4d %s %s %v <-", i, n.Path, OpName(n.Op), p.Type(y))
+		fmt.Fprintf(out, "%4d %s %s", i, n.Path, OpName(n.Op))
+		for _, y := range n.Out {
+			fmt.Fprintf(out, " %v", p.Type(y))
+		}
+		fmt.Fprint(out, " <-")
 		for _, v := range n.Op.Operands() {
 			if info := p.Values[v.Index()]; info.Kind == ParamKind {
 				fmt.Fprintf(out, " %s%v", info.Name, info.Shape)
@@ -56,7 +61,11 @@ func (p *Program) Dump(w io.Writer, l *Layout) error {
 				fmt.Fprintf(out, " %%%d%v", v.Index(), info.Type)
 			}
 		}
-		fmt.Fprintf(out, " | %%%d @%d %d B %d FLOP\n", y.Index(), l.Offset(y), p.Type(y).Bytes(), p.FLOPs(i))
+		fmt.Fprint(out, " |")
+		for _, y := range n.Out {
+			fmt.Fprintf(out, " %%%d @%d %d B", y.Index(), l.Offset(y), p.Type(y).Bytes())
+		}
+		fmt.Fprintf(out, " %d FLOP\n", p.FLOPs(i))
 	}
 	return out.Flush()
 }

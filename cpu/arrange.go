@@ -96,11 +96,7 @@ func (c *compiler) embed(op compute.Embed, out compute.Value) (lowered, error) {
 }
 
 func (c *compiler) timestepEmbedding(op compute.TimestepEmbedding, out compute.Value) (lowered, error) {
-	half := op.Dim / 2
-	frequencies := make([]float64, half)
-	for i := range frequencies {
-		frequencies[i] = math.Exp(-math.Log(10000) * float64(i) / (float64(half) - op.FreqShift))
-	}
+	frequencies, half := op.Frequencies(), op.Dim/2
 	sin, cos := 0, half
 	if op.FlipSinToCos {
 		sin, cos = half, 0
@@ -113,7 +109,7 @@ func (c *compiler) timestepEmbedding(op compute.TimestepEmbedding, out compute.V
 			for n, t := range x {
 				row := y[n*op.Dim:][:op.Dim]
 				for i, f := range frequencies {
-					s, c := math.Sincos(float64(t) * f)
+					s, c := math.Sincos(float64(t * f))
 					row[sin+i], row[cos+i] = float32(s), float32(c)
 				}
 			}

@@ -96,24 +96,28 @@ type recording struct {
 	source  *Source
 }
 
-// record builds the case's program, whose first output is the op's result. A guarded program keeps every input alive and
-// adds two guards that the planner lays against the result: it places larger blocks first and keeps the order of
-// equals, so one guard a block larger comes before the result and one of its size after. All inputs, and the guards
-// as the last two of them, are then outputs too.
+// record builds the case's program, whose first outputs are the op's results. A guarded program keeps every input alive and
+// adds two guards for each result that the planner lays against it: it places larger blocks first and keeps the order
+// of equals, so one guard a block larger comes before the result and one of its size after. All inputs, and the guards
+// as the last of them, are then outputs too.
 func (c Case) record(guarded bool) (*recording, error) {
 	var b compute.Builder
 	end := b.Scope(c.Name)
 	o := newOperands(&b, c.Name, c.Params)
-	y := b.Op(c.Record(o))
+	results := b.Results(c.Record(o))
 	end()
-	b.Output(y)
+	for _, y := range results {
+		b.Output(y)
+	}
 	p, err := b.Build()
 	if err != nil || !guarded {
 		return &recording{p, o.inputs, &o.source}, err
 	}
-	size := p.Shape(y).Elements()
-	o.Input(size + 64) // 64 elements are the planner's alignment
-	o.Input(size)
+	for _, y := range results {
+		size := p.Shape(y).Elements()
+		o.Input(size + 64) // 64 elements are the planner's alignment
+		o.Input(size)
+	}
 	if p, err = b.Build(); err != nil {
 		return nil, err
 	}

@@ -4,10 +4,11 @@
 //		computetest.Run(t, func(tb testing.TB) compute.Device { return cpu.New() })
 //	}
 //
-// It has three parts. Cases are single ops over shapes tiny, odd and Stable Diffusion's own, with parameters stored as
+// It has four parts. Cases are single ops over shapes tiny, odd and Stable Diffusion's own, with parameters stored as
 // F32, F16 and BF16, compared with package ref. Anchors are ops whose result is known in closed form, so that ref is
 // held to something other than itself. The rest of the suite holds a device to the contract of compute's interfaces:
-// errors, cancellation, concurrency, repeatability, memory.
+// errors, cancellation, concurrency, repeatability, memory. GradientCases, run by [Suite.RunGradient], are the ops
+// that only training records: losses, low-rank products, derivatives.
 //
 // A device's arena is private, so the sentinels around a buffer are values of the program: while the op runs, its
 // inputs and two guards are alive beside its result, laid out without gaps, and all of them must come out bit for bit.
@@ -15,8 +16,11 @@
 package computetest
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/atelier-go/atelier/compute"
@@ -32,6 +36,9 @@ type Suite struct {
 	// OperandRoundoff is the relative error to which the device rounds the factors of matrix products before
 	// multiplying: 0 if it multiplies in float32, 2⁻⁸ for bfloat16, 2⁻¹¹ for half precision.
 	OperandRoundoff float64
+	// Missing names what the device does not have yet: ops, as in "MatMul", or the beginnings of cases, as in
+	// "Conv2D/weight is a value". Such cases are skipped, which the test's log says, and it is an error if one compiles.
+	Missing []string
 }
 
 // Run tests the devices that open returns, with float32 tolerances and no demand on allocations.
@@ -42,17 +49,45 @@ func Benchmark(b *testing.B, open func(testing.TB) compute.Device) { Suite{Open:
 
 // Run runs the whole suite.
 func (s Suite) Run(t *testing.T) {
-	t.Run("Case", s.testCases)
+	t.Run("Case", func(t *testing.T) { s.testCases(t, Cases()) })
 	t.Run("Anchor", s.testAnchors)
 	t.Run("Contract", s.testContract)
 }
 
-func (s Suite) testCases(t *testing.T) {
+// RunGradient runs the cases that training needs on top of the suite, [GradientCases], and their anchors.
+func (s Suite) RunGradient(t *testing.T) {
+	t.Run("GradientCase", func(t *testing.T) { s.testCases(t, GradientCases()) })
+	t.Run("GradientAnchor", func(t *testing.T) { s.testOpAnchors(t, s.open(t), gradientAnchors()) })
+	t.Run("GradientNetwork", s.testGradientNetwork)
+}
+
+func (s Suite) testCases(t *testing.T, cases []Case) {
 	device, oracle := s.open(t), ref.New()
 	defer oracle.Close()
-	for _, c := range Cases() {
-		t.Run(c.Name, func(t *testing.T) { s.testCase(t, c, device, oracle) })
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			if s.isMissing(t, c, device) {
+				t.Skipf("listed as missing from %s", device.Name())
+			}
+			s.testCase(t, c, device, oracle)
+		})
 	}
+}
+
+// lists reports whether the case is listed as missing.
+func (s Suite) lists(c Case) bool {
+	return slices.ContainsFunc(s.Missing, func(m string) bool { return strings.HasPrefix(c.Name+"/", m+"/") })
+}
+
+// isMissing reports whether the case is listed as missing, and checks that it is.
+func (s Suite) isMissing(t *testing.T, c Case, device compute.Device) bool {
+	if !s.lists(c) {
+		return false
+	}
+	if err := c.compiles(device); !errors.Is(err, compute.ErrUnsupported) {
+		t.Errorf("listed as missing, but compiling it gives %v, want an error that wraps ErrUnsupported", err)
+	}
+	return true
 }
 
 func (s Suite) testCase(t *testing.T, c Case, device, oracle compute.Device) {
@@ -66,39 +101,50 @@ func (s Suite) testCase(t *testing.T, c Case, device, oracle compute.Device) {
 	}
 	reference := start(t, oracle, plain)
 	reference.run(t)
-	want := reference.output(t, 0)
+	results := len(plain.program.Outputs)
 
 	run := start(t, device, guarded)
 	run.poison(t)
 	run.run(t)
-	got := run.output(t, 0)
-	if err := c.Tolerance.check(got, want, s.OperandRoundoff); err != nil {
-		t.Errorf("%v", err)
+	got := make([]any, results)
+	for i := range got {
+		got[i] = run.output(t, i)
+		if err := c.Tolerance.check(got[i], reference.output(t, i), s.OperandRoundoff); err != nil {
+			t.Errorf("result %d: %v", i, err)
+		}
 	}
 	for i, in := range guarded.inputs {
-		if at := firstDifference(run.output(t, 1+i), in); at >= 0 {
-			t.Errorf("input %d of %d (the last two are guards) was overwritten at element %d", i, len(guarded.inputs), at)
+		if at := firstDifference(run.output(t, results+i), in); at >= 0 {
+			t.Errorf("input %d of %d (the last %d are guards) was overwritten at element %d", i, len(guarded.inputs), 2*results, at)
 		}
 	}
 	run.poison(t)
 	run.run(t)
-	if at := firstDifference(run.output(t, 0), got); at >= 0 {
-		t.Errorf("the second run differs from the first at element %d", at)
-	}
-
-	// With its inputs dying at the op the result may take their place; that must change nothing.
+	// With its inputs dying at the op the first result may take their place; that must change nothing.
 	over := start(t, device, plain)
 	over.poison(t)
 	over.run(t)
-	if at := firstDifference(over.output(t, 0), got); at >= 0 {
-		t.Errorf("where the inputs may be overwritten the result differs at element %d", at)
+	for i := range got {
+		if at := firstDifference(run.output(t, i), got[i]); at >= 0 {
+			t.Errorf("result %d: the second run differs from the first at element %d", i, at)
+		}
+		if at := firstDifference(over.output(t, i), got[i]); at >= 0 {
+			t.Errorf("result %d: where the inputs may be overwritten it differs at element %d", i, at)
+		}
 	}
 }
 
 // Benchmark times every case of the suite.
-func (s Suite) Benchmark(b *testing.B) {
+func (s Suite) Benchmark(b *testing.B) { s.benchmark(b, Cases()) }
+
+// BenchmarkGradient times every case of [GradientCases] that is not missing.
+func (s Suite) BenchmarkGradient(b *testing.B) {
+	s.benchmark(b, slices.DeleteFunc(GradientCases(), s.lists))
+}
+
+func (s Suite) benchmark(b *testing.B, cases []Case) {
 	device := s.open(b)
-	for _, c := range Cases() {
+	for _, c := range cases {
 		b.Run(c.Name, func(b *testing.B) {
 			r, err := c.record(false)
 			if err != nil {
@@ -122,7 +168,7 @@ func Support(w io.Writer, device compute.Device) error {
 	if _, err := fmt.Fprintf(w, "| case | %s |\n|---|---|\n", device.Name()); err != nil {
 		return err
 	}
-	for _, c := range Cases() {
+	for _, c := range append(Cases(), GradientCases()...) {
 		verdict := "yes"
 		if err := c.compiles(device); err != nil {
 			verdict = err.Error()

@@ -8,12 +8,12 @@ import (
 // Tolerance bounds how far a result may be from the oracle's, in roundoffs of float32 (2⁻²⁴).
 //
 // With u the roundoff, want's root mean square as the size of an element of no size of its own, and E = Roundings·u, the worst
-// element may err by E·max(|want|, rms) and the normalised mean squared error may reach (E/4)². For a matrix product,
+// element may err by E·max(|want|, rms) and the normalised mean squared error may reach (E/4)². For each matrix product,
 // a device's OperandRoundoff adds 4 times itself to E: each factor errs by up to that much, and the errors of a
 // sum's terms add up like the terms do, so that a result errs by about one roundoff of its size, rarely four.
 type Tolerance struct {
 	Roundings float64 // 0 demands the same value
-	Product   bool    // the op multiplies matrices
+	Products  int     // matrix products that follow on one another in the op: 2 in attention
 	Reason    string
 }
 
@@ -32,9 +32,7 @@ func (tol Tolerance) check(got, want any, operandRoundoff float64) error {
 	}
 	g, w := got.([]float32), want.([]float32)
 	limit := tol.Roundings * roundoff
-	if tol.Product {
-		limit += 4 * operandRoundoff
-	}
+	limit += 4 * float64(tol.Products) * operandRoundoff
 	var square, errorSquare float64
 	for i := range w {
 		d := float64(g[i]) - float64(w[i])
@@ -90,14 +88,19 @@ func exact(reason string) Tolerance { return Tolerance{Reason: reason} }
 
 // product is the tolerance of sums of k products.
 func product(k int) Tolerance {
-	return Tolerance{8 + 4*math.Sqrt(float64(k)), true,
+	return Tolerance{8 + 4*math.Sqrt(float64(k)), 1,
 		"the float32 partial sums of k products of no preferred sign err by some √k roundoffs, the epilogue by a few more"}
 }
 
 // winograd is the tolerance of 3×3 convolutions with stride 1 over k products.
 func winograd(k int) Tolerance {
-	return Tolerance{8 * product(k).Roundings, true,
+	return Tolerance{8 * product(k).Roundings, 1,
 		"as for a sum of k products, and a device may compute it by Winograd's F(4×4, 3×3), whose transforms, with factors up to 8, magnify roundings about as much"}
+}
+
+// normGradient is the tolerance of the derivatives of normalisations.
+func normGradient() Tolerance {
+	return Tolerance{Roundings: 256, Reason: "as for a normalisation, and two more means are taken from the result's gradient and subtracted"}
 }
 
 // pointwise is the tolerance of functions of one element.
@@ -112,6 +115,6 @@ func norm() Tolerance {
 
 // attention is the tolerance for heads of d channels and s keys.
 func attention(d, s int) Tolerance {
-	return Tolerance{32 + 4*math.Sqrt(float64(d)) + 4*math.Sqrt(float64(s)), true,
+	return Tolerance{32 + 4*math.Sqrt(float64(d)) + 4*math.Sqrt(float64(s)), 2,
 		"logits are sums of d products and enter exp, results are sums of s products"}
 }

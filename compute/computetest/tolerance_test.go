@@ -21,7 +21,7 @@ func TestTolerance(t *testing.T) {
 		{"worst element beyond", []float32{1, -1, 1, -1 + 32*roundoff}, Tolerance{Roundings: 20}, 0, false},
 		{"every element within, the mean square beyond", []float32{1 - 16*roundoff, -1 + 16*roundoff, 1 - 16*roundoff, -1 + 16*roundoff}, Tolerance{Roundings: 20}, 0, false},
 		{"NaN", []float32{1, nan, 1, -1}, Tolerance{Roundings: 1e6}, 0, false},
-		{"bfloat16 factors", []float32{1, -1, 1.006, -1}, Tolerance{Roundings: 20, Product: true}, 1.0 / 256, true},
+		{"bfloat16 factors", []float32{1, -1, 1.006, -1}, Tolerance{Roundings: 20, Products: 1}, 1.0 / 256, true},
 		{"bfloat16 factors in no product", []float32{1, -1, 1.006, -1}, Tolerance{Roundings: 20}, 1.0 / 256, false},
 	} {
 		if err := c.tol.check(c.got, want, c.operand); (err == nil) != c.accept {

@@ -7,7 +7,7 @@ import (
 )
 
 // attention is, per sample n, head h and query t, y = Σ_s p_s·V_s with p = softmax_s(Q_t·K_s/√d).
-func (f *frame) attention(op compute.Attention, y compute.Value) {
+func (f *frame[T]) attention(op compute.Attention, y compute.Value) {
 	q, k, v, out := f.value(op.Q), f.value(op.K), f.value(op.V), f.value(y)
 	queries, keys, channels := f.shape(op.Q)[1], f.shape(op.K)[1], f.shape(op.Q)[2]
 	d := channels / op.Heads
@@ -16,7 +16,7 @@ func (f *frame) attention(op compute.Attention, y compute.Value) {
 		p, sum := make([]float64, keys), make([]float64, d)
 		for i := first; i < end; i++ {
 			n, h, t := i/(op.Heads*queries), i/queries%op.Heads, i%queries
-			row := func(x []float32, length, at int) []float32 { return x[(n*length+at)*channels+h*d:][:d] }
+			row := func(x []T, length, at int) []T { return x[(n*length+at)*channels+h*d:][:d] }
 			seen := keys
 			if op.Causal {
 				seen = t + 1
@@ -33,14 +33,14 @@ func (f *frame) attention(op compute.Attention, y compute.Value) {
 				}
 			}
 			for c, value := range sum {
-				row(out, queries, t)[c] = float32(value)
+				row(out, queries, t)[c] = T(value)
 			}
 		}
 	})
 }
 
 // inner is the inner product of two vectors.
-func inner(a, b []float32) float64 {
+func inner[T number](a, b []T) float64 {
 	var sum float64
 	for i, v := range a {
 		sum += float64(v) * float64(b[i])

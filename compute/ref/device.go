@@ -5,6 +5,8 @@
 // compute.Plan and filled with NaN before each run, so a planner that lets live values overlap, or an op that
 // leaves part of its result unwritten, shows in the result.
 //
+// [Evaluate] runs a program with its values in float64, for differences that check derivatives.
+//
 // It is what other devices are compared with and what small models may run on. It is not fast: work is spread over
 // the cores by whole rows, which changes no bit of the result, and that is all.
 package ref
@@ -22,6 +24,7 @@ import (
 type Device struct {
 	mu     sync.Mutex // serialises compiling, running and tensor access
 	arena  []float32  // shared by all executables, as large as the largest program run so far
+	ids    []int32    // the same for I32 values
 	closed bool
 }
 
@@ -88,7 +91,7 @@ func (d *Device) Estimate(src compute.ParamSource, programs ...*compute.Program)
 			}
 			report.Params += 4 * int64(info.Shape.Elements())
 		}
-		report.Arena = max(report.Arena, int64(compute.Plan(p, nil).Size))
+		report.Arena = max(report.Arena, arenaBytes(p, compute.Plan(p, nil)))
 	}
 	return report, nil
 }
@@ -97,6 +100,6 @@ func (d *Device) Estimate(src compute.ParamSource, programs ...*compute.Program)
 func (d *Device) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.closed, d.arena = true, nil
+	d.closed, d.arena, d.ids = true, nil, nil
 	return nil
 }

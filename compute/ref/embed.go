@@ -8,7 +8,7 @@ import (
 )
 
 // embed is y[n,t,:] = Table[IDs[n,t],:] + Position[t,:].
-func (f *frame) embed(op compute.Embed, y compute.Value) error {
+func (f *frame[T]) embed(op compute.Embed, y compute.Value) error {
 	ids, table, position, out := f.ids(op.IDs), f.value(op.Table), f.optional(op.Position), f.value(y)
 	vocabulary, length, channels := f.shape(op.Table)[0], f.shape(y)[1], f.shape(y)[2]
 	for i, id := range ids {
@@ -20,25 +20,24 @@ func (f *frame) embed(op compute.Embed, y compute.Value) error {
 			if position != nil {
 				sum += float64(position[i%length*channels+c])
 			}
-			out[i*channels+c] = float32(sum)
+			out[i*channels+c] = T(sum)
 		}
 	}
 	return nil
 }
 
 // timestepEmbedding is [sin(t·f_i)… cos(t·f_i)…], or cosines first, with f_i = exp(-ln(10000)·i/(half-FreqShift)).
-func (f *frame) timestepEmbedding(op compute.TimestepEmbedding, y compute.Value) {
-	half := op.Dim / 2
+func (f *frame[T]) timestepEmbedding(op compute.TimestepEmbedding, y compute.Value) {
+	frequencies, half := op.Frequencies(), op.Dim/2
 	sines, cosines := 0, half
 	if op.FlipSinToCos {
 		sines, cosines = half, 0
 	}
 	for n, t := range f.value(op.Timesteps) {
 		row := f.value(y)[n*op.Dim:][:op.Dim]
-		for i := range half {
-			frequency := math.Exp(-math.Log(10000) * float64(i) / (float64(half) - op.FreqShift))
-			row[sines+i] = float32(math.Sin(float64(t) * frequency))
-			row[cosines+i] = float32(math.Cos(float64(t) * frequency))
+		for i, frequency := range frequencies {
+			angle := float64(float32(t) * frequency)
+			row[sines+i], row[cosines+i] = T(math.Sin(angle)), T(math.Cos(angle))
 		}
 	}
 }

@@ -3,30 +3,30 @@ package ref
 import "github.com/atelier-go/atelier/compute"
 
 // linear is y[r,o] = epilogue(Σ_k x[r,k]·Weight[o,k] + Bias[o]).
-func (f *frame) linear(op compute.Linear, y compute.Value) {
+func (f *frame[T]) linear(op compute.Linear, y compute.Value) {
 	x := f.join(op.X, op.X2)
 	e := f.epilogue(op.Bias, op.Epilogue, y)
 	contract(f.shape(y).Rows(), x.channels(), f.value(op.Weight), x.row, e.write)
 }
 
 // joined is a value with the channels of an optional second one appended.
-type joined struct {
-	a, b   []float32
+type joined[T number] struct {
+	a, b   []T
 	ca, cb int
 }
 
-func (f *frame) join(x, x2 compute.Value) joined {
-	j := joined{a: f.value(x), ca: f.shape(x).Last()}
+func (f *frame[T]) join(x, x2 compute.Value) joined[T] {
+	j := joined[T]{a: f.value(x), ca: f.shape(x).Last()}
 	if x2.Valid() {
 		j.b, j.cb = f.value(x2), f.shape(x2).Last()
 	}
 	return j
 }
 
-func (j joined) channels() int { return j.ca + j.cb }
+func (j joined[T]) channels() int { return j.ca + j.cb }
 
 // at is channel c of row r.
-func (j joined) at(r, c int) float64 {
+func (j joined[T]) at(r, c int) float64 {
 	if c < j.ca {
 		return float64(j.a[r*j.ca+c])
 	}
@@ -34,7 +34,7 @@ func (j joined) at(r, c int) float64 {
 }
 
 // row widens row r into dst.
-func (j joined) row(r int, dst []float64) {
+func (j joined[T]) row(r int, dst []float64) {
 	for c := range dst {
 		dst[c] = j.at(r, c)
 	}
@@ -43,7 +43,7 @@ func (j joined) row(r int, dst []float64) {
 // contract is the product shared by Linear and Conv2D: for every row r and output channel o it calls
 // write(r, o, Σ_k row_r[k]·weight[o·depth+k]), where fill stores row r in its second argument.
 // Four rows at a time share each weight; every sum still runs over k in order.
-func contract(rows, depth int, weight []float32, fill func(r int, row []float64), write func(r, o int, sum float64)) {
+func contract[T number](rows, depth int, weight []T, fill func(r int, row []float64), write func(r, o int, sum float64)) {
 	const tile = 4
 	parallel((rows+tile-1)/tile, func(first, end int) {
 		var x [tile][]float64
@@ -66,7 +66,7 @@ func contract(rows, depth int, weight []float32, fill func(r int, row []float64)
 }
 
 // dots are the inner products of w with four rows of its length.
-func dots(w []float32, x0, x1, x2, x3 []float64) [4]float64 {
+func dots[T number](w []T, x0, x1, x2, x3 []float64) [4]float64 {
 	x0, x1, x2, x3 = x0[:len(w)], x1[:len(w)], x2[:len(w)], x3[:len(w)]
 	var s0, s1, s2, s3 float64
 	for k, v := range w {
@@ -80,16 +80,16 @@ func dots(w []float32, x0, x1, x2, x3 []float64) [4]float64 {
 }
 
 // epilogue finishes the elements of a Linear or Conv2D.
-type epilogue struct {
-	y, bias, perChannel, residual []float32
+type epilogue[T number] struct {
+	y, bias, perChannel, residual []T
 	channels                      int
 	rowsPerSample                 int // rows of y that share a row of perChannel
 	activation                    compute.Activation
 }
 
-func (f *frame) epilogue(bias compute.Value, e compute.Epilogue, y compute.Value) epilogue {
+func (f *frame[T]) epilogue(bias compute.Value, e compute.Epilogue, y compute.Value) epilogue[T] {
 	shape := f.shape(y)
-	done := epilogue{
+	done := epilogue[T]{
 		y: f.value(y), bias: f.optional(bias), perChannel: f.optional(e.PerChannel), residual: f.optional(e.Residual),
 		channels: shape.Last(), rowsPerSample: shape.Rows(), activation: e.Activation,
 	}
@@ -100,7 +100,7 @@ func (f *frame) epilogue(bias compute.Value, e compute.Epilogue, y compute.Value
 }
 
 // write stores Activation(sum + bias + perChannel) + residual in row r, channel o.
-func (e epilogue) write(r, o int, sum float64) {
+func (e epilogue[T]) write(r, o int, sum float64) {
 	if e.bias != nil {
 		sum += float64(e.bias[o])
 	}
@@ -111,5 +111,5 @@ func (e epilogue) write(r, o int, sum float64) {
 	if e.residual != nil {
 		sum += float64(e.residual[r*e.channels+o])
 	}
-	e.y[r*e.channels+o] = float32(sum)
+	e.y[r*e.channels+o] = T(sum)
 }

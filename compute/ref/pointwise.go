@@ -21,24 +21,24 @@ func apply(a compute.Activation, x float64) float64 {
 	return x
 }
 
-func (f *frame) activate(op compute.Activate, y compute.Value) {
+func (f *frame[T]) activate(op compute.Activate, y compute.Value) {
 	x, out := f.value(op.X), f.value(y)
 	for i, v := range x {
-		out[i] = float32(apply(op.Activation, float64(v)))
+		out[i] = T(apply(op.Activation, float64(v)))
 	}
 }
 
 // geglu is y = a·GELU(g) with a the first and g the second half of each row.
-func (f *frame) geglu(op compute.GEGLU, y compute.Value) {
+func (f *frame[T]) geglu(op compute.GEGLU, y compute.Value) {
 	x, out, d := f.value(op.X), f.value(y), f.shape(y).Last()
 	for i := range out {
 		row := x[i/d*2*d:][:2*d]
 		a, g := float64(row[i%d]), float64(row[d+i%d])
-		out[i] = float32(a * apply(compute.GELU, g))
+		out[i] = T(a * apply(compute.GELU, g))
 	}
 }
 
-func (f *frame) add(op compute.Add, y compute.Value) {
+func (f *frame[T]) add(op compute.Add, y compute.Value) {
 	a, b, out := f.value(op.A), f.value(op.B), f.value(y)
 	for i := range out {
 		out[i] = a[i] + b[i]

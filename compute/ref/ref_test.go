@@ -13,7 +13,10 @@ import (
 
 func open(testing.TB) compute.Device { return ref.New() }
 
-func TestConformance(t *testing.T) { computetest.Run(t, open) }
+func TestConformance(t *testing.T) {
+	computetest.Run(t, open)
+	computetest.Suite{Open: open}.RunGradient(t)
+}
 
 func BenchmarkConformance(b *testing.B) { computetest.Benchmark(b, open) }
 
@@ -25,7 +28,7 @@ func TestSupport(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := strings.Split(strings.TrimSpace(table.String()), "\n")
-	if got, want := len(rows), 2+len(computetest.Cases()); got != want {
+	if got, want := len(rows), 2+len(computetest.Cases())+len(computetest.GradientCases()); got != want {
 		t.Fatalf("the table has %d lines, want %d", got, want)
 	}
 	for _, row := range rows[2:] {

@@ -59,7 +59,7 @@ func (p *Pipeline) decodeTile(ctx context.Context, latents vae.Grid) (vae.Grid, 
 	out := t.make(compute.F32, 1, picture.Height, picture.Width, picture.Channels)
 	t.upload(in, latents.Data)
 	if t.err == nil {
-		t.err = p.run(ctx, decodeKey{latents.Height, latents.Width}, []compute.Tensor{out}, []compute.Tensor{in})
+		t.err = p.run(ctx, nil, decodeKey{latents.Height, latents.Width}, []compute.Tensor{out}, []compute.Tensor{in})
 	}
 	t.download(picture.Data, out)
 	return picture, t.err

@@ -8,8 +8,9 @@
 //
 // A [Request] speaks the web UI's language and has its conventions for noise, schedules, long prompts and infotext, so
 // that its users' prompts and seeds keep their meaning. [Pipeline.Steps] yields after every sampling step;
-// [Pipeline.Generate] just runs to the end. The prompt is taken literally: attention weights, prompt editing and
-// adapters are not yet part of the language.
+// [Pipeline.Generate] just runs to the end. LoRAs are applied by tags in the prompt, <lora:NAME:0.8>, which
+// [Pipeline.SetAdapterFolders] tells where to look, or by Request.Adapters. Otherwise the prompt is taken literally:
+// attention weights and prompt editing are not yet part of the language.
 //
 // The package owns no model code and no kernels; see packages clip, unet, vae, sampler and compute for those.
 package sd

@@ -64,3 +64,36 @@ func ExamplePipeline_Steps() {
 	// 3 of 3
 	// (64,96)
 }
+
+// A LoRA is applied by its name in the prompt, here with less strength than it was trained for, or by its path in
+// Request.Adapters.
+func ExamplePipeline_SetAdapterFolders() {
+	ctx := context.Background()
+	dev := ref.New()
+	defer dev.Close()
+	pipe, err := sd.OpenFS(ctx, tinyportrait.FS(), "tiny-portrait", dev, sd.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer pipe.Close()
+	pipe.SetAdapterFolders("../testdata/tiny-portrait/goldens")
+	request := sd.Request{Prompt: "photo of personname man, <lora:lora_kohya:0.6>", Width: 64, Height: 64, Steps: 1}
+	adapters, err := pipe.Adapters(request)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, a := range adapters {
+		fmt.Println(len(a.Modules), "modules at", a.UNet)
+	}
+	result, err := pipe.Generate(ctx, request)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(result.Images[0].Bounds().Size())
+	// Output:
+	// 144 modules at 0.6
+	// (64,64)
+}

@@ -3,6 +3,7 @@ package sd
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,10 +15,16 @@ import (
 const version = "atelier-v0.1"
 
 // infotext describes picture i of a resolved request in the web UI's format, which its "PNG Info" and other tools
-// read back: the prompt, the negative prompt, then "Key: value" pairs.
-func infotext(r Request, model string, i int) string {
+// read back: the prompt, the negative prompt, then "Key: value" pairs. Adapters that the prompt does not name are
+// added to it.
+func infotext(r Request, applied adapters, model string, i int) string {
 	var b strings.Builder
 	b.WriteString(r.Prompt)
+	for _, a := range applied {
+		if !a.tagged {
+			b.WriteString(" " + a.tag())
+		}
+	}
 	if r.NegativePrompt != "" {
 		b.WriteString("\nNegative prompt: " + r.NegativePrompt)
 	}
@@ -49,11 +56,36 @@ func infotext(r Request, model string, i int) string {
 		add("Clip skip", strconv.Itoa(r.ClipSkip))
 	}
 	add("RNG", string(r.Noise))
+	add("Lora hashes", applied.hashes())
 	if r.Eta != nil {
 		add("Eta", number(*r.Eta))
 	}
 	add("Version", version)
 	return b.String()
+}
+
+// tag is what applies the adapter when it stands in a prompt.
+func (a *adapter) tag() string {
+	s := "<lora:" + a.name + ":" + number(a.TextEncoder)
+	if a.UNet != a.TextEncoder || a.Rank > 0 {
+		s += ":" + number(a.UNet)
+	}
+	if a.Rank > 0 {
+		s += ":" + strconv.Itoa(a.Rank)
+	}
+	return s + ">"
+}
+
+// hashes lists the adapters by name and the first 12 digits of their hash.
+func (all adapters) hashes() string {
+	var list []string
+	for _, a := range all {
+		one := strings.NewReplacer(":", "", ",", "").Replace(a.name) + ": " + a.Hash[:12]
+		if !slices.Contains(list, one) {
+			list = append(list, one)
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 func number(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }

@@ -1,14 +1,15 @@
 package sd
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/weights"
 )
 
 // Memory reports what generating the request will hold on the device, all three networks' parameters included,
-// before any parameter is read. The device must be able to tell (compute.Estimator).
+// before any parameter is read. Adapters add nothing to it: their weights take the place of the checkpoint's. The device
+// must be able to tell (compute.Estimator).
 func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 	var total compute.MemoryReport
 	estimator, ok := p.device.(compute.Estimator)
@@ -31,32 +32,26 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 		return total, err
 	}
 	predictions, tokens := len(prompts.weights), prompts.chunks*p.tokenizer.MaxLength()
-	text, err1 := p.checkpoint.TextEncoder()
-	net, err2 := p.checkpoint.UNet()
-	codec, err3 := p.checkpoint.VAE()
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return total, err
-	}
 	for _, part := range []struct {
-		source compute.ParamSource
-		keys   []any
+		kind weights.Kind
+		keys []any
 	}{
-		{text, []any{textKey{predictions * prompts.chunks, r.ClipSkip}}},
-		{net, []any{
+		{weights.KindTextEncoder, []any{textKey{predictions * prompts.chunks, r.ClipSkip}}},
+		{weights.KindUNet, []any{
 			contextKey{predictions * r.BatchSize, tokens},
 			stepKey{r.BatchSize, height, width, predictions, tokens, plan.Slots},
 		}},
-		{codec, []any{decode}},
+		{weights.KindVAE, []any{decode}},
 	} {
 		var programs []*compute.Program
 		for _, key := range part.keys {
-			program, _, err := p.record(key)
+			program, err := p.record(key)
 			if err != nil {
 				return total, err
 			}
 			programs = append(programs, program)
 		}
-		m, err := estimator.Estimate(part.source, programs...)
+		m, err := estimator.Estimate(p.sources[part.kind], programs...)
 		if err != nil {
 			return total, err
 		}

@@ -33,7 +33,7 @@ func TestArenaSD15(t *testing.T) {
 		// At 512×512: 256 channels and 128 of them, 256 + 128 MiB, twice 128 beside.
 		{"decode", decodeKey{64, 64}, 640},
 	} {
-		program, _, err := p.record(c.key)
+		program, err := p.record(c.key)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +67,9 @@ func TestMemory(t *testing.T) {
 				m := exe.Memory()
 				got.Arena, got.Worker = max(got.Arena, m.Arena), max(got.Worker, m.Worker)
 			}
-			got.Params = p.textParams.Memory() + p.unetParams.Memory() + p.vaeParams.Memory()
+			for _, l := range p.loaded {
+				got.Params += l.Memory()
+			}
 			if got != want {
 				t.Errorf("%s: %+v is held, %+v was announced", name, got, want)
 			}

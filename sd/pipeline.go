@@ -12,6 +12,7 @@ import (
 
 	"github.com/atelier-go/atelier/clip"
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/unet"
 	"github.com/atelier-go/atelier/vae"
@@ -36,11 +37,20 @@ type Pipeline struct {
 	schedule   sampler.Schedule
 	prediction sampler.Prediction
 
-	textParams, unetParams, vaeParams compute.Params
+	sources map[weights.Kind]*weights.Component
 
 	mu       sync.Mutex
-	programs map[any]*compiled // by textKey, contextKey, stepKey, decodeKey
-	clock    uint64            // counts acquisitions
+	closed   bool
+	loaded   []*params
+	current  map[weights.Kind]*params // asked for last
+	programs map[programKey]*compiled
+	clock    uint64 // counts acquisitions
+
+	files   sync.Mutex // guards the adapters on the host
+	targets *lora.Targets
+	folders []string
+	folder  *lora.Folder          // nil until a tag asks
+	opened  map[string]openedFile // by path, of the last request
 }
 
 // Open opens the checkpoint at path, a diffusers folder or a single safetensors file, on dev, which the caller keeps and
@@ -70,7 +80,10 @@ func OpenFS(ctx context.Context, fsys fs.FS, name string, dev compute.Device, o 
 
 // open takes ownership of ckpt.
 func open(ctx context.Context, ckpt *weights.Checkpoint, name string, dev compute.Device) (_ *Pipeline, err error) {
-	p := &Pipeline{checkpoint: ckpt, device: dev, name: name, programs: make(map[any]*compiled)}
+	p := &Pipeline{
+		checkpoint: ckpt, device: dev, name: name,
+		current: make(map[weights.Kind]*params), programs: make(map[programKey]*compiled),
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.Close())
@@ -94,14 +107,7 @@ func open(ctx context.Context, ckpt *weights.Checkpoint, name string, dev comput
 	if err := p.openSchedule(); err != nil {
 		return nil, err
 	}
-	for _, part := range []struct {
-		params *compute.Params
-		source compute.ParamSource
-	}{{&p.textParams, text}, {&p.unetParams, net}, {&p.vaeParams, codec}} {
-		if *part.params, err = dev.Load(part.source); err != nil {
-			return nil, err
-		}
-	}
+	p.sources = map[weights.Kind]*weights.Component{weights.KindTextEncoder: text, weights.KindUNet: net, weights.KindVAE: codec}
 	return p, nil
 }
 
@@ -169,16 +175,11 @@ func (p *Pipeline) Side() int { return p.unet.Config().SampleSize * p.vae.Config
 func (p *Pipeline) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.closed = true
 	var errs []error
-	for key, exe := range p.programs {
-		errs = append(errs, exe.Close())
-		delete(p.programs, key)
+	for _, l := range p.loaded {
+		errs = append(errs, p.unload(l))
 	}
-	for _, params := range []*compute.Params{&p.textParams, &p.unetParams, &p.vaeParams} {
-		if *params != nil {
-			errs = append(errs, (*params).Close())
-			*params = nil
-		}
-	}
+	p.loaded = nil
 	return errors.Join(append(errs, p.checkpoint.Close())...)
 }

@@ -167,7 +167,7 @@ func TestInfotext(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			text := infotext(r, c.model, c.i)
+			text := infotext(r, nil, c.model, c.i)
 			if !strings.HasPrefix(text, c.head) {
 				t.Fatalf("the text begins otherwise than %q:\n%s", c.head, text)
 			}

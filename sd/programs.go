@@ -7,9 +7,10 @@ import (
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/unet"
+	"github.com/atelier-go/atelier/weights"
 )
 
-// The keys of compiled programs: everything a program's shapes depend on.
+// The keys of programs: everything a program's shapes depend on.
 type (
 	// textKey: token ids [chunks,T] → hidden states [chunks,T,C].
 	textKey struct{ chunks, clipSkip int }
@@ -86,32 +87,45 @@ func (p *Pipeline) recordDecode(key decodeKey) (*compute.Program, error) {
 // maxCompiled bounds how many programs a pipeline keeps for later; a change of size or batch makes new ones.
 const maxCompiled = 8
 
+// programKey identifies a compiled program.
+type programKey struct {
+	on  *params
+	key any // textKey, contextKey, stepKey or decodeKey
+}
+
 // compiled is a program in the pipeline's cache.
 type compiled struct {
 	compute.Executable
+	kind  weights.Kind
 	users int    // runs that hold it
 	used  uint64 // when it was last acquired
 }
 
-// acquire returns the executable of key, compiling it first if need be. The caller holds it until release.
-func (p *Pipeline) acquire(key any) (*compiled, error) {
+// acquire returns the executable of key for a network with adapters merged into it, loading and compiling what is
+// needed. The caller holds it, and with it the parameters, until release.
+func (p *Pipeline) acquire(set adapters, key any) (*compiled, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.unetParams == nil {
+	if p.closed {
 		return nil, errors.New("sd: the pipeline is closed")
 	}
-	exe := p.programs[key]
+	kind := network(key)
+	on, err := p.load(kind, set)
+	if err != nil {
+		return nil, err
+	}
+	exe := p.programs[programKey{on, key}]
 	if exe == nil {
-		program, params, err := p.record(key)
+		program, err := p.record(key)
 		if err != nil {
 			return nil, err
 		}
-		made, err := p.device.Compile(program, params)
+		made, err := p.device.Compile(program, on.Params)
 		if err != nil {
 			return nil, err
 		}
-		exe = &compiled{Executable: made}
-		p.programs[key] = exe
+		exe = &compiled{Executable: made, kind: kind}
+		p.programs[programKey{on, key}] = exe
 	}
 	p.clock++
 	exe.users++
@@ -119,52 +133,61 @@ func (p *Pipeline) acquire(key any) (*compiled, error) {
 	return exe, nil
 }
 
-// release ends the use of an executable and closes the longest unused one if there are too many.
+// release ends the use of an executable. It closes parameters whose place others have taken meanwhile, and the longest
+// unused program if there are too many.
 func (p *Pipeline) release(exe *compiled) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	exe.users--
+	err := p.unloadIdle(exe.kind, p.current[exe.kind])
 	if len(p.programs) <= maxCompiled {
-		return nil
+		return err
 	}
-	var oldest any
+	var oldest programKey
 	for key, c := range p.programs {
-		if c.users == 0 && (oldest == nil || c.used < p.programs[oldest].used) {
+		if c.users == 0 && (oldest.on == nil || c.used < p.programs[oldest].used) {
 			oldest = key
 		}
 	}
-	if oldest == nil {
-		return nil
+	if oldest.on == nil {
+		return err
 	}
 	idle := p.programs[oldest]
 	delete(p.programs, oldest)
-	return idle.Close()
+	return errors.Join(err, idle.Close())
 }
 
-// run runs the program of key once.
-func (p *Pipeline) run(ctx context.Context, key any, out, in []compute.Tensor) error {
-	exe, err := p.acquire(key)
+// run runs the program of key once, with adapters merged into its network.
+func (p *Pipeline) run(ctx context.Context, set adapters, key any, out, in []compute.Tensor) error {
+	exe, err := p.acquire(set, key)
 	if err != nil {
 		return err
 	}
 	return errors.Join(exe.Run(ctx, out, in), p.release(exe))
 }
 
-// record makes the program of key and names the parameters it runs with.
-func (p *Pipeline) record(key any) (program *compute.Program, params compute.Params, err error) {
+// network is the network that the program of key runs.
+func network(key any) weights.Kind {
+	switch key.(type) {
+	case textKey:
+		return weights.KindTextEncoder
+	case contextKey, stepKey:
+		return weights.KindUNet
+	default:
+		return weights.KindVAE
+	}
+}
+
+// record makes the program of key.
+func (p *Pipeline) record(key any) (*compute.Program, error) {
 	switch key := key.(type) {
 	case textKey:
-		program, err = p.recordText(key)
-		params = p.textParams
+		return p.recordText(key)
 	case contextKey:
-		program, err = p.recordContext(key)
-		params = p.unetParams
+		return p.recordContext(key)
 	case stepKey:
-		program, err = p.recordStep(key)
-		params = p.unetParams
-	case decodeKey:
-		program, err = p.recordDecode(key)
-		params = p.vaeParams
+		return p.recordStep(key)
+	default:
+		return p.recordDecode(key.(decodeKey))
 	}
-	return program, params, err
 }

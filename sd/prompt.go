@@ -18,11 +18,11 @@ type tokens struct {
 	sequences [][]int32 // of all predictions, one after the other
 }
 
-// tokenize reads the prompts of a request. The negative prompt comes first, as everywhere in the field; at guidance 1
+// tokenize reads the prompts of a request, of which only the positive one has tags. The negative prompt comes first, as everywhere in the field; at guidance 1
 // it has no weight and is left out. Shorter prompts are filled up with empty chunks, so that all can be attended to
 // in one batch.
 func (p *Pipeline) tokenize(r Request) (*tokens, error) {
-	texts, t := []string{r.NegativePrompt, r.Prompt}, &tokens{weights: []float32{float32(1 - r.Guidance), float32(r.Guidance)}}
+	texts, t := []string{r.NegativePrompt, cutTags(r.Prompt)}, &tokens{weights: []float32{float32(1 - r.Guidance), float32(r.Guidance)}}
 	if r.Guidance == 1 {
 		texts, t.weights = texts[1:], t.weights[1:]
 	}

@@ -29,8 +29,9 @@ const (
 // Request describes pictures to generate. The zero value of every field is a sensible default, so
 // Request{Prompt: "a lighthouse"} is complete and reproducible.
 type Request struct {
-	Prompt         string // of any length; read in chunks of 75 tokens
-	NegativePrompt string // what guidance moves away from
+	Prompt         string    // of any length; read in chunks of 75 tokens; <lora:NAME:0.8> applies a LoRA
+	NegativePrompt string    // what guidance moves away from
+	Adapters       []Adapter // LoRAs to apply besides those the prompt names
 
 	Width, Height int // pixels, multiples of 8 up to MaxSide; 0 is the model's own size, 512 for SD 1.5
 
@@ -90,6 +91,11 @@ func (r Request) resolve(modelSide int) (Request, error) {
 	}
 	text("Prompt", r.Prompt)
 	text("NegativePrompt", r.NegativePrompt)
+	for i, a := range r.Adapters {
+		if a.Path == "" {
+			bad("Adapters[%d].Path is empty, want the name of a .safetensors file", i)
+		}
+	}
 	side := func(name string, n int) {
 		if n < 8 || n > MaxSide || n%8 != 0 {
 			bad("%s is %d, want a multiple of 8 from 8 to %d pixels", name, n, MaxSide)

@@ -2,6 +2,7 @@ package sd
 
 import (
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -17,7 +18,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := Request{Prompt: "a lighthouse", Width: 512, Height: 512, Steps: 20, Sampler: sampler.DPMPP2M,
 		Guidance: 7.5, ClipSkip: 1, BatchSize: 1, Noise: NV}
-	if got != want {
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("have %+v\nwant %+v", got, want)
 	}
 	random, err := Request{Seed: -1}.resolve(512)

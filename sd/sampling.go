@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/sampler"
 )
 
-// conditioning is what text makes of a request: one context per prediction, [tokens,C] each.
+// conditioning is what the text of a request makes: one context per prediction, [tokens,C] each, and the adapters.
 type conditioning struct {
+	adapters adapters
 	contexts [][]float32
 	tokens   int
 	weights  []float32 // of the predictions in the guided one
@@ -23,11 +25,15 @@ func (p *Pipeline) encode(ctx context.Context, r Request) (*conditioning, error)
 	if err != nil {
 		return nil, err
 	}
-	hidden, err := p.encodeChunks(ctx, prompts.sequences, r.ClipSkip)
+	applied, err := p.openAdapters(r)
 	if err != nil {
 		return nil, err
 	}
-	c := &conditioning{tokens: prompts.chunks * p.tokenizer.MaxLength(), weights: prompts.weights}
+	hidden, err := p.encodeChunks(ctx, applied, prompts.sequences, r.ClipSkip)
+	if err != nil {
+		return nil, err
+	}
+	c := &conditioning{adapters: applied, tokens: prompts.chunks * p.tokenizer.MaxLength(), weights: prompts.weights}
 	size := len(hidden) / len(prompts.weights)
 	for i := range prompts.weights {
 		c.contexts = append(c.contexts, hidden[i*size:][:size])
@@ -36,7 +42,7 @@ func (p *Pipeline) encode(ctx context.Context, r Request) (*conditioning, error)
 }
 
 // encodeChunks runs the text encoder on token sequences and returns their hidden states, [chunks,T,C].
-func (p *Pipeline) encodeChunks(ctx context.Context, chunks [][]int32, clipSkip int) ([]float32, error) {
+func (p *Pipeline) encodeChunks(ctx context.Context, set adapters, chunks [][]int32, clipSkip int) ([]float32, error) {
 	length, width := p.tokenizer.MaxLength(), p.text.Config().HiddenSize
 	ids := make([]int32, 0, len(chunks)*length)
 	for _, c := range chunks {
@@ -49,7 +55,7 @@ func (p *Pipeline) encodeChunks(ctx context.Context, chunks [][]int32, clipSkip 
 	hidden := make([]float32, len(ids)*width)
 	t.upload(in, ids)
 	if t.err == nil {
-		t.err = p.run(ctx, textKey{len(chunks), clipSkip}, []compute.Tensor{out}, []compute.Tensor{in})
+		t.err = p.run(ctx, set, textKey{len(chunks), clipSkip}, []compute.Tensor{out}, []compute.Tensor{in})
 	}
 	t.download(hidden, out)
 	return hidden, t.err
@@ -63,115 +69,131 @@ type sampling struct {
 	batch         int
 	height, width int // of the latents
 
+	adapters adapters
 	step     *compiled
 	tensors  tensors
-	fixed    []compute.Tensor    // inputs that stay put: timestep, guidance, input mix, mix, noise
-	context  []compute.Tensor    // K and V of every cross-attention
-	slots    [2][]compute.Tensor // old and new state, in turn
-	clean    compute.Tensor      // the estimate of the clean latents
-	current  int                 // which of slots is old
-	elements int                 // of the latents
-	host     []float32           // noise on its way to the device
-	mixes    []float32
+
+	timestep, inputMix, mix, draw upload // what changes from one evaluation to the next
+
+	slots   [2][]compute.Tensor // old and new state, in turn
+	in, out [2][]compute.Tensor // of the step, with the one and the other of slots as the old state
+	clean   compute.Tensor      // the estimate of the clean latents
+	current int                 // which of slots is old
+}
+
+// upload is an input tensor with the host memory that fills it. The memory is kept as both a slice and the interface
+// value that Upload takes, because making one of the other allocates.
+type upload struct {
+	compute.Tensor
+	host  []float32
+	boxed any
 }
 
 // newSampling prepares a run: it projects the context to keys and values, compiles the step and starts the state from
 // the given noise of unit variance, [batch,height,width,C].
 func (p *Pipeline) newSampling(ctx context.Context, plan *sampler.Plan, c *conditioning, n *noise, batch, height, width int, initial []float32) (_ *sampling, err error) {
-	s := &sampling{pipe: p, plan: plan, noise: n, batch: batch, height: height, width: width, tensors: tensors{device: p.device}}
+	s := &sampling{
+		pipe: p, plan: plan, noise: n, batch: batch, height: height, width: width,
+		adapters: c.adapters, tensors: tensors{device: p.device},
+	}
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
-	predictions := len(c.contexts)
-	if err := s.projectContext(ctx, c); err != nil {
+	predictions, slots := len(c.contexts), plan.Slots
+	if s.step, err = p.acquire(c.adapters, stepKey{batch, height, width, predictions, c.tokens, slots}); err != nil {
 		return nil, err
 	}
-	if s.step, err = p.acquire(stepKey{batch, height, width, predictions, c.tokens, plan.Slots}); err != nil {
+	context, err := s.projectContext(ctx, c)
+	if err != nil {
 		return nil, err
 	}
 
-	t, shape := &s.tensors, []int{batch, height, width, p.unet.Config().InChannels}
-	s.fixed = []compute.Tensor{
-		t.make(compute.F32, 1),
-		t.make(compute.F32, predictions),
-		t.make(compute.F32, 1, plan.Slots+1),
-		t.make(compute.F32, plan.Slots+1, plan.Slots+2),
-		t.make(compute.F32, shape...),
-	}
+	t, latents := &s.tensors, []int{batch, height, width, p.unet.Config().InChannels}
+	s.timestep = t.input(1)
+	guidance := t.input(predictions)
+	s.inputMix = t.input(1, slots+1)
+	s.mix = t.input(slots+1, slots+2)
+	s.draw = t.input(latents...)
 	for i := range s.slots {
-		for range plan.Slots {
-			s.slots[i] = append(s.slots[i], t.make(compute.F32, shape...))
+		for range slots {
+			s.slots[i] = append(s.slots[i], t.make(compute.F32, latents...))
 		}
 	}
-	s.clean = t.make(compute.F32, shape...)
-	s.elements = len(initial)
-	s.host = make([]float32, len(initial))
-	for i, v := range initial {
-		s.host[i] = float32(plan.Start.Noise) * v
+	s.clean = t.make(compute.F32, latents...)
+	for i, old := range s.slots {
+		s.in[i] = slices.Concat([]compute.Tensor{s.timestep.Tensor, guidance.Tensor, s.inputMix.Tensor, s.mix.Tensor, s.draw.Tensor}, old, context)
+		s.out[i] = slices.Concat(s.slots[1-i], []compute.Tensor{s.clean})
 	}
-	t.upload(s.slots[0][0], s.host)
-	t.upload(s.fixed[1], c.weights)
+
+	copy(guidance.host, c.weights)
+	t.fill(guidance)
+	for i, v := range initial {
+		s.draw.host[i] = float32(plan.Start.Noise) * v
+	}
+	t.upload(s.slots[0][0], s.draw.boxed)
 	return s, t.err
 }
 
-// projectContext computes the keys and values of every cross-attention, which no step changes.
-func (s *sampling) projectContext(ctx context.Context, c *conditioning) error {
+// projectContext computes K and V of every cross-attention, which no step changes.
+func (s *sampling) projectContext(ctx context.Context, c *conditioning) (kv []compute.Tensor, err error) {
 	p, t := s.pipe, &s.tensors
 	samples := len(c.contexts) * s.batch
-	width := p.unet.Config().CrossAttentionDim
-	all := make([]float32, 0, samples*c.tokens*width)
+	in := t.input(samples, c.tokens, p.unet.Config().CrossAttentionDim)
+	all := in.host[:0]
 	for _, one := range c.contexts {
 		for range s.batch {
 			all = append(all, one...)
 		}
 	}
-	in := t.make(compute.F32, samples, c.tokens, width)
+	t.fill(in)
 	for _, channels := range p.unet.ContextChannels() {
-		s.context = append(s.context,
+		kv = append(kv,
 			t.make(compute.F32, samples, c.tokens, channels),
 			t.make(compute.F32, samples, c.tokens, channels))
 	}
-	t.upload(in, all)
 	if t.err != nil {
-		return t.err
+		return nil, t.err
 	}
-	return p.run(ctx, contextKey{samples, c.tokens}, s.context, []compute.Tensor{in})
+	return kv, p.run(ctx, c.adapters, contextKey{samples, c.tokens}, kv, []compute.Tensor{in.Tensor})
 }
 
-// evaluate runs evaluation e of the plan.
+// evaluate runs evaluation e of the plan. It allocates nothing.
 func (s *sampling) evaluate(ctx context.Context, e sampler.Eval) error {
 	t, slots := &s.tensors, s.plan.Slots
-	t.upload(s.fixed[0], []float32{float32(e.Timestep)})
-	s.mixes = append(appendSlots(s.mixes[:0], e.Input, slots), float32(e.Input.Noise))
-	t.upload(s.fixed[2], s.mixes)
-	s.mixes = s.mixes[:0]
-	for _, m := range append(e.Update[:slots:slots], e.Denoised) {
-		s.mixes = append(appendSlots(s.mixes, m, slots), float32(m.Model), float32(m.Noise))
+	s.timestep.host[0] = float32(e.Timestep)
+	t.fill(s.timestep)
+	putSlots(s.inputMix.host, e.Input, slots)
+	s.inputMix.host[slots] = float32(e.Input.Noise)
+	t.fill(s.inputMix)
+	for i := range slots + 1 {
+		m, row := e.Denoised, s.mix.host[i*(slots+2):][:slots+2]
+		if i < slots {
+			m = e.Update[i]
+		}
+		putSlots(row, m, slots)
+		row[slots], row[slots+1] = float32(m.Model), float32(m.Noise)
 	}
-	t.upload(s.fixed[3], s.mixes)
-	if s.noise != nil && s.noise.fill(s.host, e.Noise) {
-		t.upload(s.fixed[4], s.host)
+	t.fill(s.mix)
+	if s.noise != nil && s.noise.fill(s.draw.host, e.Noise) {
+		t.fill(s.draw)
 	}
 	if t.err != nil {
 		return t.err
 	}
-	old, next := s.slots[s.current], s.slots[1-s.current]
-	in := append(append(append([]compute.Tensor(nil), s.fixed...), old...), s.context...)
-	out := append(next[:slots:slots], s.clean)
-	if err := s.step.Run(ctx, out, in); err != nil {
+	if err := s.step.Run(ctx, s.out[s.current], s.in[s.current]); err != nil {
 		return err
 	}
 	s.current = 1 - s.current
 	return nil
 }
 
-func appendSlots(dst []float32, m sampler.Mix, slots int) []float32 {
-	for _, c := range m.Slot[:slots] {
-		dst = append(dst, float32(c))
+// putSlots writes the coefficients of a mix's slots.
+func putSlots(row []float32, m sampler.Mix, slots int) {
+	for i, c := range m.Slot[:slots] {
+		row[i] = float32(c)
 	}
-	return dst
 }
 
 // latents downloads the state of the run, [batch,height,width,C].
@@ -181,7 +203,7 @@ func (s *sampling) latents() ([]float32, error) { return s.download(s.slots[s.cu
 func (s *sampling) estimate() ([]float32, error) { return s.download(s.clean) }
 
 func (s *sampling) download(from compute.Tensor) ([]float32, error) {
-	host := make([]float32, s.elements)
+	host := make([]float32, len(s.draw.host))
 	s.tensors.download(host, from)
 	for i, v := range host {
 		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
@@ -216,6 +238,15 @@ func (t *tensors) make(typ compute.DType, shape ...int) compute.Tensor {
 	t.all = append(t.all, made)
 	return made
 }
+
+// input makes an input tensor and its host memory.
+func (t *tensors) input(shape ...int) upload {
+	host := make([]float32, compute.Shape(shape).Elements())
+	return upload{t.make(compute.F32, shape...), host, host}
+}
+
+// fill uploads the host memory of an input.
+func (t *tensors) fill(u upload) { t.upload(u.Tensor, u.boxed) }
 
 func (t *tensors) upload(to compute.Tensor, host any) {
 	if t.err == nil {

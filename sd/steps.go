@@ -11,7 +11,7 @@ import (
 	"github.com/atelier-go/atelier/internal/dense"
 )
 
-// Step is the state of a run after a sampling step. Its methods may be called until the iteration goes on.
+// Step is the state of a run after a sampling step. It is valid until the iteration goes on.
 type Step struct {
 	Index, Total int // Index is 0 to Total-1; the step at Total-1 is the last
 	run          *sampling
@@ -51,7 +51,7 @@ func (s *Step) Result(ctx context.Context) (*Result, error) {
 	}
 	for i := range r.Images {
 		r.Seeds = append(r.Seeds, s.request.Seed+int64(i))
-		r.Infotexts = append(r.Infotexts, infotext(s.request, s.run.pipe.name, i))
+		r.Infotexts = append(r.Infotexts, infotext(s.request, s.run.adapters, s.run.pipe.name, i))
 	}
 	return r, nil
 }
@@ -84,12 +84,13 @@ func (p *Pipeline) Steps(ctx context.Context, r Request) iter.Seq2[*Step, error]
 			return
 		}
 		defer s.close()
+		step := &Step{Total: s.plan.Steps, run: s, request: r}
 		for _, e := range s.plan.Evals {
 			if err := s.evaluate(ctx, e); err != nil {
 				yield(nil, err)
 				return
 			}
-			if e.Last && !yield(&Step{Index: e.Step, Total: s.plan.Steps, run: s, request: r}, nil) {
+			if step.Index = e.Step; e.Last && !yield(step, nil) {
 				return
 			}
 		}

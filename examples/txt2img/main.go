@@ -2,6 +2,7 @@
 //
 //	go run ./examples/txt2img -prompt "portrait of a woman, red hair, glasses"
 //	go run ./examples/txt2img -model v1-5-pruned-emaonly.safetensors -prompt "a lighthouse at dawn" -seed 7
+//	go run ./examples/txt2img -model v1-5-pruned-emaonly.safetensors -prompt "photo of personname man, <lora:personname_lora_v1:0.6>"
 //
 // Without -model it uses the tiny portrait model built into the program.
 package main
@@ -11,6 +12,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/signal"
@@ -30,7 +32,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "txt2img:", err)
 		os.Exit(1)
 	}
@@ -41,21 +43,27 @@ type options struct {
 	model, device, out, sampler, schedule string
 	threads                               int
 	bf16                                  bool
+	loras                                 []string
 	weights                               sd.Options
 	request                               sd.Request
 }
 
-func parse(args []string) (o options, err error) {
+func parse(args []string, usage io.Writer) (o options, err error) {
 	f := flag.NewFlagSet("txt2img", flag.ContinueOnError)
+	f.SetOutput(usage)
 	f.StringVar(&o.model, "model", "", "checkpoint: a .safetensors file, a diffusers folder or a hub name such as runwayml/stable-diffusion-v1-5 (default: the built-in tiny portrait model)")
 	f.StringVar(&o.weights.VAE, "vae", "", "take the VAE from this file or folder")
 	f.StringVar(&o.weights.TextEncoder, "text-encoder", "", "take the text encoder from this file or folder")
 	f.StringVar(&o.weights.Config, "config", "", "diffusers folder with configurations for a single-file model that is not shaped like SD 1.5")
 	f.StringVar(&o.weights.Variant, "variant", "", "weight files to prefer in a folder: fp16, bf16, non_ema")
+	f.Func("lora-dir", "`folder` to look for the LoRAs in that <lora:NAME:0.8> in the prompt names, and below it; several like PATH, or by repeating the flag (default: the current one)", func(list string) error {
+		o.loras = append(o.loras, filepath.SplitList(list)...)
+		return nil
+	})
 	f.StringVar(&o.device, "device", "auto", "auto or cpu")
 	f.IntVar(&o.threads, "threads", 0, "processors to use (default: all)")
 	precision := f.String("precision", "fp32", "of matrix products: fp32, or bf16 (faster, slightly different pictures)")
-	f.StringVar(&o.request.Prompt, "prompt", "", "what the picture shows")
+	f.StringVar(&o.request.Prompt, "prompt", "", "what the picture shows; <lora:NAME:0.8> applies a LoRA with that strength")
 	f.StringVar(&o.request.NegativePrompt, "negative", "", "what it does not show")
 	f.IntVar(&o.request.Width, "width", 0, "pixels, a multiple of 8 (default: the model's own, 512 for SD 1.5)")
 	f.IntVar(&o.request.Height, "height", 0, "pixels, a multiple of 8 (default: the model's own, 512 for SD 1.5)")
@@ -89,7 +97,10 @@ func parse(args []string) (o options, err error) {
 		return o, fmt.Errorf("-precision is %q, want fp32 or bf16", *precision)
 	}
 	if o.request.Sampler, o.request.Spacing, err = sampler.Parse(o.sampler, o.schedule); err != nil {
-		return o, err
+		return o, fmt.Errorf("-sampler %q -schedule %q: %w", o.sampler, o.schedule, err)
+	}
+	if len(o.loras) == 0 {
+		o.loras = []string{"."}
 	}
 	if o.request.Seed < 0 {
 		o.request.Seed = int64(rand.Uint32())
@@ -103,8 +114,9 @@ func parse(args []string) (o options, err error) {
 	return o, nil
 }
 
-func run(ctx context.Context, args []string) error {
-	o, err := parse(args)
+// run does what the command line asks for; the names of the pictures go to out, everything else to log.
+func run(ctx context.Context, args []string, out, log io.Writer) error {
+	o, err := parse(args, log)
 	if err != nil {
 		return err
 	}
@@ -117,26 +129,34 @@ func run(ctx context.Context, args []string) error {
 	}
 	dev, err := device.Open(o.device, opts)
 	if err != nil {
-		return err
+		return flagError{err}
 	}
 	defer dev.Close()
 	var pipe *sd.Pipeline
 	if o.model == "" {
 		pipe, err = sd.OpenFS(ctx, tinyportrait.FS(), "tiny-portrait", dev, o.weights)
 	} else {
-		pipe, err = openModel(ctx, o, dev)
+		pipe, err = openModel(ctx, o, dev, log)
 	}
 	if err != nil {
 		return err
 	}
 	defer pipe.Close()
+	pipe.SetAdapterFolders(o.loras...)
 	memory, err := pipe.Memory(o.request)
 	if err != nil {
-		return err
+		return flagError{err}
 	}
-	fmt.Fprintf(os.Stderr, "%s on %s, needs %s of memory\n", pipe.Name(), dev.Name(), terminal.Bytes(memory.Total()))
+	adapters, err := pipe.Adapters(o.request)
+	if err != nil {
+		return flagError{err}
+	}
+	for _, a := range adapters {
+		fmt.Fprintf(log, "%v; strength %v text encoder, %v UNet\n", a.Adapter, a.TextEncoder, a.UNet)
+	}
+	fmt.Fprintf(log, "%s on %s, needs %s of memory\n", pipe.Name(), dev.Name(), terminal.Bytes(memory.Total()))
 
-	result, err := generate(ctx, pipe, o.request)
+	result, err := generate(ctx, pipe, o.request, log)
 	if err != nil {
 		return err
 	}
@@ -148,13 +168,13 @@ func run(ctx context.Context, args []string) error {
 		if err := sd.SavePNG(path, img, result.Infotexts[i]); err != nil {
 			return err
 		}
-		fmt.Println(path)
+		fmt.Fprintln(out, path)
 	}
 	return nil
 }
 
 // openModel opens a checkpoint by path, or by hub name, downloading it first if need be.
-func openModel(ctx context.Context, o options, dev compute.Device) (*sd.Pipeline, error) {
+func openModel(ctx context.Context, o options, dev compute.Device, log io.Writer) (*sd.Pipeline, error) {
 	path := o.model
 	if _, err := os.Stat(path); err != nil && hub.IsID(path) {
 		client, err := hub.New()
@@ -162,7 +182,7 @@ func openModel(ctx context.Context, o options, dev compute.Device) (*sd.Pipeline
 			return nil, err
 		}
 		client.Variant = o.weights.Variant
-		bar := terminal.NewBar(os.Stderr, "downloading", "MB")
+		bar := terminal.NewBar(log, "downloading", "MB")
 		client.Progress = func(p hub.Progress) { bar.Set(float64(p.Done)/1e6, float64(p.Total)/1e6) }
 		path, err = client.Snapshot(ctx, o.model)
 		bar.Done()
@@ -174,8 +194,8 @@ func openModel(ctx context.Context, o options, dev compute.Device) (*sd.Pipeline
 }
 
 // generate runs the request under a progress bar.
-func generate(ctx context.Context, pipe *sd.Pipeline, r sd.Request) (*sd.Result, error) {
-	bar := terminal.NewBar(os.Stderr, "sampling", "step")
+func generate(ctx context.Context, pipe *sd.Pipeline, r sd.Request, log io.Writer) (*sd.Result, error) {
+	bar := terminal.NewBar(log, "sampling", "step")
 	defer bar.Done()
 	bar.Set(0, float64(r.Steps))
 	for step, err := range pipe.Steps(ctx, r) {
@@ -190,6 +210,19 @@ func generate(ctx context.Context, pipe *sd.Pipeline, r sd.Request) (*sd.Result,
 	}
 	return nil, errors.New("the sampler made no steps")
 }
+
+// flagError says what is wrong with a request in the words of the command line.
+type flagError struct{ error }
+
+func (e flagError) Error() string { return flagNames.Replace(e.error.Error()) }
+func (e flagError) Unwrap() error { return e.error }
+
+var flagNames = strings.NewReplacer(
+	"sd: Request.Width", "-width", "sd: Request.Height", "-height", "sd: Request.Steps", "-steps", "sd: Request.Guidance", "-cfg",
+	"sd: Request.ClipSkip", "-clip-skip", "sd: Request.BatchSize", "-n", "sd: Request.Noise", "-noise",
+	"sd: Request.Prompt", "-prompt", "sd: Request.NegativePrompt", "-negative", "sd: the prompt", "-prompt", "sd: Lora", "-lora-dir: Lora",
+	"cpu: Options.Workers", "-threads", "device: no device", "-device: no device",
+)
 
 // writable finds out before the work, not after it, that the picture cannot be written.
 func writable(path string) error {

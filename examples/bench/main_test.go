@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// phases are those of a picture, in their order.
+var phases = []string{"text_encoder", "context", "unet_step", "vae_decode"}
+
+func TestReport(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "report.json")
+	var out bytes.Buffer
+	args := []string{"-rounds", "1", "-width", "64", "-height", "96", "-json", path, "-dump", dir, "-ops"}
+	if err := run(t.Context(), args, strings.NewReader(""), &out); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r Report
+	if err := json.Unmarshal(data, &r); err != nil {
+		t.Fatalf("%v in\n%s", err, data)
+	}
+	if r.Model != "tiny-portrait" || r.Width != 64 || r.Height != 96 || r.Go != runtime.Version() || !strings.Contains(r.Device, "cpu") {
+		t.Errorf("the report is of %q on %q (%s), %d×%d", r.Model, r.Device, r.Go, r.Width, r.Height)
+	}
+	if r.PeakGFLOPS <= 0 || r.OpenSeconds <= 0 || r.Planned <= 0 {
+		t.Errorf("peak %v GFLOP/s, opened in %v s, %d bytes planned: want all positive", r.PeakGFLOPS, r.OpenSeconds, r.Planned)
+	}
+	if runtime.GOOS == "linux" && r.PeakRSS < r.Planned {
+		t.Errorf("%d bytes were resident at most, %d planned", r.PeakRSS, r.Planned)
+	}
+	if len(r.Phases) != len(phases) {
+		t.Fatalf("%d phases, want %v", len(r.Phases), phases)
+	}
+	for i, p := range r.Phases {
+		if p.Phase != phases[i] || len(p.All) != 1 || p.Seconds != p.All[0] || p.Seconds <= 0 {
+			t.Errorf("phase %d is %q in %v s, of %v; want %q and one positive time", i, p.Phase, p.Seconds, p.All, phases[i])
+		}
+		if rate := p.GFLOP / p.Seconds; p.GFLOP <= 0 || math.Abs(p.GFLOPS/rate-1) > 1e-9 || math.Abs(p.OfPeak*r.PeakGFLOPS/rate-1) > 1e-9 {
+			t.Errorf("%s: %v GFLOP, %v GFLOP/s, %v of the peak do not agree", p.Phase, p.GFLOP, p.GFLOPS, p.OfPeak)
+		}
+		if !strings.Contains(out.String(), p.Phase) {
+			t.Errorf("no %s in\n%s", p.Phase, out.String())
+		}
+		if dump, err := os.ReadFile(filepath.Join(dir, p.Phase+".txt")); err != nil || len(dump) == 0 {
+			t.Errorf("%s is dumped as %d bytes, %v", p.Phase, len(dump), err)
+		}
+	}
+	for _, say := range []string{"of peak", "planned before loading", "Conv2D", "Attention"} {
+		if !strings.Contains(out.String(), say) {
+			t.Errorf("no %q in\n%s", say, out.String())
+		}
+	}
+}
+
+// conversation is a program that runs phases on request.
+type conversation struct {
+	t      *testing.T
+	to     *io.PipeWriter
+	lines  *bufio.Scanner
+	result chan error
+}
+
+func converse(t *testing.T, args ...string) *conversation {
+	in, to := io.Pipe()
+	from, out := io.Pipe()
+	c := &conversation{t, to, bufio.NewScanner(from), make(chan error, 1)}
+	go func() {
+		err := run(t.Context(), append([]string{"-interactive", "-width", "64", "-height", "64"}, args...), in, out)
+		out.Close()
+		c.result <- err
+	}()
+	t.Cleanup(func() { to.Close() })
+	return c
+}
+
+// answer reads a line, which must be one JSON object.
+func (c *conversation) answer() (object map[string]any) {
+	c.t.Helper()
+	if !c.lines.Scan() {
+		c.t.Fatalf("no answer; the program ended with %v", <-c.result)
+	}
+	if err := json.Unmarshal(c.lines.Bytes(), &object); err != nil {
+		c.t.Fatalf("%v in %q", err, c.lines.Text())
+	}
+	return object
+}
+
+// end waits for the program to end in silence.
+func (c *conversation) end() {
+	c.t.Helper()
+	if c.lines.Scan() {
+		c.t.Errorf("another line: %q", c.lines.Text())
+	}
+	if err := <-c.result; err != nil {
+		c.t.Errorf("the program ended with %v", err)
+	}
+}
+
+// TestProtocol speaks the protocol of peers/README.md.
+func TestProtocol(t *testing.T) {
+	c := converse(t, "-threads", "2", "-precision", "bf16")
+	ready := c.answer()
+	if ready["ready"] != true || ready["precision"] != "bf16" || ready["threads"] != 2.0 || ready["version"] != runtime.Version() {
+		t.Errorf("the first line is %v", ready)
+	}
+	rms := map[string]any{}
+	for range 2 {
+		for _, phase := range []string{"text_encoder", "unet_step", "vae_decode"} {
+			fmt.Fprintln(c.to, phase)
+			got := c.answer()
+			seconds, _ := got["seconds"].(float64)
+			size, _ := got["rms"].(float64)
+			if got["phase"] != phase || !(seconds > 0) || !(size > 0) || len(got) != 3 {
+				t.Errorf("%s: the answer is %v", phase, got)
+			}
+			if before, ok := rms[phase]; ok && before != size {
+				t.Errorf("%s: the rms is %v, and was %v before", phase, size, before)
+			}
+			rms[phase] = size
+		}
+	}
+	fmt.Fprintln(c.to, "paint")
+	if got := c.answer(); len(got) != 1 || !strings.Contains(fmt.Sprint(got["error"]), `"paint"`) {
+		t.Errorf("an unknown phase is answered by %v", got)
+	}
+	fmt.Fprintln(c.to, "quit")
+	c.end()
+}
+
+// TestEndOfInput means the same as quit.
+func TestEndOfInput(t *testing.T) {
+	c := converse(t)
+	if ready := c.answer(); ready["precision"] != "fp32" || ready["threads"] != float64(runtime.GOMAXPROCS(0)) {
+		t.Errorf("the first line is %v", ready)
+	}
+	c.to.Close()
+	c.end()
+}
+
+func TestMedian(t *testing.T) {
+	for _, c := range []struct {
+		all  []float64
+		want float64
+	}{{[]float64{3}, 3}, {[]float64{5, 1, 2}, 2}, {[]float64{4, 1, 9, 2}, 3}} {
+		if got := median(c.all); got != c.want {
+			t.Errorf("the median of %v is %v, want %v", c.all, got, c.want)
+		}
+	}
+}
+
+func TestBadCommandLines(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		says []string
+	}{
+		{"-precision fp8", []string{"-precision", `"fp8"`, "fp32 or bf16"}},
+		{"-rounds 0", []string{"-rounds is 0", "1 to 1000"}},
+		{"-width 7", []string{"-width 7", "multiples of 8"}},
+		{"-height 100000", []string{"-height 100000", "to 4096"}},
+		{"-device abacus", []string{`"abacus"`, "auto and cpu"}},
+		{"-interactive -model nothing.safetensors", []string{"nothing.safetensors"}},
+		{"-colour red", []string{"-colour"}},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			err := run(t.Context(), strings.Fields(c.args), strings.NewReader(""), io.Discard)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, s := range c.says {
+				if !strings.Contains(err.Error(), s) {
+					t.Errorf("the error does not say %q: %v", s, err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"image"
+	"image/png"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/atelier-go/atelier/internal/golden"
+)
+
+// files lists what is in a folder.
+func files(t testing.TB, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// read decodes a picture and finds the text of its tEXt chunk "parameters".
+func read(t testing.TB, path string) (img image.Image, parameters string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if img, err = png.Decode(bytes.NewReader(data)); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	for chunk := data[8:]; len(chunk) >= 12; {
+		n := int(binary.BigEndian.Uint32(chunk))
+		if text, ok := strings.CutPrefix(string(chunk[4:8+n]), "tEXtparameters\x00"); ok {
+			parameters = text
+		}
+		chunk = chunk[12+n:]
+	}
+	return img, parameters
+}
+
+func TestPicture(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "woman.png")
+	var out, log bytes.Buffer
+	err := run(t.Context(), []string{"-prompt", "portrait of a woman, red hair", "-negative", "glasses", "-width", "72", "-height", "40", "-steps", "2",
+		"-sampler", "Euler a", "-schedule", "Karras", "-cfg", "5", "-clip-skip", "2", "-seed", "7", "-noise", "CPU", "-o", path}, &out, &log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := files(t, dir); !slices.Equal(got, []string{"woman.png"}) || out.String() != path+"\n" {
+		t.Errorf("the files are %q, the output %q", got, out.String())
+	}
+	img, parameters := read(t, path)
+	if got, want := img.Bounds().Size(), image.Pt(72, 40); got != want {
+		t.Errorf("the picture is %v, want %v", got, want)
+	}
+	want := "portrait of a woman, red hair\nNegative prompt: glasses\nSteps: 2, Sampler: Euler a, Schedule type: Karras, CFG scale: 5, Seed: 7, Size: 72x40, " +
+		"Model: tiny-portrait, Clip skip: 2, RNG: CPU, Version: "
+	if !strings.HasPrefix(parameters, want) {
+		t.Errorf("the parameters are\n%s\nwant\n%s…", parameters, want)
+	}
+	for _, say := range []string{"tiny-portrait", "memory", "2/2"} {
+		if !strings.Contains(log.String(), say) {
+			t.Errorf("no %q in the log:\n%s", say, log.String())
+		}
+	}
+}
+
+// TestPictures makes two at once, and the second one alone.
+func TestPictures(t *testing.T) {
+	dir := t.TempDir()
+	var out bytes.Buffer
+	make := func(args ...string) {
+		t.Helper()
+		if err := run(t.Context(), append([]string{"-prompt", "portrait", "-width", "64", "-height", "64", "-steps", "1"}, args...), &out, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+	}
+	make("-n", "2", "-seed", "41", "-o", filepath.Join(dir, "a.png"))
+	make("-seed", "42", "-o", filepath.Join(dir, "b.PNG"))
+	if got, want := files(t, dir), []string{"a-2.png", "a.png", "b.PNG"}; !slices.Equal(got, want) {
+		t.Errorf("the files are %q, want %q", got, want)
+	}
+	if got, want := strings.Fields(out.String()), []string{filepath.Join(dir, "a.png"), filepath.Join(dir, "a-2.png"), filepath.Join(dir, "b.PNG")}; !slices.Equal(got, want) {
+		t.Errorf("the output is %q, want %q", got, want)
+	}
+	_, second := read(t, filepath.Join(dir, "a-2.png"))
+	_, alone := read(t, filepath.Join(dir, "b.PNG"))
+	if second != alone || !strings.Contains(second, "Seed: 42,") {
+		t.Errorf("the second picture says\n%s\nalone it says\n%s", second, alone)
+	}
+}
+
+// TestSeedIsTheName leaves out everything that has a default.
+func TestSeedIsTheName(t *testing.T) {
+	t.Chdir(t.TempDir())
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"-steps", "1"}, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	name := strings.TrimSpace(out.String())
+	if got := files(t, "."); !slices.Equal(got, []string{name}) {
+		t.Fatalf("the files are %q, the output %q", got, name)
+	}
+	img, parameters := read(t, name)
+	if seed, _ := strings.CutSuffix(name, ".png"); !strings.Contains(parameters, "Seed: "+seed+",") {
+		t.Errorf("%s says\n%s", name, parameters)
+	}
+	if got, want := img.Bounds().Size(), image.Pt(128, 128); got != want {
+		t.Errorf("the picture is %v, want the model's %v", got, want)
+	}
+}
+
+func TestLoRA(t *testing.T) {
+	source := filepath.Join(golden.Root(t), "testdata", "tiny-portrait", "goldens", "lora_kohya.safetensors")
+	data, err := os.ReadFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loras := t.TempDir()
+	if err := os.WriteFile(filepath.Join(loras, "person.safetensors"), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-prompt", "portrait <lora:person:0.6>", "-steps", "1", "-width", "64", "-height", "64", "-seed", "1", "-o"}
+	for _, c := range []struct {
+		name, cwd string
+		flags     []string
+	}{
+		{"the current folder", loras, nil},
+		{"a folder", t.TempDir(), []string{"-lora-dir", loras}},
+		{"several", t.TempDir(), []string{"-lora-dir", t.TempDir(), "-lora-dir", t.TempDir() + string(filepath.ListSeparator) + loras}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Chdir(c.cwd)
+			var log bytes.Buffer
+			path := filepath.Join(t.TempDir(), "a.png")
+			if err := run(t.Context(), slices.Concat(args, []string{path}, c.flags), io.Discard, &log); err != nil {
+				t.Fatal(err)
+			}
+			for _, say := range []string{"person.safetensors: ", " modules (", "0 tensors unmatched", "strength 0.6 text encoder, 0.6 UNet"} {
+				if !strings.Contains(log.String(), say) {
+					t.Errorf("no %q in the log:\n%s", say, log.String())
+				}
+			}
+			if _, parameters := read(t, path); !strings.Contains(parameters, "portrait <lora:person:0.6>\n") || !strings.Contains(parameters, `Lora hashes: "person: `) {
+				t.Errorf("the parameters are\n%s", parameters)
+			}
+		})
+	}
+}
+
+func TestBadCommandLines(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		says []string // the flag and the mend
+	}{
+		{"-width 7", []string{"-width is 7", "multiple of 8"}},
+		{"-width 0", []string{"-width is 0", "multiple of 8"}},
+		{"-height 100000", []string{"-height is 100000", "4096"}},
+		{"-height 0", []string{"-height is 0", "multiple of 8"}},
+		{"-width tall", []string{"-width", `"tall"`}},
+		{"-steps 0", []string{"-steps", "other than 0"}},
+		{"-steps -3", []string{"-steps is -3", "1 to"}},
+		{"-n 0", []string{"-n", "other than 0"}},
+		{"-n 1000", []string{"-n is 1000", "1 to 64"}},
+		{"-cfg NaN", []string{"-cfg is NaN", "number from"}},
+		{"-clip-skip 99", []string{"-clip-skip is 99", "layers"}},
+		{"-noise TPU", []string{"-noise", `"TPU"`, `"NV" or "CPU"`}},
+		{"-sampler magic", []string{"-sampler", `"magic"`, "DPM++ 2M"}},
+		{"-schedule magic", []string{"-schedule", `"magic"`, "Karras"}},
+		{"-precision fp8", []string{"-precision", `"fp8"`, "fp32 or bf16"}},
+		{"-device abacus", []string{"-device", `"abacus"`, "auto and cpu"}},
+		{"-threads -1", []string{"-threads is -1", "all processors"}},
+		{"-o picture.jpg", []string{"-o", "picture.jpg", ".png"}},
+		{"-o nowhere/picture.png", []string{"-o nowhere/picture.png", "folder that exists"}},
+		{"-model nothing.safetensors", []string{"nothing.safetensors", "name a .safetensors file or a diffusers folder"}},
+		{"-vae nothing", []string{"nothing", "give a diffusers folder or a .safetensors file"}},
+		{"-config nothing", []string{"nothing", "diffusers folder"}},
+		{"-prompt <lora:nobody:1>", []string{"-lora-dir", "Lora not found: nobody", "put nobody.safetensors there"}},
+		{"-prompt <lora:nobody:1> -lora-dir nothing", []string{"nothing", "looking for adapters"}},
+		{"-prompt <lora:nobody:much>", []string{"-prompt", `"much"`, "0.8"}},
+		{"-prompt <hypernet:nobody:1>", []string{"-prompt", "<hypernet:nobody:1>", "take the tag out"}},
+		{"-prompt \xff", []string{"-prompt", "UTF-8", "convert"}},
+		{"-negative \xff", []string{"-negative", "UTF-8", "convert"}},
+		{"a lighthouse", []string{`"a"`, "after -prompt, in quotes"}},
+		{"-colour red", []string{"-colour"}},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			args := slices.Concat([]string{"-steps", "1"}, strings.Fields(c.args))
+			err := run(t.Context(), args, io.Discard, io.Discard)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, s := range c.says {
+				if !strings.Contains(err.Error(), s) {
+					t.Errorf("the error does not say %q: %v", s, err)
+				}
+			}
+			if left := files(t, "."); len(left) > 0 {
+				t.Errorf("%q are left in the folder", left)
+			}
+		})
+	}
+	var usage bytes.Buffer
+	if err := run(t.Context(), []string{"-h"}, io.Discard, &usage); !errors.Is(err, flag.ErrHelp) || !strings.Contains(usage.String(), "-lora-dir") {
+		t.Errorf("-h: %v, and\n%s", err, usage.String())
+	}
+}
+
+// canceller is a log that cancels the run when it reads a text.
+type canceller struct {
+	at     string
+	cancel context.CancelCauseFunc
+}
+
+var errEnough = errors.New("the user has seen enough")
+
+func (c canceller) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), c.at) {
+		c.cancel(errEnough)
+	}
+	return len(p), nil
+}
+
+func TestCancel(t *testing.T) {
+	for _, c := range []struct{ name, at string }{{"while sampling", "sampling   0%"}, {"while decoding", "5/5"}, {"before", ""}} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			ctx, cancel := context.WithCancelCause(t.Context())
+			if c.at == "" {
+				cancel(errEnough)
+			}
+			err := run(ctx, []string{"-steps", "5", "-n", "2", "-o", filepath.Join(dir, "a.png")}, io.Discard, canceller{c.at, cancel})
+			if !errors.Is(err, errEnough) {
+				t.Errorf("the error is %v, want %v", err, errEnough)
+			}
+			if left := files(t, dir); len(left) > 0 {
+				t.Errorf("%q are left in the folder", left)
+			}
+		})
+	}
+}

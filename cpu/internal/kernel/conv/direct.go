@@ -65,7 +65,7 @@ func (d *direct) channels() int             { return d.cfg.C1 + d.cfg.C2 }
 func (d *direct) multiplies(phase int) bool { return !d.padded || phase == 1 }
 
 func (d *direct) Need() gemm.Need {
-	n := d.prod.Need(d.mc, false)
+	n := d.prod.Need(d.mc)
 	if d.padded {
 		n.Workspace = d.cfg.N * len(d.ys) * len(d.xs) * d.channels()
 	}

@@ -100,28 +100,20 @@ type layer struct {
 	transposed  bool
 	pairs       bool
 	act         bool
-	gated       bool
 	perChannel  bool
 	residual    bool
 	pad         int // extra elements between rows
 }
 
 func (l layer) String() string {
-	return fmt.Sprintf("m=%d/k=%d+%d/n=%d/%v/transposed=%v/bf16=%v/act=%v/gated=%v/perChannel=%v/residual=%v/pad=%d",
-		l.m, l.k, l.k2, l.n, l.dtype, l.transposed, l.pairs, l.act, l.gated, l.perChannel, l.residual, l.pad)
+	return fmt.Sprintf("m=%d/k=%d+%d/n=%d/%v/transposed=%v/bf16=%v/act=%v/perChannel=%v/residual=%v/pad=%d",
+		l.m, l.k, l.k2, l.n, l.dtype, l.transposed, l.pairs, l.act, l.perChannel, l.residual, l.pad)
 }
 
 // halve stands in for an activation function.
 func halve(row []float32) {
 	for i, v := range row {
 		row[i] = v/2 + 1
-	}
-}
-
-// gate stands in for the gate of a gated layer.
-func gate(dst, a, g []float32) {
-	for i := range dst {
-		dst[i] = 2*a[i] - g[i]/2
 	}
 }
 
@@ -142,19 +134,13 @@ func testLayer(t *testing.T, set isa.Set, l layer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	items, N := 1, l.n // N: columns of Y
+	items, N := 1, l.n
 	if l.perChannel {
 		items = 2
-	}
-	if l.gated {
-		N /= 2
 	}
 	cfg := Config{M: l.m * items, K2: l.k2, RowsPerItem: l.m, StrideX: l.k + l.pad, StrideX2: l.k2 + l.pad, StrideY: N + l.pad, StrideResidual: N + l.pad}
 	if l.act {
 		cfg.Act = halve
-	}
-	if l.gated {
-		cfg.Gate = gate
 	}
 	M := cfg.M
 	a := &Args{
@@ -200,10 +186,6 @@ func testLayer(t *testing.T, set isa.Set, l layer) {
 			sum, mag := product(m, n)
 			if l.act {
 				sum = sum/2 + 1
-			}
-			if l.gated {
-				g, more := product(m, n+N)
-				sum, mag = 2*sum-g/2, 2*mag+more/2
 			}
 			if l.residual {
 				v := float64(a.Residual[m*cfg.StrideY+n])
@@ -304,8 +286,6 @@ func TestLayers(t *testing.T) {
 		{m: 7, k: 1000, k2: 2100, n: 40, dtype: compute.BF16, act: true, pad: 1},
 		{m: 500, k: 9, n: 33, dtype: compute.F16},
 		{m: 600, k: 16, n: 128, dtype: compute.F32, perChannel: true},
-		{m: 30, k: 40, n: 128, dtype: compute.F16, gated: true},
-		{m: 30, k: 1500, n: 192, dtype: compute.F16, gated: true, residual: true, pad: 2},
 		{m: 13, k: 1024, n: 1600, dtype: compute.F16}, // rows a multiple of 4 KB apart
 	}
 	forEachSet(t, func(t *testing.T, set isa.Set) {
@@ -431,7 +411,7 @@ func TestErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []Config{{}, {M: 1, K2: 3}, {M: 1, K2: -1}, {M: 4, RowsPerItem: 3}, {M: 1, StrideX: 2}, {M: 1, StrideY: 1}, {M: 1, Gate: gate}} {
+	for _, c := range []Config{{}, {M: 1, K2: 3}, {M: 1, K2: -1}, {M: 4, RowsPerItem: 3}, {M: 1, StrideX: 2}, {M: 1, StrideY: 1}} {
 		if _, err := NewPlan(w, c); err == nil {
 			t.Errorf("%+v: planned, want an error", c)
 		}

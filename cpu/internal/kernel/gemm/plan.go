@@ -11,11 +11,7 @@ type Config struct {
 	K2          int             // the last K2 of the K input channels come from X2
 	RowsPerItem int             // rows that share a row of Args.PerChannel; 0: M
 	Act         func([]float32) // activation, in place; nil is the identity
-	// Gate makes the layer a gated one: W and Bias hold [a; g], 2N rows, and Y, [M,N], is
-	// Gate(X·Waᵀ + ba, X·Wgᵀ + bg) + Residual. N must be a multiple of the kernel's NR. The function
-	// works element by element; dst may be a. With GELU of g it is the UNet's GEGLU.
-	Gate    func(dst, a, g []float32)
-	Workers int // how many workers will share a phase; affects granularity, not results
+	Workers     int             // how many workers will share a phase; affects granularity, not results
 
 	// Elements between rows; 0 is the dense width.
 	StrideX, StrideX2, StrideY, StrideResidual int
@@ -36,7 +32,6 @@ type Plan struct {
 	cfg  Config
 	k1   int
 
-	n        int // columns of Y
 	groups   int // groups of panels
 	group    int // most panels in a group
 	copied   int // float32 in a copied row of A, or 0 where A is read in place
@@ -55,19 +50,13 @@ func NewPlan(w *Weights, cfg Config) (*Plan, error) {
 	if cfg.K2 < 0 || cfg.K2 >= w.K {
 		return nil, fmt.Errorf("gemm: second input of %d channels: weights have %d", cfg.K2, w.K)
 	}
-	p := &Plan{cfg: cfg, k1: w.K - cfg.K2, n: w.N}
-	if cfg.Gate != nil {
-		p.n = w.N / 2
-		if w.N%(2*w.Kern.NR) != 0 || cfg.Act != nil {
-			return nil, fmt.Errorf("gemm: a gated layer needs 2N in multiples of %d and no activation, have 2N = %d", 2*w.Kern.NR, w.N)
-		}
-	}
+	p := &Plan{cfg: cfg, k1: w.K - cfg.K2}
 	c := &p.cfg
 	for _, s := range []struct {
 		stride *int
 		width  int
 		name   string
-	}{{&c.StrideX, p.k1, "X"}, {&c.StrideX2, c.K2, "X2"}, {&c.StrideY, p.n, "Y"}, {&c.StrideResidual, p.n, "Residual"}} {
+	}{{&c.StrideX, p.k1, "X"}, {&c.StrideX2, c.K2, "X2"}, {&c.StrideY, w.N, "Y"}, {&c.StrideResidual, w.N, "Residual"}} {
 		if *s.stride == 0 {
 			*s.stride = s.width
 		}
@@ -91,7 +80,7 @@ func NewPlan(w *Weights, cfg Config) (*Plan, error) {
 	}
 	p.prod = *prod
 	p.items, p.perItem = c.M/c.RowsPerItem, c.RowsPerItem
-	panels := p.panels()
+	panels := p.prod.W.Panels()
 	p.chunks, p.mc = Chunks(w.Kern, p.items, p.perItem, panels, c.Workers)
 	p.group = min(max(p.items*p.chunks*panels/(tasksPerWorker*max(c.Workers, 1)), 1), maxGroup)
 	p.groups = (panels + p.group - 1) / p.group
@@ -116,9 +105,6 @@ const (
 	aliasing = 4096
 )
 
-// panels is the number of panels of Y.
-func (p *Plan) panels() int { return (p.n + p.prod.W.Kern.NR - 1) / p.prod.W.Kern.NR }
-
 // Chunks cuts each of items × rows into chunks of at most mc rows, small enough for the cache and for
 // workers × panels to share evenly.
 func Chunks(k *Kernel, items, rows, panels, workers int) (chunks, mc int) {
@@ -135,7 +121,7 @@ func Chunks(k *Kernel, items, rows, panels, workers int) (chunks, mc int) {
 
 // Need is the memory the plan uses.
 func (p *Plan) Need() Need {
-	n := p.prod.Need(p.mc, p.cfg.Gate != nil)
+	n := p.prod.Need(p.mc)
 	n.Scratch += p.mc * p.copied
 	if p.narrowed > 0 {
 		n.Workspace = p.cfg.M * p.narrowed / 2
@@ -176,10 +162,10 @@ func (p *Plan) Check(a *Args) error {
 	}{
 		{"X", len(a.X), span(c.StrideX, p.k1), false},
 		{"X2", len(a.X2), span(c.StrideX2, c.K2), c.K2 == 0},
-		{"Y", len(a.Y), span(c.StrideY, p.n), false},
+		{"Y", len(a.Y), span(c.StrideY, w.N), false},
 		{"Bias", len(a.Bias), w.N, a.Bias == nil},
 		{"PerChannel", len(a.PerChannel), p.items * w.N, a.PerChannel == nil},
-		{"Residual", len(a.Residual), span(c.StrideResidual, p.n), a.Residual == nil},
+		{"Residual", len(a.Residual), span(c.StrideResidual, w.N), a.Residual == nil},
 		{"Workspace", len(a.Workspace), p.Need().Workspace, false},
 	} {
 		if !o.optional && o.have < o.want {
@@ -223,12 +209,8 @@ func (p *Plan) Do(phase, task int, s *Scratch, a *Args) {
 	if p.copied > 0 {
 		p.copyRows(s, rows)
 	}
-	for panel := group * p.group; panel < min((group+1)*p.group, p.panels()); panel++ {
-		if c.Gate != nil {
-			p.prod.Gated(c.Gate, s, &o, panel, rows, p.mc)
-		} else {
-			p.prod.Multiply(s, &o, panel, rows, p.mc)
-		}
+	for panel := group * p.group; panel < min((group+1)*p.group, p.prod.W.Panels()); panel++ {
+		p.prod.Multiply(s, &o, panel, rows, p.mc)
 	}
 }
 

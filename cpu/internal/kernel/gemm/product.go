@@ -108,14 +108,10 @@ func NewProduct(w *Weights, segments []int, act func([]float32)) (*Product, erro
 	return p, nil
 }
 
-// Need is the scratch for Multiply, and for Gated, on chunks of up to mc rows.
-func (p *Product) Need(mc int, gated bool) Need {
+// Need is the scratch for Multiply on chunks of up to mc rows.
+func (p *Product) Need(mc int) Need {
 	nr := p.W.Kern.NR
-	blocks := 1
-	if gated {
-		blocks = 2
-	}
-	return Need{Scratch: nr + p.depth*nr + blocks*mc*nr, Rows: len(p.Pieces) * mc}
+	return Need{Scratch: nr + p.depth*nr + mc*nr, Rows: len(p.Pieces) * mc}
 }
 
 // Output says where a chunk of C goes: rows of Y, with what is added to them.
@@ -141,20 +137,6 @@ func (p *Product) Multiply(s *Scratch, o *Output, panel, rows, mc int) {
 		p.Act(c)
 	}
 	p.store(c, o, n0, cols)
-}
-
-// Gated computes the same columns of gate(X·Waᵀ + ba, X·Wgᵀ + bg), where Wa is the upper half of the
-// rows of W and Wg the lower.
-func (p *Product) Gated(gate func(dst, a, g []float32), s *Scratch, o *Output, panel, rows, mc int) {
-	nr := p.W.Kern.NR
-	half := p.W.Panels() / 2
-	a := s.Floats[nr+p.depth*nr:][:mc*nr]
-	g := s.Floats[nr+p.depth*nr+mc*nr:][:mc*nr]
-	p.sums(s, o, panel, rows, mc, a, false)
-	p.sums(s, o, panel+half, rows, mc, g, false)
-	a, g = a[:rows*nr], g[:rows*nr]
-	gate(a, a, g)
-	p.store(a, o, panel*nr, nr)
 }
 
 // sums computes A·B + bias + per-channel term for one panel into c, [mc][NR], or, if direct, straight

@@ -78,7 +78,7 @@ func (a *Adapter) String() string {
 // Open reads the adapter at path, a safetensors file, for the model that the targets describe. Tensors for modules the
 // model does not have are listed in Unmatched; if there are no others, if modules do not fit the model's weights, or if
 // the file is no LoRA at all, the error is a *FamilyError. Kinds of adapters that are not supported are a *KindError,
-// NaN and infinity a *weights.NonFiniteError.
+// NaN and infinity a *NonFiniteError.
 func Open(path string, t *Targets) (*Adapter, error) {
 	f, err := weights.OpenFile(path)
 	if err != nil {
@@ -225,7 +225,7 @@ func readFactor(f *weights.File, key string) (Factor, error) {
 	factor := Factor{x.Shape, x.Float32s()}
 	for i, v := range factor.Data {
 		if v-v != 0 { // NaN, or an infinity: also an F64 beyond float32
-			return Factor{}, &weights.NonFiniteError{Path: f.Path(), Name: key, Index: i, Count: 1}
+			return Factor{}, &NonFiniteError{Path: f.Path(), Key: key, Index: i}
 		}
 	}
 	return factor, nil

@@ -107,7 +107,7 @@ func TestOpenErrors(t *testing.T) {
 			if isKind != (c.kind != "") || isKind && (kind.Kind != c.kind || !errors.Is(err, errors.ErrUnsupported)) {
 				t.Errorf("the error is %v\nwant kind %q", err, c.kind)
 			}
-			if _, ok := errors.AsType[*weights.NonFiniteError](err); ok != strings.Contains(c.say, "NaN") {
+			if _, ok := errors.AsType[*lora.NonFiniteError](err); ok != strings.Contains(c.say, "NaN") {
 				t.Errorf("the error is %T", err)
 			}
 		})

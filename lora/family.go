@@ -134,3 +134,15 @@ func misfit(path string, misfits []*Module, total int) error {
 	}
 	return &FamilyError{path, found, fmt.Sprintf("%s, the weight is %v", evidence, m.Shape), needLoRA}
 }
+
+// NonFiniteError names a factor with an element that is not a number, or infinite.
+type NonFiniteError struct {
+	Path  string // of the file
+	Key   string // of the tensor in it
+	Index int    // of the first such element, row-major
+}
+
+// Error names file, tensor and element.
+func (e *NonFiniteError) Error() string {
+	return fmt.Sprintf("lora: %s: tensor %q: element %d is NaN or infinite; the training went wrong or the file is damaged: use another version", e.Path, e.Key, e.Index)
+}

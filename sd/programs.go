@@ -122,7 +122,7 @@ func (p *Pipeline) acquire(set adapters, key any) (*compiled, error) {
 		}
 		made, err := p.device.Compile(program, on.Params)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("sd: %s: %w", p.checkpoint.Path(), err)
 		}
 		exe = &compiled{Executable: made, kind: kind}
 		p.programs[programKey{on, key}] = exe

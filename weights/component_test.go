@@ -1,7 +1,6 @@
 package weights
 
 import (
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -164,28 +163,5 @@ func checkParam(t *testing.T, c *Component, stored string, want compute.DType, v
 	}
 	if got := DType(typ.DType.String()).float32s(data); len(got) != 1 || got[0] != value {
 		t.Errorf("%s: have %v, want %v", stored, got, value)
-	}
-}
-
-func TestNotFinite(t *testing.T) {
-	tensors := []Tensor{
-		{"conv_in.bias", F16, compute.Shape{2}, []byte{0, 0x3C, 0, 0x3C}},
-		{"conv_in.weight", F16, compute.Shape{1, 4, 1, 1}, []byte{0, 0, 0, 0, 0, 0x7E, 0, 0}},
-		{"conv_out.bias", F16, compute.Shape{1}, []byte{0, 0x7C}},
-	}
-	path := writeTensors(t, tensors, nil)
-	unet := component(t, mustOpen(t, path, Options{}), KindUNet)
-	err := unet.CheckFinite(t.Context())
-	bad, ok := errors.AsType[*NonFiniteError](err)
-	if !ok || bad.Name != "conv_in.weight" || bad.Index != 2 || bad.Count != 2 || bad.Path != path {
-		t.Errorf("error %+v", err)
-	}
-	cancelled, cancel := context.WithCancelCause(t.Context())
-	cancel(errors.New("enough"))
-	if err := unet.CheckFinite(cancelled); err == nil || err.Error() != "enough" {
-		t.Errorf("cancelled: %v", err)
-	}
-	if err := component(t, mustOpen(t, tinyFolder, Options{}), KindUNet).CheckFinite(t.Context()); err != nil {
-		t.Error(err)
 	}
 }

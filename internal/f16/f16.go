@@ -18,7 +18,10 @@ func ToF32(h uint16) float32 {
 	if magnitude < 0x400 { // zero or subnormal: a count of 2⁻²⁴
 		return math.Float32frombits(sign | math.Float32bits(float32(int32(magnitude))*0x1p-24))
 	}
-	return math.Float32frombits(sign | 0x7F800000 | magnitude&0x3FF<<13) // infinity or NaN
+	if magnitude > 0x7C00 {
+		magnitude |= 0x200 // NaN becomes quiet, as when a processor converts it
+	}
+	return math.Float32frombits(sign | 0x7F800000 | magnitude&0x3FF<<13)
 }
 
 // FromF32 is the binary16 nearest to f. Magnitudes of 65520 and more become infinity, those of 2⁻²⁵

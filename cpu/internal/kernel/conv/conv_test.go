@@ -13,6 +13,7 @@ import (
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/cpu/internal/isa"
 	"github.com/atelier-go/atelier/cpu/internal/kernel/gemm"
+	"github.com/atelier-go/atelier/internal/f16"
 )
 
 // run performs a plan with as many workers as there are scratches.
@@ -93,10 +94,10 @@ func encode(v []float32, t compute.DType) ([]byte, []float32) {
 		case compute.F32:
 			raw, seen[i] = binary.LittleEndian.AppendUint32(raw, u), f
 		case compute.BF16:
-			raw, seen[i] = binary.LittleEndian.AppendUint16(raw, uint16(u>>16)), gemm.FromBF16(uint16(u>>16))
+			raw, seen[i] = binary.LittleEndian.AppendUint16(raw, uint16(u>>16)), f16.BF16ToF32(uint16(u>>16))
 		case compute.F16:
 			h := uint16(math.Float32bits(f*0x1p-112)>>13&0x7fff) | uint16(u>>16&0x8000)
-			raw, seen[i] = binary.LittleEndian.AppendUint16(raw, h), gemm.FromF16(h)
+			raw, seen[i] = binary.LittleEndian.AppendUint16(raw, h), f16.ToF32(h)
 		}
 	}
 	return raw[1:], seen

@@ -4,7 +4,7 @@ import (
 	"unsafe"
 
 	"github.com/atelier-go/atelier/compute"
-	"github.com/atelier-go/atelier/cpu/internal/kernel/gemm"
+	"github.com/atelier-go/atelier/internal/f16"
 )
 
 // transforms are the three linear maps of F(4×4,3×3) for one kernel set. With d a 6×6 input tile, g a
@@ -120,9 +120,9 @@ func outputGeneric(y *float32, row, col int, m, init, residual *float32, nr int)
 func load(p unsafe.Pointer, t compute.DType) float32 {
 	switch t {
 	case compute.F16:
-		return gemm.FromF16(*(*uint16)(p))
+		return f16.ToF32(*(*uint16)(p))
 	case compute.BF16:
-		return gemm.FromBF16(*(*uint16)(p))
+		return f16.BF16ToF32(*(*uint16)(p))
 	}
 	return *(*float32)(p)
 }

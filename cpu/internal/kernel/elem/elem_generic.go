@@ -3,6 +3,8 @@ package elem
 import (
 	"encoding/binary"
 	"math"
+
+	"github.com/atelier-go/atelier/internal/f16"
 )
 
 // generic is the definition of the kernels and the set for machines without another.
@@ -133,61 +135,24 @@ func narrowF32(dst []byte, src []float32) {
 
 func widenF16Generic(dst []float32, src []byte) {
 	for i := range dst {
-		dst[i] = fromF16(binary.LittleEndian.Uint16(src[2*i:]))
+		dst[i] = f16.ToF32(binary.LittleEndian.Uint16(src[2*i:]))
 	}
 }
 
 func widenBF16Generic(dst []float32, src []byte) {
 	for i := range dst {
-		dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(src[2*i:])) << 16)
+		dst[i] = f16.BF16ToF32(binary.LittleEndian.Uint16(src[2*i:]))
 	}
 }
 
 func narrowF16Generic(dst []byte, src []float32) {
 	for i, x := range src {
-		binary.LittleEndian.PutUint16(dst[2*i:], toF16(x))
+		binary.LittleEndian.PutUint16(dst[2*i:], f16.FromF32(x))
 	}
 }
 
 func narrowBF16Generic(dst []byte, src []float32) {
 	for i, x := range src {
-		binary.LittleEndian.PutUint16(dst[2*i:], toBF16(x))
+		binary.LittleEndian.PutUint16(dst[2*i:], f16.F32ToBF16(x))
 	}
-}
-
-// fromF16 shifts the 15 bits below the sign into place and lets a multiplication move the exponent's
-// bias, which also makes subnormals right.
-func fromF16(h uint16) float32 {
-	bits := uint32(h&0x7fff) << 13
-	if h&0x7c00 == 0x7c00 { // infinity or NaN, made quiet
-		if bits |= 0xff << 23; h&0x3ff != 0 {
-			bits |= 1 << 22
-		}
-	} else {
-		bits = math.Float32bits(math.Float32frombits(bits) * 0x1p112)
-	}
-	return math.Float32frombits(bits | uint32(h&0x8000)<<16)
-}
-
-func toF16(x float32) uint16 {
-	bits := math.Float32bits(x)
-	sign := uint16(bits >> 16 & 0x8000)
-	switch bits &^= 1 << 31; {
-	case bits > 0xff<<23: // NaN keeps the leading bits of its payload and becomes quiet
-		return sign | 0x7e00 | uint16(bits>>13&0x3ff)
-	case bits >= (127+16)<<23-1<<12: // rounds to 65536 or more
-		return sign | 0x7c00
-	case bits < (127-14)<<23: // subnormal: adding ½ leaves multiples of 2⁻²⁴ in the low bits, rounded
-		return sign | uint16(math.Float32bits(math.Float32frombits(bits)+0.5)-math.Float32bits(0.5))
-	}
-	bits -= (127 - 15) << 23
-	return sign | uint16((bits+0xfff+bits>>13&1)>>13)
-}
-
-func toBF16(x float32) uint16 {
-	bits := math.Float32bits(x)
-	if x != x {
-		return uint16(bits>>16 | 0x40)
-	}
-	return uint16((bits + 0x7fff + bits>>16&1) >> 16)
 }

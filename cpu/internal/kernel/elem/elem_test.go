@@ -10,6 +10,7 @@ import (
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/cpu/internal/isa"
+	"github.com/atelier-go/atelier/internal/f16"
 )
 
 var sets = []isa.Set{isa.Generic, isa.AVX2, isa.AVX512}
@@ -279,7 +280,7 @@ func TestNarrow(t *testing.T) {
 		for _, low := range []uint32{0, 1, 0x7fff, 0x8000, 0x8001, 0xffff} {
 			x = append(x, math.Float32frombits(uint32(i)<<16|low))
 		}
-		h := math.Float32bits(fromF16(uint16(i)))
+		h := math.Float32bits(f16.ToF32(uint16(i)))
 		for _, low := range []uint32{0xfff, 0x1000, 0x1001} {
 			x = append(x, math.Float32frombits(h+low))
 		}

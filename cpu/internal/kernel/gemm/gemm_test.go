@@ -11,6 +11,7 @@ import (
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/cpu/internal/isa"
+	"github.com/atelier-go/atelier/internal/f16"
 )
 
 // guard is what surrounds every output; nothing may write over it.
@@ -62,14 +63,14 @@ func encode(v []float32, t compute.DType) ([]byte, []float32) {
 		case compute.F32:
 			raw, seen[i] = binary.LittleEndian.AppendUint32(raw, math.Float32bits(f)), f
 		case compute.BF16:
-			h := toBF16(f)
-			raw, seen[i] = binary.LittleEndian.AppendUint16(raw, h), FromBF16(h)
+			h := f16.F32ToBF16(f)
+			raw, seen[i] = binary.LittleEndian.AppendUint16(raw, h), f16.BF16ToF32(h)
 		case compute.F16:
 			h := uint16(math.Float32bits(f*0x1p-112) >> 13 & 0x7fff) // truncation of a normal number will do
 			if f < 0 {
 				h |= 0x8000
 			}
-			raw, seen[i] = binary.LittleEndian.AppendUint16(raw, h), FromF16(h)
+			raw, seen[i] = binary.LittleEndian.AppendUint16(raw, h), f16.ToF32(h)
 		}
 	}
 	return raw[1:], seen
@@ -156,7 +157,7 @@ func testLayer(t *testing.T, set isa.Set, l layer) {
 	}
 	round := func(f float32) float64 {
 		if l.pairs {
-			return float64(FromBF16(toBF16(f)))
+			return float64(f16.BF16ToF32(f16.F32ToBF16(f)))
 		}
 		return float64(f)
 	}
@@ -344,8 +345,8 @@ func TestConversions(t *testing.T) {
 		if i>>15 == 1 {
 			want = -want
 		}
-		if got := FromF16(uint16(i)); !same(got, float32(want)) {
-			t.Fatalf("FromF16(%#04x) = %g, want %g", i, got, want)
+		if got := f16.ToF32(uint16(i)); !same(got, float32(want)) {
+			t.Fatalf("f16.ToF32(%#04x) = %g, want %g", i, got, want)
 		}
 	}
 	forEachSet(t, func(t *testing.T, set isa.Set) {
@@ -354,13 +355,13 @@ func TestConversions(t *testing.T) {
 			got, intact := guarded(n, 1)
 			k.widenF16(got, raw[:2*n])
 			for i, v := range got {
-				if want := FromF16(uint16(i)); !same(v, want) {
+				if want := f16.ToF32(uint16(i)); !same(v, want) {
 					t.Fatalf("binary16 %#04x: got %g, want %g", i, v, want)
 				}
 			}
 			k.widenBF16(got, raw[:2*n])
 			for i, v := range got {
-				if want := FromBF16(uint16(i)); !same(v, want) {
+				if want := f16.BF16ToF32(uint16(i)); !same(v, want) {
 					t.Fatalf("bfloat16 %#04x: got %g, want %g", i, v, want)
 				}
 			}
@@ -371,14 +372,14 @@ func TestConversions(t *testing.T) {
 		out := make([]uint16, len(in))
 		k.narrow(out, in)
 		for i, h := range out {
-			if got, want := FromBF16(h), FromBF16(toBF16(in[i])); !same(got, want) {
+			if got, want := f16.BF16ToF32(h), f16.BF16ToF32(f16.F32ToBF16(in[i])); !same(got, want) {
 				t.Errorf("narrow(%g) = %g, want %g", in[i], got, want)
 			}
 		}
 	})
 	// Ties go to even, anything above a tie goes up.
 	for _, c := range []struct{ in, want float32 }{{1.00390625, 1}, {1.01171875, 1.015625}, {1.00390637, 1.0078125}, {-1.00390625, -1}} {
-		if got := FromBF16(toBF16(c.in)); got != c.want {
+		if got := f16.BF16ToF32(f16.F32ToBF16(c.in)); got != c.want {
 			t.Errorf("toBF16(%g) = %g, want %g", c.in, got, c.want)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/atelier-go/atelier/cpu/internal/isa"
+	"github.com/atelier-go/atelier/internal/f16"
 )
 
 // generic is the portable kernel. A 4×4 tile keeps its sums in the sixteen registers that the common
@@ -81,42 +82,20 @@ func mulGeneric(t *Tile, rows int) {
 
 func widenF16Generic(dst []float32, p []byte) {
 	for i := range dst {
-		dst[i] = FromF16(binary.LittleEndian.Uint16(p[2*i:]))
+		dst[i] = f16.ToF32(binary.LittleEndian.Uint16(p[2*i:]))
 	}
 }
 
 func widenBF16Generic(dst []float32, p []byte) {
 	for i := range dst {
-		dst[i] = FromBF16(binary.LittleEndian.Uint16(p[2*i:]))
+		dst[i] = f16.BF16ToF32(binary.LittleEndian.Uint16(p[2*i:]))
 	}
 }
 
 func narrowGeneric(dst []uint16, p []float32) {
 	for i := range dst {
-		dst[i] = toBF16(p[i])
+		dst[i] = f16.F32ToBF16(p[i])
 	}
-}
-
-// FromF16 widens an IEEE binary16. Scaling by 2^112 moves the exponent bias from 15 to 127 and
-// normalises subnormals on the way; infinities and NaNs keep their fraction.
-func FromF16(h uint16) float32 {
-	sign, mag := uint32(h>>15)<<31, uint32(h&0x7fff)
-	if mag >= 0x7c00 {
-		return math.Float32frombits(sign | 0x7f800000 | mag&0x3ff<<13)
-	}
-	return math.Float32frombits(sign | math.Float32bits(math.Float32frombits(mag<<13)*0x1p112))
-}
-
-// FromBF16 widens a bfloat16.
-func FromBF16(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
-
-// toBF16 rounds to nearest, ties to even. NaN stays NaN.
-func toBF16(f float32) uint16 {
-	u := math.Float32bits(f)
-	if u&0x7fffffff > 0x7f800000 {
-		return uint16(u>>16 | 0x40)
-	}
-	return uint16((u + 0x7fff + u>>16&1) >> 16)
 }
 
 // spinSink keeps the compiler from dropping spinGeneric's loop.

@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/f16"
 )
 
 // Matrix describes W [N,K] as it lies in a checkpoint. K is Taps × C: output n, tap t, channel c is
@@ -231,9 +232,9 @@ func (m *Matrix) floats(dst []float32, at int, k *Kernel) {
 	for i := range dst {
 		switch m.DType {
 		case compute.F16:
-			dst[i] = FromF16(binary.LittleEndian.Uint16(m.Data[2*at:]))
+			dst[i] = f16.ToF32(binary.LittleEndian.Uint16(m.Data[2*at:]))
 		case compute.BF16:
-			dst[i] = FromBF16(binary.LittleEndian.Uint16(m.Data[2*at:]))
+			dst[i] = f16.BF16ToF32(binary.LittleEndian.Uint16(m.Data[2*at:]))
 		default:
 			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(m.Data[4*at:]))
 		}

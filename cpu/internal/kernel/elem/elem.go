@@ -1,8 +1,6 @@
 package elem
 
 import (
-	"fmt"
-
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/cpu/internal/isa"
 )
@@ -106,49 +104,5 @@ func (k *Kernels) Narrow(dst []byte, src []float32, t compute.DType) {
 		k.narrow[1](dst, src)
 	default:
 		narrowF32(dst, src)
-	}
-}
-
-// Gather copies rows of an embedding table: dst is [len(ids),width], table is [rows,width] of type t
-// as Widen takes it. An id outside the table is an error, found before its row is written.
-func (k *Kernels) Gather(dst []float32, table []byte, t compute.DType, width int, ids []int32) error {
-	size := width * t.Size()
-	for i, id := range ids {
-		if rows := len(table) / size; id < 0 || int(id) >= rows {
-			return fmt.Errorf("elem: id %d at position %d is outside a table of %d rows", id, i, rows)
-		}
-		k.Widen(dst[i*width:][:width], table[int(id)*size:], t)
-	}
-	return nil
-}
-
-// ConcatRows computes dst = [a|b]: a is [rows,ca], b is [rows,cb], dst is [rows,ca+cb].
-func ConcatRows(dst, a, b []float32, rows, ca, cb int) {
-	for r := range rows {
-		row := dst[r*(ca+cb):][:ca+cb]
-		copy(row[:ca], a[r*ca:])
-		copy(row[ca:], b[r*cb:])
-	}
-}
-
-// Resize is a nearest-neighbour resizing of [N,H,W,C] to [N,OutH,OutW,C].
-type Resize struct {
-	N, H, W, C int
-	OutH, OutW int
-}
-
-// Rows is the number of rows of the result, N·OutH: what work is divided into.
-func (r Resize) Rows() int { return r.N * r.OutH }
-
-// Nearest computes rows from to to-1 of a resizing: out[n,y,x] = in[n, ⌊y·H/OutH⌋, ⌊x·W/OutW⌋].
-// dst and src are whole tensors.
-func (r Resize) Nearest(dst, src []float32, from, to int) {
-	in, out := r.W*r.C, r.OutW*r.C
-	for row := from; row < to; row++ {
-		y := row/r.OutH*r.H + row%r.OutH*r.H/r.OutH
-		s, d := src[y*in:][:in], dst[row*out:][:out]
-		for x := range r.OutW {
-			copy(d[x*r.C:][:r.C], s[x*r.W/r.OutW*r.C:])
-		}
 	}
 }

@@ -361,84 +361,17 @@ func TestConversionEdges(t *testing.T) {
 	})
 }
 
-func TestGather(t *testing.T) {
-	k := For(isa.Detected())
-	const rows, width = 5, 6
-	for _, dt := range []compute.DType{compute.F32, compute.F16, compute.BF16} {
-		x := make([]float32, rows*width)
-		for i := range x {
-			x[i] = float32(i)
-		}
-		table := make([]byte, len(x)*dt.Size())
-		k.Narrow(table, x, dt)
-		dst := make([]float32, 3*width)
-		if err := k.Gather(dst, table, dt, width, []int32{4, 0, 2}); err != nil {
-			t.Fatal(err)
-		}
-		want := slices.Concat(x[4*width:], x[:width], x[2*width:3*width])
-		if !slices.Equal(dst, want) {
-			t.Errorf("%v: got %v want %v", dt, dst, want)
-		}
-		for _, id := range []int32{-1, rows, math.MaxInt32} {
-			if err := k.Gather(dst, table, dt, width, []int32{0, id}); err == nil {
-				t.Errorf("%v: id %d of %d rows is no error", dt, id, rows)
-			}
-		}
-	}
-}
-
-func TestConcatRows(t *testing.T) {
-	dst := make([]float32, 10)
-	ConcatRows(dst, []float32{1, 2, 3, 4}, []float32{5, 6, 7, 8, 9, 10}, 2, 2, 3)
-	if want := []float32{1, 2, 5, 6, 7, 3, 4, 8, 9, 10}; !slices.Equal(dst, want) {
-		t.Errorf("got %v want %v", dst, want)
-	}
-}
-
-func TestResizeNearest(t *testing.T) {
-	for _, r := range []Resize{
-		{N: 1, H: 1, W: 1, C: 1, OutH: 3, OutW: 2},
-		{N: 2, H: 3, W: 2, C: 3, OutH: 6, OutW: 4},
-		{N: 1, H: 5, W: 7, C: 2, OutH: 3, OutW: 11},
-	} {
-		src := make([]float32, r.N*r.H*r.W*r.C)
-		for i := range src {
-			src[i] = float32(i)
-		}
-		dst := make([]float32, r.Rows()*r.OutW*r.C)
-		half := r.Rows() / 2
-		r.Nearest(dst, src, half, r.Rows())
-		r.Nearest(dst, src, 0, half)
-		for n := range r.N {
-			for y := range r.OutH {
-				for x := range r.OutW {
-					for c := range r.C {
-						got := dst[((n*r.OutH+y)*r.OutW+x)*r.C+c]
-						want := src[((n*r.H+y*r.H/r.OutH)*r.W+x*r.W/r.OutW)*r.C+c]
-						if got != want {
-							t.Fatalf("%+v at n=%d y=%d x=%d c=%d: got %v want %v", r, n, y, x, c, got, want)
-						}
-					}
-				}
-			}
-		}
-	}
-}
-
 func TestAllocatesNothing(t *testing.T) {
 	eachSet(t, func(t *testing.T, k *Kernels) {
 		x := make([]float32, 100)
 		table := make([]byte, 400)
-		ids := []int32{0, 1}
 		coef, in := []float32{1, 2}, [][]float32{make([]float32, 100), make([]float32, 100)}
 		if n := testing.AllocsPerRun(5, func() {
 			k.SiLU(x)
 			k.GEGLU(x[:50], in[0], 1, 50)
 			k.Combine(x, coef, in...)
 			k.Narrow(table, x, compute.F16)
-			if err := k.Gather(x, table, compute.F16, 50, ids); err != nil {
-				t.Error(err)
-			}
+			k.Widen(x, table, compute.F16)
 		}); n != 0 {
 			t.Errorf("%v allocations, want none", n)
 		}

@@ -106,6 +106,7 @@ func (m *Model) Forward(b *compute.Builder, ids compute.Value, skip int) compute
 // Forward records h + self_attn(layer_norm1(h)), then h + mlp(layer_norm2(h)), on [N,T,C].
 func (m *EncoderLayer) Forward(b *compute.Builder, h compute.Value) compute.Value {
 	defer m.Enter(b)()
+	defer b.Segment()()
 	h = m.SelfAttn.Forward(b, m.LayerNorm1.Forward(b, h), h)
 	return m.MLP.Forward(b, m.LayerNorm2.Forward(b, h), h)
 }

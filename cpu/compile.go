@@ -84,6 +84,42 @@ func (c *compiler) op(n compute.Node) (lowered, error) {
 		return c.repeat(op, n.Out[0])
 	case compute.Concat:
 		return c.concat(op, n.Out[0])
+	case compute.MatMul:
+		return c.matMul(op, n.Out[0])
+	case compute.LinearInputGradient:
+		return c.linearInputGradient(op, n.Out[0])
+	case compute.Conv2DInputGradient:
+		return c.conv2DInputGradient(op, n.Out[0])
+	case compute.Conv2DWeightGradient:
+		return c.conv2DWeightGradient(op, n.Out[0])
+	case compute.ActivateGradient:
+		return c.activateGradient(op, n.Out[0])
+	case compute.GEGLUGradient:
+		return c.gegluGradient(op, n.Out[0])
+	case compute.SumPositions:
+		return c.sumPositions(op, n.Out[0])
+	case compute.Fill:
+		return c.fill(op, n.Out[0])
+	case compute.Slice:
+		return c.slice(op, n.Out[0])
+	case compute.Scale:
+		return c.scale(op, n.Out[0])
+	case compute.Multiply:
+		return c.multiply(op, n.Out[0])
+	case compute.Loss:
+		return c.loss(op, n.Out[0])
+	case compute.LossGradient:
+		return c.lossGradient(op, n.Out[0])
+	case compute.ClipNorm:
+		return c.clipNorm(op, n.Out[0])
+	case compute.AdamW:
+		return c.adamW(op, n.Out)
+	case compute.GroupNormGradient:
+		return c.groupNormGradient(op, n.Out)
+	case compute.LayerNormGradient:
+		return c.layerNormGradient(op, n.Out[0])
+	case compute.AttentionGradient:
+		return c.attentionGradient(op, n.Out)
 	case compute.Viewer:
 		return lowered{bind: func(*binding) (step, error) { return step{}, nil }}, nil
 	}

@@ -30,13 +30,23 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// TestGradientConformance runs the suite of training's ops. Those that the device does not have yet are skipped by name.
+// TestGradientConformance runs the suite of training's ops like TestConformance; that one worker gives the same bits is
+// for TestWorkersAgree.
 func TestGradientConformance(t *testing.T) {
-	computetest.Suite{Open: opener(Options{Workers: 3}), AllocationFree: true, Missing: []string{
-		"MatMul", "Slice", "Fill", "Scale", "Multiply", "Loss", "LossGradient", "LinearInputGradient", "Conv2DInputGradient",
-		"Conv2DWeightGradient", "Conv2D/weight is a value", "GroupNormGradient", "LayerNormGradient", "AttentionGradient",
-		"ActivateGradient", "GEGLUGradient", "SumPositions", "ClipNorm", "AdamW",
-	}}.RunGradient(t)
+	for _, set := range isa.Sets() {
+		t.Run(set.String(), func(t *testing.T) {
+			t.Setenv(isa.EnvLower, set.String())
+			computetest.Suite{Open: opener(Options{Workers: 3}), AllocationFree: true}.RunGradient(t)
+		})
+	}
+	t.Run("bf16", func(t *testing.T) {
+		isa.Need(t, isa.AVX512BF16)
+		computetest.Suite{
+			Open:            opener(Options{Workers: 3, Precision: BF16}),
+			AllocationFree:  true,
+			OperandRoundoff: 1.0 / 256, // of a factor rounded to bfloat16's eight bits
+		}.RunGradient(t)
+	})
 }
 
 func BenchmarkConformance(b *testing.B) { computetest.Benchmark(b, opener(Options{})) }
@@ -68,10 +78,11 @@ func TestWorkersAgree(t *testing.T) {
 	}
 }
 
-// runNetwork runs a small network of the ops whose work is divided and returns its output.
-func runNetwork(t *testing.T, o Options) []float32 {
+// runNetwork runs a small network of the ops whose work is divided, its loss and its gradients, and returns all outputs
+// one after the other.
+func runNetwork(t *testing.T, o Options) (all []float32) {
 	t.Helper()
-	const h, w, c = 20, 12, 64
+	const h, w, c, rank = 20, 12, 64, 5
 	var b compute.Builder
 	source := new(computetest.Source)
 	param := func(name string, shape ...int) compute.Value {
@@ -83,12 +94,25 @@ func runNetwork(t *testing.T, o Options) []float32 {
 		return b.Param(name, shape...)
 	}
 	x := b.Input("x", compute.F32, 2, h, w, c)
+	down, up := b.Input("down", compute.F32, rank, c), b.Input("up", compute.F32, 6*c, rank)
+	kernel := b.Input("kernel", compute.F32, 3, c, 3, 3)
 	y := b.Op(compute.GroupNorm{X: x, Weight: param("gw", c), Bias: param("gb", c), Groups: 8, Eps: 1e-5, Activation: compute.SiLU})
 	y = b.Op(compute.Conv2D{X: y, Weight: param("cw", c, c, 3, 3), Bias: param("cb", c), Stride: 1, Pad: compute.SamePadding(1)})
 	tokens := b.Reshape(y, 2, h*w, c)
 	norm := b.Op(compute.LayerNorm{X: tokens, Weight: param("lw", c), Bias: param("lb", c), Eps: 1e-5})
 	tokens = b.Op(compute.Attention{Q: norm, K: norm, V: tokens, Heads: 4})
-	b.Output(b.Op(compute.Linear{X: tokens, Weight: param("w", 3*c, c), Epilogue: compute.Epilogue{Activation: compute.GELU}}))
+	wide := b.Op(compute.Linear{X: tokens, Weight: param("w", 6*c, c), Epilogue: compute.Epilogue{Activation: compute.GELU}})
+	b.Output(wide)
+	wide = b.Op(compute.MatMul{A: b.Op(compute.MatMul{A: tokens, B: down, TransposeB: true}), B: up, TransposeB: true, Scale: 0.1, Add: wide})
+	narrow := b.Op(compute.Linear{X: b.Op(compute.GEGLU{X: wide}), Weight: param("v", c, 3*c)})
+	y = b.Op(compute.Conv2D{X: b.Reshape(narrow, 2, h, w, c), Weight: kernel, Stride: 2, Pad: compute.SamePadding(1)})
+	loss := b.Op(compute.Loss{Prediction: y, Target: b.Input("target", compute.F32, 2, h/2, w/2, 3)})
+	b.Output(loss)
+	gradients := compute.Gradient(&b, loss, []compute.Value{x, down, up, kernel})
+	for _, g := range gradients {
+		b.Output(g)
+	}
+	b.Output(b.Op(compute.ClipNorm{Gradients: gradients, Limits: b.Input("limits", compute.F32, 1, 2)}))
 	program, err := b.Build()
 	if err != nil {
 		t.Fatal(err)
@@ -106,24 +130,35 @@ func runNetwork(t *testing.T, o Options) []float32 {
 		t.Fatal(err)
 	}
 	defer exe.Close()
-	in, err1 := d.NewTensor(compute.F32, 2, h, w, c)
-	out, err2 := d.NewTensor(compute.F32, 2, h*w, 3*c)
-	if err1 != nil || err2 != nil {
-		t.Fatal(err1, err2)
+	tensors := func(values []compute.Value) (list []compute.Tensor) {
+		for _, v := range values {
+			tensor, err := d.NewTensor(compute.F32, program.Shape(v)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, tensor)
+		}
+		return list
 	}
-	values := make([]float32, in.Shape().Elements())
-	for i := range values {
-		values[i] = float32((i*104729)%2000-1000) / 500
+	in, out := tensors(program.Inputs), tensors(program.Outputs)
+	for _, tensor := range in {
+		values := make([]float32, tensor.Shape().Elements())
+		for i := range values {
+			values[i] = float32((i*104729)%2000-999) / 500
+		}
+		if err := tensor.Upload(values); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := in.Upload(values); err != nil {
+	if err := exe.Run(t.Context(), out, in); err != nil {
 		t.Fatal(err)
 	}
-	if err := exe.Run(t.Context(), []compute.Tensor{out}, []compute.Tensor{in}); err != nil {
-		t.Fatal(err)
+	for _, tensor := range out {
+		values := make([]float32, tensor.Shape().Elements())
+		if err := tensor.Download(values); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, values...)
 	}
-	got := make([]float32, out.Shape().Elements())
-	if err := out.Download(got); err != nil {
-		t.Fatal(err)
-	}
-	return got
+	return all
 }

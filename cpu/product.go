@@ -1,8 +1,6 @@
 package cpu
 
 import (
-	"fmt"
-
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/cpu/internal/kernel/attn"
 	"github.com/atelier-go/atelier/cpu/internal/kernel/conv"
@@ -18,63 +16,90 @@ type product interface {
 	Check(a *gemm.Args) error
 }
 
-// weighted is what Linear and Conv2D have in common.
+// weighted is what Linear, Conv2D and their gradients have in common.
 type weighted struct {
 	x, x2, weight, bias, out compute.Value
 	epilogue                 compute.Epilogue
+	form                     string // of the packed weights, where it is not what Linear and Conv2D read
 	matrix                   func(data []byte, t compute.DType) gemm.Matrix
 	plan                     func(w *gemm.Weights) (product, error)
 	spread                   int // times the one row of PerChannel must be repeated before the kernel reads it
 }
 
-// lowerWeighted packs the weights of op and lowers its plan.
-func (c *compiler) lowerWeighted(op weighted) (lowered, error) {
+// weights are those of an op: a parameter to be packed, or a value.
+type weights struct {
+	packing packing
+	value   compute.Value // where there is no packing
+	shape   *gemm.Weights // all that planning reads: what an op needs is known before its weights are packed
+}
+
+// weightsOf chooses the form in which op reads its weights.
+func (c *compiler) weightsOf(op weighted) (weights, error) {
 	info := c.info(op.weight)
 	if info.Kind != compute.ParamKind {
-		return lowered{}, fmt.Errorf("a weight that is not a parameter: %w", compute.ErrUnsupported)
+		m := op.matrix(nil, compute.F32)
+		return weights{value: op.weight, shape: c.kernel.Live(m.N, m.K(), m.Gather(c.kernel.NR, 1))}, nil
 	}
 	t, err := paramType(c.source, info)
 	if err != nil {
-		return lowered{}, err
+		return weights{}, err
 	}
 	m := op.matrix(nil, t.DType)
-	form := "panels"
+	form, dtype := "panels", t.DType
 	if m.Pairs {
-		form = "bfloat16 pairs"
+		form, dtype = "bfloat16 pairs", compute.BF16
 	}
-	weights := packing{
-		key:  packKey{info.Name, form},
-		size: c.kernel.PackedSize(m),
-		fill: func(p *packed, data []byte, t compute.Type) error {
-			w, err := c.kernel.Pack(p.bytes, op.matrix(data, t.DType))
-			p.weights = w
-			return err
+	return weights{
+		packing: packing{
+			key:  packKey{info.Name, form + op.form},
+			size: c.kernel.PackedSize(m),
+			fill: func(p *packed, data []byte, t compute.Type) error {
+				w, err := c.kernel.Pack(p.bytes, op.matrix(data, t.DType))
+				p.weights = w
+				return err
+			},
 		},
+		shape: &gemm.Weights{N: m.N, K: m.K(), DType: dtype, Pairs: m.Pairs, Kern: c.kernel},
+	}, nil
+}
+
+// weightsOf is the packed form of w, or, where that is a value, its place.
+func (b *binding) weightsOf(w weights) (*gemm.Weights, span) {
+	if w.value.Valid() {
+		return w.shape, b.place(w.value)
+	}
+	return b.packed(w.packing).weights, span{}
+}
+
+// lowerWeighted packs the weights of op and lowers its plan.
+func (c *compiler) lowerWeighted(op weighted) (lowered, error) {
+	weights, err := c.weightsOf(op)
+	if err != nil {
+		return lowered{}, err
 	}
 	bias, err := c.vector(op.bias)
 	if err != nil {
 		return lowered{}, err
 	}
-	// Planning reads the shape of the weights only, so what the op needs is known before they are packed.
-	shape := &gemm.Weights{N: m.N, K: m.K(), DType: t.DType, Pairs: m.Pairs, Kern: c.kernel}
-	if m.Pairs {
-		shape.DType = compute.BF16
-	}
-	planned, err := op.plan(shape)
+	planned, err := op.plan(weights.shape)
 	if err != nil {
 		return lowered{}, err
 	}
-	l := lowered{packs: []packing{weights}, need: planned.Need()}
+	l := lowered{need: planned.Need()}
+	if weights.packing.size > 0 {
+		l.packs = append(l.packs, weights.packing)
+	}
 	if bias.size > 0 {
 		l.packs = append(l.packs, bias)
 	}
 	rows := 0
 	if op.spread > 1 {
-		rows = op.spread * m.N
+		rows = op.spread * weights.shape.N
 		l.need.Workspace += rows
 	}
 	l.bind = func(b *binding) (step, error) {
-		plan, err := op.plan(b.packed(weights).weights)
+		packed, values := b.weightsOf(weights)
+		plan, err := op.plan(packed)
 		if err != nil {
 			return step{}, err
 		}
@@ -83,7 +108,7 @@ func (c *compiler) lowerWeighted(op weighted) (lowered, error) {
 		perChannel, residual := b.optional(op.epilogue.PerChannel), b.optional(op.epilogue.Residual)
 		args := &gemm.Args{Bias: b.vectorOf(bias)}
 		prepare := func() {
-			args.X, args.X2, args.Y = x.f32(), x2.f32(), y.f32()
+			args.X, args.X2, args.W, args.Y = x.f32(), x2.f32(), values.f32(), y.f32()
 			args.PerChannel, args.Residual, args.Workspace = perChannel.f32(), residual.f32(), workspace.f32()
 			if rows > 0 {
 				one := args.PerChannel
@@ -134,22 +159,22 @@ func (c *compiler) linear(op compute.Linear, out compute.Value) (lowered, error)
 		matrix: func(data []byte, t compute.DType) gemm.Matrix {
 			w := c.program.Shape(op.Weight)
 			m := gemm.Linear(data, t, w[0], w[1], false)
-			m.Pairs = c.device.precision == BF16
+			m.Pairs = c.pairs(op.Weight)
 			return m
 		},
 		plan: func(w *gemm.Weights) (product, error) { return gemm.NewPlan(w, cfg) },
 	})
 }
 
+// pairs reports whether the products of a linear layer with this weight are of bfloat16.
+func (c *compiler) pairs(weight compute.Value) bool {
+	return c.device.precision == BF16 && c.info(weight).Kind == compute.ParamKind
+}
+
 func (c *compiler) conv2D(op compute.Conv2D, out compute.Value) (lowered, error) {
 	x, w := c.program.Shape(op.X), c.program.Shape(op.Weight)
-	cfg := conv.Config{
-		N: x[0], H: x[1], W: x[2], C1: x[3], C2: w[1] - x[3], Cout: w[0], KH: w[2], KW: w[3], Stride: op.Stride,
-		PadTop: op.Pad.Top, PadLeft: op.Pad.Left, PadBottom: op.Pad.Bottom, PadRight: op.Pad.Right,
-		ResizeH: op.Resize[0], ResizeW: op.Resize[1],
-		PerChannel: op.Epilogue.PerChannel.Valid(),
-		Act:        c.elem.Activation(op.Epilogue.Activation), Workers: len(c.device.scratch),
-	}
+	cfg := c.convolution(x, w, op.Stride, op.Pad, op.Resize)
+	cfg.PerChannel, cfg.Act = op.Epilogue.PerChannel.Valid(), c.elem.Activation(op.Epilogue.Activation)
 	spread := 0
 	if p := op.Epilogue.PerChannel; p.Valid() && c.program.Shape(p)[0] < x[0] {
 		spread = x[0]
@@ -161,6 +186,15 @@ func (c *compiler) conv2D(op compute.Conv2D, out compute.Value) (lowered, error)
 		},
 		plan: func(w *gemm.Weights) (product, error) { return conv.NewPlan(w, cfg) },
 	})
+}
+
+// convolution describes the convolution of x, or of x and a second input with the other channels of the weight w.
+func (c *compiler) convolution(x, w compute.Shape, stride int, pad compute.Padding, resize [2]int) conv.Config {
+	return conv.Config{
+		N: x[0], H: x[1], W: x[2], C1: x[3], C2: w[1] - x[3], Cout: w[0], KH: w[2], KW: w[3], Stride: stride,
+		PadTop: pad.Top, PadLeft: pad.Left, PadBottom: pad.Bottom, PadRight: pad.Right, ResizeH: resize[0], ResizeW: resize[1],
+		Workers: len(c.device.scratch),
+	}
 }
 
 func (c *compiler) attention(op compute.Attention, out compute.Value) (lowered, error) {

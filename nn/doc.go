@@ -5,4 +5,6 @@
 //
 // Images are [N,H,W,C], tokens [N,T,C]. Where a layer takes features in two parts (the running activation and a skip
 // connection) they are read as one input of their channels together, without being copied together.
+//
+// Linear and Conv2D have a slot for an [Adapter], the low-rank change that training learns; [Layers] finds them by name.
 package nn

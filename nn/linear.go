@@ -10,28 +10,39 @@ import (
 type Linear struct {
 	Scope
 	Weight, Bias Param
+	Adapter      *Adapter // nil for none
 }
 
 // NewLinear claims weight [out,in] and bias [out].
 func NewLinear(s Scope, in, out int) *Linear {
-	return &Linear{Scope: s, Weight: s.Param("weight", out, in), Bias: s.Param("bias", out)}
+	return newLinear(s, s.Param("weight", out, in), s.Param("bias", out))
 }
 
 // NewLinearNoBias claims weight [out,in].
 func NewLinearNoBias(s Scope, in, out int) *Linear {
-	return &Linear{Scope: s, Weight: s.Param("weight", out, in)}
+	return newLinear(s, s.Param("weight", out, in), Param{})
 }
 
 // NewConv1x1 claims weight [out,in,1,1] and bias [out].
 func NewConv1x1(s Scope, in, out int) *Linear {
-	return &Linear{Scope: s, Weight: s.Param("weight", out, in, 1, 1), Bias: s.Param("bias", out)}
+	return newLinear(s, s.Param("weight", out, in, 1, 1), s.Param("bias", out))
+}
+
+func newLinear(s Scope, weight, bias Param) *Linear {
+	m := &Linear{Scope: s, Weight: weight, Bias: bias}
+	s.announce(&m.Adapter)
+	return m
 }
 
 // Forward records the layer on x, given in one part or in two.
 func (m *Linear) Forward(b *compute.Builder, e compute.Epilogue, x ...compute.Value) compute.Value {
 	defer m.Enter(b)()
 	x1, x2 := parts(b, x)
-	return b.Op(compute.Linear{X: x1, X2: x2, Weight: m.Weight.Value(b), Bias: m.Bias.Value(b), Epilogue: e})
+	y := b.Op(compute.Linear{X: x1, X2: x2, Weight: m.Weight.Value(b), Bias: m.Bias.Value(b), Epilogue: m.Adapter.beneath(e)})
+	if m.Adapter == nil {
+		return y
+	}
+	return m.Adapter.linear(b, y, m.Weight.Shape, e, x1, x2)
 }
 
 // Conv2D is a two-dimensional convolution of [N,H,W,in] to [N,H',W',out].
@@ -40,11 +51,14 @@ type Conv2D struct {
 	Weight, Bias Param
 	Stride       int
 	Pad          compute.Padding
+	Adapter      *Adapter // nil for none
 }
 
 // NewConv3x3 claims weight [out,in,3,3] and bias [out] of a convolution that keeps the size of the image.
 func NewConv3x3(s Scope, in, out int) *Conv2D {
-	return &Conv2D{Scope: s, Weight: s.Param("weight", out, in, 3, 3), Bias: s.Param("bias", out), Stride: 1, Pad: compute.SamePadding(1)}
+	m := &Conv2D{Scope: s, Weight: s.Param("weight", out, in, 3, 3), Bias: s.Param("bias", out), Stride: 1, Pad: compute.SamePadding(1)}
+	s.announce(&m.Adapter)
+	return m
 }
 
 // Forward records the layer on x, given in one part or in two.
@@ -56,10 +70,15 @@ func (m *Conv2D) Forward(b *compute.Builder, e compute.Epilogue, x ...compute.Va
 func (m *Conv2D) resized(b *compute.Builder, size [2]int, e compute.Epilogue, x ...compute.Value) compute.Value {
 	defer m.Enter(b)()
 	x1, x2 := parts(b, x)
-	return b.Op(compute.Conv2D{
+	y := b.Op(compute.Conv2D{
 		X: x1, X2: x2, Weight: m.Weight.Value(b), Bias: m.Bias.Value(b),
-		Stride: m.Stride, Pad: m.Pad, Resize: size, Epilogue: e,
+		Stride: m.Stride, Pad: m.Pad, Resize: size, Epilogue: m.Adapter.beneath(e),
 	})
+	if m.Adapter == nil {
+		return y
+	}
+	h := b.Op(compute.Conv2D{X: x1, X2: x2, Weight: m.Adapter.Down, Stride: m.Stride, Pad: m.Pad, Resize: size})
+	return m.Adapter.finish(b, y, h, m.Weight.Shape, e)
 }
 
 // parts unpacks features that come in one part or in two.

@@ -49,6 +49,7 @@ func (m *ResnetBlock2D) Time(b *compute.Builder, activated compute.Value) comput
 // x is [N,H,W,Cin], in one part or in two; time is [N,Cout] or [1,Cout], or absent; y is [N,H,W,Cout].
 func (m *ResnetBlock2D) Forward(b *compute.Builder, time compute.Value, x ...compute.Value) compute.Value {
 	defer m.Enter(b)()
+	defer b.Segment()()
 	skip, _ := parts(b, x)
 	if m.ConvShortcut != nil {
 		skip = m.ConvShortcut.Forward(b, compute.Epilogue{}, x...)

@@ -95,6 +95,7 @@ func (m *Transformer2D) Context(b *compute.Builder, context compute.Value) KV {
 // Forward records the layer on x, [N,H,W,C], with the context kv. The result has kv's batch.
 func (m *Transformer2D) Forward(b *compute.Builder, x compute.Value, kv KV) compute.Value {
 	defer m.Enter(b)()
+	defer b.Segment()()
 	d := b.Dims(x, 4)
 	height, width, channels := d[1], d[2], d[3]
 	h := m.ProjIn.Forward(b, compute.Epilogue{}, m.Norm.Forward(b, compute.Identity, x))

@@ -87,10 +87,10 @@ func New(set isa.Set, cfg Config) (*Plan, error) {
 		}
 		kern = bf16Kernels
 	}
-	p := &Plan{cfg: cfg, kern: kern, depth: c.D}
 	if c.Scale == 0 {
 		c.Scale = 1 / math.Sqrt(float64(c.D))
 	}
+	p := &Plan{cfg: cfg, kern: kern, depth: c.D}
 	p.scale = float32(c.Scale * math.Log2E)
 	p.scales = slices.Repeat([]float32{p.scale}, c.D)
 	p.kElems = roundUp(c.S, kern.keys) * c.D

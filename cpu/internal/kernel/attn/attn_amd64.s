@@ -564,6 +564,35 @@ done:
 	VZEROUPPER
 	RET
 
+// func combineAVX512(s, p, sum, correction []float32, rows int)
+TEXT ·combineAVX512(SB), NOSPLIT, $0-104
+	MOVQ s_base+0(FP), DI
+	MOVQ p_base+24(FP), SI
+	MOVQ sum_base+48(FP), R8
+	MOVQ correction_base+72(FP), R9
+	MOVQ rows+96(FP), CX
+	VMOVUPS 0(R8), Z0
+	VMULPS 0(R9), Z0, Z0
+	VMOVUPS 64(R8), Z1
+	VMULPS 64(R9), Z1, Z1
+loop:
+	VMOVUPS 0(SI), Z2
+	VMULPS 0(DI), Z2, Z2
+	VMOVUPS Z2, 0(DI)
+	VADDPS Z2, Z0, Z0
+	VMOVUPS 64(SI), Z3
+	VMULPS 64(DI), Z3, Z3
+	VMOVUPS Z3, 64(DI)
+	VADDPS Z3, Z1, Z1
+	ADDQ $128, DI
+	ADDQ $128, SI
+	DECQ CX
+	JNE  loop
+	VMOVUPS Z0, 0(R8)
+	VMOVUPS Z1, 64(R8)
+	VZEROUPPER
+	RET
+
 // func weighAVX512x10(o, correction, p, v []float32, keys int)
 TEXT ·weighAVX512x10(SB), NOSPLIT, $0-104
 	MOVQ o_base+0(FP), DI
@@ -1882,6 +1911,35 @@ turn:
 	ADDQ R8, DI
 	VMASKMOVPS Y15, Y0, (DI)
 done:
+	VZEROUPPER
+	RET
+
+// func combineAVX2(s, p, sum, correction []float32, rows int)
+TEXT ·combineAVX2(SB), NOSPLIT, $0-104
+	MOVQ s_base+0(FP), DI
+	MOVQ p_base+24(FP), SI
+	MOVQ sum_base+48(FP), R8
+	MOVQ correction_base+72(FP), R9
+	MOVQ rows+96(FP), CX
+	VMOVUPS 0(R8), Y0
+	VMULPS 0(R9), Y0, Y0
+	VMOVUPS 32(R8), Y1
+	VMULPS 32(R9), Y1, Y1
+loop:
+	VMOVUPS 0(SI), Y2
+	VMULPS 0(DI), Y2, Y2
+	VMOVUPS Y2, 0(DI)
+	VADDPS Y2, Y0, Y0
+	VMOVUPS 32(SI), Y3
+	VMULPS 32(DI), Y3, Y3
+	VMOVUPS Y3, 32(DI)
+	VADDPS Y3, Y1, Y1
+	ADDQ $64, DI
+	ADDQ $64, SI
+	DECQ CX
+	JNE  loop
+	VMOVUPS Y0, 0(R8)
+	VMOVUPS Y1, 32(R8)
 	VZEROUPPER
 	RET
 

@@ -6,6 +6,9 @@
 // queries across the vector lanes: a panel is two vectors of queries, scores are held as
 // [key][query], and each reduction over keys runs down the registers.
 //
+// Gradient is the derivative, by two passes over the scores in the same layout: one with queries across the
+// lanes, one with keys.
+//
 // The package computes on slices it is given. It starts no goroutines, allocates nothing per run and
 // knows nothing of programs or devices; it has no dropout and no mask other than the causal one.
 package attn

@@ -14,6 +14,7 @@ var avx2 = kernels{
 		weighAVX2[width](o, correction, p, v, keys)
 	},
 	transpose: tiles(8, transposeAVX2),
+	combine:   combineAVX2,
 }
 
 var avx512 = kernels{
@@ -24,6 +25,7 @@ var avx512 = kernels{
 		weighAVX512[width](o, correction, p, v, keys)
 	},
 	transpose: tiles(16, transposeAVX512),
+	combine:   combineAVX512,
 }
 
 var bf16Kernels = &kernels{
@@ -238,3 +240,23 @@ func weighAVX512BF16x2(o, correction, p, v []float32, keys int)
 
 //go:noescape
 func weighAVX512BF16x1(o, correction, p, v []float32, keys int)
+
+// combineAVX2: 16 lanes.
+//
+//	for l := range 16 {
+//		s[j][l] *= p[j][l] // for every j
+//		sum[l] = sum[l]*correction[l] + Σ_j s[j][l]
+//	}
+//
+//go:noescape
+func combineAVX2(s, p, sum, correction []float32, rows int)
+
+// combineAVX512: 32 lanes.
+//
+//	for l := range 32 {
+//		s[j][l] *= p[j][l] // for every j
+//		sum[l] = sum[l]*correction[l] + Σ_j s[j][l]
+//	}
+//
+//go:noescape
+func combineAVX512(s, p, sum, correction []float32, rows int)

@@ -10,6 +10,7 @@ var generic = kernels{
 	weigh:  weighGeneric,
 
 	transpose: transposeGeneric,
+	combine:   combineGeneric,
 }
 
 func scoresGeneric(s, next, q, k []float32, d, groups int) {
@@ -112,5 +113,18 @@ func transposeGeneric(dst, src, scale []float32, dstStride, srcStride, rows, col
 		for j, x := range row {
 			dst[j*dstStride+i] = x * scale[j]
 		}
+	}
+}
+
+func combineGeneric(s, p, sum, correction []float32, rows int) {
+	const L = 4
+	p = p[:rows*L]
+	for l := range L {
+		total := sum[l] * correction[l]
+		for j := l; j < len(p); j += L {
+			s[j] *= p[j]
+			total += s[j]
+		}
+		sum[l] = total
 	}
 }

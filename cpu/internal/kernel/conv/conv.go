@@ -39,19 +39,22 @@ type Config struct {
 	PadBottom        int
 	PadRight         int
 	ResizeH, ResizeW int             // nearest-neighbour resize of the input before the convolution; 0: none
+	Spacing          int             // from one input pixel to the next, with zeros between; 0: 1. Not with a resize
 	PerChannel       bool            // Args.PerChannel, [N,Cout], will be given
 	Act              func([]float32) // activation, in place; nil is the identity
 	Workers          int             // how many workers will share a phase; affects granularity, not results
 	Algorithm        Algorithm
 }
 
-// input is the size of the input after the resize.
+// input is the size of the input after the resize or spacing.
 func (c *Config) input() (h, w int) {
 	if c.ResizeH > 0 {
 		return c.ResizeH, c.ResizeW
 	}
-	return c.H, c.W
+	return (c.H-1)*c.spacing() + 1, (c.W-1)*c.spacing() + 1
 }
+
+func (c *Config) spacing() int { return max(c.Spacing, 1) }
 
 // Output is the size of the result, which is [N,h,w,Cout].
 func (c *Config) Output() (h, w int) {
@@ -73,7 +76,7 @@ func (c *Config) check() error {
 	}{
 		{"N", c.N, 1}, {"H", c.H, 1}, {"W", c.W, 1}, {"C1", c.C1, 1}, {"C2", c.C2, 0}, {"Cout", c.Cout, 1},
 		{"KH", c.KH, 1}, {"KW", c.KW, 1}, {"Stride", c.Stride, 0}, {"PadTop", c.PadTop, 0}, {"PadLeft", c.PadLeft, 0},
-		{"PadBottom", c.PadBottom, 0}, {"PadRight", c.PadRight, 0}, {"ResizeH", c.ResizeH, 0}, {"ResizeW", c.ResizeW, 0},
+		{"PadBottom", c.PadBottom, 0}, {"PadRight", c.PadRight, 0}, {"ResizeH", c.ResizeH, 0}, {"ResizeW", c.ResizeW, 0}, {"Spacing", c.Spacing, 0},
 	} {
 		if f.v < f.least {
 			return fmt.Errorf("conv: %s is %d: want at least %d", f.name, f.v, f.least)
@@ -81,6 +84,9 @@ func (c *Config) check() error {
 	}
 	if (c.ResizeH == 0) != (c.ResizeW == 0) {
 		return fmt.Errorf("conv: resize to %d×%d: give both or neither", c.ResizeH, c.ResizeW)
+	}
+	if c.ResizeH > 0 && c.Spacing > 1 {
+		return fmt.Errorf("conv: a resize and a spacing of %d: want one of them", c.Spacing)
 	}
 	if ih, iw := c.input(); ih+c.PadTop+c.PadBottom < c.KH || iw+c.PadLeft+c.PadRight < c.KW {
 		return fmt.Errorf("conv: a %d×%d kernel does not fit the padded input of %d×%d", c.KH, c.KW, ih+c.PadTop+c.PadBottom, iw+c.PadLeft+c.PadRight)
@@ -149,9 +155,15 @@ func NewPlan(w *gemm.Weights, cfg Config) (Plan, error) {
 	algorithm := cfg.Algorithm
 	if algorithm == Auto {
 		algorithm = Choose(cfg)
+		if w.Live() {
+			algorithm = Direct
+		}
 	}
 	if algorithm == Direct {
 		return newDirect(w, cfg)
+	}
+	if w.Live() {
+		return nil, fmt.Errorf("conv: Winograd transforms packed weights, these are gathered while it runs")
 	}
 	if !canWinograd(&cfg) {
 		return nil, fmt.Errorf("conv: Winograd needs a 3×3 kernel, stride 1, no activation and input channels in multiples of 16; have %+v", cfg)
@@ -185,14 +197,27 @@ func checkArgs(c *Config, need gemm.Need, a *gemm.Args) error {
 	return nil
 }
 
-// axis maps coordinates along one axis of the padded, resized input to the stored input, -1 for padding.
-func axis(n, resized, padBefore, padAfter int) []int32 {
+// axis maps coordinates along one axis of the padded, resized input of n stored pixels to these, -1 for padding and for
+// the zeros between spaced pixels.
+func axis(n, resized, spacing, padBefore, padAfter int) []int32 {
 	at := make([]int32, padBefore+resized+padAfter)
 	for i := range at {
 		at[i] = -1
-		if r := i - padBefore; r >= 0 && r < resized {
+		r := i - padBefore
+		switch {
+		case r < 0 || r >= resized:
+		case spacing == 1:
 			at[i] = int32(r * n / resized)
+		case r%spacing == 0:
+			at[i] = int32(r / spacing)
 		}
 	}
 	return at
+}
+
+// axes maps the padded rows and columns of the input to the stored ones, with more rows and columns of padding
+// than c has.
+func (c *Config) axes(below, right int) (ys, xs []int32) {
+	h, w := c.input()
+	return axis(c.H, h, c.spacing(), c.PadTop, c.PadBottom+below), axis(c.W, w, c.spacing(), c.PadLeft, c.PadRight+right)
 }

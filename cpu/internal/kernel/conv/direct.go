@@ -29,9 +29,7 @@ const fewChannels = 32
 func newDirect(w *gemm.Weights, cfg Config) (*direct, error) {
 	d := &direct{cfg: cfg}
 	d.oh, d.ow = cfg.Output()
-	ih, iw := cfg.input()
-	d.ys = axis(cfg.H, ih, cfg.PadTop, cfg.PadBottom)
-	d.xs = axis(cfg.W, iw, cfg.PadLeft, cfg.PadRight)
+	d.ys, d.xs = cfg.axes(0, 0)
 	var segments []int
 	if d.padded = cfg.C1+cfg.C2 < fewChannels && cfg.KH*cfg.KW > 1; d.padded {
 		for range cfg.KH {
@@ -105,7 +103,7 @@ func (d *direct) Do(phase, task int, s *gemm.Scratch, a *gemm.Args) {
 		}
 	}
 	n := d.prod.W.N
-	o := gemm.Output{Y: a.Y[m0*n:], StrideY: n, StrideResidual: n, Bias: a.Bias}
+	o := gemm.Output{Y: a.Y[m0*n:], StrideY: n, StrideResidual: n, Bias: a.Bias, Args: a}
 	if a.Residual != nil {
 		o.Residual = a.Residual[m0*n:]
 	}

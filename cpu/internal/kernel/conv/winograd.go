@@ -55,9 +55,8 @@ func newWinograd(w *gemm.Weights, cfg Config, budget int) *winograd {
 	ih, iw := cfg.input()
 	// The last tile may reach beyond the bottom and right padding; what it reads there only enters
 	// outputs that are not stored.
-	p.ys = axis(cfg.H, ih, cfg.PadTop, max(cfg.PadBottom, 4*p.th+2-ih-cfg.PadTop))
-	p.xs = axis(cfg.W, iw, cfg.PadLeft, max(cfg.PadRight, 4*p.tw+2-iw-cfg.PadLeft))
-	p.twice = ih == 2*cfg.H && iw == 2*cfg.W && cfg.PadTop == 1 && cfg.PadLeft == 1
+	p.ys, p.xs = cfg.axes(max(0, 4*p.th+2-ih-cfg.PadTop-cfg.PadBottom), max(0, 4*p.tw+2-iw-cfg.PadLeft-cfg.PadRight))
+	p.twice = cfg.ResizeH == 2*cfg.H && cfg.ResizeW == 2*cfg.W && cfg.PadTop == 1 && cfg.PadLeft == 1
 	p.zero = make([]float32, max(cfg.C1, cfg.C2))
 
 	C := cfg.C1 + cfg.C2

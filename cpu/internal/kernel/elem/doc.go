@@ -1,5 +1,5 @@
-// Package elem computes what is done element by element or row by row: activations, sums, conversions
-// between float types.
+// Package elem computes what is done element by element or row by row: activations and their derivatives, sums,
+// products, conversions between float types.
 //
 // An element's result depends on its operands and the kernel set alone, never on its place in a slice,
 // so callers may cut work where they like. Sets agree to the rounding of a few float32 units in the last

@@ -18,8 +18,11 @@ type Kernels struct {
 	ReLU      func(x []float32) // max(x, 0)
 	Exp       func(x []float32) // eˣ: +Inf from 88.73 up, 0 below -103.98
 
+	siluSlope, quickGELUSlope, geluSlope func(x []float32) // derivatives; see Derivative
+
 	geglu     func(dst, a, gate []float32)       // dst = a·GELU(gate)
 	add       func(dst, a, b []float32)          // dst = a + b
+	multiply  func(dst, a, b []float32)          // dst = a·b
 	scale     func(dst, a []float32, c float32)  // dst = c·a
 	addScaled func(dst, a []float32, c float32)  // dst += c·a
 	widen     [2]func(dst []float32, src []byte) // binary16, bfloat16 to float32
@@ -56,6 +59,9 @@ func (k *Kernels) GEGLU(dst, x []float32, rows, d int) {
 
 // Add computes dst = a + b over len(dst) elements. dst may be a or b.
 func (k *Kernels) Add(dst, a, b []float32) { k.add(dst, a[:len(dst)], b[:len(dst)]) }
+
+// Multiply computes dst = a·b over len(dst) elements. dst may be a or b.
+func (k *Kernels) Multiply(dst, a, b []float32) { k.multiply(dst, a[:len(dst)], b[:len(dst)]) }
 
 // AddScaled computes dst = dst + c·a over len(dst) elements, with one rounding where the set has FMA.
 func (k *Kernels) AddScaled(dst, a []float32, c float32) { k.addScaled(dst, a[:len(dst)], c) }

@@ -17,8 +17,13 @@ var avx2 = Kernels{
 	ReLU:      reluAVX2,
 	Exp:       expAVX2,
 
+	siluSlope:      siluSlopeAVX2,
+	quickGELUSlope: quickGELUSlopeAVX2,
+	geluSlope:      geluSlopeAVX2,
+
 	geglu:     gegluAVX2,
 	add:       addAVX2,
+	multiply:  multiplyAVX2,
 	scale:     scaleAVX2,
 	addScaled: addScaledAVX2,
 	widen:     [2]func([]float32, []byte){widenWith(widenF16AVX2, widenF16Generic), widenWith(widenBF16AVX2, widenBF16Generic)},
@@ -32,8 +37,13 @@ var avx512 = Kernels{
 	ReLU:      reluAVX512,
 	Exp:       expAVX512,
 
+	siluSlope:      siluSlopeAVX512,
+	quickGELUSlope: quickGELUSlopeAVX512,
+	geluSlope:      geluSlopeAVX512,
+
 	geglu:     gegluAVX512,
 	add:       addAVX512,
+	multiply:  multiplyAVX512,
 	scale:     scaleAVX512,
 	addScaled: addScaledAVX512,
 	widen:     [2]func([]float32, []byte){widenWith(widenF16AVX512, widenF16Generic), widenWith(widenBF16AVX512, widenBF16Generic)},
@@ -203,3 +213,43 @@ func narrowF16AVX512(dst, src unsafe.Pointer, groups int)
 //
 //go:noescape
 func narrowBF16AVX512(dst, src unsafe.Pointer, groups int)
+
+// for i := range x { x[i] = s + x[i]*s*(1-s) } with s = 1 / (1 + exp(-x[i]))
+//
+//go:noescape
+func siluSlopeAVX2(x []float32)
+
+// for i := range x { x[i] = s + 1.702*x[i]*s*(1-s) } with s = 1 / (1 + exp(-1.702*x[i]))
+//
+//go:noescape
+func quickGELUSlopeAVX2(x []float32)
+
+// for i := range x { x[i] = (1 + erf(x[i]/√2)) / 2 + x[i]*exp(-x[i]*x[i]/2)/√(2π) }
+//
+//go:noescape
+func geluSlopeAVX2(x []float32)
+
+// for i := range dst { dst[i] = a[i] * b[i] }
+//
+//go:noescape
+func multiplyAVX2(dst, a, b []float32)
+
+// for i := range x { x[i] = s + x[i]*s*(1-s) } with s = 1 / (1 + exp(-x[i]))
+//
+//go:noescape
+func siluSlopeAVX512(x []float32)
+
+// for i := range x { x[i] = s + 1.702*x[i]*s*(1-s) } with s = 1 / (1 + exp(-1.702*x[i]))
+//
+//go:noescape
+func quickGELUSlopeAVX512(x []float32)
+
+// for i := range x { x[i] = (1 + erf(x[i]/√2)) / 2 + x[i]*exp(-x[i]*x[i]/2)/√(2π) }
+//
+//go:noescape
+func geluSlopeAVX512(x []float32)
+
+// for i := range dst { dst[i] = a[i] * b[i] }
+//
+//go:noescape
+func multiplyAVX512(dst, a, b []float32)

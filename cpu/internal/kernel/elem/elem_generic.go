@@ -15,8 +15,13 @@ var generic = Kernels{
 	ReLU:      reluGeneric,
 	Exp:       expGeneric,
 
+	siluSlope:      siluSlopeGeneric,
+	quickGELUSlope: quickGELUSlopeGeneric,
+	geluSlope:      geluSlopeGeneric,
+
 	geglu:     gegluGeneric,
 	add:       addGeneric,
+	multiply:  multiplyGeneric,
 	scale:     scaleGeneric,
 	addScaled: addScaledGeneric,
 	widen:     [2]func([]float32, []byte){widenF16Generic, widenBF16Generic},
@@ -65,6 +70,12 @@ func addGeneric(dst, a, b []float32) {
 	}
 }
 
+func multiplyGeneric(dst, a, b []float32) {
+	for i, v := range a {
+		dst[i] = v * b[i]
+	}
+}
+
 func scaleGeneric(dst, a []float32, c float32) {
 	for i, v := range a {
 		dst[i] = c * v
@@ -83,6 +94,48 @@ func timesSigmoid(x, v float32) float32 {
 	return (max(x, 0) + min(x, 0)*e) / (1 + e)
 }
 
+func siluSlopeGeneric(x []float32) {
+	for i, v := range x {
+		x[i] = sigmoidSlope(v, 1)
+	}
+}
+
+func quickGELUSlopeGeneric(x []float32) {
+	for i, v := range x {
+		x[i] = sigmoidSlope(v, 1.702)
+	}
+}
+
+// sigmoidSlope is s + k·x·s·(1-s) with s = sigmoid(k·x), by exponentials of negative numbers only.
+func sigmoidSlope(x, k float32) float32 {
+	e := exp(-abs(k*x), 0)
+	r := 1 / (1 + e)
+	s := r
+	if x < 0 {
+		s = e * r
+	}
+	return s + k*(x*e*r*r)
+}
+
+func geluSlopeGeneric(x []float32) {
+	const density = 1 / (math.Sqrt2 * math.SqrtPi)
+	for i, v := range x {
+		z := min(abs(v), 20)
+		e := exp(-z*z/2, 0)
+		p := e * tail(1/(1+0.3*z))
+		if v > 0 {
+			p = 1 - p
+		}
+		x[i] = p + v*e*density
+	}
+}
+
+// tail is (1-Φ(z))·e^(z²/2) for t = 1/(1+0.3z).
+func tail(t float32) float32 {
+	return t * (0.11968654 + t*(0.11957463+t*(0.1102133+t*(0.07848763+t*(0.0958872+
+		t*(-0.07894436+t*(0.19123334+t*(-0.22781697+t*(0.11227328-t*0.020594621)))))))))
+}
+
 // gelu is max(x,0) - |x|·(1-Φ(|x|)), and 1-Φ(z) is e^(-z²/2) times a polynomial in 1/(1+0.3z): minimax for
 // z ≤ 13.5, relative error 3.4e-9. Past 14.3 it is 0 in float32.
 func gelu(x float32) float32 {
@@ -92,9 +145,7 @@ func gelu(x float32) float32 {
 	v := float32(square)
 	e := exp(-v, float32(square-float64(v)))
 	t := float32(1 / (1 + 0.3*float64(z)))
-	p := t * (0.11968654 + t*(0.11957463+t*(0.1102133+t*(0.07848763+t*(0.0958872+
-		t*(-0.07894436+t*(0.19123334+t*(-0.22781697+t*(0.11227328-t*0.020594621)))))))))
-	return max(x, 0) - z*(p*e)
+	return max(x, 0) - z*(tail(t)*e)
 }
 
 // exp is e^(v-tail) for a tail far below a unit in the last place of v. v = n·ln 2 + f with n the nearest

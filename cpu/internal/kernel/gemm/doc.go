@@ -7,10 +7,13 @@
 // products inside Winograd's algorithm. The idea is the indirect convolution of Dukhan,
 // "The Indirect Convolution Algorithm" (arXiv:1907.02129).
 //
+// Weights that are operands of the run, such as the factors of low-rank adapters, are not packed: MatMul, and
+// any plan of Kernel.Live weights, gathers a panel of them whenever it is multiplied.
+//
 // The package owns no goroutines. A Plan is a list of phases; the tasks of a phase are independent, and
 // the caller spreads them over its workers. The order in which a sum is formed depends on the shape
 // alone, so any number of workers produces the same bits.
 //
-// It is not a BLAS: no column-major matrices, no scaling factors, no general strides on weights beyond
-// what Matrix describes.
+// It is not a BLAS: no general strides on weights beyond what Matrix describes, no sub-matrices, no
+// triangular or symmetric forms.
 package gemm

@@ -199,7 +199,7 @@ func (p *Plan) Do(phase, task int, s *Scratch, a *Args) {
 			fillRows(table, unsafe.Pointer(&a.X2[m0*c.StrideX2+piece.Off]), c.StrideX2*4)
 		}
 	}
-	o := Output{Y: a.Y[m0*c.StrideY:], StrideY: c.StrideY, StrideResidual: c.StrideResidual, Bias: a.Bias}
+	o := Output{Y: a.Y[m0*c.StrideY:], StrideY: c.StrideY, StrideResidual: c.StrideResidual, Bias: a.Bias, Args: a}
 	if a.Residual != nil {
 		o.Residual = a.Residual[m0*c.StrideResidual:]
 	}

@@ -25,6 +25,7 @@ type Scratch struct {
 	Floats []float32
 	Rows   []unsafe.Pointer
 	Tile   Tile
+	Args   Args // of a plan inside a plan
 }
 
 // NewScratch allocates what n asks for one worker.
@@ -42,6 +43,7 @@ func aligned(n int) []float32 {
 // Args are the operands of one run. All activations are float32, row-major with channels last.
 type Args struct {
 	X, X2      []float32 // first input and, where the plan has one, second input
+	W          []float32 // what weights that are not packed are gathered from; see Kernel.Live
 	Y          []float32 // result
 	Bias       []float32 // [N] or nil
 	PerChannel []float32 // [items,N], added to every row of its item, or nil
@@ -119,6 +121,7 @@ type Output struct {
 	Y, Residual             []float32 // element [0,0] of the chunk first; Residual may be nil
 	StrideY, StrideResidual int       // elements between rows
 	Bias, PerChannel        []float32 // [N] or nil
+	Args                    *Args     // what live weights are gathered from
 }
 
 // Multiply computes rows × NR of the product: columns panel·NR onwards of a chunk whose row pointers
@@ -162,9 +165,13 @@ func (p *Product) sums(s *Scratch, o *Output, panel, rows, mc int, c []float32, 
 		for _, steps := range p.steps[first:end] {
 			n += steps
 		}
-		if w.Pairs {
+		switch {
+		case w.Pairs:
 			t.B = w.pairs(panel, k0)
-		} else {
+		case w.Live():
+			w.gather(o.Args, buf, panel, k0, n)
+			t.B = &buf[0]
+		default:
 			t.B = unsafe.SliceData(w.Panel(buf, panel, k0, n))
 		}
 		t.Seg, t.Segs = &p.steps[first], end-first

@@ -73,7 +73,8 @@ type Weights struct {
 	Pairs bool
 	Kern  *Kernel
 
-	data []byte
+	data   []byte
+	gather Gather // of weights that are not packed; see Kernel.Live
 }
 
 // PackedSize is the number of bytes Pack writes for m.
@@ -133,22 +134,47 @@ func pack[E [2]byte | [4]byte](dst []byte, m Matrix, nr int) {
 	out := unsafe.Slice((*E)(unsafe.Pointer(&dst[0])), len(dst)/m.DType.Size())
 	for n0 := 0; n0 < m.N; n0 += nr {
 		have := min(nr, m.N-n0)
-		for t := range m.Taps {
-			for c0 := 0; c0 < m.C; c0 += packDepth {
-				depth := min(packDepth, m.C-c0)
-				block := out[:depth*nr]
-				out = out[depth*nr:]
+		panel := out[:m.K()*nr]
+		out = out[m.K()*nr:]
+		for c0 := 0; c0 < m.C; c0 += packDepth {
+			for t := range m.Taps {
+				block := panel[(t*m.C+c0)*nr:][:min(packDepth, m.C-c0)*nr]
 				if have < nr {
 					clear(block)
 				}
-				for j := range have {
-					at := m.Offset + (n0+j)*m.StrideN + t*m.StrideT + c0*m.StrideC
-					for i := j; i < len(block); i += nr {
-						block[i] = src[at]
-						at += m.StrideC
-					}
+				at := m.Offset + n0*m.StrideN + t*m.StrideT + c0*m.StrideC
+				if m.StrideN < m.StrideC {
+					packRows(block, src, at, have, nr, m.StrideN, m.StrideC)
+				} else {
+					packColumns(block, src, at, have, nr, m.StrideN, m.StrideC)
 				}
 			}
+		}
+	}
+}
+
+// packRows copies a block of which the outputs of one k lie closest together, as in a transposed matrix.
+func packRows[E [2]byte | [4]byte](block, src []E, at, have, nr, strideN, strideC int) {
+	for ; len(block) > 0; block, at = block[nr:], at+strideC {
+		if strideN == 1 {
+			copy(block[:have], src[at:])
+			continue
+		}
+		from := at
+		for j := range block[:have] {
+			block[j] = src[from]
+			from += strideN
+		}
+	}
+}
+
+// packColumns copies a block of which the k of one output lie closest together.
+func packColumns[E [2]byte | [4]byte](block, src []E, at, have, nr, strideN, strideC int) {
+	for j := range have {
+		from := at + j*strideN
+		for i := j; i < len(block); i += nr {
+			block[i] = src[from]
+			from += strideC
 		}
 	}
 }

@@ -159,23 +159,37 @@ func (g *Group) sum(task int, a *GroupArgs) {
 	}
 }
 
-func (g *Group) combine(n, group int, a *GroupArgs) {
+// statistics are the mean and 1/√(σ²+Eps) of one group of a batch item.
+func (g *Group) statistics(n, group int, a *GroupArgs) (mean, rstd float64) {
+	total, squares := g.total(n, group, a)
+	count := g.count()
+	mean = total / count
+	variance := max(squares/count-mean*mean, 0)
+	return mean, 1 / math.Sqrt(variance+g.cfg.Eps)
+}
+
+// count is the number of elements of a group.
+func (g *Group) count() float64 { return float64(g.c/g.cfg.Groups) * float64(g.cfg.Rows) }
+
+// total adds up both sums of one group of a batch item, over its channels and all chunks.
+func (g *Group) total(n, group int, a *GroupArgs) (sum, square float64) {
 	width := g.c / g.cfg.Groups
 	from := group * width
-	var total, squares float64
 	for chunk := range g.chunks {
-		sum, square := g.partial(n*g.chunks+chunk, a)
+		s, q := g.partial(n*g.chunks+chunk, a)
 		for i := from; i < from+width; i++ {
-			total += sum[i]
-			squares += square[i]
+			sum += s[i]
+			square += q[i]
 		}
 	}
-	count := float64(width) * float64(g.cfg.Rows)
-	mean := total / count
-	variance := max(squares/count-mean*mean, 0)
-	rstd := 1 / math.Sqrt(variance+g.cfg.Eps)
+	return sum, square
+}
+
+func (g *Group) combine(n, group int, a *GroupArgs) {
+	width := g.c / g.cfg.Groups
+	mean, rstd := g.statistics(n, group, a)
 	scale, shift := g.affine(n, a)
-	for i := from; i < from+width; i++ {
+	for i := group * width; i < (group+1)*width; i++ {
 		s := float64(a.Weight[i]) * rstd
 		scale[i], shift[i] = float32(s), float32(float64(a.Bias[i])-mean*s)
 	}

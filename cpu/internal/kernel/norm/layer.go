@@ -30,13 +30,20 @@ type Layer struct {
 	rows int // rows in a task
 }
 
-// NewLayer checks cfg and lays out the work for a kernel set.
-func NewLayer(set isa.Set, cfg LayerConfig) (*Layer, error) {
+func (cfg LayerConfig) check() error {
 	if cfg.Rows < 1 || cfg.C < 1 {
-		return nil, fmt.Errorf("norm: %d rows of %d channels: want at least 1 of each", cfg.Rows, cfg.C)
+		return fmt.Errorf("norm: %d rows of %d channels: want at least 1 of each", cfg.Rows, cfg.C)
 	}
 	if !(cfg.Eps >= 0) {
-		return nil, fmt.Errorf("norm: epsilon %v is not a number from 0 up", cfg.Eps)
+		return fmt.Errorf("norm: epsilon %v is not a number from 0 up", cfg.Eps)
+	}
+	return nil
+}
+
+// NewLayer checks cfg and lays out the work for a kernel set.
+func NewLayer(set isa.Set, cfg LayerConfig) (*Layer, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
 	}
 	return &Layer{cfg, kernelsFor(set), max(1, chunkElems/cfg.C)}, nil
 }

@@ -117,6 +117,7 @@ func main() {
 			w.zipRows()
 		} else {
 			w.transpose()
+			w.combine()
 		}
 		for _, width := range w.widths {
 			w.weigh(width)
@@ -381,6 +382,36 @@ func (w writer) weigh(width int) {
 	for i := range 2 * width {
 		w.op("VFMADD231PS %d(DI), %s, %s", i*w.bytes, w.reg(p0+i%2), w.reg(i))
 		w.op("VMOVUPS %s, %d(DI)", w.reg(i), i*w.bytes)
+	}
+	w.op("VZEROUPPER")
+	w.op("RET")
+}
+
+// combine: sum of half h is register h.
+func (w writer) combine() {
+	w.text("combine"+w.name, "(s, p, sum, correction []float32, rows int)", 104)
+	w.op("MOVQ s_base+0(FP), DI")
+	w.op("MOVQ p_base+24(FP), SI")
+	w.op("MOVQ sum_base+48(FP), R8")
+	w.op("MOVQ correction_base+72(FP), R9")
+	w.op("MOVQ rows+96(FP), CX")
+	for h := range 2 {
+		w.op("VMOVUPS %d(R8), %s", h*w.bytes, w.reg(h))
+		w.op("VMULPS %d(R9), %s, %s", h*w.bytes, w.reg(h), w.reg(h))
+	}
+	w.label("loop")
+	for h := range 2 {
+		w.op("VMOVUPS %d(SI), %s", h*w.bytes, w.reg(2+h))
+		w.op("VMULPS %d(DI), %s, %s", h*w.bytes, w.reg(2+h), w.reg(2+h))
+		w.op("VMOVUPS %s, %d(DI)", w.reg(2+h), h*w.bytes)
+		w.op("VADDPS %s, %s, %s", w.reg(2+h), w.reg(h), w.reg(h))
+	}
+	w.op("ADDQ $%d, DI", 2*w.bytes)
+	w.op("ADDQ $%d, SI", 2*w.bytes)
+	w.op("DECQ CX")
+	w.op("JNE  loop")
+	for h := range 2 {
+		w.op("VMOVUPS %s, %d(R8)", w.reg(h), h*w.bytes)
 	}
 	w.op("VZEROUPPER")
 	w.op("RET")

@@ -61,6 +61,7 @@ var pool = []constant{
 	float("q8", -0.22781696915626526, ""),
 	float("q9", 0.11227327585220337, ""),
 	float("q10", -0.02059462107717991, ""),
+	float("density", 1/(math.Sqrt2*math.SqrtPi), "the normal density at 0"),
 	{"sign", "", 1 << 31},
 	{"abs", "", 1<<31 - 1},
 	{"quiet", "the bit that makes a NaN quiet", 1 << 22},
@@ -167,8 +168,62 @@ func (w writer) quickGELU(b int) int {
 	return w.sigmoid(b)
 }
 
+// sigmoidSlope leaves s + k·x·s·(1-s) in register b+4, with s = sigmoid(k·x) and x in b, -|k·x| in b+2. With e = e^(-|k·x|)
+// and r = 1/(1+e), s is ½ ± (r-½) and s·(1-s) is e·r².
+func (w writer) sigmoidSlope(b int, k string) int {
+	w.three("VMAXPS", b+2, low, b+2)
+	w.exp(b, false)
+	w.three("VMULPS", b+5, b, b+3)
+	w.with("VADDPS", "one", b+5, b+5)
+	w.broadcast("one", b+4)
+	w.three("VDIVPS", b+5, b+4, b+4)
+	w.three("VMULPS", b+4, b+3, b+3)
+	w.three("VMULPS", b+4, b+3, b+3)
+	w.with("VSUBPS", "half", b+4, b+4)
+	w.signed(b)
+	w.with("VFMADD231PS", k, b+3, b+4)
+	return b + 4
+}
+
+// signed turns an excess over ½ in register b+4 into ½ plus or minus it, by the sign of register b.
+func (w writer) signed(b int) {
+	w.with("VANDPS", "sign", b, b+6)
+	w.three("VXORPS", b+6, b+4, b+4)
+	w.with("VADDPS", "half", b+4, b+4)
+}
+
+func (w writer) siluSlope(b int) int {
+	w.with("VORPS", "sign", b, b+2)
+	return w.sigmoidSlope(b, "one")
+}
+
+func (w writer) quickGELUSlope(b int) int {
+	w.with("VMULPS", "quick", b, b+2)
+	w.with("VORPS", "sign", b+2, b+2)
+	return w.sigmoidSlope(b, "quick")
+}
+
+// geluSlope is Φ(x) + x·φ(x).
+func (w writer) geluSlope(b int) int {
+	w.tail(b)
+	w.three("VMULPS", b+5, b, b+5)
+	w.broadcast("half", b+4)
+	w.three("VSUBPS", b+3, b+4, b+4)
+	w.signed(b)
+	w.with("VFMADD231PS", "density", b+5, b+4)
+	return b + 4
+}
+
 // gelu is max(x,0) - |x|·(1-Φ(|x|)).
 func (w writer) gelu(b int) int {
+	w.tail(b)
+	w.three("VMAXPS", b, zero, b+4)
+	w.three("VFNMADD231PS", b+3, b+1, b+4)
+	return b + 4
+}
+
+// tail leaves 1-Φ(|x|) in register b+3, e^(-x²/2) in b+5 and |x| in b+1, with x in b.
+func (w writer) tail(b int) {
 	w.with("VANDPS", "abs", b, b+1)
 	w.with("VMINPS", "far", b+1, b+6)
 	w.with("VMULPS", "half", b+6, b+3)
@@ -193,9 +248,6 @@ func (w writer) gelu(b int) int {
 	w.three("VADDPS", b+6, b+6, b+6)
 	w.three("VFNMADD231PS", b+6, b+3, b+3)
 	w.three("VMULPS", b+5, b+3, b+3)
-	w.three("VMAXPS", b, zero, b+4)
-	w.three("VFNMADD231PS", b+3, b+1, b+4)
-	return b + 4
 }
 
 func (w writer) relu(b int) int {
@@ -309,6 +361,7 @@ func (w writer) arithmetic() {
 	}{
 		{"silu", lowZero, w.silu}, {"quickGELU", lowZero, w.quickGELU}, {"gelu", lowZero, w.gelu},
 		{"relu", lowZero, w.relu}, {"exp", lowHigh, w.expOnly},
+		{"siluSlope", lowZero, w.siluSlope}, {"quickGELUSlope", lowZero, w.quickGELUSlope}, {"geluSlope", lowZero, w.geluSlope},
 	} {
 		w.pointwise(f.name, []string{"x"}, "", f.setup, func(b int, load func(i, r int)) int {
 			load(0, b)
@@ -326,6 +379,12 @@ func (w writer) arithmetic() {
 		load(1, b)
 		load(2, b+1)
 		w.three("VADDPS", b+1, b, b)
+		return b
+	})
+	w.pointwise("multiply", []string{"dst", "a", "b"}, "", func() {}, func(b int, load func(i, r int)) int {
+		load(1, b)
+		load(2, b+1)
+		w.three("VMULPS", b+1, b, b)
 		return b
 	})
 	w.pointwise("scale", []string{"dst", "a"}, "c", func() { w.op("VBROADCASTSS c+48(FP), %s", w.reg(high)) }, func(b int, load func(i, r int)) int {

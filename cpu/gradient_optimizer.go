@@ -1,0 +1,97 @@
+package cpu
+
+import (
+	"math"
+
+	"github.com/atelier-go/atelier/compute"
+)
+
+// clipNorm sums the squares of each gradient in a task of its own, and these sums in order.
+func (c *compiler) clipNorm(op compute.ClipNorm, out compute.Value) (lowered, error) {
+	return lowered{bind: func(b *binding) (step, error) {
+		limits, y := b.place(op.Limits), b.place(out)
+		gradients, squares := make([]span, len(op.Gradients)), make([]float64, len(op.Gradients))
+		for i, v := range op.Gradients {
+			gradients[i] = b.place(v)
+		}
+		square := func(task, _ int) { squares[task] = sumOfSquares(gradients[task].f32()) }
+		return step{func() {}, []phase{{len(gradients), square}, {1, func(int, int) {
+			var sum float64
+			for _, s := range squares {
+				sum += s
+			}
+			unscale, limit := float64(limits.f32()[0]), float64(limits.f32()[1])
+			norm, factor := unscale*math.Sqrt(sum), unscale
+			if limit != 0 {
+				factor *= min(1, limit/(norm+1e-6))
+			}
+			if math.IsNaN(norm) || math.IsInf(norm, 0) {
+				factor = 0
+			}
+			y.f32()[0], y.f32()[1] = float32(factor), float32(norm)
+		}}}}, nil
+	}}, nil
+}
+
+// sumOfSquares is Σ x² in four sums, so that no addition waits for the one before.
+func sumOfSquares(x []float32) float64 {
+	var s [4]float64
+	for ; len(x) >= 4; x = x[4:] {
+		for i, v := range (*[4]float32)(x) {
+			s[i] += float64(v) * float64(v)
+		}
+	}
+	for _, v := range x {
+		s[0] += float64(v) * float64(v)
+	}
+	return s[0] + s[1] + s[2] + s[3]
+}
+
+func (c *compiler) adamW(op compute.AdamW, out []compute.Value) (lowered, error) {
+	return lowered{bind: func(b *binding) (step, error) {
+		in := [4]span{b.place(op.Parameter), b.place(op.Gradient), b.place(op.M), b.place(op.V)}
+		results := [3]span{b.place(out[0]), b.place(out[1]), b.place(out[2])}
+		hyper, clip := b.place(op.Hyper), b.optional(op.Clip)
+		var a adam
+		prepare := func() {
+			a = adam{
+				p: in[0].f32(), g: in[1].f32(), m: in[2].f32(), v: in[3].f32(),
+				p2: results[0].f32(), m2: results[1].f32(), v2: results[2].f32(), factor: 1,
+			}
+			for i, h := range hyper.f32() {
+				a.hyper[i] = float64(h)
+			}
+			if clip.n > 0 {
+				a.factor = float64(clip.f32()[0])
+			}
+		}
+		return step{prepare, each(in[0].n, grain, func(from, to int) { a.update(from, to) })}, nil
+	}}, nil
+}
+
+// adam is one step of AdamW: parameter, gradient and moments, what becomes of them, and the numbers of the step.
+type adam struct {
+	p, g, m, v []float32
+	p2, m2, v2 []float32
+	hyper      [7]float64 // lr, 1-β1, 1-β2, ε, decay, 1-β1ᵏ, 1-β2ᵏ
+	factor     float64
+}
+
+// update is m' = m + (1-β1)(g-m), v' = v + (1-β2)(g²-v), p' = p(1-lr·decay) - lr·(m'/(1-β1ᵏ))/(√(v'/(1-β2ᵏ))+ε).
+func (a *adam) update(from, to int) {
+	if a.factor == 0 {
+		copy(a.p2[from:to], a.p[from:])
+		copy(a.m2[from:to], a.m[from:])
+		copy(a.v2[from:to], a.v[from:])
+		return
+	}
+	rate, rest1, rest2, eps, decay := a.hyper[0], a.hyper[1], a.hyper[2], a.hyper[3], a.hyper[4]
+	bias1, bias2 := 1/a.hyper[5], 1/a.hyper[6]
+	for i := from; i < to; i++ {
+		p, g, m, v := float64(a.p[i]), a.factor*float64(a.g[i]), float64(a.m[i]), float64(a.v[i])
+		m += rest1 * (g - m)
+		v += rest2 * (g*g - v)
+		a.p2[i] = float32(p*(1-rate*decay) - rate*(m*bias1)/(math.Sqrt(v*bias2)+eps))
+		a.m2[i], a.v2[i] = float32(m), float32(v)
+	}
+}

@@ -1,0 +1,93 @@
+package norm
+
+import (
+	"fmt"
+	"math"
+)
+
+// LayerGradientArgs are the operands of one run. DX may be Add.
+type LayerGradientArgs struct {
+	X, DY, DX []float32 // [Rows,C]
+	Add       []float32 // [Rows,C], added to DX, or nil
+	Weight    []float32 // [C]
+}
+
+// LayerGradient is the derivative of a [Layer] by its input. With x̂ = (x-μ)/s and d = DY·Weight,
+//
+//	dx = (d - mean(d) - x̂·mean(d·x̂))/s
+//
+// with means over a row. It is run like a Layer.
+type LayerGradient struct {
+	cfg  LayerConfig
+	rows int // rows in a task
+}
+
+// NewLayerGradient checks cfg and lays out the work.
+func NewLayerGradient(cfg LayerConfig) (*LayerGradient, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	return &LayerGradient{cfg, max(1, chunkElems/cfg.C)}, nil
+}
+
+// Tasks is the number of independent tasks.
+func (l *LayerGradient) Tasks() int { return (l.cfg.Rows + l.rows - 1) / l.rows }
+
+// Check reports operands too short for the plan. Do relies on a caller that has checked.
+func (l *LayerGradient) Check(a *LayerGradientArgs) error {
+	n := l.cfg.Rows * l.cfg.C
+	for _, o := range []struct {
+		name       string
+		have, want int
+	}{{"X", len(a.X), n}, {"DY", len(a.DY), n}, {"DX", len(a.DX), n}, {"Weight", len(a.Weight), l.cfg.C}} {
+		if o.have < o.want {
+			return fmt.Errorf("norm: %s has %d elements: want %d", o.name, o.have, o.want)
+		}
+	}
+	if a.Add != nil && len(a.Add) < n {
+		return fmt.Errorf("norm: Add has %d elements: want %d", len(a.Add), n)
+	}
+	return nil
+}
+
+// Do runs one task. The args must pass Check.
+func (l *LayerGradient) Do(task int, a *LayerGradientArgs) {
+	c := l.cfg.C
+	for r := task * l.rows; r < min((task+1)*l.rows, l.cfg.Rows); r++ {
+		var add []float32
+		if a.Add != nil {
+			add = a.Add[r*c:][:c]
+		}
+		layerGradient(a.DX[r*c:][:c], a.X[r*c:][:c], a.DY[r*c:][:c], add, a.Weight[:c], l.cfg.Eps)
+	}
+}
+
+// layerGradient is one row. Each sum is kept in four, so that no addition waits for the one before.
+func layerGradient(dx, x, dy, add, weight []float32, eps float64) {
+	c := len(dx)
+	x, dy, weight = x[:c], dy[:c], weight[:c]
+	count := float64(c)
+	var total [4]float64
+	for i, v := range x {
+		total[i&3] += float64(v)
+	}
+	mean := fourfold(total) / count
+	var squares, sums, inners [4]float64
+	for i, v := range x {
+		v, d := float64(v)-mean, float64(dy[i])*float64(weight[i])
+		squares[i&3] += v * v
+		sums[i&3] += d
+		inners[i&3] += d * v
+	}
+	rstd := 1 / math.Sqrt(fourfold(squares)/count+eps)
+	outer, inner := -fourfold(sums)/count*rstd, -fourfold(inners)/count*rstd*rstd*rstd
+	for i, v := range x { // in float64: dx may be far smaller than its terms
+		g := float64(dy[i])*float64(weight[i])*rstd + (float64(v)-mean)*inner + outer
+		if add != nil {
+			g += float64(add[i])
+		}
+		dx[i] = float32(g)
+	}
+}
+
+func fourfold(s [4]float64) float64 { return s[0] + s[1] + s[2] + s[3] }

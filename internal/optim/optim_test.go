@@ -1,0 +1,115 @@
+package optim_test
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/atelier-go/atelier/internal/optim"
+)
+
+// TestSchedule compares factors with values computed from the formulas of sd-scripts and transformers, to the digits
+// they are given in.
+func TestSchedule(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		s    optim.Schedule
+		want map[int]float64 // by step
+	}{
+		{"constant", optim.Schedule{Steps: 100}, map[int]float64{0: 1, 99: 1}},
+		{"constant with warm-up", optim.Schedule{Type: optim.ConstantWithWarmup, Steps: 100, Warmup: 10}, map[int]float64{0: 0, 5: 0.5, 10: 1, 99: 1}},
+		{"linear", optim.Schedule{Type: optim.Linear, Steps: 1296, Warmup: 129}, map[int]float64{0: 0, 129: 1, 700: 0.510711, 1295: 0.000856898, 1296: 0, 2000: 0}},
+		{"cosine", optim.Schedule{Type: optim.Cosine, Steps: 1296, Warmup: 129, Cycles: 7}, map[int]float64{0: 0, 64: 0.496124, 129: 1, 700: 0.516822, 1295: 1.81e-6}},
+		{"cosine with three restarts", optim.Schedule{Type: optim.CosineWithRestarts, Steps: 1296, Cycles: 3},
+			map[int]float64{0: 1, 324: 0.146447, 432: 1, 647: 0.503636, 648: 0.5, 1295: 1.32e-5, 1296: 0}},
+		{"polynomial", optim.Schedule{Type: optim.Polynomial, Steps: 1000, LearningRate: 1e-4}, map[int]float64{0: 1, 500: 0.5005, 1000: 0.001, 1500: 0.001}},
+		{"polynomial of power 2", optim.Schedule{Type: optim.Polynomial, Steps: 1000, LearningRate: 1e-4, Power: 2}, map[int]float64{500: 0.25075}},
+		{"inverse square root", optim.Schedule{Type: optim.InverseSqrt, Steps: 1000, Warmup: 100}, map[int]float64{50: 0.5, 100: 1, 400: 0.5}},
+		{"inverse square root without warm-up", optim.Schedule{Type: optim.InverseSqrt, Steps: 1000}, map[int]float64{0: 1, 30000: 0.5}},
+		{"inverse square root of a timescale", optim.Schedule{Type: optim.InverseSqrt, Steps: 1000, Warmup: 100, Timescale: 50}, map[int]float64{100: 1, 250: 0.5}},
+		{"cosine with minimum", optim.Schedule{Type: optim.CosineWithMinLR, Steps: 1000, Warmup: 100, MinRatio: 0.1}, map[int]float64{50: 0.5, 550: 0.55, 1000: 0.1}},
+		{"warm-up, stable, decay", optim.Schedule{Type: optim.WarmupStableDecay, Steps: 1000, Warmup: 100, Decay: 200, MinRatio: 0.2},
+			map[int]float64{0: 0.2, 50: 0.6, 100: 1, 799: 1, 800: 1, 900: 0.6, 1000: 0.2, 1100: 0.2}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if err := c.s.Check(); err != nil {
+				t.Fatal(err)
+			}
+			for step, want := range c.want {
+				// The values have six significant digits, those below 1e-4 three.
+				tolerance := 1e-6
+				if want < 1e-4 {
+					tolerance = 5e-3 * want
+				}
+				if got := c.s.Factor(step); math.Abs(got-want) > tolerance {
+					t.Errorf("step %d: factor is %.9g, want %g", step, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestScheduleErrors(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		s    optim.Schedule
+		say  string
+	}{
+		{"unknown", optim.Schedule{Type: "sine", Steps: 10}, `lr_scheduler is "sine", want one of constant,`},
+		{"no steps", optim.Schedule{}, "0 steps"},
+		{"constant with warm-up", optim.Schedule{Steps: 100, Warmup: 10}, "want lr_warmup_steps 0 or constant_with_warmup"},
+		{"negative warm-up", optim.Schedule{Type: optim.Cosine, Steps: 100, Warmup: -1}, "none may be negative"},
+		{"minimum missing", optim.Schedule{Type: optim.CosineWithMinLR, Steps: 100}, "needs lr_scheduler_min_lr_ratio"},
+		{"minimum too large", optim.Schedule{Type: optim.CosineWithMinLR, Steps: 100, MinRatio: 2}, "lr_scheduler_min_lr_ratio is 2"},
+		{"polynomial to more than it starts from", optim.Schedule{Type: optim.Polynomial, Steps: 100, LearningRate: 1e-8}, "must be above it"},
+		{"power that is none", optim.Schedule{Type: optim.Polynomial, Steps: 100, LearningRate: 1, Power: math.NaN()}, "lr_scheduler_power is NaN"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if err := c.s.Check(); err == nil || !strings.Contains(err.Error(), c.say) {
+				t.Errorf("error is %v\nwant %q in it", err, c.say)
+			}
+		})
+	}
+}
+
+func TestCount(t *testing.T) {
+	for _, c := range []struct {
+		option string
+		want   int
+		ok     bool
+	}{
+		{"10%", 129, true}, {"0.1", 129, true}, {"129", 129, true}, {"", 0, true}, {"0", 0, true}, {" 100 ", 100, true}, {"100%", 1296, true},
+		{"1.5", 0, false}, {"-1", 0, false}, {"101%", 0, false}, {"ten", 0, false}, {"NaN", 0, false}, {"1e300", 0, false},
+	} {
+		got, err := optim.Count(c.option, 1296)
+		if got != c.want || (err == nil) != c.ok {
+			t.Errorf("Count(%q, 1296) is %d, error %v; want %d, error %v", c.option, got, err, c.want, !c.ok)
+		}
+	}
+}
+
+// TestScaler follows PyTorch's: 65536, halved by an overflow, doubled after 2000 good steps in a row.
+func TestScaler(t *testing.T) {
+	var s optim.Scaler
+	check := func(when string, want float64) {
+		t.Helper()
+		if got := s.Scale(); got != want {
+			t.Errorf("%s the scale is %v, want %v", when, got, want)
+		}
+	}
+	check("at first", 65536)
+	s.Update(false)
+	check("after an overflow", 32768)
+	for range 1999 {
+		s.Update(true)
+	}
+	check("after 1999 good steps", 32768)
+	s.Update(true)
+	check("after 2000 good steps", 65536)
+	s.Update(true)
+	s.Update(false)
+	for range 1999 {
+		s.Update(true)
+	}
+	check("1999 good steps after another overflow", 32768)
+}

@@ -1,0 +1,170 @@
+// Package optim has the numbers around an optimizer's step that a device has no part in: the learning rate of each step
+// under sd-scripts' schedules ([Schedule]), the warm-up counted from its options ([Count]), and the state of a dynamic
+// loss scale ([Scaler]). It knows no tensors; the step itself is an op of package compute.
+package optim
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// ScheduleType names a schedule, "lr_scheduler".
+type ScheduleType string
+
+// The schedules of sd-scripts, without those that come with another optimizer.
+const (
+	Constant           ScheduleType = "constant"
+	ConstantWithWarmup ScheduleType = "constant_with_warmup"
+	Linear             ScheduleType = "linear"
+	Cosine             ScheduleType = "cosine"               // half a wave; Cycles has no use for it
+	CosineWithRestarts ScheduleType = "cosine_with_restarts" // Cycles half waves
+	Polynomial         ScheduleType = "polynomial"           // to 1e-7 with Power
+	InverseSqrt        ScheduleType = "inverse_sqrt"
+	CosineWithMinLR    ScheduleType = "cosine_with_min_lr"
+	WarmupStableDecay  ScheduleType = "warmup_stable_decay"
+)
+
+// types lists the schedules there are.
+var types = []ScheduleType{
+	Constant, ConstantWithWarmup, Linear, Cosine, CosineWithRestarts, Polynomial, InverseSqrt, CosineWithMinLR, WarmupStableDecay,
+}
+
+// polynomialEnd is the learning rate at which Polynomial ends.
+const polynomialEnd = 1e-7
+
+// Schedule says how the learning rate changes over a training, in the options of sd-scripts. Zero numbers mean the
+// defaults that their comments name.
+type Schedule struct {
+	Type         ScheduleType // "" is Constant
+	Steps        int          // of the whole training, at least 1: T
+	Warmup       int          // steps from 0 to the full rate: w
+	Decay        int          // steps of WarmupStableDecay's decay
+	Cycles       int          // of CosineWithRestarts, CosineWithMinLR and WarmupStableDecay, "lr_scheduler_num_cycles"; 0 is 1
+	Power        float64      // of Polynomial, "lr_scheduler_power"; 0 is 1
+	Timescale    int          // of InverseSqrt, "lr_scheduler_timescale"; 0 is Warmup, or 10000 without one
+	MinRatio     float64      // of CosineWithMinLR, which needs it, and WarmupStableDecay, "lr_scheduler_min_lr_ratio"
+	LearningRate float64      // that Polynomial starts from, "learning_rate"
+}
+
+// Check reports what is wrong with the schedule, all of it.
+func (s Schedule) Check() error {
+	var errs []error
+	complain := func(format string, args ...any) { errs = append(errs, fmt.Errorf("optim: "+format, args...)) }
+	known := s.Type == ""
+	names := make([]string, len(types))
+	for i, t := range types {
+		known = known || t == s.Type
+		names[i] = string(t)
+	}
+	if !known {
+		complain("lr_scheduler is %q, want one of %s", s.Type, strings.Join(names, ", "))
+	}
+	if s.Steps < 1 {
+		complain("a schedule of %d steps; want at least 1", s.Steps)
+	}
+	if s.Warmup < 0 || s.Decay < 0 || s.Cycles < 0 || s.Timescale < 0 {
+		complain("warm-up %d, decay %d, cycles %d, timescale %d: none may be negative", s.Warmup, s.Decay, s.Cycles, s.Timescale)
+	}
+	if (s.Type == "" || s.Type == Constant) && s.Warmup != 0 {
+		complain("lr_scheduler is constant, which has no warm-up; want lr_warmup_steps 0 or constant_with_warmup")
+	}
+	if !(s.Power >= 0) || math.IsInf(s.Power, 0) {
+		complain("lr_scheduler_power is %v, want a number of 0 or more", s.Power)
+	}
+	if s.Type == Polynomial && !(s.LearningRate > polynomialEnd) {
+		complain("lr_scheduler polynomial ends at %v, so learning_rate %v must be above it", polynomialEnd, s.LearningRate)
+	}
+	if !(s.MinRatio >= 0 && s.MinRatio <= 1) {
+		complain("lr_scheduler_min_lr_ratio is %v, want 0 to 1", s.MinRatio)
+	}
+	if s.Type == CosineWithMinLR && s.MinRatio == 0 {
+		complain("lr_scheduler cosine_with_min_lr needs lr_scheduler_min_lr_ratio")
+	}
+	return errors.Join(errs...)
+}
+
+// Factor is what the rates are multiplied with after the given number of steps, 0 for the first: λ. A warm-up therefore
+// begins at 0.
+func (s Schedule) Factor(step int) float64 {
+	if step < s.Warmup {
+		f := float64(step) / float64(max(1, s.Warmup))
+		if s.Type == WarmupStableDecay {
+			return s.MinRatio + (1-s.MinRatio)*f
+		}
+		return f
+	}
+	cycles := float64(max(1, s.Cycles))
+	x := float64(step-s.Warmup) / float64(max(1, s.Steps-s.Warmup)) // progress after the warm-up
+	switch s.Type {
+	case Linear:
+		return max(0, 1-x)
+	case Cosine:
+		return max(0, wave(x))
+	case CosineWithRestarts:
+		if x >= 1 {
+			return 0
+		}
+		_, within := math.Modf(cycles * x)
+		return wave(within)
+	case Polynomial:
+		if step > s.Steps {
+			return polynomialEnd / s.LearningRate
+		}
+		power := s.Power
+		if power == 0 {
+			power = 1
+		}
+		return ((s.LearningRate-polynomialEnd)*math.Pow(1-x, power) + polynomialEnd) / s.LearningRate
+	case InverseSqrt:
+		scale := s.Timescale
+		switch {
+		case scale == 0 && s.Warmup > 0:
+			scale = s.Warmup
+		case scale == 0:
+			scale = 10000
+		}
+		return 1 / math.Sqrt(float64(step+scale-s.Warmup)/float64(scale))
+	case CosineWithMinLR:
+		return s.MinRatio + (1-s.MinRatio)*wave(cycles*x)
+	case WarmupStableDecay:
+		into := step - (s.Steps - s.Decay) // steps of the decay that are done
+		switch {
+		case into < 0:
+			return 1
+		case into >= s.Decay:
+			return s.MinRatio
+		}
+		return s.MinRatio + (1-s.MinRatio)*wave(cycles*float64(into)/float64(s.Decay))
+	}
+	return 1
+}
+
+// wave falls from 1 to 0 over x from 0 to 1, as a cosine.
+func wave(x float64) float64 { return (1 + math.Cos(math.Pi*x)) / 2 }
+
+// Count reads a number of steps as "lr_warmup_steps" and "lr_decay_steps" give it: whole numbers of 1 and more are steps,
+// smaller ones and percentages ("10%") that part of all steps, rounded down. "" is 0.
+func Count(option string, steps int) (int, error) {
+	text := strings.TrimSpace(option)
+	if text == "" {
+		return 0, nil
+	}
+	number, percent := strings.CutSuffix(text, "%")
+	f, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	switch {
+	case err != nil || math.IsNaN(f) || f < 0 || f > math.MaxInt32:
+		return 0, fmt.Errorf("optim: %q steps; want a number such as 100, or a part of all steps such as 0.1 or 10%%", option)
+	case percent && f > 100:
+		return 0, fmt.Errorf("optim: %q of all steps; want at most 100%%", option)
+	case percent:
+		return int(f / 100 * float64(steps)), nil
+	case f < 1:
+		return int(f * float64(steps)), nil
+	case f != math.Trunc(f):
+		return 0, fmt.Errorf("optim: %q steps; want a whole number, or a part of all steps below 1", option)
+	}
+	return int(f), nil
+}

@@ -124,9 +124,13 @@ type repo struct{ id, revision string }
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9_][A-Za-z0-9._-]{0,95}$`)
 var revisionPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._/-]{0,199}$`)
 
-// IsID reports whether s has the form of a Hub name, OWNER/NAME or OWNER/NAME@REVISION. A relative path can
-// have it too: look for a file first.
+// IsID reports whether s has the form of a Hub name, OWNER/NAME or OWNER/NAME@REVISION, and does not end like a
+// weight file's name. A relative path to a folder can have it too: look for that first.
 func IsID(s string) bool {
+	switch strings.ToLower(filepath.Ext(s)) {
+	case ".safetensors", ".ckpt", ".pt", ".bin":
+		return false
+	}
 	_, err := parse(s)
 	return err == nil
 }

@@ -8,5 +8,8 @@
 // [Merge] lays adapters over a checkpoint's parameters, [Write] saves one in the form that A1111, ComfyUI and diffusers
 // load, [Folder] finds them by the name in a prompt, [ParseTag] reads that name and its strengths.
 //
+// [Train] makes an adapter of a folder of pictures: package dataset reads them, a [Network] says what is trained, a
+// [Trainer] learns from one batch at a time on any device, and kohya-ss/sd-scripts' option names mean what they mean there.
+//
 // LoHa, LoKr, DoRA, IA3, OFT, GLoRA and full differences are refused by name, never applied in part.
 package lora

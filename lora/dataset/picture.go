@@ -41,6 +41,9 @@ type source struct{ bytes, modified int64 }
 // FlipAug reports whether the picture is also used mirrored, so that both versions need latents.
 func (p *Picture) FlipAug() bool { return p.subset.FlipAug }
 
+// AlphaMask reports whether the picture's alpha is a mask of the loss, which its cached latents then carry.
+func (p *Picture) AlphaMask() bool { return p.subset.AlphaMask }
+
 // Image is the picture as trained without augmentation beyond a flip: [H,W,3] of its bucket, RGB, −1…1.
 func (p *Picture) Image(flip bool) ([]float32, error) {
 	return Item{Picture: p, Placement: p.Placement, Flip: flip}.Image()

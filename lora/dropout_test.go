@@ -1,0 +1,44 @@
+package lora
+
+import (
+	"math"
+	"testing"
+
+	"github.com/atelier-go/atelier/compute"
+)
+
+// TestDropout counts what is dropped of 400 modules of rank 50.
+func TestDropout(t *testing.T) {
+	modules := make([]Module, 400)
+	for i := range modules {
+		modules[i].Down.Shape = compute.Shape{50, 3}
+	}
+	if all := (Network{}).dropout(modules, 2, stream(1)); all != nil {
+		t.Error("without dropout there are masks")
+	}
+	all := Network{RankDropout: 0.2, ModuleDropout: 0.1}.dropout(modules, 2, stream(1))
+	skipped, dropped := 0, 0
+	for _, ranks := range all {
+		zeros := 0
+		for _, v := range ranks {
+			switch v {
+			case 0:
+				zeros++
+			case 1.25:
+			default:
+				t.Fatalf("a rank is multiplied with %v, want 0 or 1/(1-0.2)", v)
+			}
+		}
+		if zeros == 100 {
+			skipped++
+			continue
+		}
+		dropped += zeros
+	}
+	if rate := float64(skipped) / 400; math.Abs(rate-0.1) > 0.04 {
+		t.Errorf("%.3f of the modules are dropped, want 0.1", rate)
+	}
+	if rate := float64(dropped) / float64(100*(400-skipped)); math.Abs(rate-0.2) > 0.01 {
+		t.Errorf("%.3f of the ranks are dropped, want 0.2", rate)
+	}
+}

@@ -20,7 +20,7 @@ import (
 // [out,r,1,1].
 type Adapter struct {
 	Down, Up compute.Value
-	Scale    float64       // alpha/r times the strength
+	Scale    float64       // alpha/r times the strength; 0 stands for 1, as in MatMul
 	Mask     compute.Value // optional, [N,r] or [1,r]: dropped ranks are 0
 }
 

@@ -175,7 +175,12 @@ func TestTrainDeterministic(t *testing.T) {
 
 // TestTrainOptions trains with options that change what is recorded; each must change the result and save a whole file.
 func TestTrainOptions(t *testing.T) {
-	plain := mustTrain(t, trainConfig(t, 2))
+	short := func() lora.TrainConfig {
+		cfg := trainConfig(t, 2)
+		cfg.Dataset.MaxTrainEpochs = 1
+		return cfg
+	}
+	plain := mustTrain(t, short())
 	for _, c := range []struct {
 		name   string
 		change func(c *lora.TrainConfig)
@@ -203,7 +208,7 @@ func TestTrainOptions(t *testing.T) {
 		{"LoRA+", func(c *lora.TrainConfig) { c.Trainer.LoRAPlusRatio = 16 }, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cfg := trainConfig(t, 2)
+			cfg := short()
 			c.change(&cfg)
 			a := mustTrain(t, cfg)
 			if (a.Hash == plain.Hash) != c.same {

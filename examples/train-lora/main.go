@@ -120,24 +120,18 @@ func run(ctx context.Context, args []string, log io.Writer) (err error) {
 	t.Dataset.Sets = []dataset.Set{o.set}
 	t.Dataset.CacheLatents = true
 
-	var bar *terminal.Bar
-	phase, unit := "", map[string]string{"latents": "picture", "steps": "step"}
+	bar := terminal.NewBar(log, "latents", "picture")
 	t.Progress = func(p lora.Progress) {
-		if p.Phase != phase {
-			if bar != nil {
-				bar.Done()
-			}
-			phase = p.Phase
-			bar = terminal.NewBar(log, phase, unit[phase])
-		}
 		bar.Set(float64(p.Done), float64(p.Total))
-		if p.Phase == "steps" {
+		switch {
+		case p.Phase == "steps":
 			fmt.Fprintf(log, "loss %.4f ", p.AverageLoss)
+		case p.Done == p.Total:
+			bar.Done()
+			bar = terminal.NewBar(log, "steps", "step")
 		}
 	}
 	err = lora.Train(ctx, *t)
-	if bar != nil {
-		bar.Done()
-	}
+	bar.Done()
 	return err
 }

@@ -2,7 +2,6 @@ package f16
 
 import (
 	"math"
-	"math/rand/v2"
 	"testing"
 )
 
@@ -147,58 +146,4 @@ func narrowing(t *testing.T, name string, narrow func(float32) uint16, exponentB
 func TestNarrow(t *testing.T) {
 	narrowing(t, "FromF32", FromF32, 5, 10)
 	narrowing(t, "F32ToBF16", F32ToBF16, 8, 7)
-}
-
-func TestSlices(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	halves, floats, bytes := make([]uint16, 1000), make([]float32, 1000), make([]uint8, 1000)
-	for i := range halves {
-		halves[i], floats[i], bytes[i] = uint16(r.Uint32()&0x7BFF), r.Float32()*100-50, uint8(r.Uint32()&0x7B)
-	}
-	wide, narrow := make([]float32, 1001), make([]uint16, 1001)
-	for _, c := range []struct {
-		name string
-		run  func()
-		ok   func(i int) bool
-	}{
-		{"ToF32s", func() { ToF32s(wide, halves) }, func(i int) bool { return wide[i] == ToF32(halves[i]) }},
-		{"BF16ToF32s", func() { BF16ToF32s(wide, halves) }, func(i int) bool { return wide[i] == BF16ToF32(halves[i]) }},
-		{"E4M3ToF32s", func() { E4M3ToF32s(wide, bytes) }, func(i int) bool { return wide[i] == E4M3ToF32(bytes[i]) }},
-		{"E5M2ToF32s", func() { E5M2ToF32s(wide, bytes) }, func(i int) bool { return wide[i] == E5M2ToF32(bytes[i]) }},
-		{"FromF32s", func() { FromF32s(narrow, floats) }, func(i int) bool { return narrow[i] == FromF32(floats[i]) }},
-		{"F32ToBF16s", func() { F32ToBF16s(narrow, floats) }, func(i int) bool { return narrow[i] == F32ToBF16(floats[i]) }},
-	} {
-		wide[1000], narrow[1000] = -7, 7
-		c.run()
-		for i := range 1000 {
-			if !c.ok(i) {
-				t.Errorf("%s: element %d differs from the scalar form", c.name, i)
-				break
-			}
-		}
-		if wide[1000] != -7 || narrow[1000] != 7 {
-			t.Errorf("%s wrote past the source's length", c.name)
-		}
-	}
-}
-
-func BenchmarkSlices(b *testing.B) {
-	halves, floats := make([]uint16, 1<<16), make([]float32, 1<<16)
-	for i := range floats {
-		floats[i] = float32(i%2000)/500 - 2
-	}
-	FromF32s(halves, floats)
-	for name, run := range map[string]func(){
-		"op=ToF32s":     func() { ToF32s(floats, halves) },
-		"op=FromF32s":   func() { FromF32s(halves, floats) },
-		"op=BF16ToF32s": func() { BF16ToF32s(floats, halves) },
-		"op=F32ToBF16s": func() { F32ToBF16s(halves, floats) },
-	} {
-		b.Run(name, func(b *testing.B) {
-			b.SetBytes(4 << 16)
-			for b.Loop() {
-				run()
-			}
-		})
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/optim"
 	"github.com/atelier-go/atelier/internal/rng"
+	"github.com/atelier-go/atelier/internal/tfevents"
 	"github.com/atelier-go/atelier/lora/dataset"
 	"github.com/atelier-go/atelier/unet"
 	"github.com/atelier-go/atelier/weights"
@@ -61,6 +62,10 @@ type TrainConfig struct {
 	SaveLastNEpochs, SaveLastNSteps   int
 	TrainingComment                   string
 
+	Logging Logging
+
+	// Report, if there is one, is told what the training will be before anything is computed.
+	Report func(Report)
 	// Progress, if there is one, is told of every picture encoded and every step done. Train waits for it.
 	Progress func(Progress)
 }
@@ -107,6 +112,13 @@ func Train(ctx context.Context, cfg TrainConfig) error {
 	if err != nil {
 		return err
 	}
+	if r.Report != nil {
+		report, err := r.announce()
+		if err != nil {
+			return errors.Join(err, r.close())
+		}
+		r.Report(report)
+	}
 	err = r.train(ctx)
 	return errors.Join(err, r.close())
 }
@@ -126,6 +138,8 @@ type run struct {
 	trainer   *Trainer
 	scaler    *optim.Scaler     // nil but for fp16
 	base      map[string]string // metadata that stay
+	log       *log
+	logFailed error // no reason to stop, so Train tells at the end
 
 	step     int // optimizer steps, skipped ones included
 	advanced int // those not skipped: where the schedule is
@@ -191,7 +205,7 @@ func (c TrainConfig) check() error {
 		complain("save_every_n_epochs %d, save_every_n_steps %d, save_last_n_epochs %d, save_last_n_steps %d: none may be negative",
 			c.SaveEveryNEpochs, c.SaveEveryNSteps, c.SaveLastNEpochs, c.SaveLastNSteps)
 	}
-	errs = append(errs, c.Trainer.Objective.Check(), c.Trainer.AdamW.Check(), c.Noise.Check(), c.checkOutput())
+	errs = append(errs, c.Trainer.Objective.Check(), c.Trainer.AdamW.Check(), c.Noise.Check(), c.Logging.Check(), c.checkOutput())
 	return errors.Join(errs...)
 }
 
@@ -233,7 +247,11 @@ func newRun(ctx context.Context, cfg TrainConfig) (_ *run, err error) {
 	if cfg.MixedPrecision == "fp16" {
 		r.scaler = new(optim.Scaler)
 	}
-	return r, r.describe()
+	if err := r.describe(); err != nil {
+		return nil, err
+	}
+	r.log, err = cfg.Logging.open(r.started)
+	return r, err
 }
 
 // makeSchedule counts the options' steps.
@@ -465,9 +483,26 @@ func shrink(mask []float32, height, width, factor int) []float32 {
 	return small
 }
 
+// report tells of what was done, in the log too.
 func (r *run) report(p Progress) {
 	if r.Progress != nil {
 		r.Progress(p)
+	}
+	if scalars := p.scalars(); len(scalars) > 0 && r.logFailed == nil {
+		if err := r.log.write(time.Now(), p.Done, p.Epoch, scalars); err != nil {
+			r.logFailed = fmt.Errorf("lora: logging_dir: %w; the log ends before step %d, the training does not", err, p.Done)
+		}
+	}
+}
+
+// scalars are the charts of a step, under sd-scripts' names.
+func (p Progress) scalars() []tfevents.Scalar {
+	if p.Phase != "steps" {
+		return nil
+	}
+	return []tfevents.Scalar{
+		{Tag: "loss/current", Value: p.Loss}, {Tag: "loss/average", Value: p.AverageLoss}, {Tag: "norm/gradient", Value: p.Norm},
+		{Tag: "lr/textencoder", Value: p.Rates.TextEncoder}, {Tag: "lr/unet", Value: p.Rates.UNet},
 	}
 }
 
@@ -498,7 +533,7 @@ func (r *run) close() error {
 	if r.encoder != nil {
 		errs = append(errs, r.encoder.close())
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, r.log.close(), r.logFailed)...)
 }
 
 // average is the mean of the losses of an epoch's length of batches.

@@ -1,0 +1,104 @@
+package lora_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/atelier-go/atelier/lora"
+)
+
+// TestReport asks for the report of a training and compares it with the training.
+func TestReport(t *testing.T) {
+	cfg := trainConfig(t, 2)
+	cfg.Network.Alpha = 4
+	var report lora.Report
+	steps := 0
+	cfg.Report = func(r lora.Report) { report = r }
+	cfg.Progress = func(p lora.Progress) {
+		if report.Operations == 0 {
+			t.Error("progress is told before the report")
+		}
+		if p.Phase == "steps" {
+			steps = p.Total
+		}
+	}
+	a := mustTrain(t, cfg)
+	if got := report.Dataset.Steps.Total; got != steps {
+		t.Errorf("%d steps are reported, %d done", got, steps)
+	}
+	if got, want := report.TextEncoder.Modules+report.UNet.Modules, len(a.Modules); got != want {
+		t.Errorf("%d modules are reported, %d saved", got, want)
+	}
+	parameters := 0
+	for _, m := range a.Modules {
+		parameters += len(m.Down.Data) + len(m.Up.Data)
+	}
+	if got := report.TextEncoder.Parameters + report.UNet.Parameters; got != parameters {
+		t.Errorf("%d parameters are reported, %d saved", got, parameters)
+	}
+	if u := report.UNet; u.Rate != 1e-3 || u.MinScale != 2 || u.MaxScale != 2 {
+		t.Errorf("the UNet is reported as %+v, want a rate of 1e-3 and a scale of 2", u)
+	}
+	if report.Memory < int64(7*4*parameters) || report.Time <= 0 {
+		t.Errorf("memory is %d and time %v, want the factors' %d at least, and a time", report.Memory, report.Time, 7*4*parameters)
+	}
+	text := report.String()
+	for _, say := range []string{"steps: 6 = ", "UNet: ", "learning rate 0.001, scale alpha/rank 2\n", "network_alpha is above network_dim", "memory: about "} {
+		if !strings.Contains(text, say) {
+			t.Errorf("the report lacks %q:\n%s", say, text)
+		}
+	}
+}
+
+// TestLog reads the lines of a training's log; package tfevents compares event files with TensorBoard's.
+func TestLog(t *testing.T) {
+	cfg := trainConfig(t, 2)
+	cfg.Logging = lora.Logging{Dir: filepath.Join(t.TempDir(), "logs"), Prefix: "x-"}
+	var told []lora.Progress
+	cfg.Progress = func(p lora.Progress) {
+		if p.Phase == "steps" {
+			told = append(told, p)
+		}
+	}
+	mustTrain(t, cfg)
+	found, err := filepath.Glob(filepath.Join(cfg.Logging.Dir, "x-??????????????", "network_train", "*"))
+	if err != nil || len(found) != 2 || !strings.HasPrefix(filepath.Base(found[0]), "events.out.tfevents.") || filepath.Base(found[1]) != "log.jsonl" {
+		t.Fatalf("the log is %q, want an event file and log.jsonl; %v", found, err)
+	}
+	file, err := os.Open(found[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	lines := bufio.NewScanner(file)
+	for _, p := range told {
+		if !lines.Scan() {
+			t.Fatalf("the log ends before step %d", p.Done)
+		}
+		var line map[string]any
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			t.Fatal(err)
+		}
+		for tag, want := range map[string]float64{
+			"step": float64(p.Done), "epoch": float64(p.Epoch), "loss/current": p.Loss, "loss/average": p.AverageLoss, "lr/unet": p.Rates.UNet,
+			"lr/textencoder": p.Rates.TextEncoder, "norm/gradient": p.Norm,
+		} {
+			if line[tag] != want {
+				t.Errorf("step %d: %s is %v, want %v", p.Done, tag, line[tag], want)
+			}
+		}
+	}
+	if lines.Scan() {
+		t.Errorf("the log goes on with %s", lines.Text())
+	}
+
+	for name, l := range map[string]lora.Logging{`log_with is "wandb"`: {With: "wandb"}, "names without a folder": {Prefix: "a/b"}} {
+		if err := l.Check(); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%+v gives %v, want %q in it", l, err, name)
+		}
+	}
+}

@@ -88,7 +88,7 @@ func ExampleTrain() {
 	err = lora.Train(context.Background(), lora.TrainConfig{
 		Device: dev, Checkpoint: ckpt,
 		Dataset: dataset.Config{
-			Sets:         []dataset.Set{{Resolution: dataset.Size{W: 64, H: 64}, TrainDataDir: filepath.Join("..", "testdata", "photos"), BatchSize: 2}},
+			Sets:         []dataset.Set{{Resolution: dataset.Size{W: 64, H: 64}, TrainDataDir: filepath.Join("..", "tinyportrait", "photos"), BatchSize: 2}},
 			CacheLatents: true, MaxTrainSteps: 2, Seed: 1,
 		},
 		Network: lora.Network{Dim: 4, Alpha: 4}, Trainer: lora.TrainerOptions{MaxGradNorm: 1},

@@ -21,7 +21,7 @@ import (
 // photos copies three of the sample photos with their captions into a folder of two repeats and returns its parent.
 func photos(t *testing.T) string {
 	t.Helper()
-	parent, from := t.TempDir(), filepath.Join("..", "testdata", "photos", "12_personname man")
+	parent, from := t.TempDir(), filepath.Join("..", "tinyportrait", "photos", "12_personname man")
 	into := filepath.Join(parent, "2_personname man")
 	if err := os.Mkdir(into, 0o777); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"github.com/atelier-go/atelier/weights"
 )
 
-const photos = "../../testdata/photos"
+const photos = "../../tinyportrait/photos"
 
 func TestRun(t *testing.T) {
 	dir := t.TempDir()

@@ -591,7 +591,7 @@ func TestMeanARError(t *testing.T) {
 func TestSamplePhotos(t *testing.T) {
 	d := mustOpen(t, Config{Sets: []Set{{
 		Resolution: Size{128, 128}, BatchSize: 4, Bucketing: Bucketing{Enable: true, MinReso: 64, MaxReso: 256},
-		TrainDataDir: "../../testdata/photos", Folder: Subset{EXIFOrientation: true},
+		TrainDataDir: "../../tinyportrait/photos", Folder: Subset{EXIFOrientation: true},
 	}}, MaxTrainEpochs: 1})
 	r := d.Report()
 	if len(r.Folders) != 2 || r.Folders[0].Images != 16 || r.Folders[0].Repeats != 12 || r.Folders[1].Images != 12 || r.TrainImages != 16*12+12 {

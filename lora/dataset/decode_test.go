@@ -167,7 +167,7 @@ func TestHiddenColours(t *testing.T) {
 
 func TestBadPictures(t *testing.T) {
 	dir := t.TempDir()
-	jpeg := readFile(t, "../../testdata/photos/12_personname man/001.jpg")
+	jpeg := readFile(t, "../../tinyportrait/photos/12_personname man/001.jpg")
 	for _, c := range []struct{ name, content, want string }{
 		{"one.png", pngHeader(1, 1), "1x1 pixels, too small"},
 		{"line.png", pngHeader(3000, 1), "3000x1 pixels, too small"},

@@ -12,7 +12,7 @@ import (
 func Example() {
 	ds, err := dataset.Open(context.Background(), dataset.Config{
 		Sets: []dataset.Set{{
-			TrainDataDir: "../../testdata/photos",
+			TrainDataDir: "../../tinyportrait/photos",
 			Resolution:   dataset.Size{W: 512, H: 512},
 			BatchSize:    2,
 			Bucketing:    dataset.Bucketing{Enable: true},

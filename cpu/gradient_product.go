@@ -1,8 +1,6 @@
 package cpu
 
 import (
-	"fmt"
-
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/cpu/internal/kernel/conv"
 	"github.com/atelier-go/atelier/cpu/internal/kernel/gemm"
@@ -46,10 +44,9 @@ func (c *compiler) linearInputGradient(op compute.LinearInputGradient, out compu
 	cfg := gemm.Config{M: c.program.Shape(out).Rows(), Workers: len(c.device.scratch)}
 	return c.lowerWeighted(weighted{
 		x: op.DY, weight: op.Weight, out: out, epilogue: compute.Epilogue{Residual: op.Add},
-		form: fmt.Sprintf(" transposed, channels %d+%d", op.First, op.Channels),
+		adjoint: channels{op.First, op.Channels},
 		matrix: func(data []byte, t compute.DType) gemm.Matrix {
-			m := gemm.Linear(data, t, w[0], w[1], true)
-			m.N, m.Offset = op.Channels, op.First
+			m := gemm.Linear(data, t, w[0], w[1])
 			m.Pairs = c.pairs(op.Weight)
 			return m
 		},
@@ -64,12 +61,9 @@ func (c *compiler) conv2DInputGradient(op compute.Conv2DInputGradient, out compu
 	forward := c.convolution(compute.Shape{y[0], op.Height, op.Width, w[1]}, w, op.Stride, op.Pad, op.Resize)
 	return c.lowerWeighted(weighted{
 		x: op.DY, weight: op.Weight, out: out, epilogue: compute.Epilogue{Residual: op.Add},
-		form: fmt.Sprintf(" of the adjoint, channels %d+%d", op.First, op.Channels),
+		adjoint: channels{op.First, op.Channels},
 		matrix: func(data []byte, t compute.DType) gemm.Matrix {
-			m := conv.Adjoint(data, t, w[0], w[1], w[2], w[3])
-			m.N = op.Channels
-			m.Offset += op.First * w[2] * w[3]
-			return m
+			return conv.Weights(data, t, w[0], w[1], w[2], w[3])
 		},
 		plan: func(w *gemm.Weights) (product, error) { return conv.NewAdjoint(w, forward) },
 	})

@@ -20,16 +20,20 @@ type product interface {
 type weighted struct {
 	x, x2, weight, bias, out compute.Value
 	epilogue                 compute.Epilogue
-	form                     string // of the packed weights, where it is not what Linear and Conv2D read
+	adjoint                  channels // of the input, whose gradient is made by the same weights turned over; zero for the product itself
 	matrix                   func(data []byte, t compute.DType) gemm.Matrix
 	plan                     func(w *gemm.Weights) (product, error)
 	spread                   int // times the one row of PerChannel must be repeated before the kernel reads it
 }
 
+// channels are count of an op's input channels, from first on.
+type channels struct{ first, count int }
+
 // weights are those of an op: a parameter to be packed, or a value.
 type weights struct {
 	packing packing
 	value   compute.Value // where there is no packing
+	adjoint channels      // of packed weights
 	shape   *gemm.Weights // all that planning reads: what an op needs is known before its weights are packed
 }
 
@@ -38,6 +42,9 @@ func (c *compiler) weightsOf(op weighted) (weights, error) {
 	info := c.info(op.weight)
 	if info.Kind != compute.ParamKind {
 		m := op.matrix(nil, compute.F32)
+		if op.adjoint.count > 0 {
+			m = m.Adjoint(op.adjoint.first, op.adjoint.count)
+		}
 		return weights{value: op.weight, shape: c.kernel.Live(m.N, m.K(), m.Gather(c.kernel.NR, 1))}, nil
 	}
 	t, err := paramType(c.source, info)
@@ -45,13 +52,14 @@ func (c *compiler) weightsOf(op weighted) (weights, error) {
 		return weights{}, err
 	}
 	m := op.matrix(nil, t.DType)
-	form, dtype := "panels", t.DType
+	form := "panels"
 	if m.Pairs {
-		form, dtype = "bfloat16 pairs", compute.BF16
+		form = "bfloat16 pairs"
 	}
+	shape, err := op.adjoint.of(c.kernel.Weights(m))
 	return weights{
 		packing: packing{
-			key:  packKey{info.Name, form + op.form},
+			key:  packKey{info.Name, form},
 			size: c.kernel.PackedSize(m),
 			fill: func(p *packed, data []byte, t compute.Type) error {
 				w, err := c.kernel.Pack(p.bytes, op.matrix(data, t.DType))
@@ -59,16 +67,26 @@ func (c *compiler) weightsOf(op weighted) (weights, error) {
 				return err
 			},
 		},
-		shape: &gemm.Weights{N: m.N, K: m.K(), DType: dtype, Pairs: m.Pairs, Kern: c.kernel},
-	}, nil
+		adjoint: op.adjoint,
+		shape:   shape,
+	}, err
+}
+
+// of is w, or its adjoint where there are channels.
+func (c channels) of(w *gemm.Weights) (*gemm.Weights, error) {
+	if c.count == 0 {
+		return w, nil
+	}
+	return w.Adjoint(c.first, c.count)
 }
 
 // weightsOf is the packed form of w, or, where that is a value, its place.
-func (b *binding) weightsOf(w weights) (*gemm.Weights, span) {
+func (b *binding) weightsOf(w weights) (*gemm.Weights, span, error) {
 	if w.value.Valid() {
-		return w.shape, b.place(w.value)
+		return w.shape, b.place(w.value), nil
 	}
-	return b.packed(w.packing).weights, span{}
+	packed, err := w.adjoint.of(b.packed(w.packing).weights)
+	return packed, span{}, err
 }
 
 // lowerWeighted packs the weights of op and lowers its plan.
@@ -98,7 +116,10 @@ func (c *compiler) lowerWeighted(op weighted) (lowered, error) {
 		l.need.Workspace += rows
 	}
 	l.bind = func(b *binding) (step, error) {
-		packed, values := b.weightsOf(weights)
+		packed, values, err := b.weightsOf(weights)
+		if err != nil {
+			return step{}, err
+		}
 		plan, err := op.plan(packed)
 		if err != nil {
 			return step{}, err
@@ -158,7 +179,7 @@ func (c *compiler) linear(op compute.Linear, out compute.Value) (lowered, error)
 		x: op.X, x2: op.X2, weight: op.Weight, bias: op.Bias, out: out, epilogue: op.Epilogue,
 		matrix: func(data []byte, t compute.DType) gemm.Matrix {
 			w := c.program.Shape(op.Weight)
-			m := gemm.Linear(data, t, w[0], w[1], false)
+			m := gemm.Linear(data, t, w[0], w[1])
 			m.Pairs = c.pairs(op.Weight)
 			return m
 		},

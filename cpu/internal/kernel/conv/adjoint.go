@@ -18,9 +18,9 @@ type adjoint struct {
 }
 
 // NewAdjoint lays out the gradient by its input of the convolution that forward describes: Args.X is the gradient of
-// the result, [N,h,w,Cout], and Args.Y that of channels of its input, [N,H,W,w.N]. w must have been packed from
-// those channels of [Adjoint]'s matrix; forward.Algorithm is the gradient's. Stride 1 is a convolution of its own, a larger stride one whose input is
-// spaced by it.
+// the result, [N,h,w,Cout], and Args.Y that of channels of its input, [N,H,W,w.N]. w is the adjoint of [Weights] for
+// those channels; forward.Algorithm is the gradient's. Stride 1 is a convolution of its own, a larger stride one whose
+// input is spaced by it.
 func NewAdjoint(w *gemm.Weights, forward Config) (Plan, error) {
 	if err := forward.check(); err != nil {
 		return nil, err

@@ -99,13 +99,6 @@ func Weights(data []byte, t compute.DType, o, i, h, w int) gemm.Matrix {
 	return gemm.Matrix{Data: data, DType: t, N: o, Taps: h * w, C: i, StrideN: i * h * w, StrideT: 1, StrideC: h * w}
 }
 
-// Adjoint describes the same weight for the gradient of a stride-1 convolution with respect to its
-// input: the convolution of the output gradient with the taps reversed and the channels exchanged. Its
-// padding is K-1 minus the forward one.
-func Adjoint(data []byte, t compute.DType, o, i, h, w int) gemm.Matrix {
-	return gemm.Matrix{Data: data, DType: t, N: i, Taps: h * w, C: o, Offset: h*w - 1, StrideN: h * w, StrideT: -1, StrideC: i * h * w}
-}
-
 // canWinograd reports whether the shape is one that F(4×4,3×3) is written for.
 func canWinograd(c *Config) bool {
 	return c.KH == 3 && c.KW == 3 && c.Stride <= 1 && c.C1%16 == 0 && c.C2%16 == 0 && c.Act == nil
@@ -140,7 +133,7 @@ type Plan interface {
 	FLOPs() int // of the direct algorithm
 }
 
-// NewPlan checks cfg against w, which must have been packed from Weights or Adjoint, and lays out the work.
+// NewPlan checks cfg against w, which must have been packed from Weights or be the adjoint of such, and lays out the work.
 func NewPlan(w *gemm.Weights, cfg Config) (Plan, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err

@@ -371,11 +371,15 @@ func TestAdjoint(t *testing.T) {
 		for _, c := range []Config{same(1, 6, 7, 5, 0, 9), same(1, 8, 8, 32, 0, 64)} {
 			r := rand.New(rand.NewPCG(8, 9))
 			data, _ := encode(random(r, c.Cout*c.C1*9), compute.F16)
-			conv := func(cfg Config, m gemm.Matrix, x []float32) []float32 {
-				w, err := gemm.For(set).Pack(nil, m)
-				if err != nil {
-					t.Fatal(err)
-				}
+			w, err := gemm.For(set).Pack(nil, Weights(data, compute.F16, c.Cout, c.C1, 3, 3))
+			if err != nil {
+				t.Fatal(err)
+			}
+			turned, err := w.Adjoint(0, c.C1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			conv := func(cfg Config, w *gemm.Weights, x []float32) []float32 {
 				p, err := NewPlan(w, cfg)
 				if err != nil {
 					t.Fatal(err)
@@ -393,10 +397,10 @@ func TestAdjoint(t *testing.T) {
 				return sum, mag
 			}
 			x, dy := random(r, c.H*c.W*c.C1), random(r, c.H*c.W*c.Cout)
-			y := conv(c, Weights(data, compute.F16, c.Cout, c.C1, 3, 3), x)
+			y := conv(c, w, x)
 			back := c
 			back.C1, back.Cout = c.Cout, c.C1
-			dx := conv(back, Adjoint(data, compute.F16, c.Cout, c.C1, 3, 3), dy)
+			dx := conv(back, turned, dy)
 			forward, mag := dot(y, dy)
 			backward, _ := dot(x, dx)
 			if math.Abs(forward-backward) > 1e-5*mag {

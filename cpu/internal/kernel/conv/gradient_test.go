@@ -80,14 +80,18 @@ func testInputGradient(t *testing.T, set isa.Set, c Config, first, channels int)
 			}
 		}
 	})
-	m := Adjoint(data, compute.F16, c.Cout, c.C1, c.KH, c.KW)
-	m.N, m.Offset = channels, m.Offset+first*size
+	m := Weights(data, compute.F16, c.Cout, c.C1, c.KH, c.KW)
 	packed, err := gemm.For(set).Pack(nil, m)
 	if err != nil {
 		t.Fatal(err)
 	}
+	turned, err := packed.Adjoint(first, channels)
+	if err != nil {
+		t.Fatal(err)
+	}
 	m.Data = nil
-	for _, weights := range []*gemm.Weights{packed, gemm.For(set).Live(m.N, m.K(), m.Gather(gemm.For(set).NR, 1))} {
+	m = m.Adjoint(first, channels)
+	for _, weights := range []*gemm.Weights{turned, gemm.For(set).Live(m.N, m.K(), m.Gather(gemm.For(set).NR, 1))} {
 		if weights.Live() {
 			c.Algorithm = Auto
 		}

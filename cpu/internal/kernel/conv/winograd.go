@@ -3,6 +3,7 @@ package conv
 import (
 	"unsafe"
 
+	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/cpu/internal/kernel/gemm"
 )
 
@@ -32,6 +33,7 @@ type winograd struct {
 	parts  int // parts of a block in the multiply phase
 	part   int // most tiles in a part
 	depth  int // most channels in one pass
+	turned int // float32 of the nine taps of a pass, turned over, or 0 where w has them as they are needed
 	plane  int // float32 from one xi of V to the next
 }
 
@@ -41,6 +43,8 @@ const (
 	// maxDepth is how many input channels of two rows of U are kept at a time: they should fit half of
 	// a core's second-level cache.
 	maxDepth = 320
+	// maxTurnedDepth is the same where the taps that U is made from take up room besides.
+	maxTurnedDepth = 224
 	// transformTiles is the number of tiles that one task of the transform phase covers.
 	transformTiles = 4
 	// leastPart is the fewest tiles for which U is worth transforming again.
@@ -70,8 +74,15 @@ func newWinograd(w *gemm.Weights, cfg Config, budget int) *winograd {
 		p.parts++
 	}
 	p.part = (p.block + p.parts - 1) / p.parts
-	passes := (C + maxDepth - 1) / maxDepth
+	most = maxDepth
+	if w.Turned() {
+		most = maxTurnedDepth
+	}
+	passes := (C + most - 1) / most
 	p.depth = ((C+passes-1)/passes + 15) &^ 15
+	if w.Turned() {
+		p.turned = 9 * p.depth * w.Kern.NR
+	}
 	// 36 streams a multiple of 4 KB apart would share one set of the first-level cache.
 	p.plane = p.block*C + 16
 	return p
@@ -86,7 +97,7 @@ func (p *winograd) Need() gemm.Need {
 	nr := p.w.Kern.NR
 	return gemm.Need{
 		Workspace: 36 * p.plane,
-		Scratch:   scratchTmp + 17*nr + p.cfg.N*nr + 12*p.depth*nr + p.part*36*nr,
+		Scratch:   scratchTmp + 17*nr + p.cfg.N*nr + p.turned + p.w.Spare() + 12*p.depth*nr + p.part*36*nr,
 		Rows:      max(p.part, 36),
 	}
 }
@@ -166,6 +177,7 @@ func (p *winograd) multiply(b, t0, t1, panel int, s *gemm.Scratch, a *gemm.Args)
 		return part
 	}
 	zero, edge, init, u, m := take(nr), take(16*nr), take(p.cfg.N*nr), take(12*p.depth*nr), take(p.part*36*nr)
+	taps := kernels{turned: take(p.turned), spare: take(p.w.Spare())}
 	clear(zero)
 	p.bias(init, panel*nr, a)
 	if p.twice {
@@ -174,13 +186,13 @@ func (p *winograd) multiply(b, t0, t1, panel int, s *gemm.Scratch, a *gemm.Args)
 
 	tiles := t1 - t0
 	heights := (tiles + k.MR - 1) / k.MR
-	size := p.w.DType.Size()
 	tile := &s.Tile
 	for c0 := 0; c0 < C; c0 += p.depth {
 		depth := min(p.depth, C-c0)
 		*tile = gemm.Tile{Seg: &depthSteps[depth], Segs: 1, CStride: 36 * nr * 4}
+		p.kernels(&taps, panel, c0, depth)
 		for pair, rows := range rowPairs {
-			p.t.weights(&u[0], p.depth*nr*4, p.w.Raw(panel, c0), C*nr*size, depth*nr, p.w.DType, pair)
+			p.t.weights(&u[0], p.depth*nr*4, taps.first, taps.stride, depth*nr, taps.dtype, pair)
 			for plane := range 12 {
 				i, j := rows[plane/6], plane%6
 				if p.twice && (i == 2 || j == 2) {
@@ -209,6 +221,27 @@ func (p *winograd) multiply(b, t0, t1, panel int, s *gemm.Scratch, a *gemm.Args)
 		n, ty, tx := p.tile(b*p.block + t0 + t)
 		p.store(n, ty, tx, panel*nr, m[t*36*nr:][:36*nr], init[n*nr:][:nr], edge, s, a)
 	}
+}
+
+// kernels are those of NR output channels and some input channels: nine taps of [depth][NR] elements, stride bytes apart.
+type kernels struct {
+	first         *byte
+	stride        int
+	dtype         compute.DType
+	turned, spare []float32 // room for those that have to be turned over
+}
+
+// kernels finds the kernels of a panel for depth input channels from c0 on.
+func (p *winograd) kernels(k *kernels, panel, c0, depth int) {
+	C, nr := p.cfg.C1+p.cfg.C2, p.w.Kern.NR
+	if p.turned == 0 {
+		k.first, k.stride, k.dtype = p.w.Raw(panel, c0), C*nr*p.w.DType.Size(), p.w.DType
+		return
+	}
+	for tap := range 9 {
+		p.w.Panel(k.turned[tap*depth*nr:][:depth*nr], k.spare, panel, tap*C+c0, depth)
+	}
+	k.first, k.stride, k.dtype = (*byte)(unsafe.Pointer(&k.turned[0])), depth*nr*4, compute.F32
 }
 
 // depthSteps[n] is n: an addressable segment length for every depth.

@@ -91,7 +91,7 @@ func BenchmarkLinear(b *testing.B) {
 			} {
 				for _, workers := range []int{1, 2} {
 					b.Run(fmt.Sprintf("set=%v/m=%d/k=%d/n=%d/dtype=F16/workers=%d", set, s.m, s.k, s.n, workers), func(b *testing.B) {
-						mat := Linear(make([]byte, 2*s.n*s.k), compute.F16, s.n, s.k, false)
+						mat := Linear(make([]byte, 2*s.n*s.k), compute.F16, s.n, s.k)
 						mat.Pairs = pairs
 						w, err := For(set).Pack(nil, mat)
 						if err != nil {
@@ -127,8 +127,7 @@ func BenchmarkPack(b *testing.B) {
 		name string
 		m    Matrix
 	}{
-		{"linear", Linear(data, compute.F16, n, c, false)},
-		{"transposed", Linear(data, compute.F16, n, c, true)},
+		{"linear", Linear(data, compute.F16, n, c)},
 		{"pairs", Matrix{Data: data, DType: compute.F16, N: n, Taps: 1, C: c, StrideN: c, StrideC: 1, Pairs: true}},
 		{"conv", Matrix{Data: data, DType: compute.F16, N: n, Taps: 9, C: c, StrideN: 9 * c, StrideT: 1, StrideC: 9}},
 	} {

@@ -14,7 +14,7 @@ func Example() {
 		0x00, 0x3c, 0x00, 0x40, 0x00, 0x42, // 1 2 3
 		0x00, 0x00, 0x00, 0xbc, 0x00, 0x38, // 0 -1 0.5
 	}
-	w, err := gemm.For(isa.Detected()).Pack(nil, gemm.Linear(weights, compute.F16, 2, 3, false))
+	w, err := gemm.For(isa.Detected()).Pack(nil, gemm.Linear(weights, compute.F16, 2, 3))
 	if err != nil {
 		fmt.Println(err)
 		return

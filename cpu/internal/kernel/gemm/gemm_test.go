@@ -98,7 +98,7 @@ func roundoff(k int) float64 { return 8 * math.Sqrt(float64(k)+4) * 0x1p-24 }
 type layer struct {
 	m, k, k2, n int
 	dtype       compute.DType
-	transposed  bool
+	adjoint     bool // the product by the weights turned over
 	pairs       bool
 	act         bool
 	perChannel  bool
@@ -107,8 +107,8 @@ type layer struct {
 }
 
 func (l layer) String() string {
-	return fmt.Sprintf("m=%d/k=%d+%d/n=%d/%v/transposed=%v/bf16=%v/act=%v/perChannel=%v/residual=%v/pad=%d",
-		l.m, l.k, l.k2, l.n, l.dtype, l.transposed, l.pairs, l.act, l.perChannel, l.residual, l.pad)
+	return fmt.Sprintf("m=%d/k=%d+%d/n=%d/%v/adjoint=%v/bf16=%v/act=%v/perChannel=%v/residual=%v/pad=%d",
+		l.m, l.k, l.k2, l.n, l.dtype, l.adjoint, l.pairs, l.act, l.perChannel, l.residual, l.pad)
 }
 
 // halve stands in for an activation function.
@@ -123,17 +123,24 @@ func testLayer(t *testing.T, set isa.Set, l layer) {
 	r := rand.New(rand.NewPCG(1, uint64(l.m*7+l.k*5+l.n)))
 	kern := For(set)
 	K := l.k + l.k2
-	data, wv := encode(random(r, l.n*K), l.dtype)
-	mat := Linear(data, l.dtype, l.n, K, false)
-	at := func(n, k int) float64 { return float64(wv[n*K+k]) }
-	if l.transposed {
-		mat = Linear(data, l.dtype, K, l.n, true)
-		at = func(n, k int) float64 { return float64(wv[k*l.n+n]) }
+	const before, after = 4, 3 // other channels of a matrix whose adjoint is for some
+	out, in := l.n, K
+	if l.adjoint {
+		out, in = K, before+l.n+after
 	}
+	data, wv := encode(random(r, out*in), l.dtype)
+	mat := Linear(data, l.dtype, out, in)
 	mat.Pairs = l.pairs
 	w, err := kern.Pack(nil, mat)
 	if err != nil {
 		t.Fatal(err)
+	}
+	at := func(n, k int) float64 { return float64(wv[n*K+k]) }
+	if l.adjoint {
+		at = func(n, k int) float64 { return float64(wv[k*in+before+n]) }
+		if w, err = w.Adjoint(before, l.n); err != nil {
+			t.Fatal(err)
+		}
 	}
 	items, N := 1, l.n
 	if l.perChannel {
@@ -278,7 +285,9 @@ func TestLayers(t *testing.T) {
 		{m: 77, k: 77, n: 40, dtype: compute.BF16},
 		{m: 13, k: 40, k2: 24, n: 64, dtype: compute.F16},
 		{m: 13, k: 1, k2: 3, n: 5, dtype: compute.F32},
-		{m: 26, k: 64, n: 96, dtype: compute.F16, transposed: true},
+		{m: 26, k: 64, n: 96, dtype: compute.F16, adjoint: true},
+		{m: 26, k: 100, n: 33, dtype: compute.F32, adjoint: true, residual: true},
+		{m: 13, k: 1500, n: 70, dtype: compute.BF16, adjoint: true},
 		{m: 30, k: 100, n: 32, dtype: compute.F16, act: true},
 		{m: 30, k: 100, n: 33, dtype: compute.F16, act: true, residual: true},
 		{m: 25, k: 48, n: 64, dtype: compute.F16, perChannel: true, residual: true},
@@ -302,11 +311,81 @@ func TestLayers(t *testing.T) {
 	})
 }
 
+// TestAdjoint compares panels of an adjoint, whole and in part, with those that packing the turned matrix gives.
+func TestAdjoint(t *testing.T) {
+	forEachSet(t, func(t *testing.T, set isa.Set) {
+		k := For(set)
+		for _, c := range []struct{ out, in, taps, first, channels int }{
+			{1, 1, 1, 0, 1}, {3, 5, 1, 1, 4}, {64, 64, 1, 0, 64}, {70, 96, 1, 32, 64}, {33, 70, 1, 2, 67}, {33, 70, 1, 1, 66}, {4, 64, 9, 0, 64}, {40, 100, 9, 31, 64}, {64, 35, 4, 0, 35},
+		} {
+			for _, dtype := range []compute.DType{compute.F32, compute.F16, compute.BF16} {
+				for _, pairs := range []bool{false, true} {
+					if pairs && (c.taps > 1 || !k.HasBF16()) {
+						continue
+					}
+					t.Run(fmt.Sprintf("%+v/%v/bf16=%v", c, dtype, pairs), func(t *testing.T) {
+						data, _ := encode(random(rand.New(rand.NewPCG(5, 6)), c.out*c.in*c.taps), dtype)
+						m := Matrix{Data: data, DType: dtype, N: c.out, Taps: c.taps, C: c.in, StrideN: c.in * c.taps, StrideT: 1, StrideC: c.taps, Pairs: pairs}
+						testAdjoint(t, k, m, c.first, c.channels)
+					})
+				}
+			}
+		}
+	})
+}
+
+func testAdjoint(t *testing.T, k *Kernel, m Matrix, first, channels int) {
+	forward, err := k.Pack(nil, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := forward.Adjoint(first, channels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := k.Pack(nil, m.Adjoint(first, channels))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.N != want.N || got.K != want.K || got.DType != want.DType {
+		t.Fatalf("%d×%d of %v, want %d×%d of %v", got.N, got.K, got.DType, want.N, want.K, want.DType)
+	}
+	depth := want.K
+	if m.Pairs {
+		depth = (depth + 1) / 2
+	}
+	for panel := range want.Panels() {
+		for _, cut := range [][2]int{{0, depth}, {depth / 3, depth}, {depth / 2, depth/2 + 1}} {
+			k0, n := cut[0], cut[1]-cut[0]
+			buf, intact := guarded(n*k.NR, 1)
+			spare, spareIntact := guarded(got.Spare(), 3)
+			var have, wanted []uint32
+			if m.Pairs {
+				have = words(got.pairs(buf, spare, panel, k0, n), n*k.NR)
+				wanted = words(want.pairs(nil, nil, panel, k0, n), n*k.NR)
+			} else {
+				have = words(&got.Panel(buf, spare, panel, k0, n)[0], n*k.NR)
+				wanted = words(&want.Panel(make([]float32, n*k.NR), nil, panel, k0, n)[0], n*k.NR)
+			}
+			for i, w := range wanted {
+				if have[i] != w {
+					t.Fatalf("panel %d, rows %d+%d: element %d is %#x, want %#x", panel, k0, n, i, have[i], w)
+				}
+			}
+			intact(t)
+			spareIntact(t)
+		}
+	}
+}
+
+// words are the bits of n elements.
+func words(p *float32, n int) []uint32 { return unsafe.Slice((*uint32)(unsafe.Pointer(p)), n) }
+
 // TestResidualInPlace adds the product to its own output.
 func TestResidualInPlace(t *testing.T) {
 	forEachSet(t, func(t *testing.T, set isa.Set) {
 		data, wv := encode([]float32{1, 2, 3, 4, 5, 6}, compute.F32)
-		w, err := For(set).Pack(nil, Linear(data, compute.F32, 3, 2, false))
+		w, err := For(set).Pack(nil, Linear(data, compute.F32, 3, 2))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -387,7 +466,7 @@ func TestConversions(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	k := For(isa.Generic)
-	good := Linear(make([]byte, 4*6), compute.F32, 2, 3, false)
+	good := Linear(make([]byte, 4*6), compute.F32, 2, 3)
 	for _, c := range []struct {
 		name string
 		edit func(*Matrix)
@@ -412,6 +491,18 @@ func TestErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	turned, err := w.Adjoint(0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		w               *Weights
+		first, channels int
+	}{{w, -1, 1}, {w, 0, 0}, {w, 2, 2}, {turned, 0, 1}, {k.Live(2, 3, good.Gather(k.NR, 1)), 0, 1}, {&Weights{N: 2, K: 4, Taps: 2, Pairs: true}, 0, 1}} {
+		if _, err := c.w.Adjoint(c.first, c.channels); err == nil {
+			t.Errorf("adjoint of %+v for channels %d+%d, want an error", c.w, c.first, c.channels)
+		}
+	}
 	for _, c := range []Config{{}, {M: 1, K2: 3}, {M: 1, K2: -1}, {M: 4, RowsPerItem: 3}, {M: 1, StrideX: 2}, {M: 1, StrideY: 1}} {
 		if _, err := NewPlan(w, c); err == nil {
 			t.Errorf("%+v: planned, want an error", c)
@@ -430,18 +521,24 @@ func TestErrors(t *testing.T) {
 
 func TestNoAllocations(t *testing.T) {
 	forEachSet(t, func(t *testing.T, set isa.Set) {
-		w, err := For(set).Pack(nil, Linear(make([]byte, 2*64*64), compute.F16, 64, 64, false))
+		w, err := For(set).Pack(nil, Linear(make([]byte, 2*64*64), compute.F16, 64, 64))
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := NewPlan(w, Config{M: 40})
+		turned, err := w.Adjoint(0, 64)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := scratches(p.Need(), 1)
-		a := &Args{X: make([]float32, 40*64), Y: make([]float32, 40*64)}
-		if n := testing.AllocsPerRun(10, func() { run(p, s, a) }); n != 0 {
-			t.Errorf("%g allocations a run, want none", n)
+		for _, w := range []*Weights{w, turned} {
+			p, err := NewPlan(w, Config{M: 40})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := scratches(p.Need(), 1)
+			a := &Args{X: make([]float32, 40*64), Y: make([]float32, 40*64)}
+			if n := testing.AllocsPerRun(10, func() { run(p, s, a) }); n != 0 {
+				t.Errorf("%g allocations a run, want none", n)
+			}
 		}
 	})
 }

@@ -12,6 +12,7 @@ var avx2 = Kernel{
 	widenF16:  widenWith(widenF16AVX2, widenF16Generic),
 	widenBF16: widenWith(widenBF16AVX2, widenBF16Generic),
 	narrow:    narrowGeneric,
+	turn:      func(dst, src *float32) { turnAVX2(dst, src, 16) },
 	spin:      func(n int) int { spinAVX2(n); return n * 12 * 8 * 2 },
 }
 
@@ -22,6 +23,7 @@ var avx512 = Kernel{
 	widenBF16: widenWith(widenBF16AVX512, widenBF16Generic),
 	narrow:    narrowGeneric,
 	transpose: transposeAVX512,
+	turn:      func(dst, src *float32) { turnAVX2(dst, src, 32) },
 	spin:      func(n int) int { spinAVX512(n); return n * 24 * 16 * 2 },
 }
 
@@ -33,6 +35,8 @@ var avx512bf16 = Kernel{
 	widenBF16: avx512.widenBF16,
 	narrow:    narrowAVX512BF16Slice,
 	transpose: transposeAVX512,
+	turn:      avx512.turn,
+	turnPairs: turnPairsAVX512,
 	spin:      avx512.spin,
 	spinBF16:  func(n int) int { spinAVX512BF16(n); return n * 24 * 32 * 2 },
 }
@@ -75,6 +79,17 @@ func narrowAVX512BF16Slice(dst []uint16, p []float32) {
 //
 //go:noescape
 func transposeAVX512(dst, src, scratch *byte, stride int)
+
+// turnAVX2 sets dst[side·c+r] = src[side·r+c] for r, c < side, a multiple of 8.
+//
+//go:noescape
+func turnAVX2(dst, src *float32, side int)
+
+// turnPairsAVX512 sets element dst[(32·(r/2)+c)·2+r%2] = src[(32·(c/2)+r)·2+c%2] for r, c < 32, the elements being of
+// 16 bits.
+//
+//go:noescape
+func turnPairsAVX512(dst, src *float32)
 
 // widenF16AVX512 sets dst[i] = float32(p[i]) for i < 32·groups, p holding binary16.
 //

@@ -9,7 +9,7 @@ type Gather func(a *Args, dst []float32, panel, k0, n int)
 // gathered whenever it is multiplied. That costs little where the matrix is small or met by few chunks of rows,
 // as the factors of low-rank adapters are.
 func (k *Kernel) Live(n, depth int, gather Gather) *Weights {
-	return &Weights{N: n, K: depth, DType: compute.F32, Kern: k, gather: gather}
+	return &Weights{N: n, K: depth, Taps: 1, DType: compute.F32, Kern: k, gather: gather}
 }
 
 // Live reports whether the weights are gathered while a plan runs.

@@ -90,3 +90,137 @@ TEXT ·transposeAVX512(SB), NOSPLIT, $0-32
 	LANES(7)
 	VZEROUPPER
 	RET
+
+// func turnAVX2(dst, src *float32, side int)
+TEXT ·turnAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ side+16(FP), CX
+	MOVQ CX, DX
+	SHLQ $2, DX // from row to row
+	MOVQ CX, R10
+rows: // DI is at the columns that eight rows at SI become
+	MOVQ SI, R8
+	MOVQ DI, R9
+	MOVQ CX, R11
+columns:
+	MOVQ       R8, AX
+	VMOVUPS    (AX), Y0
+	VMOVUPS    (AX)(DX*1), Y1
+	LEAQ       (AX)(DX*2), AX
+	VMOVUPS    (AX), Y2
+	VMOVUPS    (AX)(DX*1), Y3
+	LEAQ       (AX)(DX*2), AX
+	VMOVUPS    (AX), Y4
+	VMOVUPS    (AX)(DX*1), Y5
+	LEAQ       (AX)(DX*2), AX
+	VMOVUPS    (AX), Y6
+	VMOVUPS    (AX)(DX*1), Y7
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKHPS  Y1, Y0, Y9
+	VUNPCKLPS  Y3, Y2, Y10
+	VUNPCKHPS  Y3, Y2, Y11
+	VUNPCKLPS  Y5, Y4, Y12
+	VUNPCKHPS  Y5, Y4, Y13
+	VUNPCKLPS  Y7, Y6, Y14
+	VUNPCKHPS  Y7, Y6, Y15
+	VSHUFPS    $0x44, Y10, Y8, Y0
+	VSHUFPS    $0xEE, Y10, Y8, Y1
+	VSHUFPS    $0x44, Y11, Y9, Y2
+	VSHUFPS    $0xEE, Y11, Y9, Y3
+	VSHUFPS    $0x44, Y14, Y12, Y4
+	VSHUFPS    $0xEE, Y14, Y12, Y5
+	VSHUFPS    $0x44, Y15, Y13, Y6
+	VSHUFPS    $0xEE, Y15, Y13, Y7
+	VPERM2F128 $0x20, Y4, Y0, Y8
+	VPERM2F128 $0x20, Y5, Y1, Y9
+	VPERM2F128 $0x20, Y6, Y2, Y10
+	VPERM2F128 $0x20, Y7, Y3, Y11
+	VPERM2F128 $0x31, Y4, Y0, Y12
+	VPERM2F128 $0x31, Y5, Y1, Y13
+	VPERM2F128 $0x31, Y6, Y2, Y14
+	VPERM2F128 $0x31, Y7, Y3, Y15
+	VMOVUPS    Y8, (R9)
+	VMOVUPS    Y9, (R9)(DX*1)
+	LEAQ       (R9)(DX*2), R9
+	VMOVUPS    Y10, (R9)
+	VMOVUPS    Y11, (R9)(DX*1)
+	LEAQ       (R9)(DX*2), R9
+	VMOVUPS    Y12, (R9)
+	VMOVUPS    Y13, (R9)(DX*1)
+	LEAQ       (R9)(DX*2), R9
+	VMOVUPS    Y14, (R9)
+	VMOVUPS    Y15, (R9)(DX*1)
+	LEAQ       (R9)(DX*2), R9
+	ADDQ       $32, R8
+	SUBQ       $8, R11
+	JNE        columns
+	LEAQ       (SI)(DX*8), SI
+	ADDQ       $32, DI
+	SUBQ       $8, R10
+	JNE        rows
+	VZEROUPPER
+	RET
+
+// Four rows of quarters, turned over: row j of the result, at out, is quarter j of the four.
+#define QUARTERS(a, b, c, d, out) \
+	VSHUFI64X2 $0x44, b, a, Z16; \
+	VSHUFI64X2 $0x44, d, c, Z17; \
+	VSHUFI64X2 $0xEE, b, a, Z18; \
+	VSHUFI64X2 $0xEE, d, c, Z19; \
+	VSHUFI64X2 $0x88, Z17, Z16, Z20; \
+	VSHUFI64X2 $0xDD, Z17, Z16, Z21; \
+	VSHUFI64X2 $0x88, Z19, Z18, Z22; \
+	VSHUFI64X2 $0xDD, Z19, Z18, Z23; \
+	VMOVDQU32  Z20, (out)(DI); \
+	VMOVDQU32  Z21, (out+256)(DI); \
+	VMOVDQU32  Z22, (out+512)(DI); \
+	VMOVDQU32  Z23, (out+768)(DI)
+
+// A row of two by two elements, each turned over within its 64 bits.
+#define SQUARES(in, reg) \
+	VMOVDQU32 (in)(SI), reg; \
+	VPSHUFB   Z31, reg, reg
+
+// Eight by eight of these squares from SI, turned over to DI.
+#define EIGHTSQUARES \
+	SQUARES(0, Z0); \
+	SQUARES(128, Z1); \
+	SQUARES(256, Z2); \
+	SQUARES(384, Z3); \
+	SQUARES(512, Z4); \
+	SQUARES(640, Z5); \
+	SQUARES(768, Z6); \
+	SQUARES(896, Z7); \
+	VPUNPCKLQDQ Z1, Z0, Z8; \
+	VPUNPCKHQDQ Z1, Z0, Z9; \
+	VPUNPCKLQDQ Z3, Z2, Z10; \
+	VPUNPCKHQDQ Z3, Z2, Z11; \
+	VPUNPCKLQDQ Z5, Z4, Z12; \
+	VPUNPCKHQDQ Z5, Z4, Z13; \
+	VPUNPCKLQDQ Z7, Z6, Z14; \
+	VPUNPCKHQDQ Z7, Z6, Z15; \
+	QUARTERS(Z8, Z10, Z12, Z14, 0); \
+	QUARTERS(Z9, Z11, Z13, Z15, 128)
+
+DATA squares<>+0(SB)/8, $0x0706030205040100
+DATA squares<>+8(SB)/8, $0x0F0E0B0A0D0C0908
+GLOBL squares<>(SB), RODATA|NOPTR, $16
+
+// func turnPairsAVX512(dst, src *float32)
+TEXT ·turnPairsAVX512(SB), NOSPLIT, $0-16
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	VBROADCASTI32X4 squares<>(SB), Z31
+	EIGHTSQUARES
+	ADDQ $64, SI
+	ADDQ $1024, DI
+	EIGHTSQUARES
+	ADDQ $960, SI
+	SUBQ $960, DI
+	EIGHTSQUARES
+	ADDQ $64, SI
+	ADDQ $1024, DI
+	EIGHTSQUARES
+	VZEROUPPER
+	RET

@@ -113,7 +113,7 @@ func NewProduct(w *Weights, segments []int, act func([]float32)) (*Product, erro
 // Need is the scratch for Multiply on chunks of up to mc rows.
 func (p *Product) Need(mc int) Need {
 	nr := p.W.Kern.NR
-	return Need{Scratch: nr + p.depth*nr + mc*nr, Rows: len(p.Pieces) * mc}
+	return Need{Scratch: nr + p.depth*nr + p.W.Spare() + mc*nr, Rows: len(p.Pieces) * mc}
 }
 
 // Output says where a chunk of C goes: rows of Y, with what is added to them.
@@ -130,7 +130,7 @@ func (p *Product) Multiply(s *Scratch, o *Output, panel, rows, mc int) {
 	nr := p.W.Kern.NR
 	n0 := panel * nr
 	cols := min(nr, p.W.N-n0)
-	c := s.Floats[nr+p.depth*nr:][:mc*nr]
+	c := s.Floats[nr+p.depth*nr+p.W.Spare():][:mc*nr]
 	if cols == nr && p.Act == nil {
 		p.sums(s, o, panel, rows, mc, c, true)
 		return
@@ -149,7 +149,7 @@ func (p *Product) sums(s *Scratch, o *Output, panel, rows, mc int, c []float32, 
 	k := w.Kern
 	nr := k.NR
 	n0 := panel * nr
-	init, buf := s.Floats[:nr], s.Floats[nr:][:p.depth*nr]
+	init, buf, spare := s.Floats[:nr], s.Floats[nr:][:p.depth*nr], s.Floats[nr+p.depth*nr:][:w.Spare()]
 	initRow(init, o, n0, min(nr, w.N-n0))
 	t := &s.Tile
 	*t = Tile{RowsStride: mc * 8, InitStride: nr * 4, CStride: nr * 4}
@@ -167,12 +167,12 @@ func (p *Product) sums(s *Scratch, o *Output, panel, rows, mc int, c []float32, 
 		}
 		switch {
 		case w.Pairs:
-			t.B = w.pairs(panel, k0)
+			t.B = w.pairs(buf, spare, panel, k0, n)
 		case w.Live():
 			w.gather(o.Args, buf, panel, k0, n)
 			t.B = &buf[0]
 		default:
-			t.B = unsafe.SliceData(w.Panel(buf, panel, k0, n))
+			t.B = unsafe.SliceData(w.Panel(buf, spare, panel, k0, n))
 		}
 		t.Seg, t.Segs = &p.steps[first], end-first
 		last := end == len(p.Pieces)

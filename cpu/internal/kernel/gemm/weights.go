@@ -13,9 +13,8 @@ import (
 // Matrix describes W [N,K] as it lies in a checkpoint. K is Taps × C: output n, tap t, channel c is
 // element Offset + n·StrideN + t·StrideT + c·StrideC of Data, and its k is t·C + c.
 //
-//	Linear [out,in], y = x·Wᵀ:  N=out, Taps=1, C=in, StrideN=in, StrideC=1   (see Linear)
-//	the same, y = x·W:          N=in, Taps=1, C=out, StrideN=1, StrideC=in  (see Linear's transposed)
-//	Conv2D OIHW:                N=O, Taps=H·W, C=I, StrideN=I·H·W, StrideT=1, StrideC=H·W
+//	Linear [out,in]:  N=out, Taps=1, C=in, StrideN=in, StrideC=1   (see Linear)
+//	Conv2D OIHW:      N=O, Taps=H·W, C=I, StrideN=I·H·W, StrideT=1, StrideC=H·W
 type Matrix struct {
 	Data             []byte        // little-endian elements, at any alignment
 	DType            compute.DType // F32, F16 or BF16
@@ -29,11 +28,8 @@ type Matrix struct {
 	Pairs bool
 }
 
-// Linear describes data, a row-major [out,in] matrix, for y = x·Wᵀ, or for y = x·W when transposed.
-func Linear(data []byte, t compute.DType, out, in int, transposed bool) Matrix {
-	if transposed {
-		return Matrix{Data: data, DType: t, N: in, Taps: 1, C: out, StrideN: 1, StrideC: in}
-	}
+// Linear describes data, a row-major [out,in] matrix.
+func Linear(data []byte, t compute.DType, out, in int) Matrix {
 	return Matrix{Data: data, DType: t, N: out, Taps: 1, C: in, StrideN: in, StrideC: 1}
 }
 
@@ -68,13 +64,24 @@ func (m Matrix) check(k *Kernel) error {
 // [⌈N/NR⌉][K][NR], or [⌈N/NR⌉][⌈K/2⌉][NR][2] for bfloat16 pairs. Channels beyond N are zero.
 // It is read-only once made and may be shared by any number of plans and goroutines.
 type Weights struct {
-	N, K  int
-	DType compute.DType // element type of the packed data
-	Pairs bool
-	Kern  *Kernel
+	N, K, Taps int
+	DType      compute.DType // element type of the packed data
+	Pairs      bool
+	Kern       *Kernel
 
-	data   []byte
-	gather Gather // of weights that are not packed; see Kernel.Live
+	data    []byte
+	gather  Gather   // of weights that are not packed; see Kernel.Live
+	forward *Weights // whose adjoint these are, for channels from first on; see Adjoint
+	first   int
+}
+
+// Weights are those that Pack makes of m, without their data: enough to plan with. m.Data is not looked at.
+func (k *Kernel) Weights(m Matrix) *Weights {
+	w := &Weights{N: m.N, K: m.K(), Taps: m.Taps, DType: m.DType, Pairs: m.Pairs, Kern: k}
+	if m.Pairs {
+		w.DType = compute.BF16
+	}
+	return w
 }
 
 // PackedSize is the number of bytes Pack writes for m.
@@ -103,10 +110,10 @@ func (k *Kernel) Pack(dst []byte, m Matrix) (*Weights, error) {
 	if uintptr(unsafe.Pointer(&dst[0]))%4 != 0 {
 		return nil, fmt.Errorf("gemm: packed weights must start at a multiple of 4 bytes")
 	}
-	w := &Weights{N: m.N, K: m.K(), DType: m.DType, Pairs: m.Pairs, Kern: k, data: dst}
+	w := k.Weights(m)
+	w.data = dst
 	switch {
 	case m.Pairs:
-		w.DType = compute.BF16
 		packPairs(dst, m, k)
 	case m.DType == compute.F32:
 		pack[[4]byte](dst, m, k.NR)
@@ -117,9 +124,6 @@ func (k *Kernel) Pack(dst []byte, m Matrix) (*Weights, error) {
 	}
 	return w, nil
 }
-
-// Bytes is the size of the packed weights.
-func (w *Weights) Bytes() int { return len(w.data) }
 
 // Panels is the number of panels, ⌈N/NR⌉.
 func (w *Weights) Panels() int { return (w.N + w.Kern.NR - 1) / w.Kern.NR }
@@ -143,38 +147,14 @@ func pack[E [2]byte | [4]byte](dst []byte, m Matrix, nr int) {
 					clear(block)
 				}
 				at := m.Offset + n0*m.StrideN + t*m.StrideT + c0*m.StrideC
-				if m.StrideN < m.StrideC {
-					packRows(block, src, at, have, nr, m.StrideN, m.StrideC)
-				} else {
-					packColumns(block, src, at, have, nr, m.StrideN, m.StrideC)
+				for j := range have {
+					from := at + j*m.StrideN
+					for i := j; i < len(block); i += nr {
+						block[i] = src[from]
+						from += m.StrideC
+					}
 				}
 			}
-		}
-	}
-}
-
-// packRows copies a block of which the outputs of one k lie closest together, as in a transposed matrix.
-func packRows[E [2]byte | [4]byte](block, src []E, at, have, nr, strideN, strideC int) {
-	for ; len(block) > 0; block, at = block[nr:], at+strideC {
-		if strideN == 1 {
-			copy(block[:have], src[at:])
-			continue
-		}
-		from := at
-		for j := range block[:have] {
-			block[j] = src[from]
-			from += strideN
-		}
-	}
-}
-
-// packColumns copies a block of which the k of one output lie closest together.
-func packColumns[E [2]byte | [4]byte](block, src []E, at, have, nr, strideN, strideC int) {
-	for j := range have {
-		from := at + j*strideN
-		for i := j; i < len(block); i += nr {
-			block[i] = src[from]
-			from += strideC
 		}
 	}
 }
@@ -268,20 +248,32 @@ func (m *Matrix) floats(dst []float32, at int, k *Kernel) {
 	}
 }
 
-// Panel is [n][NR] float32: rows k0 to k0+n of panel p. Float32 weights are returned in place, others
-// are widened into buf, which must hold n·NR.
-func (w *Weights) Panel(buf []float32, p, k0, n int) []float32 {
-	nr := w.Kern.NR
-	from, count := (p*w.K+k0)*nr, n*nr
-	switch w.DType {
-	case compute.F16:
-		w.Kern.widenF16(buf[:count], w.data[2*from:][:2*count])
-	case compute.BF16:
-		w.Kern.widenBF16(buf[:count], w.data[2*from:][:2*count])
-	default:
+// Panel is [n][NR] float32: rows k0 to k0+n of panel p. Packed float32 weights are returned in place, others are
+// written to buf, which must hold n·NR; spare must hold Spare elements.
+func (w *Weights) Panel(buf, spare []float32, p, k0, n int) []float32 {
+	if w.forward != nil {
+		w.turn(buf, spare, p, k0, n)
+		return buf
+	}
+	return w.widen(buf, (p*w.K+k0)*w.Kern.NR, n*w.Kern.NR)
+}
+
+// widen is count elements of the packing from the given one on, in place if they are float32, otherwise in buf.
+func (w *Weights) widen(buf []float32, from, count int) []float32 {
+	if w.DType == compute.F32 {
 		return unsafe.Slice((*float32)(unsafe.Pointer(&w.data[4*from])), count)
 	}
+	w.widenBytes(buf[:count], w.data[2*from:])
 	return buf[:count]
+}
+
+// widenBytes converts elements of 16 bits.
+func (w *Weights) widenBytes(dst []float32, p []byte) {
+	if w.DType == compute.F16 {
+		w.Kern.widenF16(dst, p[:2*len(dst)])
+	} else {
+		w.Kern.widenBF16(dst, p[:2*len(dst)])
+	}
 }
 
 // Raw is the address of row k0 of panel p as stored: NR elements of w.DType, the next row right behind.
@@ -289,7 +281,11 @@ func (w *Weights) Raw(p, k0 int) *byte {
 	return &w.data[(p*w.K+k0)*w.Kern.NR*w.DType.Size()]
 }
 
-// pairs is the address of pair k0 of panel p.
-func (w *Weights) pairs(p, k0 int) *float32 {
+// pairs is the address of pairs k0 to k0+n of panel p, in place or, of an adjoint, in buf.
+func (w *Weights) pairs(buf, spare []float32, p, k0, n int) *float32 {
+	if w.forward != nil {
+		w.turnPairs(buf, spare, p, k0, n)
+		return &buf[0]
+	}
 	return (*float32)(unsafe.Pointer(&w.data[(p*((w.K+1)/2)+k0)*w.Kern.NR*4]))
 }

@@ -43,8 +43,6 @@ const (
 	// maxDepth is how many input channels of two rows of U are kept at a time: they should fit half of
 	// a core's second-level cache.
 	maxDepth = 320
-	// maxTurnedDepth is the same where the taps that U is made from take up room besides.
-	maxTurnedDepth = 224
 	// transformTiles is the number of tiles that one task of the transform phase covers.
 	transformTiles = 4
 	// leastPart is the fewest tiles for which U is worth transforming again.
@@ -74,11 +72,7 @@ func newWinograd(w *gemm.Weights, cfg Config, budget int) *winograd {
 		p.parts++
 	}
 	p.part = (p.block + p.parts - 1) / p.parts
-	most = maxDepth
-	if w.Turned() {
-		most = maxTurnedDepth
-	}
-	passes := (C + most - 1) / most
+	passes := (C + maxDepth - 1) / maxDepth
 	p.depth = ((C+passes-1)/passes + 15) &^ 15
 	if w.Turned() {
 		p.turned = 9 * p.depth * w.Kern.NR

@@ -51,6 +51,9 @@ func (w *Weights) turn(dst, spare []float32, panel, k0, n int) {
 		skip := output % nr
 		rows := min(n, nr-skip, f.N-output)
 		at := (output/nr*f.K + (f.Taps-1-tap)*(f.K/f.Taps) + w.first + panel*nr) * nr
+		if n > rows {
+			f.prefetch(at + f.K*nr)
+		}
 		switch {
 		case columns < nr || k.turn == nil:
 			f.turnColumns(dst[:rows*nr], spare, at+skip, columns)
@@ -66,6 +69,13 @@ func (w *Weights) turn(dst, spare []float32, panel, k0, n int) {
 			copy(dst[:rows*nr], block[skip*nr:])
 		}
 		dst, k0, n = dst[rows*nr:], k0+rows, n-rows
+	}
+}
+
+// prefetch begins to load a block. Blocks of different panels are far apart, which processors cannot foresee.
+func (w *Weights) prefetch(at int) {
+	if size := w.DType.Size(); w.Kern.prefetch != nil && at < len(w.data)/size {
+		w.Kern.prefetch(&w.data[at*size], w.Kern.NR*w.Kern.NR*size/64)
 	}
 }
 
@@ -103,6 +113,9 @@ func (w *Weights) turnPairs(dst, spare []float32, panel, k0, n int) {
 				}
 			}
 		default:
+			if n > rows {
+				f.prefetch(at + (f.K+1)/2*nr*2 + channel*nr)
+			}
 			block := dst
 			if rows < nr/2 {
 				block = spare

@@ -44,6 +44,7 @@ type Kernel struct {
 	narrow    func(dst []uint16, p []float32)
 	transpose func(dst, src, scratch *byte, stride int) // 32 × 32 elements of 16 bits, rows stride bytes apart; nil where NR is not 32
 	turn      func(dst, src *float32)                   // transposes NR × NR elements; nil where slow
+	prefetch  func(p *byte, lines int)                  // begins to load cache lines; there where turn is
 	turnPairs func(dst, src *float32)                   // the same of NR/2 × NR pairs of bfloat16, as packed; nil without HasBF16
 	spin      func(n int) int                           // n rounds of nothing but multiply-adds; returns their FLOPs
 	spinBF16  func(n int) int

@@ -13,6 +13,7 @@ var avx2 = Kernel{
 	widenBF16: widenWith(widenBF16AVX2, widenBF16Generic),
 	narrow:    narrowGeneric,
 	turn:      func(dst, src *float32) { turnAVX2(dst, src, 16) },
+	prefetch:  prefetchLines,
 	spin:      func(n int) int { spinAVX2(n); return n * 12 * 8 * 2 },
 }
 
@@ -24,6 +25,7 @@ var avx512 = Kernel{
 	narrow:    narrowGeneric,
 	transpose: transposeAVX512,
 	turn:      func(dst, src *float32) { turnAVX2(dst, src, 32) },
+	prefetch:  prefetchLines,
 	spin:      func(n int) int { spinAVX512(n); return n * 24 * 16 * 2 },
 }
 
@@ -36,6 +38,7 @@ var avx512bf16 = Kernel{
 	narrow:    narrowAVX512BF16Slice,
 	transpose: transposeAVX512,
 	turn:      avx512.turn,
+	prefetch:  prefetchLines,
 	turnPairs: turnPairsAVX512,
 	spin:      avx512.spin,
 	spinBF16:  func(n int) int { spinAVX512BF16(n); return n * 24 * 32 * 2 },
@@ -84,6 +87,11 @@ func transposeAVX512(dst, src, scratch *byte, stride int)
 //
 //go:noescape
 func turnAVX2(dst, src *float32, side int)
+
+// prefetchLines begins to load lines > 0 cache lines from p on, which may lie anywhere.
+//
+//go:noescape
+func prefetchLines(p *byte, lines int)
 
 // turnPairsAVX512 sets element dst[(32·(r/2)+c)·2+r%2] = src[(32·(c/2)+r)·2+c%2] for r, c < 32, the elements being of
 // 16 bits.

@@ -162,6 +162,17 @@ columns:
 	VZEROUPPER
 	RET
 
+// func prefetchLines(p *byte, lines int)
+TEXT ·prefetchLines(SB), NOSPLIT, $0-16
+	MOVQ p+0(FP), SI
+	MOVQ lines+8(FP), CX
+lines:
+	PREFETCHT0 (SI)
+	ADDQ       $64, SI
+	DECQ       CX
+	JNE        lines
+	RET
+
 // Four rows of quarters, turned over: row j of the result, at out, is quarter j of the four.
 #define QUARTERS(a, b, c, d, out) \
 	VSHUFI64X2 $0x44, b, a, Z16; \

@@ -23,10 +23,8 @@ type Kernels struct {
 	geglu     func(dst, a, gate []float32)       // dst = a·GELU(gate)
 	add       func(dst, a, b []float32)          // dst = a + b
 	multiply  func(dst, a, b []float32)          // dst = a·b
-	scale     func(dst, a []float32, c float32)  // dst = c·a
 	addScaled func(dst, a []float32, c float32)  // dst += c·a
 	widen     [2]func(dst []float32, src []byte) // binary16, bfloat16 to float32
-	narrow    [2]func(dst []byte, src []float32) // and back
 }
 
 // For is the kernels of a set. A set above what the machine runs must not be asked for.
@@ -66,25 +64,6 @@ func (k *Kernels) Multiply(dst, a, b []float32) { k.multiply(dst, a[:len(dst)], 
 // AddScaled computes dst = dst + c·a over len(dst) elements, with one rounding where the set has FMA.
 func (k *Kernels) AddScaled(dst, a []float32, c float32) { k.addScaled(dst, a[:len(dst)], c) }
 
-// combineBlock is how many elements Combine finishes before it goes on: few enough to stay in cache.
-const combineBlock = 2048
-
-// Combine computes dst = Σ coef[i]·in[i] over len(dst) elements, summed in the order of i; no terms give
-// zeros. dst may be in[0] but share storage with no later term.
-func (k *Kernels) Combine(dst, coef []float32, in ...[]float32) {
-	if len(in) == 0 {
-		clear(dst)
-		return
-	}
-	for from := 0; from < len(dst); from += combineBlock {
-		to := min(from+combineBlock, len(dst))
-		k.scale(dst[from:to], in[0][from:to], coef[0])
-		for i, x := range in[1:] {
-			k.addScaled(dst[from:to], x[from:to], coef[i+1])
-		}
-	}
-}
-
 // Widen converts len(dst) elements of src, stored as t in little-endian order, to float32. t is F32, F16
 // or BF16; the conversion is exact. Signalling NaNs of F16 become quiet.
 func (k *Kernels) Widen(dst []float32, src []byte, t compute.DType) {
@@ -96,19 +75,5 @@ func (k *Kernels) Widen(dst []float32, src []byte, t compute.DType) {
 		k.widen[1](dst, src)
 	default:
 		widenF32(dst, src)
-	}
-}
-
-// Narrow converts src to t, stored in dst in little-endian order; it is the inverse of Widen. It rounds to
-// nearest, ties to even; what is too large becomes infinite and NaN stays NaN.
-func (k *Kernels) Narrow(dst []byte, src []float32, t compute.DType) {
-	dst = dst[:len(src)*t.Size()]
-	switch t {
-	case compute.F16:
-		k.narrow[0](dst, src)
-	case compute.BF16:
-		k.narrow[1](dst, src)
-	default:
-		narrowF32(dst, src)
 	}
 }

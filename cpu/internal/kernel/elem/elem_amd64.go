@@ -24,10 +24,8 @@ var avx2 = Kernels{
 	geglu:     gegluAVX2,
 	add:       addAVX2,
 	multiply:  multiplyAVX2,
-	scale:     scaleAVX2,
 	addScaled: addScaledAVX2,
 	widen:     [2]func([]float32, []byte){widenWith(widenF16AVX2, widenF16Generic), widenWith(widenBF16AVX2, widenBF16Generic)},
-	narrow:    [2]func([]byte, []float32){narrowWith(narrowF16AVX2, narrowF16Generic), narrowWith(narrowBF16AVX2, narrowBF16Generic)},
 }
 
 var avx512 = Kernels{
@@ -44,10 +42,8 @@ var avx512 = Kernels{
 	geglu:     gegluAVX512,
 	add:       addAVX512,
 	multiply:  multiplyAVX512,
-	scale:     scaleAVX512,
 	addScaled: addScaledAVX512,
 	widen:     [2]func([]float32, []byte){widenWith(widenF16AVX512, widenF16Generic), widenWith(widenBF16AVX512, widenBF16Generic)},
-	narrow:    [2]func([]byte, []float32){narrowWith(narrowF16AVX512, narrowF16Generic), narrowWith(narrowBF16AVX512, narrowBF16Generic)},
 }
 
 func kernelsFor(set isa.Set) *Kernels {
@@ -71,16 +67,6 @@ func widenWith(asm func(dst, src unsafe.Pointer, groups int), generic func([]flo
 			asm(unsafe.Pointer(unsafe.SliceData(dst)), unsafe.Pointer(unsafe.SliceData(src)), groups)
 		}
 		generic(dst[groups*group:], src[groups*group*2:])
-	}
-}
-
-func narrowWith(asm func(dst, src unsafe.Pointer, groups int), generic func([]byte, []float32)) func([]byte, []float32) {
-	return func(dst []byte, src []float32) {
-		groups := len(src) / group
-		if groups > 0 {
-			asm(unsafe.Pointer(unsafe.SliceData(dst)), unsafe.Pointer(unsafe.SliceData(src)), groups)
-		}
-		generic(dst[groups*group*2:], src[groups*group:])
 	}
 }
 
@@ -119,11 +105,6 @@ func gegluAVX2(dst, a, gate []float32)
 //go:noescape
 func addAVX2(dst, a, b []float32)
 
-// for i := range dst { dst[i] = c * a[i] }
-//
-//go:noescape
-func scaleAVX2(dst, a []float32, c float32)
-
 // for i := range dst { dst[i] += c * a[i] }
 //
 //go:noescape
@@ -138,16 +119,6 @@ func widenF16AVX2(dst, src unsafe.Pointer, groups int)
 //
 //go:noescape
 func widenBF16AVX2(dst, src unsafe.Pointer, groups int)
-
-// for i := range 16 * groups { dst[i] = float16(src[i]) }
-//
-//go:noescape
-func narrowF16AVX2(dst, src unsafe.Pointer, groups int)
-
-// for i := range 16 * groups { dst[i] = bfloat16(src[i]) }
-//
-//go:noescape
-func narrowBF16AVX2(dst, src unsafe.Pointer, groups int)
 
 // for i := range x { x[i] = x[i] / (1 + exp(-x[i])) }
 //
@@ -184,11 +155,6 @@ func gegluAVX512(dst, a, gate []float32)
 //go:noescape
 func addAVX512(dst, a, b []float32)
 
-// for i := range dst { dst[i] = c * a[i] }
-//
-//go:noescape
-func scaleAVX512(dst, a []float32, c float32)
-
 // for i := range dst { dst[i] += c * a[i] }
 //
 //go:noescape
@@ -203,16 +169,6 @@ func widenF16AVX512(dst, src unsafe.Pointer, groups int)
 //
 //go:noescape
 func widenBF16AVX512(dst, src unsafe.Pointer, groups int)
-
-// for i := range 16 * groups { dst[i] = float16(src[i]) }
-//
-//go:noescape
-func narrowF16AVX512(dst, src unsafe.Pointer, groups int)
-
-// for i := range 16 * groups { dst[i] = bfloat16(src[i]) }
-//
-//go:noescape
-func narrowBF16AVX512(dst, src unsafe.Pointer, groups int)
 
 // for i := range x { x[i] = s + x[i]*s*(1-s) } with s = 1 / (1 + exp(-x[i]))
 //

@@ -120,19 +120,7 @@ DATA pool<>+896(SB)/8, $0x7fffffff7fffffff // abs
 DATA pool<>+904(SB)/8, $0x7fffffff7fffffff
 DATA pool<>+912(SB)/8, $0x7fffffff7fffffff
 DATA pool<>+920(SB)/8, $0x7fffffff7fffffff
-DATA pool<>+928(SB)/8, $0x0040000000400000 // quiet: the bit that makes a NaN quiet
-DATA pool<>+936(SB)/8, $0x0040000000400000
-DATA pool<>+944(SB)/8, $0x0040000000400000
-DATA pool<>+952(SB)/8, $0x0040000000400000
-DATA pool<>+960(SB)/8, $0x00007fff00007fff // round: half a unit of bfloat16, less one
-DATA pool<>+968(SB)/8, $0x00007fff00007fff
-DATA pool<>+976(SB)/8, $0x00007fff00007fff
-DATA pool<>+984(SB)/8, $0x00007fff00007fff
-DATA pool<>+992(SB)/8, $0x0000000100000001 // lsb
-DATA pool<>+1000(SB)/8, $0x0000000100000001
-DATA pool<>+1008(SB)/8, $0x0000000100000001
-DATA pool<>+1016(SB)/8, $0x0000000100000001
-GLOBL pool<>(SB), RODATA|NOPTR, $1024
+GLOBL pool<>(SB), RODATA|NOPTR, $928
 
 DATA mask<>+0(SB)/8, $-1
 DATA mask<>+8(SB)/8, $-1
@@ -1320,48 +1308,6 @@ done:
 	VZEROUPPER
 	RET
 
-// func scaleAVX512(dst, a []float32, c float32)
-TEXT ·scaleAVX512(SB), NOSPLIT, $0-52
-	MOVQ dst_base+0(FP), DI
-	MOVQ a_base+24(FP), SI
-	MOVQ dst_len+8(FP), CX
-	VBROADCASTSS c+48(FP), Z15
-	SUBQ $32, CX
-	JLT  rest
-	PCALIGN $32
-loop:
-	VMOVUPS 0(SI), Z0
-	VMULPS Z15, Z0, Z0
-	VMOVUPS Z0, 0(DI)
-	VMOVUPS 64(SI), Z7
-	VMULPS Z15, Z7, Z7
-	VMOVUPS Z7, 64(DI)
-	ADDQ $128, DI
-	ADDQ $128, SI
-	SUBQ $32, CX
-	JGE  loop
-rest:
-	ADDQ $32, CX
-	JEQ  done
-masked:
-	MOVQ $16, BX
-	CMPQ CX, BX
-	CMOVQLT CX, BX
-	MOVL $1, AX
-	SHLXL BX, AX, AX
-	DECL AX
-	KMOVW AX, K1
-	VMOVUPS.Z (SI), K1, Z0
-	VMULPS Z15, Z0, Z0
-	VMOVUPS Z0, K1, (DI)
-	ADDQ $64, DI
-	ADDQ $64, SI
-	SUBQ $16, CX
-	JGT  masked
-done:
-	VZEROUPPER
-	RET
-
 // func addScaledAVX512(dst, a []float32, c float32)
 TEXT ·addScaledAVX512(SB), NOSPLIT, $0-52
 	MOVQ dst_base+0(FP), DI
@@ -1433,44 +1379,6 @@ loop:
 	VMOVUPS Z0, 0(DI)
 	ADDQ $32, SI
 	ADDQ $64, DI
-	DECQ CX
-	JNE  loop
-	VZEROUPPER
-	RET
-
-// func narrowF16AVX512(dst, src unsafe.Pointer, groups int)
-TEXT ·narrowF16AVX512(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ groups+16(FP), CX
-loop:
-	VMOVUPS 0(SI), Z0
-	VCVTPS2PH $0, Z0, 0(DI)
-	ADDQ $64, SI
-	ADDQ $32, DI
-	DECQ CX
-	JNE  loop
-	VZEROUPPER
-	RET
-
-// func narrowBF16AVX512(dst, src unsafe.Pointer, groups int)
-TEXT ·narrowBF16AVX512(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ groups+16(FP), CX
-loop:
-	VMOVUPS 0(SI), Z0
-	VPSRLD $16, Z0, Z1
-	VPANDD.BCST pool<>+992(SB), Z1, Z1
-	VPADDD.BCST pool<>+960(SB), Z1, Z1
-	VPADDD Z0, Z1, Z1
-	VPORD.BCST pool<>+928(SB), Z0, Z2
-	VCMPPS $3, Z0, Z0, K1
-	VMOVDQA32 Z2, K1, Z1
-	VPSRLD $16, Z1, Z1
-	VPMOVDW Z1, 0(DI)
-	ADDQ $64, SI
-	ADDQ $32, DI
 	DECQ CX
 	JNE  loop
 	VZEROUPPER
@@ -2848,48 +2756,6 @@ done:
 	VZEROUPPER
 	RET
 
-// func scaleAVX2(dst, a []float32, c float32)
-TEXT ·scaleAVX2(SB), NOSPLIT, $0-52
-	MOVQ dst_base+0(FP), DI
-	MOVQ a_base+24(FP), SI
-	MOVQ dst_len+8(FP), CX
-	VBROADCASTSS c+48(FP), Y15
-	SUBQ $16, CX
-	JLT  rest
-	PCALIGN $32
-loop:
-	VMOVUPS 0(SI), Y0
-	VMULPS Y15, Y0, Y0
-	VMOVUPS Y0, 0(DI)
-	VMOVUPS 32(SI), Y7
-	VMULPS Y15, Y7, Y7
-	VMOVUPS Y7, 32(DI)
-	ADDQ $64, DI
-	ADDQ $64, SI
-	SUBQ $16, CX
-	JGE  loop
-rest:
-	ADDQ $16, CX
-	JEQ  done
-masked:
-	MOVQ $8, BX
-	CMPQ CX, BX
-	CMOVQLT CX, BX
-	LEAQ mask<>+32(SB), AX
-	SHLQ $2, BX
-	SUBQ BX, AX
-	VMOVUPS (AX), Y13
-	VMASKMOVPS (SI), Y13, Y0
-	VMULPS Y15, Y0, Y0
-	VMASKMOVPS Y0, Y13, (DI)
-	ADDQ $32, DI
-	ADDQ $32, SI
-	SUBQ $8, CX
-	JGT  masked
-done:
-	VZEROUPPER
-	RET
-
 // func addScaledAVX2(dst, a []float32, c float32)
 TEXT ·addScaledAVX2(SB), NOSPLIT, $0-52
 	MOVQ dst_base+0(FP), DI
@@ -2966,60 +2832,6 @@ loop:
 	VMOVUPS Y0, 32(DI)
 	ADDQ $32, SI
 	ADDQ $64, DI
-	DECQ CX
-	JNE  loop
-	VZEROUPPER
-	RET
-
-// func narrowF16AVX2(dst, src unsafe.Pointer, groups int)
-TEXT ·narrowF16AVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ groups+16(FP), CX
-loop:
-	VMOVUPS 0(SI), Y0
-	VCVTPS2PH $0, Y0, 0(DI)
-	VMOVUPS 32(SI), Y0
-	VCVTPS2PH $0, Y0, 16(DI)
-	ADDQ $64, SI
-	ADDQ $32, DI
-	DECQ CX
-	JNE  loop
-	VZEROUPPER
-	RET
-
-// func narrowBF16AVX2(dst, src unsafe.Pointer, groups int)
-TEXT ·narrowBF16AVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ groups+16(FP), CX
-loop:
-	VMOVUPS 0(SI), Y0
-	VPSRLD $16, Y0, Y1
-	VPAND pool<>+992(SB), Y1, Y1
-	VPADDD pool<>+960(SB), Y1, Y1
-	VPADDD Y0, Y1, Y1
-	VPOR pool<>+928(SB), Y0, Y2
-	VCMPPS $3, Y0, Y0, Y3
-	VBLENDVPS Y3, Y2, Y1, Y1
-	VPSRLD $16, Y1, Y1
-	VEXTRACTI128 $1, Y1, X2
-	VPACKUSDW X2, X1, X1
-	VMOVDQU X1, 0(DI)
-	VMOVUPS 32(SI), Y0
-	VPSRLD $16, Y0, Y1
-	VPAND pool<>+992(SB), Y1, Y1
-	VPADDD pool<>+960(SB), Y1, Y1
-	VPADDD Y0, Y1, Y1
-	VPOR pool<>+928(SB), Y0, Y2
-	VCMPPS $3, Y0, Y0, Y3
-	VBLENDVPS Y3, Y2, Y1, Y1
-	VPSRLD $16, Y1, Y1
-	VEXTRACTI128 $1, Y1, X2
-	VPACKUSDW X2, X1, X1
-	VMOVDQU X1, 16(DI)
-	ADDQ $64, SI
-	ADDQ $32, DI
 	DECQ CX
 	JNE  loop
 	VZEROUPPER

@@ -22,10 +22,8 @@ var generic = Kernels{
 	geglu:     gegluGeneric,
 	add:       addGeneric,
 	multiply:  multiplyGeneric,
-	scale:     scaleGeneric,
 	addScaled: addScaledGeneric,
 	widen:     [2]func([]float32, []byte){widenF16Generic, widenBF16Generic},
-	narrow:    [2]func([]byte, []float32){narrowF16Generic, narrowBF16Generic},
 }
 
 func siluGeneric(x []float32) {
@@ -73,12 +71,6 @@ func addGeneric(dst, a, b []float32) {
 func multiplyGeneric(dst, a, b []float32) {
 	for i, v := range a {
 		dst[i] = v * b[i]
-	}
-}
-
-func scaleGeneric(dst, a []float32, c float32) {
-	for i, v := range a {
-		dst[i] = c * v
 	}
 }
 
@@ -178,12 +170,6 @@ func widenF32(dst []float32, src []byte) {
 	}
 }
 
-func narrowF32(dst []byte, src []float32) {
-	for i, x := range src {
-		binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(x))
-	}
-}
-
 func widenF16Generic(dst []float32, src []byte) {
 	for i := range dst {
 		dst[i] = f16.ToF32(binary.LittleEndian.Uint16(src[2*i:]))
@@ -193,17 +179,5 @@ func widenF16Generic(dst []float32, src []byte) {
 func widenBF16Generic(dst []float32, src []byte) {
 	for i := range dst {
 		dst[i] = f16.BF16ToF32(binary.LittleEndian.Uint16(src[2*i:]))
-	}
-}
-
-func narrowF16Generic(dst []byte, src []float32) {
-	for i, x := range src {
-		binary.LittleEndian.PutUint16(dst[2*i:], f16.FromF32(x))
-	}
-}
-
-func narrowBF16Generic(dst []byte, src []float32) {
-	for i, x := range src {
-		binary.LittleEndian.PutUint16(dst[2*i:], f16.F32ToBF16(x))
 	}
 }

@@ -137,7 +137,6 @@ func TestPlaceDoesNotMatter(t *testing.T) {
 		"GEGLU":     func(k *Kernels, dst, x, y []float32) { k.geglu(dst, x, y) },
 		"Add":       func(k *Kernels, dst, x, y []float32) { k.Add(dst, x, y) },
 		"AddScaled": func(k *Kernels, dst, x, y []float32) { copy(dst, x); k.AddScaled(dst, y, 0.37) },
-		"Combine":   func(k *Kernels, dst, x, y []float32) { k.Combine(dst, []float32{2, -0.7, 0.1}, x, y, x) },
 	}
 	for _, a := range activations {
 		functions[a.name] = func(k *Kernels, dst, x, _ []float32) { copy(dst, x); a.of(k)(dst) }
@@ -165,31 +164,23 @@ func TestPlaceDoesNotMatter(t *testing.T) {
 func TestArithmetic(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	const n = 5000
-	in := make([][]float32, 10)
-	coef := make([]float32, len(in))
+	in := make([][]float32, 3)
 	for i := range in {
-		coef[i] = float32(r.NormFloat64())
 		in[i] = make([]float32, n)
 		for j := range in[i] {
 			in[i][j] = float32(r.NormFloat64())
 		}
 	}
 	eachSet(t, func(t *testing.T, k *Kernels) {
-		dst := make([]float32, n)
-		for terms := range len(in) + 1 {
-			k.Combine(dst, coef[:terms], in[:terms]...)
-			for j, got := range dst {
-				want, size := 0.0, 0.0
-				for i := range terms {
-					p := float64(coef[i]) * float64(in[i][j])
-					want, size = want+p, size+math.Abs(p)
-				}
-				if d := math.Abs(float64(got) - want); d > 0x1p-23*size*float64(terms) {
-					t.Fatalf("%d terms, element %d: got %v want %v", terms, j, got, want)
-				}
+		x := slices.Clone(in[0])
+		k.AddScaled(x, in[1], 0.37)
+		for j, got := range x {
+			p, q := float64(in[0][j]), float64(float32(0.37))*float64(in[1][j])
+			if d := math.Abs(float64(got) - p - q); d > 0x1p-23*(math.Abs(p)+math.Abs(q)) {
+				t.Fatalf("AddScaled, element %d: got %v want %v", j, got, p+q)
 			}
 		}
-		x := slices.Clone(in[0])
+		copy(x, in[0])
 		k.Add(x, x, in[1])
 		for j, got := range x {
 			if want := in[0][j] + in[1][j]; got != want {
@@ -271,90 +262,29 @@ func TestWidenEveryHalf(t *testing.T) {
 	})
 }
 
-// TestNarrow checks each value against its two neighbours in the narrow type: the nearer one is right, and of
-// equally near ones the even.
-func TestNarrow(t *testing.T) {
-	var x []float32
-	for i := range 1 << 16 {
-		// Every bfloat16 with the ties and their neighbours, and every binary16 likewise.
-		for _, low := range []uint32{0, 1, 0x7fff, 0x8000, 0x8001, 0xffff} {
-			x = append(x, math.Float32frombits(uint32(i)<<16|low))
-		}
-		h := math.Float32bits(f16.ToF32(uint16(i)))
-		for _, low := range []uint32{0xfff, 0x1000, 0x1001} {
-			x = append(x, math.Float32frombits(h+low))
-		}
-	}
-	eachSet(t, func(t *testing.T, k *Kernels) {
-		dst := make([]byte, 2*len(x))
-		for _, c := range []struct {
-			t     compute.DType
-			value func(h uint16) float64
-			inf   uint16
-			limit float64 // what rounds to infinity
-		}{
-			{compute.F16, f16Value, 0x7c00, 65520},
-			{compute.BF16, func(h uint16) float64 { return float64(math.Float32frombits(uint32(h) << 16)) }, 0x7f80, 0x1.ffp127},
-		} {
-			k.Narrow(dst, x, c.t)
-			for i, v := range x {
-				h := binary.LittleEndian.Uint16(dst[2*i:])
-				v, got := float64(v), c.value(h)
-				if math.Signbit(v) != (h>>15 == 1) {
-					t.Fatalf("%v(%v) = %#04x: wrong sign", c.t, v, h)
-				}
-				v, h = math.Abs(v), h&0x7fff
-				switch {
-				case v != v:
-					if got == got {
-						t.Fatalf("%v(NaN) = %#04x", c.t, h)
-					}
-				case v >= c.limit:
-					if h != c.inf {
-						t.Fatalf("%v(%v) = %#04x, want infinity", c.t, v, h)
-					}
-				default:
-					d := math.Abs(v - c.value(h))
-					if h == c.inf {
-						t.Fatalf("%v(%v) is infinite", c.t, v)
-					}
-					for _, n := range []uint16{h - 1, h + 1} {
-						if n >= c.inf {
-							continue
-						}
-						if e := math.Abs(v - c.value(n)); e < d || e == d && h&1 == 1 {
-							t.Fatalf("%v(%v) = %#04x (%v), nearer is %#04x (%v)", c.t, v, h, c.value(h), n, c.value(n))
-						}
-					}
-				}
-			}
-		}
-	})
-}
-
-func TestConversionEdges(t *testing.T) {
+// TestWidenEdges visits every length about those of vectors, at an odd address.
+func TestWidenEdges(t *testing.T) {
 	eachSet(t, func(t *testing.T, k *Kernels) {
 		for _, dt := range []compute.DType{compute.F32, compute.F16, compute.BF16} {
 			for n := range 50 {
-				src := make([]byte, n*dt.Size()+3)[3:]
-				x, check := guarded(n)
-				for i := range x {
-					x[i] = float32(i) - 7
+				src := make([]byte, 3, 3+n*dt.Size())
+				for i := range n {
+					switch v := float32(i) - 7; dt {
+					case compute.F32:
+						src = binary.LittleEndian.AppendUint32(src, math.Float32bits(v))
+					case compute.F16:
+						src = binary.LittleEndian.AppendUint16(src, f16.FromF32(v))
+					case compute.BF16:
+						src = binary.LittleEndian.AppendUint16(src, f16.F32ToBF16(v))
+					}
 				}
-				all := make([]byte, len(src)+2)
-				all[0], all[len(all)-1] = 0xaa, 0xbb
-				k.Narrow(all[1:len(all)-1], x, dt)
-				copy(src, all[1:])
-				clear(x)
-				k.Widen(x, src, dt)
+				x, check := guarded(n)
+				k.Widen(x, src[3:], dt)
 				check(t)
 				for i := range x {
 					if want := float32(i) - 7; x[i] != want {
-						t.Fatalf("%v there and back: element %d of %d is %v, want %v", dt, i, n, x[i], want)
+						t.Fatalf("%v: element %d of %d is %v, want %v", dt, i, n, x[i], want)
 					}
-				}
-				if all[0] != 0xaa || all[len(all)-1] != 0xbb {
-					t.Fatalf("%v: Narrow of %d elements wrote outside", dt, n)
 				}
 			}
 		}
@@ -365,12 +295,11 @@ func TestAllocatesNothing(t *testing.T) {
 	eachSet(t, func(t *testing.T, k *Kernels) {
 		x := make([]float32, 100)
 		table := make([]byte, 400)
-		coef, in := []float32{1, 2}, [][]float32{make([]float32, 100), make([]float32, 100)}
+		in := make([]float32, 100)
 		if n := testing.AllocsPerRun(5, func() {
 			k.SiLU(x)
-			k.GEGLU(x[:50], in[0], 1, 50)
-			k.Combine(x, coef, in...)
-			k.Narrow(table, x, compute.F16)
+			k.GEGLU(x[:50], in, 1, 50)
+			k.AddScaled(x, in, 2)
 			k.Widen(x, table, compute.F16)
 		}); n != 0 {
 			t.Errorf("%v allocations, want none", n)
@@ -404,9 +333,7 @@ func BenchmarkElem(b *testing.B) {
 			{"Add", 12, func() { k.Add(x, y, z) }},
 			{"AddScaled", 12, func() { k.AddScaled(x, y, 0.5) }},
 			{"WidenF16", 6, func() { k.Widen(x, half, compute.F16) }},
-			{"NarrowF16", 6, func() { k.Narrow(half, y, compute.F16) }},
 			{"WidenBF16", 6, func() { k.Widen(x, half, compute.BF16) }},
-			{"NarrowBF16", 6, func() { k.Narrow(half, y, compute.BF16) }},
 		} {
 			b.Run(fmt.Sprintf("f=%s/set=%v", c.name, s), func(b *testing.B) {
 				b.SetBytes(int64(c.bytes * n))

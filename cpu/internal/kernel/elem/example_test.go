@@ -7,7 +7,7 @@ import (
 	"github.com/atelier-go/atelier/cpu/internal/kernel/elem"
 )
 
-func ExampleKernels_Combine() {
+func ExampleKernels_AddScaled() {
 	set, err := isa.Choose()
 	if err != nil {
 		fmt.Println(err)
@@ -15,8 +15,9 @@ func ExampleKernels_Combine() {
 	}
 	// Classifier-free guidance at 7.5: uncond + 7.5·(cond - uncond).
 	cond, uncond := []float32{1, 2}, []float32{0, 1}
-	out := make([]float32, 2)
-	elem.For(set).Combine(out, []float32{7.5, -6.5}, cond, uncond)
+	k, out := elem.For(set), make([]float32, 2)
+	k.AddScaled(out, uncond, -6.5)
+	k.AddScaled(out, cond, 7.5)
 	fmt.Println(out)
 	// Output: [7.5 8.5]
 }

@@ -64,9 +64,6 @@ var pool = []constant{
 	float("density", 1/(math.Sqrt2*math.SqrtPi), "the normal density at 0"),
 	{"sign", "", 1 << 31},
 	{"abs", "", 1<<31 - 1},
-	{"quiet", "the bit that makes a NaN quiet", 1 << 22},
-	{"round", "half a unit of bfloat16, less one", 0x7fff},
-	{"lsb", "", 1},
 }
 
 type writer struct {
@@ -387,11 +384,6 @@ func (w writer) arithmetic() {
 		w.three("VMULPS", b+1, b, b)
 		return b
 	})
-	w.pointwise("scale", []string{"dst", "a"}, "c", func() { w.op("VBROADCASTSS c+48(FP), %s", w.reg(high)) }, func(b int, load func(i, r int)) int {
-		load(1, b)
-		w.three("VMULPS", high, b, b)
-		return b
-	})
 	w.pointwise("addScaled", []string{"dst", "a"}, "c", func() { w.op("VBROADCASTSS c+48(FP), %s", w.reg(high)) }, func(b int, load func(i, r int)) int {
 		load(0, b)
 		load(1, b+1)
@@ -400,20 +392,19 @@ func (w writer) arithmetic() {
 	})
 }
 
-// convert writes a function that converts groups of 16 elements, each by body, which is given the byte
-// offsets of a vector in source and destination.
-func (w writer) convert(name string, srcBytes int, body func(src, dst string)) {
+// widen writes a function that converts groups of 16 elements of 16 bits, each vector by body, which is given its places
+// in source and destination.
+func (w writer) widen(name string, body func(src, dst string)) {
 	fmt.Fprintf(w, "\n// func %s%s(dst, src unsafe.Pointer, groups int)\nTEXT ·%s%s(SB), NOSPLIT, $0-24\n", name, w.name, name, w.name)
 	w.op("MOVQ dst+0(FP), DI")
 	w.op("MOVQ src+8(FP), SI")
 	w.op("MOVQ groups+16(FP), CX")
 	w.label("loop")
-	dstBytes := 6 - srcBytes
 	for i := 0; i < 16; i += w.lanes {
-		body(fmt.Sprintf("%d(SI)", i*srcBytes), fmt.Sprintf("%d(DI)", i*dstBytes))
+		body(fmt.Sprintf("%d(SI)", 2*i), fmt.Sprintf("%d(DI)", 4*i))
 	}
-	w.op("ADDQ $%d, SI", 16*srcBytes)
-	w.op("ADDQ $%d, DI", 16*dstBytes)
+	w.op("ADDQ $32, SI")
+	w.op("ADDQ $64, DI")
 	w.op("DECQ CX")
 	w.op("JNE  loop")
 	w.op("VZEROUPPER")
@@ -422,55 +413,15 @@ func (w writer) convert(name string, srcBytes int, body func(src, dst string)) {
 
 func (w writer) conversions() {
 	v := w.reg(0)
-	w.convert("widenF16", 2, func(src, dst string) {
+	w.widen("widenF16", func(src, dst string) {
 		w.op("VCVTPH2PS %s, %s", src, v)
 		w.op("VMOVUPS %s, %s", v, dst)
 	})
-	w.convert("widenBF16", 2, func(src, dst string) {
+	w.widen("widenBF16", func(src, dst string) {
 		w.op("VPMOVZXWD %s, %s", src, v)
 		w.op("VPSLLD $16, %s, %s", v, v)
 		w.op("VMOVUPS %s, %s", v, dst)
 	})
-	w.convert("narrowF16", 4, func(src, dst string) {
-		w.op("VMOVUPS %s, %s", src, v)
-		w.op("VCVTPS2PH $0, %s, %s", v, dst)
-	})
-	w.convert("narrowBF16", 4, func(src, dst string) {
-		w.op("VMOVUPS %s, %s", src, v)
-		w.op("VPSRLD $16, %s, %s", v, w.reg(1))
-		w.with(w.and(), "lsb", 1, 1)
-		w.with("VPADDD", "round", 1, 1)
-		w.three("VPADDD", 0, 1, 1)
-		w.with(w.or(), "quiet", 0, 2)
-		if w.vec == "Z" {
-			w.op("VCMPPS $3, Z0, Z0, K1")
-			w.op("VMOVDQA32 Z2, K1, Z1")
-			w.op("VPSRLD $16, Z1, Z1")
-			w.op("VPMOVDW Z1, %s", dst)
-			return
-		}
-		w.op("VCMPPS $3, Y0, Y0, Y3")
-		w.op("VBLENDVPS Y3, Y2, Y1, Y1")
-		w.op("VPSRLD $16, Y1, Y1")
-		w.op("VEXTRACTI128 $1, Y1, X2")
-		w.op("VPACKUSDW X2, X1, X1")
-		w.op("VMOVDQU X1, %s", dst)
-	})
-}
-
-// and and or are bitwise operations on integers: only their wide forms take a broadcast constant.
-func (w writer) and() string {
-	if w.vec == "Z" {
-		return "VPANDD"
-	}
-	return "VPAND"
-}
-
-func (w writer) or() string {
-	if w.vec == "Z" {
-		return "VPORD"
-	}
-	return "VPOR"
 }
 
 func main() {

@@ -78,9 +78,58 @@ func TestWorkersAgree(t *testing.T) {
 	}
 }
 
-// runNetwork runs a small network of the ops whose work is divided, its loss and its gradients, and returns all outputs
-// one after the other.
+// TestNoAllocations repeats a run, and the transfers around it, of forward ops, gradients and updates.
+func TestNoAllocations(t *testing.T) {
+	n := newNetwork(t, Options{Workers: 2})
+	n.run(t)
+	hosts := make([]any, len(n.in)) // an interface made for each call would be the caller's own allocation
+	for i, tensor := range n.in {
+		hosts[i] = make([]float32, tensor.Shape().Elements())
+	}
+	if allocations := testing.AllocsPerRun(5, func() {
+		for i, tensor := range n.in {
+			if err := tensor.Download(hosts[i]); err != nil {
+				t.Error(err)
+			}
+			if err := tensor.Upload(hosts[i]); err != nil {
+				t.Error(err)
+			}
+		}
+		n.run(t)
+	}); allocations != 0 {
+		t.Errorf("%v allocations, want none", allocations)
+	}
+}
+
+// network is a small network of the ops whose work is divided, its loss, its gradients and an update, on a device.
+type network struct {
+	exe     compute.Executable
+	in, out []compute.Tensor
+}
+
+func (n *network) run(t *testing.T) {
+	t.Helper()
+	if err := n.exe.Run(t.Context(), n.out, n.in); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// runNetwork runs a network once and returns all outputs one after the other.
 func runNetwork(t *testing.T, o Options) (all []float32) {
+	t.Helper()
+	n := newNetwork(t, o)
+	n.run(t)
+	for _, tensor := range n.out {
+		values := make([]float32, tensor.Shape().Elements())
+		if err := tensor.Download(values); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, values...)
+	}
+	return all
+}
+
+func newNetwork(t *testing.T, o Options) *network {
 	t.Helper()
 	const h, w, c, rank = 20, 12, 64, 5
 	var b compute.Builder
@@ -112,24 +161,31 @@ func runNetwork(t *testing.T, o Options) (all []float32) {
 	for _, g := range gradients {
 		b.Output(g)
 	}
-	b.Output(b.Op(compute.ClipNorm{Gradients: gradients, Limits: b.Input("limits", compute.F32, 1, 2)}))
+	hyper, square := b.Input("hyper", compute.F32, 1, 7), b.Op(compute.Multiply{X: down, Factors: down})
+	clip := b.Op(compute.ClipNorm{Gradients: gradients, Limits: b.Input("limits", compute.F32, 1, 2)})
+	b.Output(clip)
+	for _, v := range b.Results(compute.AdamW{
+		Parameter: down, Gradient: gradients[1], M: b.Input("m", compute.F32, rank, c), V: square, Hyper: hyper, Clip: clip,
+	}) {
+		b.Output(v)
+	}
 	program, err := b.Build()
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	d := opener(o)(t)
-	defer d.Close()
+	t.Cleanup(func() { d.Close() })
 	params, err := d.Load(source)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer params.Close()
+	t.Cleanup(func() { params.Close() })
 	exe, err := d.Compile(program, params)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer exe.Close()
+	t.Cleanup(func() { exe.Close() })
 	tensors := func(values []compute.Value) (list []compute.Tensor) {
 		for _, v := range values {
 			tensor, err := d.NewTensor(compute.F32, program.Shape(v)...)
@@ -140,25 +196,18 @@ func runNetwork(t *testing.T, o Options) (all []float32) {
 		}
 		return list
 	}
-	in, out := tensors(program.Inputs), tensors(program.Outputs)
-	for _, tensor := range in {
+	n := &network{exe, tensors(program.Inputs), tensors(program.Outputs)}
+	for i, tensor := range n.in {
 		values := make([]float32, tensor.Shape().Elements())
 		for i := range values {
 			values[i] = float32((i*104729)%2000-999) / 500
+		}
+		if program.Inputs[i] == hyper {
+			copy(values, []float32{1e-3, 0.1, 0.001, 1e-8, 0.01, 0.1, 0.001})
 		}
 		if err := tensor.Upload(values); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := exe.Run(t.Context(), out, in); err != nil {
-		t.Fatal(err)
-	}
-	for _, tensor := range out {
-		values := make([]float32, tensor.Shape().Elements())
-		if err := tensor.Download(values); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, values...)
-	}
-	return all
+	return n
 }

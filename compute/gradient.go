@@ -13,7 +13,8 @@ import (
 // It walks the recorded ops backwards from the loss, applying the gradient rule of each (reverse accumulation), and visits
 // only values that depend on one of wrt: a frozen layer costs its input gradient, and one below all of wrt nothing.
 // Rules read the operands of their op and never its result, so that what an op computed may be dropped or computed
-// again. An op without a rule is an error with its scope path, kept by the Builder; the ops of an adjoint have
+// again: results of norms, activations and gates, which cost next to nothing and whose operands their own adjoint reads,
+// are made again where the adjoint reads them, to the same bits, instead of being kept until then. An op without a rule is an error with its scope path, kept by the Builder; the ops of an adjoint have
 // none, so there are no second derivatives. Gradient is called once the loss is recorded and before Build.
 func Gradient(b *Builder, loss Value, wrt []Value) []Value { return derive(b, loss, wrt, false) }
 
@@ -26,12 +27,11 @@ func CheckpointedGradient(b *Builder, loss Value, wrt []Value) []Value {
 
 // adjoint is a walk backwards through a recorded program.
 type adjoint struct {
-	b          *Builder
-	needed     []bool          // by index of the forward program's values: depends on one of wrt
-	sums       []Value         // by the same index: the sum of what has been contributed to the gradient so far
-	checkpoint bool            //
-	kept       []bool          // by the same index: read outside of its segment
-	again      map[Value]Value // what has been computed again
+	b      *Builder
+	needed []bool          // by index of the forward program's values: depends on one of wrt
+	sums   []Value         // by the same index: the sum of what has been contributed to the gradient so far
+	kept   []bool          // by the same index: not to be computed again
+	again  map[Value]Value // what has been computed again
 }
 
 func derive(b *Builder, loss Value, wrt []Value, checkpoint bool) []Value {
@@ -65,7 +65,7 @@ func derive(b *Builder, loss Value, wrt []Value, checkpoint bool) []Value {
 // begin checks what is asked for and finds what depends on wrt.
 func begin(b *Builder, loss Value, wrt []Value, checkpoint bool) *adjoint {
 	values := b.program.Values
-	g := &adjoint{b: b, needed: make([]bool, len(values)), sums: make([]Value, len(values)), checkpoint: checkpoint}
+	g := &adjoint{b: b, needed: make([]bool, len(values)), sums: make([]Value, len(values)), again: make(map[Value]Value)}
 	if !b.known(loss) || values[loss.Index()].Kind != ResultKind || values[loss.Index()].Shape.Elements() != 1 || values[loss.Index()].DType != F32 {
 		b.fail("Gradient", "the loss must be a result of one F32 number")
 		return g
@@ -92,17 +92,37 @@ func begin(b *Builder, loss Value, wrt []Value, checkpoint bool) *adjoint {
 		}
 	}
 	if checkpoint {
-		g.again = make(map[Value]Value)
 		g.kept = crossing(&b.program)
+	} else {
+		g.kept = g.costly()
 	}
 	return g
 }
 
-// crossing tells of every value whether it is read outside of the segment that it is made in, itself or through a view.
+// costly tells of every value whether to compute it again takes more than a walk through operands that are there anyway.
+func (g *adjoint) costly() []bool {
+	p := &g.b.program
+	kept := slices.Repeat([]bool{true}, len(p.Values))
+	for _, n := range p.Nodes {
+		switch op := n.Op.(type) {
+		case GroupNorm, LayerNorm, Activate, GEGLU:
+			kept[n.Out[0].Index()] = slices.ContainsFunc(op.Operands(), func(v Value) bool { return !g.needs(v) && p.Values[v.Index()].Kind != ParamKind })
+		case Viewer:
+			kept[n.Out[0].Index()] = kept[op.Viewed().Index()]
+		}
+	}
+	return kept
+}
+
+// crossing tells of every value whether it is read outside of the segment that it is made in, itself or through a view,
+// or made in none.
 func crossing(p *Program) []bool {
 	kept := make([]bool, len(p.Values))
 	for i := len(p.Nodes) - 1; i >= 0; i-- {
 		n := p.Nodes[i]
+		for _, v := range n.Out {
+			kept[v.Index()] = kept[v.Index()] || n.segment == 0
+		}
 		for _, v := range n.Op.Operands() {
 			if from := p.Values[v.Index()].Node; from >= 0 && p.Nodes[from].segment != n.segment {
 				kept[v.Index()] = true
@@ -159,15 +179,12 @@ func (g *adjoint) fail(op Op, reason string) {
 // op records an op of the adjoint.
 func (g *adjoint) op(op Op) Value { return g.results(op)[0] }
 
-// results records an op of the adjoint. Operands that a segment has dropped are computed again first.
+// results records an op of the adjoint. Operands that are not kept are computed again first.
 func (g *adjoint) results(op Op) []Value {
-	if g.checkpoint {
-		op = substitute(op, g.recall)
-	}
-	return g.b.Results(op)
+	return g.b.Results(substitute(op, g.recall))
 }
 
-// recall is v, computed again if it has been dropped.
+// recall is v, computed again if it is not kept.
 func (g *adjoint) recall(v Value) Value {
 	if !v.Valid() || v.Index() >= len(g.kept) || g.kept[v.Index()] || g.b.err != nil {
 		return v
@@ -176,7 +193,7 @@ func (g *adjoint) recall(v Value) Value {
 		return again
 	}
 	info := g.b.program.Values[v.Index()]
-	if info.Kind != ResultKind || info.Output || g.b.program.Nodes[info.Node].segment == 0 {
+	if info.Kind != ResultKind || info.Output {
 		return v
 	}
 	n := g.b.program.Nodes[info.Node]

@@ -92,7 +92,8 @@ func TestGradientSums(t *testing.T) {
 	}
 }
 
-// TestGradientOfIntermediates differentiates by results of ops, the loss itself among them, and twice.
+// TestGradientOfIntermediates differentiates by results of ops, the loss itself among them, and twice. The prediction is an
+// activation's, which is computed again for the loss.
 func TestGradientOfIntermediates(t *testing.T) {
 	var b Builder
 	x := b.Input("x", F32, 2, 4)
@@ -101,12 +102,12 @@ func TestGradientOfIntermediates(t *testing.T) {
 	loss := b.Op(Loss{Prediction: y, Target: b.Input("target", F32, 2, 4)})
 	nodes := len(b.program.Nodes)
 	g := Gradient(&b, loss, []Value{h, loss})
-	if got, want := opsAfter(&b, nodes), []string{"Fill", "LossGradient", "ActivateGradient"}; !slices.Equal(got, want) {
+	if got, want := opsAfter(&b, nodes), []string{"Fill", "Activate", "LossGradient", "ActivateGradient"}; !slices.Equal(got, want) {
 		t.Errorf("the adjoint is %v, want %v", got, want)
 	}
 	nodes = len(b.program.Nodes)
 	again := Gradient(&b, loss, []Value{x})
-	if got, want := opsAfter(&b, nodes), []string{"Fill", "LossGradient", "ActivateGradient", "ActivateGradient"}; !slices.Equal(got, want) {
+	if got, want := opsAfter(&b, nodes), []string{"Fill", "Activate", "Activate", "LossGradient", "ActivateGradient", "ActivateGradient"}; !slices.Equal(got, want) {
 		t.Errorf("the second adjoint is %v, want %v", got, want)
 	}
 	for _, v := range append(g, again...) {
@@ -241,7 +242,8 @@ func TestNotDifferentiable(t *testing.T) {
 	}
 }
 
-// TestSegment looks at what is computed again: what only its own segment reads, and of that what the adjoint needs.
+// TestSegment looks at what is computed again, of what the adjoint needs: a norm in any case, and with checkpoints what
+// only its own segment reads.
 func TestSegment(t *testing.T) {
 	adjoint := func(derive func(b *Builder, loss Value, wrt []Value) []Value) []string {
 		t.Helper()
@@ -259,14 +261,14 @@ func TestSegment(t *testing.T) {
 	}
 	head := []string{"Fill", "LossGradient", "Reshape"}
 	want := append(slices.Clone(head),
-		"LinearInputGradient", "ActivateGradient", "LayerNormGradient",
-		"LinearInputGradient", "ActivateGradient", "LayerNormGradient")
+		"LinearInputGradient", "LayerNorm", "ActivateGradient", "LayerNormGradient", "LinearInputGradient",
+		"LinearInputGradient", "LayerNorm", "ActivateGradient", "LayerNormGradient", "LinearInputGradient")
 	if got := adjoint(Gradient); !slices.Equal(got, want) {
 		t.Errorf("the plain adjoint is\n%v, want\n%v", got, want)
 	}
-	want = append(slices.Clone(head), // y and z are kept; the norm is computed again for the activation, the activation for nobody
-		"LinearInputGradient", "LayerNorm", "ActivateGradient", "LayerNormGradient",
-		"LinearInputGradient", "LayerNorm", "ActivateGradient", "LayerNormGradient")
+	want = append(slices.Clone(head), // y and z are kept; what the norm and the activation read is computed again, the activation for nobody
+		"LinearInputGradient", "Linear", "LayerNorm", "ActivateGradient", "LayerNormGradient", "LinearInputGradient",
+		"LinearInputGradient", "Linear", "LayerNorm", "ActivateGradient", "LayerNormGradient", "LinearInputGradient")
 	if got := adjoint(CheckpointedGradient); !slices.Equal(got, want) {
 		t.Errorf("the checkpointed adjoint is\n%v, want\n%v", got, want)
 	}
@@ -276,7 +278,8 @@ func TestSegment(t *testing.T) {
 func segment(b *Builder, name string, x Value) Value {
 	defer b.Segment()()
 	defer b.Segment()() // within the first
-	h := b.Op(LayerNorm{X: x, Weight: b.Param(name+".norm.weight", 4), Bias: b.Param(name+".norm.bias", 4), Eps: 1e-5})
+	h := b.Op(Linear{X: x, Weight: b.Param(name+".first.weight", 4, 4)})
+	h = b.Op(LayerNorm{X: h, Weight: b.Param(name+".norm.weight", 4), Bias: b.Param(name+".norm.bias", 4), Eps: 1e-5})
 	h = b.Op(Activate{X: h, Activation: GELU})
 	return b.Op(Linear{X: h, Weight: b.Param(name+".weight", 4, 4)})
 }

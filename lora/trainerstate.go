@@ -1,0 +1,114 @@
+package lora
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/atelier-go/atelier/compute"
+)
+
+// State is all that a [Trainer] needs to go on between two updates as if it had never stopped, to the bit.
+type State struct {
+	// Tensors are the factors by their keys in kohya's files, MODULE.lora_down.weight and MODULE.lora_up.weight, and what
+	// the optimizer keeps for each, its name behind the factor's: MODULE.lora_down.weight.m.
+	Tensors map[string]Factor
+	// Numbers are "steps", those done and not skipped, and what the optimizer keeps for all factors together.
+	Numbers map[string]float64
+}
+
+// State downloads the state. With batches that no Update has used it is an error: their gradients are no part of it.
+func (t *Trainer) State() (State, error) {
+	if t.batches > 0 {
+		return State{}, fmt.Errorf("lora: the state of a trainer in the middle of a step, with the gradients of %d batches; take it after Update", t.batches)
+	}
+	s := State{Tensors: make(map[string]Factor), Numbers: map[string]float64{"steps": float64(t.steps)}}
+	for _, f := range t.factors {
+		for _, k := range f.kept() {
+			data := make([]float32, k.shape.Elements())
+			if err := k.download(data); err != nil {
+				return State{}, fmt.Errorf("lora: %s: %w", k.name, err)
+			}
+			s.Tensors[k.name] = Factor{k.shape, data}
+		}
+	}
+	return s, nil
+}
+
+// Restore puts a trainer into a state that one of the same modules and optimizer was in, and forgets the batches that no
+// Update has used. A state of others is an error that names what is missing, left over or misshapen, and changes nothing.
+func (t *Trainer) Restore(s State) error {
+	if err := t.fits(s); err != nil {
+		return err
+	}
+	for _, f := range t.factors {
+		for _, k := range f.kept() {
+			if err := k.upload(s.Tensors[k.name].Data); err != nil {
+				return fmt.Errorf("lora: %s: %w", k.name, err)
+			}
+		}
+	}
+	t.steps, t.batches = int(s.Numbers["steps"]), 0
+	return nil
+}
+
+// maxComplaints bounds how many tensors an error names.
+const maxComplaints = 8
+
+// fits reports what of a state is not the trainer's.
+func (t *Trainer) fits(s State) error {
+	var errs []error
+	more := 0
+	complain := func(format string, args ...any) {
+		if len(errs) < maxComplaints {
+			errs = append(errs, fmt.Errorf("lora: the state to restore: "+format, args...))
+		} else {
+			more++
+		}
+	}
+	left := maps.Clone(s.Tensors)
+	for _, f := range t.factors {
+		for _, k := range f.kept() {
+			x, ok := s.Tensors[k.name]
+			delete(left, k.name)
+			switch {
+			case !ok:
+				complain("tensor %q is missing", k.name)
+			case !x.Shape.Equal(k.shape) || len(x.Data) != k.shape.Elements():
+				complain("tensor %q is %v with %d numbers, want %v", k.name, x.Shape, len(x.Data), k.shape)
+			case slices.ContainsFunc(x.Data, func(v float32) bool { return v-v != 0 }):
+				complain("tensor %q has numbers that are not finite", k.name)
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(left)) {
+		complain("tensor %.200q belongs to no module that is trained here, or to another optimizer", name)
+	}
+	if steps, ok := s.Numbers["steps"]; !ok || steps != math.Trunc(steps) || !(steps >= 0 && steps <= math.MaxInt32) {
+		complain("number \"steps\" is %v, want a count of steps", steps)
+	}
+	if more > 0 {
+		errs = append(errs, fmt.Errorf("lora: and %d more; restore it with the options that it was made with", more))
+	}
+	return errors.Join(errs...)
+}
+
+// kept is an array of a factor's state.
+type kept struct {
+	name             string
+	shape            compute.Shape
+	download, upload func(any) error
+}
+
+// suffixes are the names of what AdamW keeps, after the parameter's own.
+var suffixes = [...]string{"", ".m", ".v"}
+
+// kept lists the arrays of a factor's state: itself and what the optimizer keeps for it.
+func (f *factor) kept() (all []kept) {
+	for i, x := range f.now {
+		all = append(all, kept{f.name + suffixes[i], f.shape, x.Download, x.Upload})
+	}
+	return all
+}

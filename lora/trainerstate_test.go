@@ -1,0 +1,150 @@
+package lora_test
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/golden"
+	"github.com/atelier-go/atelier/lora"
+)
+
+// tinyTraining calls body, once for each device, with a training of tiny-random: all modules of its networks, convolutions
+// included, with up factors that are not 0, and two batches of two samples.
+func tinyTraining(t *testing.T, body func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []lora.TrainBatch)) {
+	t.Helper()
+	golden.ForEach(t, func(t *testing.T, k golden.Kit, dev compute.Device) {
+		if k.Name != "tiny-random" {
+			t.Skip("one model is enough")
+		}
+		targets := openModel(t, k).targets
+		r := openTraining(t, k, "train", targets)
+		modules, err := lora.Network{Dim: 2, ConvDim: 2}.New(targets, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range modules {
+			for j := range m.Up.Data {
+				m.Up.Data[j] = m.Down.Data[j%len(m.Down.Data)] / 2
+			}
+		}
+		body(t, k, dev, modules, []lora.TrainBatch{r.batch(t, 0), r.batch(t, 1)})
+	})
+}
+
+// TestTrainerState stops a training after three steps and goes on with another trainer, and with the same one after it
+// went astray: both must arrive where the training without a stop does, to the bit.
+func TestTrainerState(t *testing.T) {
+	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []lora.TrainBatch) {
+		rates := lora.Rates{TextEncoder: 1e-3, UNet: 1e-3}
+		for _, o := range []lora.TrainerOptions{{}} {
+			train := func(tr *lora.Trainer, from, steps int) {
+				t.Helper()
+				for i := range steps {
+					step(t, tr, batches[(from+i)%2])
+					update(t, tr, rates)
+				}
+			}
+			state := func(tr *lora.Trainer) lora.State {
+				t.Helper()
+				s, err := tr.State()
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s
+			}
+			restore := func(tr *lora.Trainer, s lora.State) {
+				t.Helper()
+				if err := tr.Restore(s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			first := newTrainer(t, k, dev, modules, o)
+			train(first, 0, 3)
+			middle := state(first)
+			train(first, 3, 3)
+			want := state(first)
+			if maps.EqualFunc(middle.Tensors, want.Tensors, func(a, b lora.Factor) bool { return equal(a.Data, b.Data) }) {
+				t.Fatal("three steps change nothing")
+			}
+			compare := func(who string, tr *lora.Trainer) {
+				t.Helper()
+				got := state(tr)
+				if !maps.Equal(got.Numbers, want.Numbers) {
+					t.Errorf("%s: numbers are %v, want %v", who, got.Numbers, want.Numbers)
+				}
+				for name, w := range want.Tensors {
+					if g := got.Tensors[name]; !g.Shape.Equal(w.Shape) || !equal(g.Data, w.Data) {
+						t.Errorf("%s: %s: %v", who, name, golden.Compare(g.Data, w.Data))
+					}
+				}
+			}
+			second := newTrainer(t, k, dev, modules, o)
+			restore(second, middle)
+			train(second, 3, 3)
+			compare("another trainer", second)
+
+			step(t, first, batches[0]) // a batch that no update uses
+			if _, err := first.State(); err == nil || !strings.Contains(err.Error(), "gradients of 1 batches") {
+				t.Errorf("the state in the middle of a step gives the error %v", err)
+			}
+			restore(first, middle)
+			train(first, 3, 3)
+			compare("the same trainer", first)
+		}
+	})
+}
+
+// TestTrainerRestoreErrors restores states that do not fit; the trainer must stay as it was.
+func TestTrainerRestoreErrors(t *testing.T) {
+	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, _ []lora.TrainBatch) {
+		tr := newTrainer(t, k, dev, modules[:2], lora.TrainerOptions{})
+		good, err := tr.State()
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := modules[0].Key() + ".lora_down.weight"
+		for _, c := range []struct {
+			name   string
+			change func(s lora.State)
+			say    string
+		}{
+			{"missing", func(s lora.State) { delete(s.Tensors, key) }, `"` + key + `" is missing`},
+			{"moment missing", func(s lora.State) { delete(s.Tensors, key+".m") }, key + `.m" is missing`},
+			{"left over", func(s lora.State) { s.Tensors["other.lora_up.weight"] = lora.Factor{} }, `"other.lora_up.weight" belongs to no module`},
+			{"misshapen", func(s lora.State) {
+				s.Tensors[key] = lora.Factor{Shape: compute.Shape{3, 4}, Data: make([]float32, 12)}
+			}, "is [3 4] with 12 numbers, want"},
+			{"numbers missing", func(s lora.State) { s.Tensors[key] = lora.Factor{Shape: s.Tensors[key].Shape} }, "with 0 numbers, want"},
+			{"not finite", func(s lora.State) {
+				x := s.Tensors[key]
+				x.Data = slices.Clone(x.Data)
+				x.Data[1] = float32(math.NaN())
+				s.Tensors[key] = x
+			}, "not finite"},
+			{"no steps", func(s lora.State) { delete(s.Numbers, "steps") }, `number "steps"`},
+			{"half a step", func(s lora.State) { s.Numbers["steps"] = 1.5 }, `number "steps" is 1.5`},
+			{"many", func(s lora.State) { clear(s.Tensors) }, "and 4 more"},
+		} {
+			s := lora.State{Tensors: maps.Clone(good.Tensors), Numbers: maps.Clone(good.Numbers)}
+			for i := range s.Tensors { // what restoring would change
+				x := s.Tensors[i]
+				s.Tensors[i] = lora.Factor{Shape: x.Shape, Data: ones(len(x.Data))}
+			}
+			c.change(s)
+			if err := tr.Restore(s); err == nil || !strings.Contains(err.Error(), c.say) {
+				t.Errorf("%s: the error is %v\nwant %q in it", c.name, err, c.say)
+			}
+		}
+		now, err := tr.State()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !maps.EqualFunc(now.Tensors, good.Tensors, func(a, b lora.Factor) bool { return equal(a.Data, b.Data) }) {
+			t.Error("a state that does not fit changes the trainer")
+		}
+	})
+}

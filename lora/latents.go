@@ -142,7 +142,7 @@ func (e *encoder) close() error {
 // latents are encoded pictures, as they are and mirrored, [h,w,C] each.
 type latents map[*dataset.Picture][2][]float32
 
-// cacheLatents encodes every picture once, and the mirrored ones of those that are flipped. With
+// cacheLatents encodes every picture once, those kept for validation too, and the mirrored ones of those that are flipped. With
 // CacheLatentsToDisk what is on disk is read instead, and what is not is written there. done is told of every picture.
 func (e *encoder) cacheLatents(ctx context.Context, ds *dataset.Dataset, done func(n, total int)) (latents, error) {
 	all, disk, seed := make(latents), ds.Config().CacheLatentsToDisk, ds.Config().Seed
@@ -153,7 +153,7 @@ func (e *encoder) cacheLatents(ctx context.Context, ds *dataset.Dataset, done fu
 			return nil, err
 		}
 	}
-	pictures := ds.Pictures()
+	pictures := append(ds.Pictures(), ds.ValidationPictures()...)
 	place := make(map[*dataset.Picture]uint64)
 	for i, p := range pictures {
 		place[p] = uint64(i)
@@ -252,4 +252,5 @@ const (
 	latentStream = iota + 1
 	batchStream
 	networkStream
+	validationStream
 )

@@ -2,9 +2,7 @@ package lora
 
 import (
 	"bytes"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -28,11 +26,7 @@ const product = "atelier"
 
 // describe makes the metadata that do not change while training: those of sd-scripts' train_network.py.
 func (r *run) describe() error {
-	var session [4]byte
-	if _, err := rand.Read(session[:]); err != nil {
-		return err
-	}
-	m := map[string]any{"ss_session_id": int(binary.LittleEndian.Uint32(session[:])), "ss_training_started_at": seconds(r.started)}
+	m := map[string]any{"ss_session_id": r.session, "ss_training_started_at": seconds(r.started)}
 	r.describeTraining(m)
 	r.describeNoise(m)
 	r.describeDataset(m)
@@ -68,7 +62,7 @@ func (r *run) describe() error {
 func (r *run) metadata(epoch int) map[string]string {
 	m, now := maps.Clone(r.base), time.Now()
 	m["ss_training_finished_at"], m["modelspec.date"] = python(seconds(now)), now.Format("2006-01-02T15:04:05")
-	m["ss_steps"], m["ss_epoch"] = strconv.Itoa(r.step), strconv.Itoa(epoch)
+	m["ss_steps"], m["ss_epoch"] = strconv.Itoa(r.Step), strconv.Itoa(epoch)
 	return m
 }
 

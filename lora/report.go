@@ -46,7 +46,7 @@ func (r *run) announce() (Report, error) {
 	report := Report{Dataset: r.dataset.Report()}
 	report.TextEncoder = networkReport(r.trainer.modules, weights.KindTextEncoder, r.rates.TextEncoder)
 	report.UNet = networkReport(r.trainer.modules, weights.KindUNet, r.rates.UNet)
-	report.Warnings = r.warnings(report)
+	report.Warnings = r.pitfalls()
 
 	// A step of each bucket; the memory is that of the hungriest.
 	var programs []*compute.Program
@@ -121,27 +121,6 @@ func networkReport(modules []Module, kind weights.Kind, rate float64) NetworkRep
 	}
 	return n
 }
-
-// warnings are the pitfalls that show in the options.
-func (r *run) warnings(report Report) (all []string) {
-	warn := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
-	if most := max(report.UNet.MaxScale, report.TextEncoder.MaxScale); most > 1 {
-		warn("network_alpha is above network_dim, so that what is learned is multiplied with %.3g: losses of NaN are often reported then; want alpha of at most the rank", most)
-	}
-	if rate := max(r.rates.UNet, r.rates.TextEncoder); rate > highRate && strings.HasPrefix(strings.ToLower(r.OptimizerType+"adamw"), "adamw") {
-		warn("a learning rate of %g is far above the usual 1e-4, pictures may become noise", rate)
-	}
-	steps := report.Dataset.Steps.Total
-	if r.SaveEveryNEpochs == 0 && r.SaveEveryNSteps == 0 && steps >= longTraining {
-		warn("%d steps without a file in between; save_every_n_epochs 1 keeps one of each epoch to choose from", steps)
-	}
-	return all
-}
-
-const (
-	highRate     = 1e-3 // of AdamW
-	longTraining = 1000 // steps
-)
 
 // String is the report as text for a console.
 func (r Report) String() string {

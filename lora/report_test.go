@@ -47,7 +47,7 @@ func TestReport(t *testing.T) {
 		t.Errorf("memory is %d and time %v, want the factors' %d at least, and a time", report.Memory, report.Time, 7*4*parameters)
 	}
 	text := report.String()
-	for _, say := range []string{"steps: 6 = ", "UNet: ", "learning rate 0.001, scale alpha/rank 2\n", "network_alpha is above network_dim", "memory: about "} {
+	for _, say := range []string{"steps: 6 = ", "UNet: ", "learning rate 0.001, scale alpha/rank 2\n", "alpha 4 is above the rank, 2", "memory: about "} {
 		if !strings.Contains(text, say) {
 			t.Errorf("the report lacks %q:\n%s", say, text)
 		}

@@ -1,9 +1,9 @@
 package lora
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,56 +43,96 @@ func (c TrainConfig) stepPath(step int) string {
 	return filepath.Join(c.OutputDir, fmt.Sprintf("%s-step%08d%s", c.OutputName, step, extension))
 }
 
-// afterEpoch tells which file is written after an epoch that is not the last, and which then goes; "" is none.
-func (c TrainConfig) afterEpoch(epoch int) (write, remove string) {
+// savesEvery tells how many epochs lie between two files, of so many epochs.
+func (c TrainConfig) savesEvery(epochs int) int {
+	if c.SaveNEpochRatio == 0 {
+		return c.SaveEveryNEpochs
+	}
+	return max(1, epochs/c.SaveNEpochRatio)
+}
+
+// series are the files saved every so many epochs or steps, under their numbers.
+type series struct {
+	every int
+	path  func(n int) string
+	// last tells the last number that goes when n comes, so that as many remain as are to be kept; it may be below 1.
+	last func(n, keep int) int
+}
+
+func (c TrainConfig) epochSeries() series {
 	every := c.SaveEveryNEpochs
-	if every == 0 || epoch%every != 0 {
-		return "", ""
-	}
-	if old := epoch - every*c.SaveLastNEpochs; c.SaveLastNEpochs > 0 && old > 0 {
-		remove = c.epochPath(old)
-	}
-	return c.epochPath(epoch), remove
+	return series{every, c.epochPath, func(n, keep int) int { return n - every*keep }}
 }
 
-// afterStep is afterEpoch for a step.
-func (c TrainConfig) afterStep(step int) (write, remove string) {
+// stepSeries keeps files of so many steps, not so many files.
+func (c TrainConfig) stepSeries() series {
 	every := c.SaveEveryNSteps
-	if every == 0 || step%every != 0 {
-		return "", ""
-	}
-	if old := (step - c.SaveLastNSteps - 1) / every * every; c.SaveLastNSteps > 0 && old > 0 {
-		remove = c.stepPath(old)
-	}
-	return c.stepPath(step), remove
+	return series{every, c.stepPath, func(n, keep int) int { return (n - keep - 1) / every * every }}
 }
 
-// saveEpoch saves what an epoch calls for.
-func (r *run) saveEpoch(epoch int) error {
-	write, remove := r.afterEpoch(epoch)
-	return r.replace(write, remove, epoch)
-}
+// has reports whether a file of number n is to be saved.
+func (s series) has(n int) bool { return s.every > 0 && n%s.every == 0 }
 
-// saveStep saves what the step calls for, and returns the file.
-func (r *run) saveStep() (path string, err error) {
-	write, remove := r.afterStep(r.step)
-	return write, r.replace(write, remove, r.epochsDone())
-}
-
-// replace writes a file and then removes another; "" is none.
-func (r *run) replace(write, remove string, epoch int) error {
-	if write == "" {
+// remove removes what goes when number n comes: path of the last number and of those before it, as many as there are.
+// A keep of 0 keeps all.
+func (s series) remove(n, keep int, path func(n int) string) error {
+	if keep == 0 {
 		return nil
 	}
-	if err := r.save(write, epoch); err != nil {
+	for old := s.last(n, keep); old > 0; old -= s.every {
+		if _, err := os.Lstat(path(old)); err != nil {
+			break
+		}
+		if err := os.RemoveAll(path(old)); err != nil {
+			return fmt.Errorf("lora: %w", err)
+		}
+	}
+	return nil
+}
+
+// saveEpoch saves what an epoch calls for, and returns the paths of the LoRA and of the state.
+func (r *run) saveEpoch(epoch int) (path, state string, err error) {
+	return r.saveIn(r.epochSeries(), epoch, r.SaveLastNEpochs, cmp.Or(r.SaveLastNEpochsState, r.SaveLastNEpochs))
+}
+
+// saveStep saves what the step calls for.
+func (r *run) saveStep() (path, state string, err error) {
+	return r.saveIn(r.stepSeries(), r.Step, r.SaveLastNSteps, cmp.Or(r.SaveLastNStepsState, r.SaveLastNSteps))
+}
+
+// saveIn saves number n of a series, and a state beside it if states are saved, and then removes older ones.
+func (r *run) saveIn(s series, n, keep, keepStates int) (path, state string, err error) {
+	if !s.has(n) {
+		return "", "", nil
+	}
+	path = s.path(n)
+	if err := r.save(path, r.epochsDone()); err != nil {
+		return "", "", err
+	}
+	if !r.SaveState {
+		return path, "", s.remove(n, keep, s.path)
+	}
+	state = statePath(path)
+	if err := r.saveState(state); err != nil {
+		return path, "", err
+	}
+	states := func(n int) string { return statePath(s.path(n)) }
+	return path, state, errors.Join(s.remove(n, keep, s.path), s.remove(n, keepStates, states))
+}
+
+// finish saves the result.
+func (r *run) finish() error {
+	done := Progress{Phase: "epoch", Done: r.dataset.Steps().Epochs, Total: r.dataset.Steps().Epochs, Saved: r.path()}
+	if err := r.save(r.path(), r.dataset.Steps().Epochs); err != nil {
 		return err
 	}
-	if remove == "" {
-		return nil
+	if r.SaveState || r.SaveStateOnTrainEnd {
+		done.State = statePath(r.path())
+		if err := r.saveState(done.State); err != nil {
+			return err
+		}
 	}
-	if err := os.Remove(remove); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("lora: %w", err)
-	}
+	r.report(done)
 	return nil
 }
 

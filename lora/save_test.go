@@ -1,10 +1,9 @@
 package lora
 
 import (
-	"maps"
+	"errors"
 	"math"
-	"path/filepath"
-	"slices"
+	"os"
 	"strings"
 	"testing"
 
@@ -23,26 +22,33 @@ func TestSaves(t *testing.T) {
 		{"every epoch, the last 3", TrainConfig{SaveEveryNEpochs: 1, SaveLastNEpochs: 3}, 6, 0, "x-000003 x-000004 x-000005"},
 		{"every 10 steps, the last 30", TrainConfig{SaveEveryNSteps: 10, SaveLastNSteps: 30}, 0, 50,
 			"x-step00000020 x-step00000030 x-step00000040 x-step00000050"},
+		{"a third of the epochs", TrainConfig{SaveEveryNEpochs: 1, SaveNEpochRatio: 3}, 10, 0, "x-000003 x-000006 x-000009"},
+		{"more often than there are epochs", TrainConfig{SaveNEpochRatio: 30}, 4, 0, "x-000001 x-000002 x-000003"},
 		{"never", TrainConfig{}, 10, 100, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.cfg.OutputDir, c.cfg.OutputName = "out", "x"
-			there := map[string]bool{}
-			happen := func(write, remove string) {
-				if write != "" {
-					there[write] = true
+			c.cfg.OutputDir, c.cfg.OutputName, c.cfg.SaveEveryNEpochs = t.TempDir(), "x", c.cfg.savesEvery(c.epochs)
+			happen := func(s series, n, keep int) {
+				if !s.has(n) {
+					return
 				}
-				delete(there, remove)
+				if err := errors.Join(os.WriteFile(s.path(n), nil, 0o666), s.remove(n, keep, s.path)); err != nil {
+					t.Fatal(err)
+				}
 			}
 			for epoch := 1; epoch < c.epochs; epoch++ {
-				happen(c.cfg.afterEpoch(epoch))
+				happen(c.cfg.epochSeries(), epoch, c.cfg.SaveLastNEpochs)
 			}
 			for step := 1; step <= c.steps; step++ {
-				happen(c.cfg.afterStep(step))
+				happen(c.cfg.stepSeries(), step, c.cfg.SaveLastNSteps)
+			}
+			entries, err := os.ReadDir(c.cfg.OutputDir)
+			if err != nil {
+				t.Fatal(err)
 			}
 			var got []string
-			for _, path := range slices.Sorted(maps.Keys(there)) {
-				got = append(got, strings.TrimSuffix(filepath.Base(path), extension))
+			for _, e := range entries {
+				got = append(got, strings.TrimSuffix(e.Name(), extension))
 			}
 			if strings.Join(got, " ") != c.want {
 				t.Errorf("files are %q, want %q", got, c.want)
@@ -87,12 +93,12 @@ func TestBucketInfo(t *testing.T) {
 
 // TestAverage takes two batches an epoch: 0.1 and 0.3, then 0.5.
 func TestAverage(t *testing.T) {
-	a := average{size: 2}
+	var a average
 	if !math.IsNaN(a.mean()) {
 		t.Errorf("of nothing it is %v, want NaN", a.mean())
 	}
 	for _, c := range []struct{ loss, want float64 }{{0.1, 0.1}, {0.3, 0.2}, {0.5, 0.4}, {0.7, 0.6}, {0.1, 0.4}} {
-		if a.add(c.loss); math.Abs(a.mean()-c.want) > 1e-12 {
+		if a.add(c.loss, 2); math.Abs(a.mean()-c.want) > 1e-12 {
 			t.Errorf("after %v it is %v, want %v", c.loss, a.mean(), c.want)
 		}
 	}

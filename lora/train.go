@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -57,45 +58,87 @@ type TrainConfig struct {
 	// SavePrecision is F32, F16 or BF16; the zero value means F16.
 	SavePrecision compute.DType
 	// SaveEveryNEpochs and SaveEveryNSteps keep files of what is learned so far; of them SaveLastNEpochs and those of the
-	// SaveLastNSteps last steps remain.
-	SaveEveryNEpochs, SaveEveryNSteps int
-	SaveLastNEpochs, SaveLastNSteps   int
-	TrainingComment                   string
+	// SaveLastNSteps last steps remain. SaveNEpochRatio, if not 0, replaces SaveEveryNEpochs by the epochs there are divided by it.
+	SaveEveryNEpochs, SaveEveryNSteps, SaveNEpochRatio int
+	SaveLastNEpochs, SaveLastNSteps                    int
+	TrainingComment                                    string
+
+	// SaveState saves a state beside each of these files and beside the last, SaveStateOnTrainEnd beside the last alone: a
+	// folder called after the file, OutputName-step00000500-state, from which Resume goes on. Of states SaveLastNEpochsState and
+	// those of the SaveLastNStepsState last steps remain; 0 keeps as many as of the files.
+	SaveState, SaveStateOnTrainEnd            bool
+	SaveLastNEpochsState, SaveLastNStepsState int
+	// Resume is a state to go on from, at its step, to the same end as if there had been no stop. Options that change the
+	// result, and the pictures, must be those it was saved with. See [LatestState].
+	Resume string
+
+	// SampleAtFirst, SampleEveryNEpochs and, without the latter, SampleEveryNSteps have Sample draw the prompts of the file
+	// SamplePrompts, which is read anew each time; see [ParseSamplePrompts]. Pictures go to OutputDir/sample. SampleSampler is
+	// for prompts that name no sampler; see [ParseSampleSampler]. What goes wrong with samples is told to Progress and stops nothing.
+	SampleAtFirst                         bool
+	SampleEveryNEpochs, SampleEveryNSteps int
+	SamplePrompts, SampleSampler          string
+	Sample                                func(ctx context.Context, s Sample) error
+
+	// ValidateEveryNEpochs and ValidateEveryNSteps say when the loss on the pictures kept from training (validation_split) is
+	// computed: without both after each epoch. MaxValidationSteps bounds the batches that it is computed of.
+	ValidateEveryNEpochs, ValidateEveryNSteps int
+	MaxValidationSteps                        int
 
 	Logging Logging
 
 	// Report, if there is one, is told what the training will be before anything is computed.
 	Report func(Report)
-	// Progress, if there is one, is told of every picture encoded and every step done. Train waits for it.
+	// Progress, if there is one, is told of every picture encoded, every step done and whatever else happens. Train waits for it.
 	Progress func(Progress)
 }
 
-// Progress tells how far a training is.
+// Progress tells how far a training is. Phase says what happened:
+//
+//	"latents"     a picture was encoded, Done of Total
+//	"steps"       an optimizer step was done, Done of Total
+//	"epoch"       an epoch came to its end, Done of Total, with what was saved then
+//	"validation"  a part of the validation was done; ValidationLoss is set when Done is Total
+//	"samples"     sample pictures are begun (Done is 0) or drawn, and then Saved is their folder
+//	"warning"     Warning is to be read
 type Progress struct {
-	Phase       string // "latents" or "steps"
-	Done, Total int    // pictures or steps
-	Epoch       int
+	Phase       string
+	Done, Total int
+	Step, Epoch int     // steps done; the epoch they belong to, or that was completed
 	Loss        float64 // of the last batch
 	AverageLoss float64 // of the batches of the last epoch's length, "avr_loss"
 	Norm        float64 // of the gradients, before it was bounded
 	Skipped     bool    // gradients overflowed: nothing changed
 	Rates       Rates   // of the step
-	Saved       string  // the file written after the step, if any
+	Saved       string  // the file that was written, if any
+	State       string  // the folder of the state that was saved, if any
+	Warning     string
+
+	ValidationLoss       float64
+	ValidationDivergence float64 // from AverageLoss
+	EpochEnd             bool    // this validation is that of an epoch, not of a step
 }
 
 // InterruptedError says that a training was stopped before its end.
 type InterruptedError struct {
 	Step, Steps int
 	Path        string // of what was learned until then, "" if nothing was or it could not be saved
+	State       string // of the state to go on from, likewise
 	Err         error  // why
 }
 
 // Error implements error.
 func (e *InterruptedError) Error() string {
+	s := fmt.Sprintf("lora: stopped after step %d of %d", e.Step, e.Steps)
 	if e.Path == "" {
-		return fmt.Sprintf("lora: stopped after step %d of %d, nothing was saved: %v", e.Step, e.Steps, e.Err)
+		s += ", nothing was saved"
+	} else {
+		s += ", what was learned is in " + e.Path
 	}
-	return fmt.Sprintf("lora: stopped after step %d of %d, what was learned is in %s: %v", e.Step, e.Steps, e.Path, e.Err)
+	if e.State != "" {
+		s += "; to go on, train with the same options and resume " + e.State
+	}
+	return fmt.Sprintf("%s: %v", s, e.Err)
 }
 
 // Unwrap is the cause.
@@ -105,19 +148,15 @@ func (e *InterruptedError) Unwrap() error { return e.Err }
 // its metadata. Everything wrong with the options is reported together, before anything is computed.
 //
 // When ctx is done it stops within one op, saves what the steps so far have learned beside the final file as
-// OutputName-step00000123.safetensors, and returns an *InterruptedError. Files appear whole or not at all. Equal
-// configurations give equal factors.
+// OutputName-step00000123.safetensors with its state, and returns an *InterruptedError. Files and states appear whole or not
+// at all. Equal configurations give equal factors, whether or not the training was stopped, or killed, and resumed between.
+//
+// A loss that is not finite, or gradients that no loss scale makes so, take the training back to its last state, with half
+// the learning rates from there; the second time they end it.
 func Train(ctx context.Context, cfg TrainConfig) error {
 	r, err := newRun(ctx, cfg)
 	if err != nil {
 		return err
-	}
-	if r.Report != nil {
-		report, err := r.announce()
-		if err != nil {
-			return errors.Join(err, r.close())
-		}
-		r.Report(report)
 	}
 	err = r.train(ctx)
 	return errors.Join(err, r.close())
@@ -126,6 +165,7 @@ func Train(ctx context.Context, cfg TrainConfig) error {
 // run is one training.
 type run struct {
 	TrainConfig
+	identity
 	started   time.Time
 	session   uint32
 	dataset   *dataset.Dataset
@@ -136,15 +176,18 @@ type run struct {
 	encoder   *encoder
 	latents   latents // nil if pictures are encoded each time they are used
 	trainer   *Trainer
-	scaler    *optim.Scaler     // nil but for fp16
 	base      map[string]string // metadata that stay
 	log       *log
 	logFailed error // no reason to stop, so Train tells at the end
 
-	step     int // optimizer steps, skipped ones included
-	advanced int // those not skipped: where the schedule is
-	average  average
+	position
+	pending   []float64 // losses of batches that no step has used yet
+	lastState string    // saved or gone on from
+	warnings  []string  // to be told before anything else
 }
+
+// defaultOutputName is that of sd-scripts.
+const defaultOutputName = "last"
 
 // defaults fills in what is zero.
 func (c TrainConfig) defaults() TrainConfig {
@@ -160,7 +203,7 @@ func (c TrainConfig) defaults() TrainConfig {
 	c.Network.UNetOnly = c.Network.UNetOnly || c.TextEncoderLR == 0
 	c.Network.TextEncoderOnly = c.Network.TextEncoderOnly || c.UNetLR == 0
 	if c.OutputName == "" {
-		c.OutputName = "last"
+		c.OutputName = defaultOutputName
 	}
 	if c.SavePrecision == compute.InvalidDType {
 		c.SavePrecision = compute.F16
@@ -201,11 +244,20 @@ func (c TrainConfig) check() error {
 	if c.DimFromWeights && c.NetworkWeights == "" {
 		complain("dim_from_weights needs network_weights; name the file to continue from")
 	}
-	if c.SaveEveryNEpochs < 0 || c.SaveEveryNSteps < 0 || c.SaveLastNEpochs < 0 || c.SaveLastNSteps < 0 {
-		complain("save_every_n_epochs %d, save_every_n_steps %d, save_last_n_epochs %d, save_last_n_steps %d: none may be negative",
-			c.SaveEveryNEpochs, c.SaveEveryNSteps, c.SaveLastNEpochs, c.SaveLastNSteps)
+	for _, o := range []struct {
+		name string
+		n    int
+	}{
+		{"save_every_n_epochs", c.SaveEveryNEpochs}, {"save_every_n_steps", c.SaveEveryNSteps}, {"save_n_epoch_ratio", c.SaveNEpochRatio},
+		{"save_last_n_epochs", c.SaveLastNEpochs}, {"save_last_n_steps", c.SaveLastNSteps},
+		{"save_last_n_epochs_state", c.SaveLastNEpochsState}, {"save_last_n_steps_state", c.SaveLastNStepsState},
+		{"validate_every_n_epochs", c.ValidateEveryNEpochs}, {"validate_every_n_steps", c.ValidateEveryNSteps}, {"max_validation_steps", c.MaxValidationSteps},
+	} {
+		if o.n < 0 {
+			complain("%s is %d, want a number from 0", o.name, o.n)
+		}
 	}
-	errs = append(errs, c.Trainer.Objective.Check(), c.Trainer.AdamW.Check(), c.Noise.Check(), c.Logging.Check(), c.checkOutput())
+	errs = append(errs, c.checkSampling(), c.Trainer.Objective.Check(), c.Trainer.AdamW.Check(), c.Noise.Check(), c.Logging.Check(), c.checkOutput())
 	return errors.Join(errs...)
 }
 
@@ -215,7 +267,8 @@ func newRun(ctx context.Context, cfg TrainConfig) (_ *run, err error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	r := &run{TrainConfig: cfg, started: time.Now(), ids: make(map[string][]int32), rates: Rates{cfg.TextEncoderLR, cfg.UNetLR}}
+	r := &run{TrainConfig: cfg, started: time.Now(), session: rand.Uint32(), ids: make(map[string][]int32), rates: Rates{cfg.TextEncoderLR, cfg.UNetLR}}
+	r.position = r.start()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.close())
@@ -224,8 +277,11 @@ func newRun(ctx context.Context, cfg TrainConfig) (_ *run, err error) {
 	if r.dataset, err = dataset.Open(ctx, cfg.Dataset); err != nil {
 		return nil, err
 	}
-	r.average.size = r.dataset.Steps().BatchesPerEpoch
+	r.SaveEveryNEpochs = r.savesEvery(r.dataset.Steps().Epochs)
 	if err := r.makeSchedule(); err != nil {
+		return nil, err
+	}
+	if err := r.identify(); err != nil {
 		return nil, err
 	}
 	r.tokenizer = clip.Default()
@@ -244,8 +300,8 @@ func newRun(ctx context.Context, cfg TrainConfig) (_ *run, err error) {
 	if r.trainer, err = NewTrainer(cfg.Device, cfg.Checkpoint, modules, cfg.Trainer); err != nil {
 		return nil, err
 	}
-	if cfg.MixedPrecision == "fp16" {
-		r.scaler = new(optim.Scaler)
+	if err := r.resume(); err != nil {
+		return nil, err
 	}
 	if err := r.describe(); err != nil {
 		return nil, err
@@ -264,6 +320,10 @@ func (r *run) makeSchedule() error {
 	}
 	if err2 != nil {
 		err2 = fmt.Errorf("lora: lr_decay_steps: %w", err2)
+	}
+	if warmup != 0 && (r.LRScheduler == "" || r.LRScheduler == string(optim.Constant)) {
+		r.warnings = append(r.warnings, fmt.Sprintf("lr_warmup_steps %s is ignored: lr_scheduler constant has none; constant_with_warmup has", r.LRWarmupSteps))
+		warmup = 0
 	}
 	r.schedule = optim.Schedule{
 		Type: optim.ScheduleType(r.LRScheduler), Steps: total, Warmup: warmup, Decay: decay, Cycles: r.LRSchedulerNumCycles,
@@ -326,91 +386,190 @@ func (r *run) continued(modules []Module, targets *Targets) ([]Module, error) {
 	return modules, nil
 }
 
-// train is the loop.
+// train does everything once the training is prepared.
 func (r *run) train(ctx context.Context) error {
-	if r.Dataset.CacheLatents || r.Dataset.CacheLatentsToDisk {
-		var err error
-		r.latents, err = r.encoder.cacheLatents(ctx, r.dataset, func(n, total int) { r.report(Progress{Phase: "latents", Done: n, Total: total}) })
-		if err == nil {
-			err = r.encoder.close()
-		}
+	if r.Report != nil {
+		report, err := r.announce()
 		if err != nil {
-			return r.interrupted(ctx, err)
+			return err
+		}
+		r.Report(report)
+	} else {
+		for _, w := range r.pitfalls() {
+			r.warn("%s", w)
 		}
 	}
-	steps := r.dataset.Steps()
-	for epoch := 1; epoch <= steps.Epochs; epoch++ {
-		batches := steps.BatchesPerEpoch
-		if epoch == steps.Epochs {
-			batches = steps.LastEpochBatches
-		}
-		for batch := range r.dataset.Epoch(epoch) {
-			last := batch.Index+1 == batches
-			if err := r.learn(ctx, batch, last); err != nil {
-				return r.interrupted(ctx, err)
-			}
-		}
-		if epoch == steps.Epochs {
+	err := r.cacheLatents(ctx)
+	if err == nil && r.Step == 0 {
+		err = r.sampleEpoch(ctx, 0)
+	}
+	if err == nil {
+		err = r.learnAll(ctx)
+	}
+	if err != nil {
+		return r.interrupted(ctx, err)
+	}
+	return r.finish()
+}
+
+// pitfalls are options that are seldom meant, and those that are ignored.
+func (r *run) pitfalls() []string {
+	warnings := slices.Clone(r.warnings)
+	for i := range r.trainer.modules {
+		if m := &r.trainer.modules[i]; m.Scale() > 1 {
+			warnings = append(warnings, fmt.Sprintf("alpha %v is above the rank, %d: changes are scaled up by %.3g, which has ended in NaN for many; lower alpha", m.Alpha, m.Rank(), m.Scale()))
 			break
 		}
-		if err := r.saveEpoch(epoch); err != nil {
+	}
+	if rate := max(r.rates.TextEncoder, r.rates.UNet); rate > usualRate {
+		warnings = append(warnings, fmt.Sprintf("a learning rate of %v is far above the usual 1e-4 and gives noise with most models", rate))
+	}
+	if steps := r.dataset.Steps().Total; steps >= longTraining && r.SaveEveryNEpochs == 0 && r.SaveEveryNSteps == 0 {
+		warnings = append(warnings, fmt.Sprintf("%d steps without a file in between; save_every_n_epochs 1 keeps one of each epoch to choose from", steps))
+	}
+	return warnings
+}
+
+const (
+	usualRate    = 1e-3 // the highest learning rate that makes sense with AdamW
+	longTraining = 1000 // steps
+)
+
+// cacheLatents encodes the pictures if that is to be done once.
+func (r *run) cacheLatents(ctx context.Context) (err error) {
+	if !r.Dataset.CacheLatents && !r.Dataset.CacheLatentsToDisk {
+		return nil
+	}
+	r.latents, err = r.encoder.cacheLatents(ctx, r.dataset, func(n, total int) { r.report(Progress{Phase: "latents", Done: n, Total: total}) })
+	if err != nil {
+		return err
+	}
+	return r.encoder.close()
+}
+
+// learnAll does all steps from where the training stands, and once more from its last state if numbers cease to be finite.
+func (r *run) learnAll(ctx context.Context) error {
+	err := r.learnEpochs(ctx)
+	if d, ok := errors.AsType[*divergence](err); ok {
+		if err = r.rollBack(d); err == nil {
+			err = r.learnEpochs(ctx)
+		}
+	}
+	if d, ok := errors.AsType[*divergence](err); ok {
+		return r.giveUp(d)
+	}
+	return err
+}
+
+// learnEpochs does all steps from where the training stands.
+func (r *run) learnEpochs(ctx context.Context) error {
+	steps := r.dataset.Steps()
+	for r.Epoch <= steps.Epochs {
+		batches := steps.BatchesPerEpoch
+		if r.Epoch == steps.Epochs {
+			batches = steps.LastEpochBatches
+		}
+		for batch := range r.dataset.Epoch(r.Epoch) {
+			if batch.Index < r.Batch {
+				continue
+			}
+			if err := r.learn(ctx, batch, batch.Index+1 == batches); err != nil {
+				return err
+			}
+		}
+		if err := r.endEpoch(ctx); err != nil {
 			return err
 		}
 	}
-	return r.save(r.path(), steps.Epochs)
+	return nil
+}
+
+// endEpoch does what the end of an epoch calls for. A state that is saved before does all of it again.
+func (r *run) endEpoch(ctx context.Context) (err error) {
+	epoch, epochs := r.Epoch, r.dataset.Steps().Epochs
+	if err := r.sampleEpoch(ctx, epoch); err != nil {
+		return err
+	}
+	r.Epoch, r.Batch = epoch+1, 0
+	if epoch == epochs {
+		return nil
+	}
+	done := Progress{Phase: "epoch", Done: epoch, Total: epochs, Epoch: epoch, AverageLoss: r.Average.mean()}
+	if done.Saved, done.State, err = r.saveEpoch(epoch); err != nil {
+		return err
+	}
+	r.report(done)
+	return nil
 }
 
 // learn does one batch, and the step that it completes.
 func (r *run) learn(ctx context.Context, batch dataset.Batch, last bool) error {
-	b, err := r.assemble(ctx, batch)
+	draw := stream(r.Dataset.Seed, batchStream, uint64(batch.Epoch), uint64(batch.Index))
+	b, err := r.assemble(ctx, batch, draw)
 	if err != nil {
 		return err
 	}
-	if r.scaler != nil {
-		r.trainer.SetLossScale(r.scaler.Scale())
+	r.Noise.draw(&b, r.channels(), draw)
+	b.Dropout = r.Network.dropout(r.trainer.modules, b.Samples, draw)
+	if r.Scaler != nil {
+		r.trainer.SetLossScale(r.Scaler.Scale())
 	}
 	loss, err := r.trainer.Step(ctx, b)
 	if err != nil {
 		return err
 	}
-	r.average.add(loss)
+	if loss-loss != 0 {
+		return r.diverged(batch, fmt.Sprintf("the loss is %v", loss))
+	}
+	r.pending = append(r.pending, loss)
 	if !last && (batch.Index+1)%max(1, r.Trainer.Accumulation) != 0 {
 		return nil
 	}
-	factor := r.schedule.Factor(r.advanced)
+	return r.update(ctx, batch, loss)
+}
+
+// update does the step that a batch completes.
+func (r *run) update(ctx context.Context, batch dataset.Batch, loss float64) error {
+	factor := r.RateScale * r.schedule.Factor(r.Advanced)
 	rates := Rates{factor * r.rates.TextEncoder, factor * r.rates.UNet}
 	u, err := r.trainer.Update(rates)
 	if err != nil {
 		return err
 	}
-	if r.scaler != nil {
-		r.scaler.Update(!u.Skipped)
+	if r.Scaler != nil {
+		r.Scaler.Update(!u.Skipped)
 	}
-	if u.Skipped && (r.scaler == nil || r.scaler.Scale() < 1) {
-		return fmt.Errorf("lora: step %d of epoch %d: the gradients are not finite (loss %v); lower the learning rate or look at the pictures of %s",
-			r.step+1, batch.Epoch, loss, batch.Items[0].Picture.Path)
+	if u.Skipped && (r.Scaler == nil || r.Scaler.Scale() < 1) {
+		return r.diverged(batch, "the gradients are not finite")
 	}
-	r.step++
+	for _, loss := range r.pending {
+		r.Average.add(loss, r.dataset.Steps().BatchesPerEpoch)
+	}
+	r.pending = r.pending[:0]
+	r.Batch = batch.Index + 1
+	r.Step++
 	if !u.Skipped {
-		r.advanced++
+		r.Advanced++
 	}
-	saved, err := r.saveStep()
-	if err != nil {
+	done := Progress{
+		Phase: "steps", Done: r.Step, Total: r.dataset.Steps().Total, Epoch: batch.Epoch, Loss: loss, AverageLoss: r.Average.mean(),
+		Norm: u.Norm, Skipped: u.Skipped, Rates: rates,
+	}
+	if done.Saved, done.State, err = r.saveStep(); err != nil {
 		return err
 	}
-	r.report(Progress{
-		Phase: "steps", Done: r.step, Total: r.dataset.Steps().Total, Epoch: batch.Epoch, Loss: loss, AverageLoss: r.average.mean(),
-		Norm: u.Norm, Skipped: u.Skipped, Rates: rates, Saved: saved,
-	})
-	return nil
+	r.report(done)
+	return r.sampleStep(ctx)
 }
 
-// assemble makes the batch that the trainer gets, with everything random in it.
-func (r *run) assemble(ctx context.Context, batch dataset.Batch) (TrainBatch, error) {
+// channels is the number of them in latents.
+func (r *run) channels() int { return r.encoder.model.Config().LatentChannels }
+
+// assemble makes the batch that the trainer gets, but for noise and dropout. Latents that are not cached are drawn.
+func (r *run) assemble(ctx context.Context, batch dataset.Batch, draw *rng.Torch) (TrainBatch, error) {
 	config := r.encoder.model.Config()
-	factor, channels := config.ScaleFactor(), config.LatentChannels
+	factor := config.ScaleFactor()
 	b := TrainBatch{Samples: len(batch.Items), Height: batch.Bucket.H / factor, Width: batch.Bucket.W / factor}
-	draw := stream(r.Dataset.Seed, batchStream, uint64(batch.Epoch), uint64(batch.Index))
 	masks := make([][]float32, len(batch.Items))
 	masked := false
 	for i, item := range batch.Items {
@@ -433,8 +592,6 @@ func (r *run) assemble(ctx context.Context, batch dataset.Batch) (TrainBatch, er
 			b.Mask = append(b.Mask, shrink(mask, b.Height, b.Width, factor)...)
 		}
 	}
-	r.Noise.draw(&b, channels, draw)
-	b.Dropout = r.Network.dropout(r.trainer.modules, b.Samples, draw)
 	return b, nil
 }
 
@@ -485,7 +642,7 @@ func shrink(mask []float32, height, width, factor int) []float32 {
 
 // report tells of what was done, in the log too.
 func (r *run) report(p Progress) {
-	if r.Progress != nil {
+	if p.Step = r.Step; r.Progress != nil {
 		r.Progress(p)
 	}
 	if scalars := p.scalars(); len(scalars) > 0 && r.logFailed == nil {
@@ -506,23 +663,33 @@ func (p Progress) scalars() []tfevents.Scalar {
 	}
 }
 
-// interrupted saves what was learned if err comes of ctx being done.
+func (r *run) warn(format string, args ...any) {
+	r.report(Progress{Phase: "warning", Epoch: r.Epoch, Warning: fmt.Sprintf(format, args...)})
+}
+
+// interrupted saves what was learned, and the state, if err comes of ctx being done.
 func (r *run) interrupted(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
 		return err
 	}
-	stop := &InterruptedError{Step: r.step, Steps: r.dataset.Steps().Total, Err: context.Cause(ctx)}
-	if r.step > 0 {
-		stop.Path = r.stepPath(r.step)
-		if err := r.save(stop.Path, r.epochsDone()); err != nil {
-			return errors.Join(&InterruptedError{Step: r.step, Steps: stop.Steps, Err: stop.Err}, err)
-		}
+	stop := &InterruptedError{Step: r.Step, Steps: r.dataset.Steps().Total, Err: context.Cause(ctx)}
+	if r.Step == 0 {
+		return stop
 	}
+	path := r.stepPath(r.Step)
+	if err := r.save(path, r.epochsDone()); err != nil {
+		return errors.Join(stop, err)
+	}
+	stop.Path = path
+	if err := r.saveState(statePath(path)); err != nil {
+		return errors.Join(stop, err)
+	}
+	stop.State = statePath(path)
 	return stop
 }
 
 // epochsDone is the number of whole epochs.
-func (r *run) epochsDone() int { return r.step / max(1, r.dataset.Steps().StepsPerEpoch) }
+func (r *run) epochsDone() int { return r.Step / max(1, r.dataset.Steps().StepsPerEpoch) }
 
 // close gives the memory back.
 func (r *run) close() error {
@@ -538,27 +705,27 @@ func (r *run) close() error {
 
 // average is the mean of the losses of an epoch's length of batches.
 type average struct {
-	size   int
-	losses []float64
-	next   int
-	sum    float64
+	Losses []float64 `json:"losses"`
+	Next   int       `json:"next"` // to be replaced, once there are as many as batches
+	Sum    float64   `json:"sum"`
 }
 
-func (a *average) add(loss float64) {
-	if len(a.losses) < a.size {
-		a.losses = append(a.losses, loss)
-		a.sum += loss
+// add adds a loss to the last size ones.
+func (a *average) add(loss float64, size int) {
+	if len(a.Losses) < size {
+		a.Losses = append(a.Losses, loss)
+		a.Sum += loss
 		return
 	}
-	a.sum += loss - a.losses[a.next]
-	a.losses[a.next] = loss
-	a.next = (a.next + 1) % a.size
+	a.Sum += loss - a.Losses[a.Next]
+	a.Losses[a.Next] = loss
+	a.Next = (a.Next + 1) % len(a.Losses)
 }
 
 // mean is NaN if nothing was added.
 func (a *average) mean() float64 {
-	if len(a.losses) == 0 {
+	if len(a.Losses) == 0 {
 		return math.NaN()
 	}
-	return a.sum / float64(len(a.losses))
+	return a.Sum / float64(len(a.Losses))
 }

@@ -19,11 +19,8 @@ type State struct {
 	Numbers map[string]float64
 }
 
-// State downloads the state. With batches that no Update has used it is an error: their gradients are no part of it.
+// State downloads the state as the last Update left it: the gradients of batches since then are no part of it.
 func (t *Trainer) State() (State, error) {
-	if t.batches > 0 {
-		return State{}, fmt.Errorf("lora: the state of a trainer in the middle of a step, with the gradients of %d batches; take it after Update", t.batches)
-	}
 	s := State{Tensors: make(map[string]Factor), Numbers: map[string]float64{"steps": float64(t.steps)}}
 	for _, f := range t.factors {
 		for _, k := range f.kept() {

@@ -88,9 +88,7 @@ func TestTrainerState(t *testing.T) {
 			compare("another trainer", second)
 
 			step(t, first, batches[0]) // a batch that no update uses
-			if _, err := first.State(); err == nil || !strings.Contains(err.Error(), "gradients of 1 batches") {
-				t.Errorf("the state in the middle of a step gives the error %v", err)
-			}
+			compare("in the middle of a step", first)
 			restore(first, middle)
 			train(first, 3, 3)
 			compare("the same trainer", first)

@@ -122,13 +122,17 @@ func run(ctx context.Context, args []string, log io.Writer) (err error) {
 
 	bar := terminal.NewBar(log, "latents", "picture")
 	t.Progress = func(p lora.Progress) {
-		bar.Set(float64(p.Done), float64(p.Total))
-		switch {
-		case p.Phase == "steps":
+		switch p.Phase {
+		case "latents":
+			if bar.Set(float64(p.Done), float64(p.Total)); p.Done == p.Total {
+				bar.Done()
+				bar = terminal.NewBar(log, "steps", "step")
+			}
+		case "steps":
+			bar.Set(float64(p.Done), float64(p.Total))
 			fmt.Fprintf(log, "loss %.4f ", p.AverageLoss)
-		case p.Done == p.Total:
-			bar.Done()
-			bar = terminal.NewBar(log, "steps", "step")
+		case "warning":
+			fmt.Fprintln(log, "warning:", p.Warning)
 		}
 	}
 	err = lora.Train(ctx, *t)

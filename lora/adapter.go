@@ -59,6 +59,19 @@ type Adapter struct {
 	Hash      string            // 64 hex digits: what the metadata call sshs_model_hash, else SHA-256 of the tensor data
 }
 
+// NewAdapter makes an adapter of modules in memory, as a training has them. Its name stands where a file's path does.
+func NewAdapter(name string, modules []Module) (*Adapter, error) {
+	tensors, err := encode(modules, compute.F32)
+	if err != nil {
+		return nil, fmt.Errorf("lora: %s: %w", name, err)
+	}
+	metadata := make(map[string]string)
+	if err := addHashes(metadata, tensors); err != nil {
+		return nil, fmt.Errorf("lora: %s: %w", name, err)
+	}
+	return &Adapter{Path: name, Modules: modules, Hash: metadata["sshs_model_hash"]}, nil
+}
+
 // String sums the adapter up: "x.safetensors: 264 modules (72 text encoder, 192 UNet) of rank 16; 0 tensors unmatched,
 // 0 ignored".
 func (a *Adapter) String() string {

@@ -330,6 +330,11 @@ func TestTrainErrors(t *testing.T) {
 		{"nothing to take ranks from", func(c *lora.TrainConfig) { c.DimFromWeights = true }, "dim_from_weights needs network_weights"},
 		{"no file to continue from", func(c *lora.TrainConfig) { c.NetworkWeights = file + "x" }, "network_weights: "},
 		{"betas", func(c *lora.TrainConfig) { c.Trainer.Beta1 = 2 }, "betas are 2 and 0.999"},
+		{"negative numbers", func(c *lora.TrainConfig) { c.SaveNEpochRatio, c.SaveLastNStepsState = -1, -2 }, "save_n_epoch_ratio is -1, want a number from 0\nlora: save_last_n_steps_state is -2"},
+		{"samples that nobody draws", func(c *lora.TrainConfig) { c.SampleAtFirst, c.SamplePrompts = true, file }, "need a function that draws them"},
+		{"samples of nothing", func(c *lora.TrainConfig) { c.SampleEveryNSteps = 1 }, "sample_prompts is empty"},
+		{"prompts that are none", func(c *lora.TrainConfig) { c.SampleEveryNSteps, c.SamplePrompts = 1, file }, "want .txt, .toml or .json"},
+		{"sampler", func(c *lora.TrainConfig) { c.SampleEveryNEpochs, c.SampleSampler = 1, "magic" }, "sample_sampler: "},
 		{"norm", func(c *lora.TrainConfig) { c.Trainer.MaxGradNorm = -1 }, "max_grad_norm is -1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -19,6 +19,7 @@ const maxAdapters = 64
 // Adapter is a LoRA for a request to apply.
 type Adapter struct {
 	Path     string         // of the safetensors file
+	LoRA     *lora.Adapter  // applied instead of a file if it is not nil
 	Strength *lora.Strength // nil is 1 for both networks
 }
 
@@ -143,7 +144,11 @@ func (p *Pipeline) openAdapters(r Request) (adapters, error) {
 		if a.Strength != nil {
 			strength = *a.Strength
 		}
-		add(a.Path, strength, strings.TrimSuffix(filepath.Base(a.Path), filepath.Ext(a.Path)), false)
+		if a.LoRA != nil {
+			all = append(all, adapter{lora.Applied{Adapter: a.LoRA, Strength: strength}, stem(a.LoRA.Path), false, a.LoRA.Hash})
+			continue
+		}
+		add(a.Path, strength, stem(a.Path), false)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -151,6 +156,9 @@ func (p *Pipeline) openAdapters(r Request) (adapters, error) {
 	p.opened = opened
 	return all, nil
 }
+
+// stem is a file's name without folder and extension.
+func stem(path string) string { return strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)) }
 
 // findAll finds the files of tags, or says of all names that have none. The caller holds files.
 func (p *Pipeline) findAll(tags []lora.Tag) ([]string, error) {

@@ -127,7 +127,7 @@ func TestAdapters(t *testing.T) {
 	dir := loraFolder(t)
 	p := openWith(t, dir)
 	file := func(name string, s lora.Strength) Adapter {
-		return Adapter{filepath.Join(dir, name+".safetensors"), &s}
+		return Adapter{Path: filepath.Join(dir, name+".safetensors"), Strength: &s}
 	}
 	half := func(te, unet float64) lora.Strength { return lora.Strength{TextEncoder: te, UNet: unet} }
 	plain := generate(t, p, small(nil)).Images[0]
@@ -185,7 +185,7 @@ func TestAdapterErrors(t *testing.T) {
 	p := openWith(t, dir)
 	plain := generate(t, p, small(nil)).Images[0]
 	apply := func(path string, strength float64) []Adapter {
-		return []Adapter{{path, &lora.Strength{TextEncoder: strength, UNet: strength}}}
+		return []Adapter{{Path: path, Strength: &lora.Strength{TextEncoder: strength, UNet: strength}}}
 	}
 	person := filepath.Join(dir, "person.safetensors")
 	for _, c := range []struct {
@@ -414,7 +414,7 @@ func TestAdapterGolden(t *testing.T) {
 			{"kohya.te0.3_unet0.9", lora.Strength{TextEncoder: 0.3, UNet: 0.9}, true},
 			{"kohya.te0.3_unet0.9", lora.Strength{TextEncoder: 0.9, UNet: 0.3}, false},
 		} {
-			set, err := p.openAdapters(Request{Adapters: []Adapter{{path, &c.strength}}})
+			set, err := p.openAdapters(Request{Adapters: []Adapter{{Path: path, Strength: &c.strength}}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -453,7 +453,7 @@ func TestAdapterInfotext(t *testing.T) {
 		{"none", "a man", nil, "a man", ""},
 		{"tags", "a man <lora:person:0.5>, <lora:other:1>hat", nil, "a man <lora:person:0.5>, <lora:other:1>hat",
 			`, Lora hashes: "person: ` + hash("person") + `, other: ` + hash("other") + `"`},
-		{"files", "a man", []Adapter{{Path: filepath.Join(dir, "person.safetensors")}, {filepath.Join(dir, "other.safetensors"), strength}},
+		{"files", "a man", []Adapter{{Path: filepath.Join(dir, "person.safetensors")}, {Path: filepath.Join(dir, "other.safetensors"), Strength: strength}},
 			"a man <lora:person:1> <lora:other:0.5:-1:2>", `, Lora hashes: "person: ` + hash("person") + `, other: ` + hash("other") + `"`},
 		{"named twice", "<lora:person:0.3><lora:person:0.4>", nil, "<lora:person:0.3><lora:person:0.4>",
 			`, Lora hashes: "person: ` + hash("person") + `"`},

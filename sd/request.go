@@ -92,7 +92,7 @@ func (r Request) resolve(modelSide int) (Request, error) {
 	text("Prompt", r.Prompt)
 	text("NegativePrompt", r.NegativePrompt)
 	for i, a := range r.Adapters {
-		if a.Path == "" {
+		if a.Path == "" && a.LoRA == nil {
 			bad("Adapters[%d].Path is empty, want the name of a .safetensors file", i)
 		}
 	}

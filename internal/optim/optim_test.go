@@ -30,6 +30,11 @@ func TestSchedule(t *testing.T) {
 		{"cosine with minimum", optim.Schedule{Type: optim.CosineWithMinLR, Steps: 1000, Warmup: 100, MinRatio: 0.1}, map[int]float64{50: 0.5, 550: 0.55, 1000: 0.1}},
 		{"warm-up, stable, decay", optim.Schedule{Type: optim.WarmupStableDecay, Steps: 1000, Warmup: 100, Decay: 200, MinRatio: 0.2},
 			map[int]float64{0: 0.2, 50: 0.6, 100: 1, 799: 1, 800: 1, 900: 0.6, 1000: 0.2, 1100: 0.2}},
+		{"piecewise constant", optim.Schedule{Type: optim.PiecewiseConstant, Steps: 100, Rules: rules(t, "step_rules=1:10, 0.1:20,0.01")},
+			map[int]float64{0: 1, 9: 1, 10: 0.1, 19: 0.1, 20: 0.01, 99: 0.01}},
+		{"piecewise constant with warm-up", optim.Schedule{Type: optim.PiecewiseConstant, Steps: 100, Warmup: 4, Rules: rules(t, "step_rules=1:10,0.1")},
+			map[int]float64{0: 0, 2: 0.5, 4: 1, 10: 0.1}},
+		{"Adafactor's", optim.Schedule{Type: optim.AdafactorRate, Steps: 100}, map[int]float64{0: 1, 99: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if err := c.s.Check(); err != nil {
@@ -62,6 +67,9 @@ func TestScheduleErrors(t *testing.T) {
 		{"minimum missing", optim.Schedule{Type: optim.CosineWithMinLR, Steps: 100}, "needs lr_scheduler_min_lr_ratio"},
 		{"minimum too large", optim.Schedule{Type: optim.CosineWithMinLR, Steps: 100, MinRatio: 2}, "lr_scheduler_min_lr_ratio is 2"},
 		{"polynomial to more than it starts from", optim.Schedule{Type: optim.Polynomial, Steps: 100, LearningRate: 1e-8}, "must be above it"},
+		{"piecewise constant without rules", optim.Schedule{Type: optim.PiecewiseConstant, Steps: 100}, "step_rules=1:10"},
+		{"rules of another", optim.Schedule{Type: optim.Cosine, Steps: 100, Rules: rules(t, "step_rules=1")}, "and no other"},
+		{"Adafactor's with warm-up", optim.Schedule{Type: optim.AdafactorRate, Steps: 100, Warmup: 10}, "adafactor has no warm-up"},
 		{"power that is none", optim.Schedule{Type: optim.Polynomial, Steps: 100, LearningRate: 1, Power: math.NaN()}, "lr_scheduler_power is NaN"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -69,6 +77,27 @@ func TestScheduleErrors(t *testing.T) {
 				t.Errorf("error is %v\nwant %q in it", err, c.say)
 			}
 		})
+	}
+}
+
+func rules(t *testing.T, args ...string) []optim.Rule {
+	t.Helper()
+	r, err := optim.StepRules(args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestStepRulesErrors(t *testing.T) {
+	for _, arg := range []string{
+		"T_max=10", "step_rules=", "step_rules=1:10", "step_rules=1:10,0.1", "step_rules=1:10,0.1:5,0.01", "step_rules=1:10,0.1:10,0.01",
+		"step_rules=a:10,1", "step_rules=1:x,1", "step_rules=1,1", "step_rules=NaN", "step_rules=-1",
+	} {
+		_, err := optim.StepRules([]string{arg})
+		if valid := arg == "step_rules=1:10,0.1"; (err == nil) != valid {
+			t.Errorf("%s gives the error %v", arg, err)
+		}
 	}
 }
 

@@ -1,6 +1,6 @@
-// Package optim has the numbers around an optimizer's step that a device has no part in: the learning rate of each step
-// under sd-scripts' schedules ([Schedule]), the warm-up counted from its options ([Count]), and the state of a dynamic
-// loss scale ([Scaler]). It knows no tensors; the step itself is an op of package compute.
+// Package optim has what a training step needs that no device has a part in: the learning rate of each step under
+// sd-scripts' schedules ([Schedule]), the warm-up counted from its options ([Count]), the state of a dynamic loss scale
+// ([Scaler]), and the optimizers ([Optimizer]), but for AdamW, which is an op of package compute.
 package optim
 
 import (
@@ -14,7 +14,7 @@ import (
 // ScheduleType names a schedule, "lr_scheduler".
 type ScheduleType string
 
-// The schedules of sd-scripts, without those that come with another optimizer.
+// The schedules of sd-scripts.
 const (
 	Constant           ScheduleType = "constant"
 	ConstantWithWarmup ScheduleType = "constant_with_warmup"
@@ -25,11 +25,14 @@ const (
 	InverseSqrt        ScheduleType = "inverse_sqrt"
 	CosineWithMinLR    ScheduleType = "cosine_with_min_lr"
 	WarmupStableDecay  ScheduleType = "warmup_stable_decay"
+	PiecewiseConstant  ScheduleType = "piecewise_constant" // by Rules
+	AdafactorRate      ScheduleType = "adafactor"          // always 1: Adafactor's relative steps are a schedule of their own
 )
 
 // types lists the schedules there are.
 var types = []ScheduleType{
 	Constant, ConstantWithWarmup, Linear, Cosine, CosineWithRestarts, Polynomial, InverseSqrt, CosineWithMinLR, WarmupStableDecay,
+	PiecewiseConstant, AdafactorRate,
 }
 
 // polynomialEnd is the learning rate at which Polynomial ends.
@@ -47,6 +50,13 @@ type Schedule struct {
 	Timescale    int          // of InverseSqrt, "lr_scheduler_timescale"; 0 is Warmup, or 10000 without one
 	MinRatio     float64      // of CosineWithMinLR, which needs it, and WarmupStableDecay, "lr_scheduler_min_lr_ratio"
 	LearningRate float64      // that Polynomial starts from, "learning_rate"
+	Rules        []Rule       // of PiecewiseConstant, which needs them, "step_rules" in "lr_scheduler_args"
+}
+
+// Rule is a factor and the step before which it holds.
+type Rule struct {
+	Factor float64
+	Until  int
 }
 
 // Check reports what is wrong with the schedule, all of it.
@@ -82,6 +92,12 @@ func (s Schedule) Check() error {
 	}
 	if s.Type == CosineWithMinLR && s.MinRatio == 0 {
 		complain("lr_scheduler cosine_with_min_lr needs lr_scheduler_min_lr_ratio")
+	}
+	if (s.Type == PiecewiseConstant) != (len(s.Rules) > 0) {
+		complain("lr_scheduler piecewise_constant, and no other, needs lr_scheduler_args such as step_rules=1:10,0.1:20,0.01")
+	}
+	if s.Type == AdafactorRate && s.Warmup != 0 {
+		complain("lr_scheduler adafactor has no warm-up; want lr_warmup_steps 0")
 	}
 	return errors.Join(errs...)
 }
@@ -138,6 +154,12 @@ func (s Schedule) Factor(step int) float64 {
 			return s.MinRatio
 		}
 		return s.MinRatio + (1-s.MinRatio)*wave(cycles*float64(into)/float64(s.Decay))
+	case PiecewiseConstant:
+		for _, r := range s.Rules {
+			if step < r.Until {
+				return r.Factor
+			}
+		}
 	}
 	return 1
 }
@@ -167,4 +189,32 @@ func Count(option string, steps int) (int, error) {
 		return 0, fmt.Errorf("optim: %q steps; want a whole number, or a part of all steps below 1", option)
 	}
 	return int(f), nil
+}
+
+// StepRules reads "lr_scheduler_args": "step_rules=1:10,0.1:20,0.01" is a factor of 1 before step 10, of 0.1 before step
+// 20 and of 0.01 from then on. Without arguments there are no rules.
+func StepRules(args []string) ([]Rule, error) {
+	var rules []Rule
+	for _, arg := range args {
+		text, ok := strings.CutPrefix(arg, "step_rules=")
+		if !ok {
+			return nil, fmt.Errorf("optim: lr_scheduler_args %.100q; want step_rules=… alone, for piecewise_constant", arg)
+		}
+		parts := strings.Split(strings.Trim(text, `"'`), ",")
+		for i, part := range parts {
+			factor, until, timed := strings.Cut(part, ":")
+			r := Rule{Until: math.MaxInt}
+			var err1, err2 error
+			r.Factor, err1 = strconv.ParseFloat(strings.TrimSpace(factor), 64)
+			if timed {
+				r.Until, err2 = strconv.Atoi(strings.TrimSpace(until))
+			}
+			last := i == len(parts)-1
+			if err1 != nil || err2 != nil || !(r.Factor >= 0 && r.Factor <= 1e6) || timed == last || len(rules) > 0 && r.Until <= rules[len(rules)-1].Until {
+				return nil, fmt.Errorf("optim: lr_scheduler_args %.100q: %.20q; want factors with the steps they hold until, growing, and a last one without, such as step_rules=1:10,0.1:20,0.01", arg, part)
+			}
+			rules = append(rules, r)
+		}
+	}
+	return rules, nil
 }

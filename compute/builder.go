@@ -163,9 +163,17 @@ func (b *Builder) Dims(v Value, rank int) []int {
 	return ones
 }
 
+// Shape is the extents of v, not to be modified; nil after an error or without v.
+func (b *Builder) Shape(v Value) Shape {
+	if b.err != nil {
+		return nil
+	}
+	return types(b.program.Values).of(v).Shape
+}
+
 // Batch is the outermost extent of v, its number of samples; 0 after an error or without v.
 func (b *Builder) Batch(v Value) int {
-	if s := types(b.program.Values).of(v).Shape; b.err == nil && len(s) > 0 {
+	if s := b.Shape(v); len(s) > 0 {
 		return s[0]
 	}
 	return 0

@@ -13,10 +13,10 @@ func TestDropout(t *testing.T) {
 	for i := range modules {
 		modules[i].Down.Shape = compute.Shape{50, 3}
 	}
-	if all := (Network{}).dropout(modules, 2, stream(1)); all != nil {
+	if all := (Network{}).dropRanks(modules, 2, 1, stream(1)); all != nil {
 		t.Error("without dropout there are masks")
 	}
-	all := Network{RankDropout: 0.2, ModuleDropout: 0.1}.dropout(modules, 2, stream(1))
+	all := Network{RankDropout: 0.2, ModuleDropout: 0.1}.dropRanks(modules, 2, 1, stream(1))
 	skipped, dropped := 0, 0
 	for _, ranks := range all {
 		zeros := 0

@@ -76,17 +76,19 @@ func (r *run) describeTraining(m map[string]any) {
 	if r.LRScheduler != "" {
 		m["ss_lr_scheduler"] = r.LRScheduler
 	}
-	m["ss_network_module"], m["ss_network_dropout"] = "networks.lora", nil
+	m["ss_network_module"], m["ss_network_dropout"] = "networks.lora", optional(r.Network.Dropout)
 	m["ss_network_dim"], m["ss_network_alpha"] = optional(r.Network.Dim), optional(r.Network.Alpha)
 	arguments := map[string]string{}
 	for key, value := range map[string]float64{
 		"conv_dim": float64(r.Network.ConvDim), "conv_alpha": r.Network.ConvAlpha, "loraplus_lr_ratio": o.LoRAPlusRatio,
+		"loraplus_unet_lr_ratio": o.LoRAPlusUNetRatio, "loraplus_text_encoder_lr_ratio": o.LoRAPlusTextEncoderRatio,
 		"rank_dropout": r.Network.RankDropout, "module_dropout": r.Network.ModuleDropout,
 	} {
 		if value != 0 {
 			arguments[key] = strconv.FormatFloat(value, 'g', -1, 64)
 		}
 	}
+	blockArguments(arguments, r.Network)
 	if len(arguments) > 0 {
 		m["ss_network_args"] = pythonJSON(arguments)
 	}
@@ -98,10 +100,10 @@ func (r *run) describeTraining(m map[string]any) {
 	if o.VParameterization {
 		m["ss_base_model_version"] = "sd_v1_v"
 	}
-	m["ss_clip_skip"], m["ss_max_token_length"] = optional(o.ClipSkip), nil
+	m["ss_clip_skip"], m["ss_max_token_length"] = optional(o.ClipSkip), optional(r.MaxTokenLength)
 	m["ss_seed"], m["ss_lowram"] = strconv.FormatUint(r.Dataset.Seed, 10), false
 	m["ss_min_snr_gamma"], m["ss_debiased_estimation"] = optional(o.MinSNRGamma), o.DebiasedEstimation
-	m["ss_scale_weight_norms"], m["ss_max_grad_norm"], m["ss_zero_terminal_snr"] = nil, o.MaxGradNorm, o.ZeroTerminalSNR
+	m["ss_scale_weight_norms"], m["ss_max_grad_norm"], m["ss_zero_terminal_snr"] = optional(o.ScaleWeightNorms), o.MaxGradNorm, o.ZeroTerminalSNR
 	m["ss_loss_type"] = [...]string{compute.L2: "l2", compute.L1: "l1", compute.Huber: "huber", compute.SmoothL1: "smooth_l1"}[o.Loss]
 	m["ss_huber_schedule"], m["ss_huber_c"], m["ss_huber_scale"] = "snr", 0.1, 1.0
 	if o.HuberSchedule != "" {
@@ -113,9 +115,26 @@ func (r *run) describeTraining(m map[string]any) {
 	if o.HuberScale != 0 {
 		m["ss_huber_scale"] = o.HuberScale
 	}
-	a := o.AdamW.orDefault()
-	m["ss_optimizer"] = fmt.Sprintf("torch.optim.adamw.AdamW(betas=(%s, %s),eps=%s,weight_decay=%s)", python(a.Beta1), python(a.Beta2), python(a.Eps), python(a.WeightDecay))
+	m["ss_optimizer"] = r.trainer.optimizer.Class
 	m["ss_sd_scripts_commit_hash"] = product
+}
+
+// blockArguments adds what a network has for each block.
+func blockArguments(arguments map[string]string, n Network) {
+	list := func(key string, values any) {
+		if text := strings.Trim(fmt.Sprint(values), "[]"); text != "" {
+			arguments[key] = strings.ReplaceAll(text, " ", ",")
+		}
+	}
+	list("block_dims", n.BlockDims)
+	list("block_alphas", n.BlockAlphas)
+	list("conv_block_dims", n.ConvBlockDims)
+	list("conv_block_alphas", n.ConvBlockAlphas)
+	if w := n.BlockLRWeight; len(w) == blocks {
+		list("down_lr_weight", w[:halfBlock])
+		list("mid_lr_weight", w[halfBlock])
+		list("up_lr_weight", w[halfBlock+1:])
+	}
 }
 
 func (r *run) describeNoise(m map[string]any) {

@@ -23,6 +23,16 @@ type Network struct {
 	// TextEncoderOnly and UNetOnly leave out the other network, "network_train_text_encoder_only" and
 	// "network_train_unet_only".
 	TextEncoderOnly, UNetOnly bool
+	// BlockDims and BlockAlphas are Dim and Alpha for each of the UNet's 25 blocks, "block_dims" and "block_alphas", and
+	// ConvBlockDims and ConvBlockAlphas are ConvDim and ConvAlpha; nil for the same in all. A rank of 0 is no module.
+	BlockDims, ConvBlockDims     []int
+	BlockAlphas, ConvBlockAlphas []float64
+	// BlockLRWeight multiplies the learning rate in each of the UNet's 25 blocks, as [ParseBlockLRWeights] reads it; nil for
+	// ones. Where it is 0 there are no modules.
+	BlockLRWeight []float64
+	// Dropout is the probability that a batch is learned without a number that a down factor gives, "network_dropout". What
+	// is left grows by as much as is dropped on average.
+	Dropout float64
 	// RankDropout and ModuleDropout are the probabilities that a batch is learned without a rank of a module, for each sample
 	// anew, or without a module, "rank_dropout" and "module_dropout".
 	RankDropout, ModuleDropout float64
@@ -36,19 +46,38 @@ func (n Network) Check() error {
 	var errs []error
 	for _, c := range []struct {
 		option string
-		dim    int
-	}{{"network_dim", n.Dim}, {"conv_dim", n.ConvDim}} {
-		if c.dim < 0 || c.dim > maxDim {
-			errs = append(errs, fmt.Errorf("lora: %s is %d, want 1 to %d; 16 is usual", c.option, c.dim, maxDim))
+		dims   []int
+		block  bool
+	}{{"network_dim", []int{n.Dim}, false}, {"conv_dim", []int{n.ConvDim}, false}, {"block_dims", n.BlockDims, true}, {"conv_block_dims", n.ConvBlockDims, true}} {
+		errs = append(errs, checkBlocks(c.option, len(c.dims), c.block))
+		for _, dim := range c.dims {
+			if dim < 0 || dim > maxDim {
+				errs = append(errs, fmt.Errorf("lora: %s is %d, want 1 to %d; 16 is usual", c.option, dim, maxDim))
+			}
 		}
 	}
 	for _, c := range []struct {
 		option string
-		alpha  float64
-	}{{"network_alpha", n.Alpha}, {"conv_alpha", n.ConvAlpha}} {
-		if !(c.alpha >= 0) || math.IsInf(c.alpha, 0) {
-			errs = append(errs, fmt.Errorf("lora: %s is %v, want a positive number such as the rank", c.option, c.alpha))
+		values []float64
+		block  bool
+		want   string
+	}{
+		{"network_alpha", []float64{n.Alpha}, false, "a positive number such as the rank"}, {"conv_alpha", []float64{n.ConvAlpha}, false, "a positive number such as the rank"},
+		{"block_alphas", n.BlockAlphas, true, "positive numbers such as the ranks"}, {"conv_block_alphas", n.ConvBlockAlphas, true, "positive numbers such as the ranks"},
+		{"the learning rate weight of a block", n.BlockLRWeight, true, "0 or more"},
+	} {
+		errs = append(errs, checkBlocks(c.option, len(c.values), c.block))
+		for _, v := range c.values {
+			if !(v >= 0) || math.IsInf(v, 0) {
+				errs = append(errs, fmt.Errorf("lora: %s is %v, want %s", c.option, v, c.want))
+			}
 		}
+	}
+	if len(n.BlockAlphas) > len(n.BlockDims) || len(n.ConvBlockAlphas) > len(n.ConvBlockDims) {
+		errs = append(errs, errors.New("lora: block_alphas and conv_block_alphas need block_dims and conv_block_dims"))
+	}
+	if !(n.Dropout >= 0 && n.Dropout < 1) {
+		errs = append(errs, fmt.Errorf("lora: network_dropout is %v, want 0 to below 1", n.Dropout))
 	}
 	if !(n.RankDropout >= 0 && n.RankDropout < 1 && n.ModuleDropout >= 0 && n.ModuleDropout < 1) {
 		errs = append(errs, fmt.Errorf("lora: rank_dropout is %v and module_dropout %v, want 0 to below 1", n.RankDropout, n.ModuleDropout))
@@ -57,6 +86,14 @@ func (n Network) Check() error {
 		errs = append(errs, errors.New("lora: network_train_text_encoder_only and network_train_unet_only exclude each other; want one of them"))
 	}
 	return errors.Join(errs...)
+}
+
+// checkBlocks reports a list for the UNet's blocks that is not of their number.
+func checkBlocks(option string, have int, block bool) error {
+	if block && have != 0 && have != blocks {
+		return fmt.Errorf("lora: %s has %d values, want %d: 12 on the way down, the middle, 12 on the way up", option, have, blocks)
+	}
+	return nil
 }
 
 // New makes the network's modules as training starts with them: A uniform in ±1/√(columns), which is Kaiming's with
@@ -101,15 +138,25 @@ func (n Network) rank(t Target) (dim int, alpha float64) {
 		return 0, 0
 	case t.Kind == weights.KindUNet && (n.TextEncoderOnly || !in(".attentions.", ".resnets.", ".downsamplers.", ".upsamplers.")):
 		return 0, 0
-	case t.Kind == weights.KindUNet && !in(".attentions.") && n.ConvDim == 0:
+	case t.Kind == weights.KindUNet && !in(".attentions.") && n.ConvDim == 0 && len(n.ConvBlockDims) == 0:
 		return 0, 0
-	case len(t.Shape) == 4 && t.Shape[2:].Elements() > 1:
-		dim, alpha = n.ConvDim, n.ConvAlpha
-	default:
-		dim, alpha = n.Dim, n.Alpha
-		if dim == 0 {
-			dim = 4
-		}
+	}
+	convolution, block := len(t.Shape) == 4 && t.Shape[2:].Elements() > 1, t.block()
+	if block >= 0 && len(n.BlockLRWeight) > 0 && n.BlockLRWeight[block] == 0 {
+		return 0, 0
+	}
+	dims, alphas := n.BlockDims, n.BlockAlphas
+	if dim, alpha = n.Dim, n.Alpha; dim == 0 {
+		dim = 4
+	}
+	if convolution {
+		dim, alpha, dims, alphas = n.ConvDim, n.ConvAlpha, n.ConvBlockDims, n.ConvBlockAlphas
+	}
+	if block >= 0 && len(dims) > 0 {
+		dim = dims[block]
+	}
+	if block >= 0 && len(alphas) > 0 {
+		alpha = alphas[block]
 	}
 	if alpha == 0 {
 		alpha = float64(dim)
@@ -117,15 +164,30 @@ func (n Network) rank(t Target) (dim int, alpha float64) {
 	return dim, alpha
 }
 
-// dropout draws what the ranks of each module are multiplied with for a batch; nil without dropout. What is left of a
+// drop draws what a batch is learned without. The text encoder reads captions in the given number of chunks, each of
+// which counts as a sample there.
+func (n Network) drop(b *TrainBatch, modules []Module, chunks int, r *rng.Torch) {
+	if n.Dropout > 0 {
+		var seed [2]int32
+		r.Intn(seed[:], math.MaxInt32)
+		b.NetworkDropout, b.DropoutSeed = n.Dropout, uint64(seed[0])<<32|uint64(seed[1])
+	}
+	b.Dropout = n.dropRanks(modules, b.Samples, chunks, r)
+}
+
+// dropRanks draws what the ranks of each module are multiplied with for a batch; nil without dropout. What is left of a
 // module's ranks grows by as much as is dropped on average, what is left of the modules does not.
-func (n Network) dropout(modules []Module, samples int, r *rng.Torch) (all [][]float32) {
+func (n Network) dropRanks(modules []Module, samples, chunks int, r *rng.Torch) (all [][]float32) {
 	if n.RankDropout == 0 && n.ModuleDropout == 0 {
 		return nil
 	}
 	for i := range modules {
 		skip := uniform(r) < n.ModuleDropout
-		ranks := make([]float32, samples*modules[i].Rank())
+		rows := samples
+		if modules[i].Kind == weights.KindTextEncoder {
+			rows *= chunks
+		}
+		ranks := make([]float32, rows*modules[i].Rank())
 		r.Uniform(ranks)
 		for j, u := range ranks {
 			ranks[j] = 0

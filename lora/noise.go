@@ -196,10 +196,29 @@ func stream(seed uint64, place ...uint64) *rng.Torch { return rng.NewTorch(mix(s
 // mix makes one seed of a seed and a few numbers: SplitMix64 of Steele, Lea & Flood (2014) for each.
 func mix(seed uint64, place ...uint64) uint64 {
 	for _, p := range place {
-		seed += p + 0x9e3779b97f4a7c15
-		seed = (seed ^ seed>>30) * 0xbf58476d1ce4e5b9
-		seed = (seed ^ seed>>27) * 0x94d049bb133111eb
-		seed ^= seed >> 31
+		seed = scramble(seed + p + splitMixStep)
 	}
 	return seed
+}
+
+// splitMixStep lies between the states of SplitMix64, and scramble makes a number of a state.
+const splitMixStep = 0x9e3779b97f4a7c15
+
+func scramble(x uint64) uint64 {
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// dropout makes a mask that drops numbers with probability p and multiplies the others with 1/(1-p). It draws from
+// SplitMix64: masks of a batch have millions of numbers.
+func dropout(mask []float32, p float64, seed uint64) {
+	keep := float32(1 / (1 - p))
+	for i := range mask {
+		seed += splitMixStep
+		mask[i] = 0
+		if float64(scramble(seed)>>11)*0x1p-53 >= p {
+			mask[i] = keep
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,12 +51,12 @@ func (r *run) announce() (Report, error) {
 
 	// A step of each bucket; the memory is that of the hungriest.
 	var programs []*compute.Program
-	factor, flops := r.encoder.model.Config().ScaleFactor(), 0.0
+	scale, flops := r.encoder.model.Config().ScaleFactor(), 0.0
 	for _, b := range report.Dataset.Buckets {
 		samples := min(b.Count, max(1, r.Dataset.Sets[b.Dataset].BatchSize))
 		p, err := r.trainer.recordMicro(microKey{
-			samples: samples, height: b.Resolution.H / factor, width: b.Resolution.W / factor, tokens: r.tokenizer.MaxLength(),
-			dropout: r.Network.RankDropout > 0 || r.Network.ModuleDropout > 0, perturbed: r.Noise.IPNoiseGamma != 0,
+			samples: samples, height: b.Resolution.H / scale, width: b.Resolution.W / scale, tokens: r.tokenizer.MaxLength() * max(1, r.MaxTokenLength/chunkTokens),
+			dropRanks: r.Network.RankDropout > 0 || r.Network.ModuleDropout > 0, drop: r.Network.Dropout > 0, perturbed: r.Noise.IPNoiseGamma != 0,
 		})
 		if err != nil {
 			return report, fmt.Errorf("lora: batches of %v: %w", b.Resolution, err)
@@ -63,7 +64,7 @@ func (r *run) announce() (Report, error) {
 		programs = append(programs, p)
 		flops += float64(p.TotalFLOPs()) * float64(b.Count) / float64(samples)
 	}
-	update, err := r.trainer.recordUpdate()
+	update, err := r.trainer.recordUpdate(slices.DeleteFunc(slices.Clone(r.trainer.factors), func(f *factor) bool { return f.untrained }))
 	if err != nil {
 		return report, fmt.Errorf("lora: %w", err)
 	}
@@ -95,12 +96,15 @@ func (r *run) memory(programs []*compute.Program) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("lora: %w", err)
 	}
-	// Inputs and outputs of programs are tensors of the trainer: parameter and moments twice, and the gradient.
-	kept := int64(0)
+	// Inputs and outputs of programs are tensors of the trainer, and of an optimizer on the host.
+	kept := 0
 	for _, f := range r.trainer.factors {
-		kept += 7 * 4 * int64(f.shape.Elements())
+		kept += 4 * f.shape.Elements() * (len(f.now) + len(f.next) + min(2, r.trainer.options.Accumulation))
+		for _, state := range append(f.state, f.parameter.f32, f.hostGradient.f32) {
+			kept += 4 * len(state)
+		}
 	}
-	return need.Total() + kept, nil
+	return need.Total() + int64(kept), nil
 }
 
 // networkReport counts the modules of a network.

@@ -156,7 +156,8 @@ var resultless = []string{
 // settingNames are those of sd-scripts that do not follow from the field's.
 var settingNames = map[string]string{
 	"Dim": "network_dim", "Alpha": "network_alpha", "UNetOnly": "network_train_unet_only", "TextEncoderOnly": "network_train_text_encoder_only",
-	"Accumulation": "gradient_accumulation_steps", "LoRAPlusRatio": "loraplus_lr_ratio", "Loss": "loss_type", "UNetLR": "unet_lr",
+	"Dropout": "network_dropout", "Accumulation": "gradient_accumulation_steps", "Loss": "loss_type", "UNetLR": "unet_lr",
+	"LoRAPlusRatio": "loraplus_lr_ratio", "LoRAPlusUNetRatio": "loraplus_unet_lr_ratio", "LoRAPlusTextEncoderRatio": "loraplus_text_encoder_lr_ratio",
 }
 
 // collectSettings lists the options in the fields of a struct.
@@ -177,7 +178,7 @@ func collectSettings(prefix string, options reflect.Value, into map[string]strin
 func collectSetting(inside, name string, v reflect.Value, into map[string]string) {
 	_, prints := v.Interface().(fmt.Stringer)
 	switch kind := v.Kind(); {
-	case kind == reflect.Slice:
+	case kind == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
 		for i := range v.Len() {
 			element := fmt.Sprintf("%s[%d]", name, i)
 			collectSetting(element+".", element, v.Index(i), into)

@@ -7,7 +7,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/atelier-go/atelier/clip"
@@ -31,7 +30,9 @@ type TrainConfig struct {
 
 	Network Network
 	Noise   Noise
-	Trainer TrainerOptions // its Accumulation is the dataset's gradient_accumulation_steps
+	Trainer TrainerOptions // its Accumulation is the dataset's gradient_accumulation_steps, its BlockLRWeight the network's
+	// MaxTokenLength is how many tokens of a caption are learned, "max_token_length": 75, 150 or 225; 0 means 75.
+	MaxTokenLength int
 
 	// NetworkWeights is a file to continue from: modules it has begin with its factors and keep its alphas, others as usual. With
 	// DimFromWeights exactly its modules are trained, whatever their ranks.
@@ -41,14 +42,13 @@ type TrainConfig struct {
 	// LearningRate is for both networks where neither UNetLR nor TextEncoderLR is given. If only one of them is given, the
 	// other network is not trained.
 	LearningRate, UNetLR, TextEncoderLR float64
-	// OptimizerType is AdamW, or AdamW8bit, which is taken for it: moments are kept in float32.
-	OptimizerType string
 
 	// LRScheduler is constant if empty; LRWarmupSteps and LRDecaySteps are numbers of steps ("100") or parts of all ("0.1", "10%").
 	LRScheduler                                string
 	LRWarmupSteps, LRDecaySteps                string
 	LRSchedulerNumCycles, LRSchedulerTimescale int
 	LRSchedulerPower, LRSchedulerMinLRRatio    float64
+	LRSchedulerArgs                            []string // "step_rules=1:10,0.1:20,0.01" of piecewise_constant
 
 	// MixedPrecision tells what the device computes in: "no", "fp16" or "bf16"; "" means no. With fp16 losses are scaled.
 	MixedPrecision string
@@ -110,9 +110,14 @@ type Progress struct {
 	Norm        float64 // of the gradients, before it was bounded
 	Skipped     bool    // gradients overflowed: nothing changed
 	Rates       Rates   // of the step
+	D           float64 // what Prodigy and DAdaptAdam multiply rates with
 	Saved       string  // the file that was written, if any
 	State       string  // the folder of the state that was saved, if any
 	Warning     string
+
+	// With scale_weight_norms: how many modules the step scaled down, and the mean and largest norm of changes after it.
+	KeysScaled                 int
+	AverageKeyNorm, MaxKeyNorm float64
 
 	ValidationLoss       float64
 	ValidationDivergence float64 // from AverageLoss
@@ -208,7 +213,7 @@ func (c TrainConfig) defaults() TrainConfig {
 	if c.SavePrecision == compute.InvalidDType {
 		c.SavePrecision = compute.F16
 	}
-	c.Trainer.Accumulation = c.Dataset.GradientAccumulationSteps
+	c.Trainer.Accumulation, c.Trainer.BlockLRWeight = c.Dataset.GradientAccumulationSteps, c.Network.BlockLRWeight
 	return c
 }
 
@@ -232,11 +237,11 @@ func (c TrainConfig) check() error {
 	} else {
 		errs = append(errs, c.Network.Check())
 	}
-	if o := strings.ToLower(c.OptimizerType); !slices.Contains([]string{"", "adamw", "adamw8bit"}, o) {
-		complain("optimizer_type is %q, want AdamW or AdamW8bit", c.OptimizerType)
-	}
 	if !slices.Contains([]string{"", "no", "fp16", "bf16"}, c.MixedPrecision) {
 		complain("mixed_precision is %q, want no, fp16 or bf16", c.MixedPrecision)
+	}
+	if _, err := captionChunks(c.MaxTokenLength); err != nil {
+		errs = append(errs, err)
 	}
 	if c.SavePrecision != compute.F32 && c.SavePrecision != compute.F16 && c.SavePrecision != compute.BF16 {
 		complain("save_precision is %v, want F32, F16 or BF16", c.SavePrecision)
@@ -257,7 +262,7 @@ func (c TrainConfig) check() error {
 			complain("%s is %d, want a number from 0", o.name, o.n)
 		}
 	}
-	errs = append(errs, c.checkSampling(), c.Trainer.Objective.Check(), c.Trainer.AdamW.Check(), c.Noise.Check(), c.Logging.Check(), c.checkOutput())
+	errs = append(errs, c.checkSampling(), c.Trainer.Check(), c.Trainer.CheckRates(Rates{c.TextEncoderLR, c.UNetLR}), c.Noise.Check(), c.Logging.Check(), c.checkOutput())
 	return errors.Join(errs...)
 }
 
@@ -329,7 +334,10 @@ func (r *run) makeSchedule() error {
 		Type: optim.ScheduleType(r.LRScheduler), Steps: total, Warmup: warmup, Decay: decay, Cycles: r.LRSchedulerNumCycles,
 		Power: r.LRSchedulerPower, Timescale: r.LRSchedulerTimescale, MinRatio: r.LRSchedulerMinLRRatio, LearningRate: r.LearningRate,
 	}
-	return errors.Join(err1, err2, r.schedule.Check())
+	var err3, err4 error
+	r.schedule.Rules, err3 = optim.StepRules(r.LRSchedulerArgs)
+	r.schedule, err4 = r.Trainer.schedule(r.schedule)
+	return errors.Join(err1, err2, err3, err4)
 }
 
 // network makes the modules that are trained.
@@ -421,7 +429,7 @@ func (r *run) pitfalls() []string {
 			break
 		}
 	}
-	if rate := max(r.rates.TextEncoder, r.rates.UNet); rate > usualRate {
+	if rate := max(r.rates.TextEncoder, r.rates.UNet); rate > usualRate && r.trainer.optimizer.AdamW != nil {
 		warnings = append(warnings, fmt.Sprintf("a learning rate of %v is far above the usual 1e-4 and gives noise with most models", rate))
 	}
 	if steps := r.dataset.Steps().Total; steps >= longTraining && r.SaveEveryNEpochs == 0 && r.SaveEveryNSteps == 0 {
@@ -510,7 +518,7 @@ func (r *run) learn(ctx context.Context, batch dataset.Batch, last bool) error {
 		return err
 	}
 	r.Noise.draw(&b, r.channels(), draw)
-	b.Dropout = r.Network.dropout(r.trainer.modules, b.Samples, draw)
+	r.Network.drop(&b, r.trainer.modules, max(1, r.MaxTokenLength/chunkTokens), draw)
 	if r.Scaler != nil {
 		r.trainer.SetLossScale(r.Scaler.Scale())
 	}
@@ -553,7 +561,7 @@ func (r *run) update(ctx context.Context, batch dataset.Batch, loss float64) err
 	}
 	done := Progress{
 		Phase: "steps", Done: r.Step, Total: r.dataset.Steps().Total, Epoch: batch.Epoch, Loss: loss, AverageLoss: r.Average.mean(),
-		Norm: u.Norm, Skipped: u.Skipped, Rates: rates,
+		Norm: u.Norm, Skipped: u.Skipped, Rates: rates, D: u.D, KeysScaled: u.KeysScaled, AverageKeyNorm: u.AverageKeyNorm, MaxKeyNorm: u.MaxKeyNorm,
 	}
 	if done.Saved, done.State, err = r.saveStep(); err != nil {
 		return err
@@ -614,7 +622,7 @@ func (r *run) encoded(ctx context.Context, item dataset.Item, draw *rng.Torch) (
 func (r *run) tokens(caption string) []int32 {
 	ids, ok := r.ids[caption]
 	if !ok {
-		ids, _ = r.tokenizer.Sequence(r.tokenizer.Encode(caption))
+		ids, _ = CaptionIDs(r.tokenizer, caption, r.MaxTokenLength) // which was checked
 		r.ids[caption] = ids
 	}
 	return ids

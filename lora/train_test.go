@@ -194,7 +194,7 @@ func TestTrainOptions(t *testing.T) {
 		same   bool // as without
 	}{
 		{"gradient checkpointing", func(c *lora.TrainConfig) { c.Trainer.Checkpointing = true }, true},
-		{"AdamW8bit", func(c *lora.TrainConfig) { c.OptimizerType = "AdamW8bit" }, true},
+		{"AdamW8bit", func(c *lora.TrainConfig) { c.Trainer.OptimizerType = "AdamW8bit" }, true},
 		{"latents on disk", func(c *lora.TrainConfig) { c.Dataset.CacheLatentsToDisk = true }, true},
 		{"loss scale", func(c *lora.TrainConfig) { c.MixedPrecision = "fp16" }, true},
 		{"no cache", func(c *lora.TrainConfig) { c.Dataset.CacheLatents = false }, false},
@@ -317,7 +317,7 @@ func TestTrainErrors(t *testing.T) {
 		{"rate that is none", func(c *lora.TrainConfig) { c.UNetLR = math.NaN() }, "unet_lr is NaN"},
 		{"no rates", func(c *lora.TrainConfig) { c.UNetLR, c.TextEncoderLR = 0, 0 }, "are all 0"},
 		{"negative rank", func(c *lora.TrainConfig) { c.Network.Dim = -1 }, "network_dim is -1"},
-		{"optimizer", func(c *lora.TrainConfig) { c.OptimizerType = "Lion" }, `optimizer_type is "Lion"`},
+		{"optimizer", func(c *lora.TrainConfig) { c.Trainer.OptimizerType = "SGD" }, `optimizer_type is "SGD", want one of AdamW`},
 		{"schedule", func(c *lora.TrainConfig) { c.LRScheduler = "sine" }, `lr_scheduler is "sine"`},
 		{"warm-up", func(c *lora.TrainConfig) { c.LRWarmupSteps = "1.5" }, "lr_warmup_steps"},
 		{"precision", func(c *lora.TrainConfig) { c.MixedPrecision = "fp8" }, `mixed_precision is "fp8"`},
@@ -329,7 +329,7 @@ func TestTrainErrors(t *testing.T) {
 		{"no pictures", func(c *lora.TrainConfig) { c.Dataset.Sets[0].TrainDataDir = t.TempDir() }, "pictures belong into folders"},
 		{"nothing to take ranks from", func(c *lora.TrainConfig) { c.DimFromWeights = true }, "dim_from_weights needs network_weights"},
 		{"no file to continue from", func(c *lora.TrainConfig) { c.NetworkWeights = file + "x" }, "network_weights: "},
-		{"betas", func(c *lora.TrainConfig) { c.Trainer.Beta1 = 2 }, "betas are 2 and 0.999"},
+		{"betas", func(c *lora.TrainConfig) { c.Trainer.OptimizerArgs = []string{"betas=(2,0.999)"} }, "want numbers from 0 to 1"},
 		{"negative numbers", func(c *lora.TrainConfig) { c.SaveNEpochRatio, c.SaveLastNStepsState = -1, -2 }, "save_n_epoch_ratio is -1, want a number from 0\nlora: save_last_n_steps_state is -2"},
 		{"samples that nobody draws", func(c *lora.TrainConfig) { c.SampleAtFirst, c.SamplePrompts = true, file }, "need a function that draws them"},
 		{"samples of nothing", func(c *lora.TrainConfig) { c.SampleEveryNSteps = 1 }, "sample_prompts is empty"},

@@ -10,46 +10,20 @@ import (
 
 	"github.com/atelier-go/atelier/clip"
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/optim"
 	"github.com/atelier-go/atelier/nn"
 	"github.com/atelier-go/atelier/unet"
 	"github.com/atelier-go/atelier/weights"
 )
 
-// AdamW are the constants of the optimizer. Zero values mean 0.9, 0.999, 1e-8 and 0.01; a WeightDecay below 0 means none.
-type AdamW struct {
-	Beta1, Beta2, Eps, WeightDecay float64
-}
-
-// orDefault fills in what is 0.
-func (a AdamW) orDefault() AdamW {
-	for _, d := range []struct {
-		field *float64
-		value float64
-	}{{&a.Beta1, 0.9}, {&a.Beta2, 0.999}, {&a.Eps, 1e-8}, {&a.WeightDecay, 0.01}} {
-		if *d.field == 0 {
-			*d.field = d.value
-		}
-	}
-	a.WeightDecay = max(0, a.WeightDecay)
-	return a
-}
-
-// Check reports what is wrong with the constants.
-func (a AdamW) Check() error {
-	a = a.orDefault()
-	if !(a.Beta1 > 0 && a.Beta1 < 1 && a.Beta2 > 0 && a.Beta2 < 1) {
-		return fmt.Errorf("lora: betas are %v and %v, want numbers between 0 and 1", a.Beta1, a.Beta2)
-	}
-	if !(a.Eps > 0 && a.Eps < 1) || math.IsNaN(a.WeightDecay) || math.IsInf(a.WeightDecay, 0) {
-		return fmt.Errorf("lora: eps is %v and weight_decay %v; want small numbers such as 1e-8 and 0.01", a.Eps, a.WeightDecay)
-	}
-	return nil
-}
-
 // TrainerOptions say how a Trainer trains. The zero value is a sensible default.
 type TrainerOptions struct {
 	Objective
-	AdamW
+	// OptimizerType is AdamW if empty, Lion, SGDNesterov, Adafactor, Prodigy, DAdaptAdam, or one of the first three with its
+	// state in fewer bits or paged, which runs without, "optimizer_type". OptimizerArgs are its constants as "key=value",
+	// "optimizer_args": "weight_decay=0.1", "betas=(0.9,0.99)".
+	OptimizerType string
+	OptimizerArgs []string
 	// ClipSkip counts the last layers of the text encoder that are left out, plus one, "clip_skip"; 0 means 1, all layers.
 	ClipSkip int
 	// MaxGradNorm bounds the norm of all gradients together, "max_grad_norm"; 0 does not.
@@ -59,9 +33,18 @@ type TrainerOptions struct {
 	// Checkpointing computes what resnets, transformers and encoder layers keep for the way back anew instead,
 	// "gradient_checkpointing": a third more work in much less memory, with the same result to the bit.
 	Checkpointing bool
-	// LoRAPlusRatio multiplies the learning rate of the up factors, "loraplus_lr_ratio"; 0 means 1. Hayou et al. (arXiv:2402.12354).
-	LoRAPlusRatio float64
+	// LoRAPlusRatio multiplies the learning rate of the up factors, "loraplus_lr_ratio"; 0 means 1. Hayou et al.
+	// (arXiv:2402.12354). LoRAPlusUNetRatio and LoRAPlusTextEncoderRatio are for one network, "loraplus_unet_lr_ratio" and
+	// "loraplus_text_encoder_lr_ratio"; 0 means LoRAPlusRatio.
+	LoRAPlusRatio, LoRAPlusUNetRatio, LoRAPlusTextEncoderRatio float64
+	// BlockLRWeight multiplies the learning rate in each of the UNet's 25 blocks, as in [Network]; nil for ones.
+	BlockLRWeight []float64
+	// ScaleWeightNorms bounds the norm of each module's change after every Update, "scale_weight_norms"; 0 does not.
+	ScaleWeightNorms float64
 }
+
+// Check reports what is wrong with the options.
+func (o TrainerOptions) Check() error { return errors.Join(o.Objective.Check(), o.checkOptimizer()) }
 
 // TrainBatch is what a training learns from at once, all that is random being given.
 type TrainBatch struct {
@@ -71,20 +54,26 @@ type TrainBatch struct {
 	Noise     []float32 // ε, [N,h,w,4], what is to be predicted
 	Perturbed []float32 // the noise that is mixed in, where it is another one ("ip_noise_gamma"); nil for Noise
 	Timesteps []int     // [N], 0 to 999
-	IDs       []int32   // token ids of the captions, [N,77]
+	IDs       []int32   // token ids of the captions, [N,77·k]: k chunks of each, as [CaptionIDs] makes them
 	Weights   []float32 // of samples in the loss, [N]; nil for ones
 	Mask      []float32 // of the loss, [N,h,w]; nil for ones
-	// Dropout has for each module the numbers that its ranks are multiplied with, [N,r]: 0 where dropped. Nil is without.
+	// Dropout has for each module the numbers that its ranks are multiplied with, [N,r], and [N·k,r] in the text encoder, which
+	// reads chunks as samples: 0 where dropped. Nil is without.
 	Dropout [][]float32
+	// NetworkDropout is the probability that a number which a down factor gives is dropped; DropoutSeed says which.
+	NetworkDropout float64
+	DropoutSeed    uint64
 }
-
-// Rates are the learning rates of a step.
-type Rates struct{ TextEncoder, UNet float64 }
 
 // Update tells what became of a step.
 type Update struct {
 	Norm    float64 // of all gradients together, before it was bounded
 	Skipped bool    // gradients were not finite: nothing changed
+	D       float64 // what Prodigy and DAdaptAdam multiply learning rates with; 0 for others
+
+	// With ScaleWeightNorms: how many modules were scaled down, and the mean and largest norm of their changes afterwards.
+	KeysScaled                 int
+	AverageKeyNorm, MaxKeyNorm float64
 }
 
 // Trainer trains modules against the frozen networks of a checkpoint. Factors, moments and gradients stay on the device
@@ -103,8 +92,11 @@ type Trainer struct {
 	layers    map[weights.Kind]*nn.Layers
 	params    compute.Params
 
-	modules []Module
-	factors []*factor // down and up of each module
+	modules   []Module
+	factors   []*factor // down and up of each module
+	groups    []group
+	optimizer optim.Choice
+	gram      []float64 // scratch of ScaleWeightNorms
 	programs
 	batches int // learned from since the last update
 	steps   int // done and not skipped
@@ -118,31 +110,29 @@ type factor struct {
 	group     int
 	untrained bool // the loss does not depend on it
 
-	now, next     [3]compute.Tensor // the parameter and its two moments, before and after an update
-	gradient, sum compute.Tensor    // the sum of gradients, and where the next one goes
-}
+	now, next     []compute.Tensor // the parameter and, with AdamW, its two moments, before and after an update
+	gradient, sum compute.Tensor   // the sum of gradients, and where the next one goes
 
-// groups counts the optimizer's groups: down and up of the text encoder, then of the UNet.
-const groups = 4
+	// What an optimizer on the host works on; with ScaleWeightNorms alone, the parameter.
+	parameter, hostGradient buffer
+	state                   [][]float32
+	arrays                  []optim.Array
+}
 
 // NewTrainer puts modules, of the usual two factors, on a device to be trained. The modules are not written to.
 func NewTrainer(dev compute.Device, c *weights.Checkpoint, modules []Module, o TrainerOptions) (_ *Trainer, err error) {
-	o.AdamW = o.AdamW.orDefault()
 	o.Accumulation = max(1, o.Accumulation)
-	if o.LoRAPlusRatio == 0 {
-		o.LoRAPlusRatio = 1
-	}
 	t := &Trainer{device: dev, options: o, modules: modules, scale: 1, layers: make(map[weights.Kind]*nn.Layers)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.Close())
 		}
 	}()
-	if err := errors.Join(o.Objective.Check(), o.AdamW.Check()); err != nil {
+	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	if !(o.MaxGradNorm >= 0) || !(o.LoRAPlusRatio > 0) {
-		return nil, fmt.Errorf("lora: max_grad_norm is %v and loraplus_lr_ratio %v; want positive numbers such as 1 and 16", o.MaxGradNorm, o.LoRAPlusRatio)
+	if t.optimizer, err = o.optimizer(); err != nil {
+		return nil, err
 	}
 	if len(modules) == 0 {
 		return nil, errors.New("lora: there is nothing to train")
@@ -203,28 +193,55 @@ func (t *Trainer) addModule(m *Module) error {
 	if err := t.layers[m.Kind].Attach(m.Name, nil); err != nil {
 		return fmt.Errorf("lora: %w", err)
 	}
-	group := 0
-	if m.Kind == weights.KindUNet {
-		group = 2
-	}
+	t.gram = slices.Grow(t.gram, m.Rank()*m.Rank())
 	for p, data := range []Factor{m.Down, m.Up} {
-		f := &factor{name: m.Key() + "." + [...]part{down, up}[p].String(), shape: data.Shape, group: group + p}
+		f := &factor{name: m.Key() + "." + part(p).String(), shape: data.Shape}
 		t.factors = append(t.factors, f)
-		tensors := []*compute.Tensor{&f.gradient, &f.now[0], &f.now[1], &f.now[2], &f.next[0], &f.next[1], &f.next[2]}
-		if t.options.Accumulation > 1 {
-			tensors = append(tensors, &f.sum)
+		g := t.options.group(m.Target, part(p))
+		if f.group = slices.Index(t.groups, g); f.group < 0 {
+			f.group, t.groups = len(t.groups), append(t.groups, g)
 		}
-		for _, x := range tensors {
-			var err error
-			if *x, err = t.device.NewTensor(compute.F32, f.shape...); err != nil {
-				return fmt.Errorf("lora: %s: %w", f.name, err)
-			}
-		}
-		if err := f.now[0].Upload(data.Data); err != nil {
+		if err := t.allocate(f, data.Data); err != nil {
 			return fmt.Errorf("lora: %s: %w", f.name, err)
 		}
 	}
 	return nil
+}
+
+// allocate makes what a factor needs on the device and on the host.
+func (t *Trainer) allocate(f *factor, parameter []float32) error {
+	tensors := []*compute.Tensor{&f.gradient}
+	if t.options.Accumulation > 1 {
+		tensors = append(tensors, &f.sum)
+	}
+	if t.optimizer.AdamW != nil {
+		f.now, f.next = make([]compute.Tensor, 3), make([]compute.Tensor, 3)
+	} else {
+		f.now = make([]compute.Tensor, 1)
+	}
+	for i := range f.now {
+		tensors = append(tensors, &f.now[i])
+	}
+	for i := range f.next {
+		tensors = append(tensors, &f.next[i])
+	}
+	for _, x := range tensors {
+		var err error
+		if *x, err = t.device.NewTensor(compute.F32, f.shape...); err != nil {
+			return err
+		}
+	}
+	if host := t.optimizer.Host; host != nil {
+		f.hostGradient = newBuffer(compute.F32, f.shape)
+		f.arrays = host.Arrays(f.shape)
+		for _, a := range f.arrays {
+			f.state = append(f.state, make([]float32, compute.Shape(a.Shape).Elements()))
+		}
+	}
+	if t.optimizer.Host != nil || t.options.ScaleWeightNorms > 0 {
+		f.parameter = newBuffer(compute.F32, f.shape)
+	}
+	return f.now[0].Upload(parameter)
 }
 
 // SetLossScale multiplies losses on the device from now on, so that gradients of devices that compute in half precision
@@ -234,28 +251,8 @@ func (t *Trainer) SetLossScale(scale float64) { t.scale = scale }
 // Step learns from a batch: it adds the gradients of its loss to those of the batches since the last Update, and returns
 // the loss. A Step that fails, as it does when ctx is done, leaves the sum of gradients undefined and the factors as they are.
 func (t *Trainer) Step(ctx context.Context, batch TrainBatch) (loss float64, err error) {
-	s, err := t.microStep(batch)
+	loss, err = t.run(ctx, &batch, false)
 	if err != nil {
-		return 0, err
-	}
-	if err := t.upload(s, batch); err != nil {
-		return 0, err
-	}
-	s.in, s.out = append(s.in[:0], s.inputs...), append(s.out[:0], s.loss)
-	for _, f := range t.factors {
-		s.in = append(s.in, f.now[0])
-	}
-	for _, f := range t.factors {
-		if f.untrained {
-			continue
-		}
-		if t.options.Accumulation > 1 {
-			s.in, s.out = append(s.in, f.gradient), append(s.out, f.sum)
-		} else {
-			s.out = append(s.out, f.gradient)
-		}
-	}
-	if err := s.exe.Run(ctx, s.out, s.in); err != nil {
 		return 0, err
 	}
 	if t.options.Accumulation > 1 {
@@ -264,65 +261,138 @@ func (t *Trainer) Step(ctx context.Context, batch TrainBatch) (loss float64, err
 		}
 	}
 	t.batches++
-	var scaled [1]float32
-	if err := s.loss.Download(scaled[:]); err != nil {
+	return loss, nil
+}
+
+// Evaluate is the loss of a batch, without dropout, and learns nothing from it.
+func (t *Trainer) Evaluate(ctx context.Context, batch TrainBatch) (loss float64, err error) {
+	batch.Dropout, batch.NetworkDropout = nil, 0
+	return t.run(ctx, &batch, true)
+}
+
+// run computes the loss of a batch, and its gradients unless it is only evaluated.
+func (t *Trainer) run(ctx context.Context, batch *TrainBatch, evaluate bool) (loss float64, err error) {
+	s, err := t.microStep(batch, evaluate)
+	if err != nil {
 		return 0, err
 	}
-	return float64(scaled[0]) / t.scale, nil
+	if err := t.fill(s, batch); err != nil {
+		return 0, err
+	}
+	t.bind(s)
+	if err := s.exe.Run(ctx, s.out, s.in); err != nil {
+		return 0, err
+	}
+	if err := s.loss.download(); err != nil {
+		return 0, err
+	}
+	return float64(s.loss.f32[0]) / t.scale, nil
 }
 
 // Update moves the factors by the gradients of the batches since the last one, divided by Accumulation. It is not
-// stopped halfway. Gradients that are not finite change nothing.
+// stopped halfway. Gradients that are not finite change nothing. Rates that the optimizer cannot work with are an error,
+// as of [TrainerOptions.CheckRates].
 func (t *Trainer) Update(r Rates) (Update, error) {
 	if t.batches == 0 {
 		return Update{}, errors.New("lora: an update without a step before it")
 	}
-	u, err := t.updateStep()
-	if err != nil {
-		return Update{}, err
-	}
-	limits := []float32{float32(1 / (float64(t.options.Accumulation) * t.scale)), float32(t.options.MaxGradNorm)}
-	if err := u.limits.Upload(limits); err != nil {
-		return Update{}, err
-	}
-	o, k := t.options, float64(t.steps+1)
-	for g, x := range u.hyper {
-		rate := [...]float64{r.TextEncoder, r.UNet}[g/2]
-		if g%2 == 1 {
-			rate *= o.LoRAPlusRatio
-		}
-		hyper := []float32{
-			float32(rate), float32(1 - o.Beta1), float32(1 - o.Beta2), float32(o.Eps), float32(o.WeightDecay),
-			float32(-math.Expm1(k * math.Log(o.Beta1))), float32(-math.Expm1(k * math.Log(o.Beta2))),
-		}
-		if err := x.Upload(hyper); err != nil {
+	if _, ok := t.optimizer.Host.(distance); ok {
+		if err := t.options.checkEqual(t.optimizer.Name, t.groups, r); err != nil {
 			return Update{}, err
 		}
 	}
-	in, out := append([]compute.Tensor{u.limits}, u.hyper[:]...), []compute.Tensor{u.clip}
-	for _, f := range t.factors {
-		if !f.untrained {
-			in, out = append(append(in, f.gradient), f.now[:]...), append(out, f.next[:]...)
-		}
-	}
-	if err := u.exe.Run(context.Background(), out, in); err != nil {
+	s, err := t.updateStep()
+	if err != nil {
 		return Update{}, err
 	}
-	for _, f := range t.factors {
-		if !f.untrained {
-			f.now, f.next = f.next, f.now
-		}
+	s.limits.f32[0], s.limits.f32[1] = float32(1/(float64(t.options.Accumulation)*t.scale)), float32(t.options.MaxGradNorm)
+	if err := s.limits.upload(); err != nil {
+		return Update{}, err
+	}
+	if err := t.uploadHyper(s, r); err != nil {
+		return Update{}, err
+	}
+	t.bindUpdate(s)
+	if err := s.exe.Run(context.Background(), s.out, s.in); err != nil {
+		return Update{}, err
+	}
+	for _, f := range s.trained {
+		f.now, f.next = swapped(f.now, f.next)
 	}
 	t.batches = 0
-	var clip [2]float32 // the factor and the norm
-	if err := u.clip.Download(clip[:]); err != nil {
+	if err := s.clip.download(); err != nil {
 		return Update{}, err
 	}
-	skipped := clip[0] == 0 && (math.IsNaN(float64(clip[1])) || math.IsInf(float64(clip[1]), 0))
-	if !skipped {
+	factor, norm := s.clip.f32[0], float64(s.clip.f32[1])
+	u := Update{Norm: norm, Skipped: factor == 0 && norm-norm != 0}
+	if !u.Skipped {
 		t.steps++
+		if err := t.hostStep(s, factor, r); err != nil {
+			return Update{}, err
+		}
 	}
-	return Update{Norm: float64(clip[1]), Skipped: skipped}, nil
+	if d, ok := t.optimizer.Host.(distance); ok {
+		u.D = d.D()
+	}
+	if t.options.ScaleWeightNorms > 0 {
+		err = t.scaleWeightNorms(&u)
+	}
+	return u, err
+}
+
+// swapped exchanges what was with what is to be, if the device made it.
+func swapped(now, next []compute.Tensor) (_, _ []compute.Tensor) {
+	if len(next) == 0 {
+		return now, next
+	}
+	return next, now
+}
+
+// uploadHyper tells AdamW, if it is the optimizer, the constants of the step.
+func (t *Trainer) uploadHyper(s *updateStep, r Rates) error {
+	o, k := t.optimizer.AdamW, float64(t.steps+1)
+	for i, g := range t.groups {
+		if o == nil {
+			break
+		}
+		h := s.hyper[i].f32
+		h[0], h[1], h[2] = float32(t.options.rate(g, r)), float32(1-o.Beta1), float32(1-o.Beta2)
+		h[3], h[4] = float32(o.Eps), float32(o.WeightDecay)
+		h[5], h[6] = float32(oneMinusPower(o.Beta1, k)), float32(oneMinusPower(o.Beta2, k))
+		if err := s.hyper[i].upload(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// oneMinusPower is 1-βᵏ, exact where β is close to 1.
+func oneMinusPower(beta, k float64) float64 { return -math.Expm1(k * math.Log(beta)) }
+
+// hostStep moves the factors by gradients times factor, if the optimizer runs on the host.
+func (t *Trainer) hostStep(s *updateStep, factor float32, r Rates) error {
+	if t.optimizer.Host == nil {
+		return nil
+	}
+	for i, f := range s.trained {
+		if err := f.gradient.Download(f.hostGradient.boxed); err != nil {
+			return err
+		}
+		if err := f.now[0].Download(f.parameter.boxed); err != nil {
+			return err
+		}
+		for j := range f.hostGradient.f32 {
+			f.hostGradient.f32[j] *= factor
+		}
+		s.tensors[i].Rate = t.options.rate(t.groups[f.group], r)
+	}
+	t.optimizer.Host.Step(t.steps, s.tensors)
+	for _, f := range s.trained {
+		if err := f.now[0].Upload(f.parameter.boxed); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Modules downloads the modules as they are now.
@@ -356,7 +426,7 @@ func (t *Trainer) download(of func(*factor) compute.Tensor) ([]Module, error) {
 func (t *Trainer) Close() error {
 	errs := []error{t.programs.close()}
 	for _, f := range t.factors {
-		for _, x := range append(append([]compute.Tensor{f.gradient, f.sum}, f.now[:]...), f.next[:]...) {
+		for _, x := range slices.Concat([]compute.Tensor{f.gradient, f.sum}, f.now, f.next) {
 			if x != nil {
 				errs = append(errs, x.Close())
 			}

@@ -359,13 +359,6 @@ func TestTrainerMetamorphic(t *testing.T) {
 			r.modules = append(r.modules, m)
 		}
 		pair := r.batch(t, 0)
-		single := func(n int) lora.TrainBatch {
-			size, tokens := len(pair.Latents)/pair.Samples, len(pair.IDs)/pair.Samples
-			return lora.TrainBatch{
-				Samples: 1, Height: pair.Height, Width: pair.Width, Latents: pair.Latents[n*size:][:size], Noise: pair.Noise[n*size:][:size],
-				Timesteps: pair.Timesteps[n : n+1], IDs: pair.IDs[n*tokens:][:tokens],
-			}
-		}
 		run := func(o lora.TrainerOptions, batches ...lora.TrainBatch) (loss float64, gradients, trained map[string][]float32) {
 			tr := newTrainer(t, k, dev, r.modules, o)
 			for _, b := range batches {
@@ -396,7 +389,7 @@ func TestTrainerMetamorphic(t *testing.T) {
 			}
 		})
 		t.Run("a batch of two is the mean of two singles", func(t *testing.T) {
-			loss, g, _ := run(lora.TrainerOptions{Accumulation: 2}, single(0), single(1))
+			loss, g, _ := run(lora.TrainerOptions{Accumulation: 2}, single(pair, 0), single(pair, 1))
 			if math.Abs(loss-plain) > 1e-6*plain {
 				t.Errorf("the loss is %v, want %v", loss, plain)
 			}
@@ -529,7 +522,7 @@ func TestTrainerErrors(t *testing.T) {
 			Target: lora.Target{Kind: modules[0].Kind, Name: "text_model.encoder.layers.99.mlp.fc1", Shape: modules[0].Shape}, Down: modules[0].Down, Up: modules[0].Up, Alpha: 1,
 		}}, lora.TrainerOptions{}, `no layer "text_model.encoder.layers.99.mlp.fc1"`},
 		{"objective", modules, lora.TrainerOptions{Objective: lora.Objective{MinSNRGamma: -1}}, "min_snr_gamma is -1"},
-		{"ratio", modules, lora.TrainerOptions{LoRAPlusRatio: -1}, "loraplus_lr_ratio -1"},
+		{"ratio", modules, lora.TrainerOptions{LoRAPlusRatio: -1}, "loraplus_lr_ratio is -1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if _, err := lora.NewTrainer(dev, ckpt, c.modules, c.options); err == nil || !strings.Contains(err.Error(), c.say) {
@@ -559,7 +552,7 @@ func TestTrainerErrors(t *testing.T) {
 		{"noise missing", func(b *lora.TrainBatch) { b.Noise = nil }, "0 noise"},
 		{"timestep too late", func(b *lora.TrainBatch) { b.Timesteps = []int{1000} }, "timesteps [1000], want 0 to 999"},
 		{"no caption", func(b *lora.TrainBatch) { b.IDs = nil }, "0 token ids"},
-		{"too many tokens", func(b *lora.TrainBatch) { b.IDs = make([]int32, 78) }, "position"},
+		{"too many tokens", func(b *lora.TrainBatch) { b.IDs = make([]int32, 78) }, "captions of 78 tokens, want at most 77"},
 		{"mask of another size", func(b *lora.TrainBatch) { b.Mask = make([]float32, 3) }, "3 of a mask"},
 		{"weights of others", func(b *lora.TrainBatch) { b.Weights = make([]float32, 3) }, "3 weights"},
 	} {

@@ -7,7 +7,9 @@ import (
 	"slices"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/optim"
 	"github.com/atelier-go/atelier/nn"
+	"github.com/atelier-go/atelier/weights"
 )
 
 // programs are what a trainer has compiled.
@@ -16,39 +18,68 @@ type programs struct {
 	update *updateStep
 }
 
-// maxCompiled bounds how many shapes of batches stay compiled.
-const maxCompiled = 8
+// maxCompiled bounds how many shapes of batches stay compiled, those that are only evaluated among them.
+const maxCompiled = 16
+
+// buffer is host memory for transfers. Its slice is in an interface once and for all, so that these allocate nothing.
+type buffer struct {
+	f32   []float32
+	i32   []int32
+	boxed any // the one of the two that there is
+}
+
+func newBuffer(t compute.DType, shape compute.Shape) buffer {
+	if t == compute.I32 {
+		ids := make([]int32, shape.Elements())
+		return buffer{i32: ids, boxed: ids}
+	}
+	numbers := make([]float32, shape.Elements())
+	return buffer{f32: numbers, boxed: numbers}
+}
+
+// mirror is a tensor with its like on the host.
+type mirror struct {
+	buffer
+	tensor compute.Tensor
+}
+
+func (m *mirror) upload() error   { return m.tensor.Upload(m.boxed) }
+func (m *mirror) download() error { return m.tensor.Download(m.boxed) }
 
 // microKey is everything that the program of a batch depends on.
 type microKey struct {
-	samples, height, width, tokens int
-	perturbed, masked, dropout     bool
+	samples, height, width, tokens               int
+	perturbed, masked, dropRanks, drop, evaluate bool
 }
 
 // microStep is the program of batches of one shape: from latents, noise and captions to the loss and its gradients.
 type microStep struct {
 	key     microKey
 	exe     compute.Executable
-	inputs  []compute.Tensor // of the batch, in the order of the program's
-	loss    compute.Tensor
+	inputs  []mirror // of the batch, in the order of the program's
+	masks   []mirror // of dropped numbers
+	loss    mirror
 	in, out []compute.Tensor // of a run
 }
 
-// updateStep is the program that moves the factors.
+// updateStep is the program that moves the factors, or that only measures their gradients for an optimizer on the host.
 type updateStep struct {
 	exe          compute.Executable
-	limits, clip compute.Tensor
-	hyper        [groups]compute.Tensor
+	limits, clip mirror
+	hyper        []mirror // of each group, with AdamW
+	trained      []*factor
+	tensors      []optim.Tensor   // of the trained factors, for an optimizer on the host
+	in, out      []compute.Tensor // of a run
 }
 
 // check reports what of a batch does not fit.
-func (k microKey) check(b TrainBatch, channels, modules int) error {
+func (t *Trainer) check(k microKey, b *TrainBatch) error {
 	if k.samples < 1 || k.height < 1 || k.width < 1 {
 		return fmt.Errorf("lora: a batch of %d samples of %d×%d latents", k.samples, k.width, k.height)
 	}
 	pixels := k.samples * k.height * k.width
-	elements := channels * pixels
-	for _, c := range []struct {
+	elements := t.unet.Config().InChannels * pixels
+	for _, c := range [...]struct {
 		name       string
 		have, want int
 	}{
@@ -59,11 +90,22 @@ func (k microKey) check(b TrainBatch, channels, modules int) error {
 			return fmt.Errorf("lora: a batch with %d %s, want %d", c.have, c.name, c.want)
 		}
 	}
+	if length := t.text.Config().MaxPositionEmbeddings; k.tokens > length && (k.tokens%length != 0 || k.tokens > maxChunks*length) {
+		return fmt.Errorf("lora: a batch with captions of %d tokens, want at most %d, or up to %d chunks of %d", k.tokens, length, maxChunks, length)
+	}
 	if k.perturbed && len(b.Perturbed) != elements || k.masked && len(b.Mask) != pixels || b.Weights != nil && len(b.Weights) != k.samples {
 		return fmt.Errorf("lora: a batch with %d perturbed noise, %d of a mask and %d weights for %d latents", len(b.Perturbed), len(b.Mask), len(b.Weights), pixels)
 	}
-	if k.dropout && len(b.Dropout) != modules {
-		return fmt.Errorf("lora: a batch with dropout of %d modules, want %d", len(b.Dropout), modules)
+	if !(b.NetworkDropout >= 0 && b.NetworkDropout < 1) {
+		return fmt.Errorf("lora: a batch with network_dropout %v, want 0 to below 1", b.NetworkDropout)
+	}
+	if k.dropRanks && len(b.Dropout) != len(t.modules) {
+		return fmt.Errorf("lora: a batch with dropout of %d modules, want %d", len(b.Dropout), len(t.modules))
+	}
+	for i, ranks := range b.Dropout {
+		if want := t.rows(k, t.modules[i].Kind) * t.modules[i].Rank(); len(ranks) != want {
+			return fmt.Errorf("lora: a batch with dropout of %d ranks in module %q, want %d", len(ranks), t.modules[i].Name, want)
+		}
 	}
 	if t := slices.Max(b.Timesteps); t >= trainSteps || slices.Min(b.Timesteps) < 0 {
 		return fmt.Errorf("lora: a batch with timesteps %v, want 0 to %d", b.Timesteps, trainSteps-1)
@@ -71,13 +113,26 @@ func (k microKey) check(b TrainBatch, channels, modules int) error {
 	return nil
 }
 
+// chunks is how many times the text encoder reads for each caption.
+func (t *Trainer) chunks(k microKey) int {
+	return max(1, k.tokens/t.text.Config().MaxPositionEmbeddings)
+}
+
+// rows is the number of samples that a network reads in a batch.
+func (t *Trainer) rows(k microKey, kind weights.Kind) int {
+	if kind == weights.KindTextEncoder {
+		return k.samples * t.chunks(k)
+	}
+	return k.samples
+}
+
 // microStep is the compiled program of a batch.
-func (t *Trainer) microStep(b TrainBatch) (*microStep, error) {
-	key := microKey{b.Samples, b.Height, b.Width, 0, b.Perturbed != nil, b.Mask != nil, b.Dropout != nil}
+func (t *Trainer) microStep(b *TrainBatch, evaluate bool) (*microStep, error) {
+	key := microKey{b.Samples, b.Height, b.Width, 0, b.Perturbed != nil, b.Mask != nil, b.Dropout != nil, b.NetworkDropout != 0, evaluate}
 	if b.Samples > 0 {
 		key.tokens = len(b.IDs) / b.Samples
 	}
-	if err := key.check(b, t.unet.Config().InChannels, len(t.modules)); err != nil {
+	if err := t.check(key, b); err != nil {
 		return nil, err
 	}
 	for i, s := range t.micro {
@@ -98,34 +153,73 @@ func (t *Trainer) microStep(b TrainBatch) (*microStep, error) {
 		return nil, fmt.Errorf("lora: %w", err)
 	}
 	s := &microStep{key: key}
-	t.micro = append(t.micro, s)
-	if s.exe, err = t.device.Compile(p, t.params); err == nil {
-		own := len(p.Inputs) - len(t.factors)
-		if t.options.Accumulation > 1 {
-			own -= len(p.Outputs) - 1
-		}
-		s.inputs, err = t.tensors(p, p.Inputs[:own])
-	}
-	if err == nil {
-		s.loss, err = t.device.NewTensor(compute.F32, 1)
-	}
-	if err != nil {
-		t.micro = t.micro[:len(t.micro)-1]
+	if err := t.compileMicro(s, p); err != nil {
 		return nil, errors.Join(fmt.Errorf("lora: %w", err), s.close())
 	}
+	t.micro = append(t.micro, s)
 	return s, nil
 }
 
-// tensors makes a tensor for each value.
-func (t *Trainer) tensors(p *compute.Program, values []compute.Value) (all []compute.Tensor, err error) {
+// compileMicro makes a batch's program ready to run.
+func (t *Trainer) compileMicro(s *microStep, p *compute.Program) (err error) {
+	if s.exe, err = t.device.Compile(p, t.params); err != nil {
+		return err
+	}
+	own := slices.IndexFunc(p.Inputs, func(v compute.Value) bool { return p.Values[v.Index()].Name == t.factors[0].name })
+	if s.inputs, err = t.mirrors(p, p.Inputs[:own]); err != nil {
+		return err
+	}
+	last := len(p.Inputs)
+	if t.accumulates(s.key) {
+		last -= len(p.Outputs) - 1
+	}
+	if s.masks, err = t.mirrors(p, p.Inputs[own+len(t.factors):last]); err != nil {
+		return err
+	}
+	loss, err := t.mirrors(p, p.Outputs[:1])
+	if err == nil {
+		s.loss = loss[0]
+	}
+	return err
+}
+
+// accumulates reports whether a program adds its gradients to those before.
+func (t *Trainer) accumulates(k microKey) bool { return t.options.Accumulation > 1 && !k.evaluate }
+
+// mirrors makes a tensor for each value.
+func (t *Trainer) mirrors(p *compute.Program, values []compute.Value) (all []mirror, err error) {
 	for _, v := range values {
-		x, err := t.device.NewTensor(p.Type(v).DType, p.Shape(v)...)
+		typ := p.Type(v)
+		x, err := t.device.NewTensor(typ.DType, typ.Shape...)
 		if err != nil {
 			return all, err
 		}
-		all = append(all, x)
+		all = append(all, mirror{newBuffer(typ.DType, typ.Shape), x})
 	}
 	return all, nil
+}
+
+// bind lists the tensors of a run in the order of the program's.
+func (t *Trainer) bind(s *microStep) {
+	s.in, s.out = s.in[:0], append(s.out[:0], s.loss.tensor)
+	for i := range s.inputs {
+		s.in = append(s.in, s.inputs[i].tensor)
+	}
+	for _, f := range t.factors {
+		s.in = append(s.in, f.now[0])
+	}
+	for i := range s.masks {
+		s.in = append(s.in, s.masks[i].tensor)
+	}
+	for _, f := range t.factors {
+		switch {
+		case f.untrained || s.key.evaluate:
+		case t.options.Accumulation > 1:
+			s.in, s.out = append(s.in, f.gradient), append(s.out, f.sum)
+		default:
+			s.out = append(s.out, f.gradient)
+		}
+	}
 }
 
 // The columns of a batch's coefficients: √ᾱ, √(1-ᾱ) and -√(1-ᾱ).
@@ -138,19 +232,20 @@ const (
 
 // recordMicro records a batch's program.
 //
-// Inputs: latents, noise, the noise mixed in if it is another, timesteps, coefficients, token ids, weights, the constant c
+// Inputs: token ids, latents, noise, the noise mixed in if it is another, timesteps, coefficients, weights, the constant c
 // and the mask if there is one, with accumulation the factor of the sums so far, the dropped ranks of each module if any
-// are; then the factors, and with accumulation the sums. Outputs: the loss, then the gradient or new sum of each factor that the loss depends on.
+// are; the factors; the dropped numbers of each module if any are; with accumulation the sums. Outputs: the loss, then,
+// unless it is only evaluated, the gradient or new sum of each factor that the loss depends on.
 func (t *Trainer) recordMicro(key microKey) (*compute.Program, error) {
 	var b compute.Builder
 	n, latents := key.samples, []int{key.samples, key.height, key.width, t.unet.Config().InChannels}
+	ids := b.Input("input_ids", compute.I32, t.rows(key, weights.KindTextEncoder), key.tokens/t.chunks(key))
 	z, e := b.Input("latents", compute.F32, latents...), b.Input("noise", compute.F32, latents...)
 	mixed := e
 	if key.perturbed {
 		mixed = b.Input("perturbed_noise", compute.F32, latents...)
 	}
 	timesteps, mix := b.Input("timesteps", compute.F32, n), b.Input("coefficients", compute.F32, n, coefficients)
-	ids := b.Input("input_ids", compute.I32, n, key.tokens)
 	loss := compute.Loss{Target: e, Weights: b.Input("weights", compute.F32, n), Function: t.options.Loss}
 	if t.huber() {
 		loss.C = b.Input("huber_c", compute.F32, n)
@@ -159,7 +254,7 @@ func (t *Trainer) recordMicro(key microKey) (*compute.Program, error) {
 		loss.Mask = b.Input("mask", compute.F32, n, key.height, key.width, 1)
 	}
 	var keep compute.Value
-	if t.options.Accumulation > 1 {
+	if t.accumulates(key) {
 		keep = b.Input("keep", compute.F32, 1, 1)
 	}
 	factors, err := t.attach(&b, key)
@@ -172,34 +267,41 @@ func (t *Trainer) recordMicro(key microKey) (*compute.Program, error) {
 		loss.Target = b.Op(compute.Add{A: b.Op(compute.Scale{X: e, Factors: mix, Column: signal}), B: b.Op(compute.Scale{X: z, Factors: mix, Column: minusNoise})})
 	}
 	context := t.text.Forward(&b, ids, max(1, t.options.ClipSkip)-1)
-	loss.Prediction = t.unet.Apply(&b, x, timesteps, context)
+	loss.Prediction = t.unet.Apply(&b, x, timesteps, join(&b, context, t.chunks(key)))
 	l := b.Op(loss)
 	b.Output(l)
+	if !key.evaluate {
+		t.recordGradients(&b, l, factors, keep)
+	}
+	return b.Build()
+}
+
+// recordGradients records those of the loss, added to keep times those before if there is a keep.
+func (t *Trainer) recordGradients(b *compute.Builder, loss compute.Value, factors []compute.Value, keep compute.Value) {
 	gradient := compute.Gradient
 	if t.options.Checkpointing {
 		gradient = compute.CheckpointedGradient
 	}
-	for i, g := range gradient(&b, l, factors) {
+	for i, g := range gradient(b, loss, factors) {
 		f := t.factors[i]
 		f.untrained = !g.Valid()
 		switch {
 		case f.untrained:
-		case t.options.Accumulation > 1:
+		case keep.Valid():
 			sum := b.Op(compute.Scale{X: b.Input("sum."+f.name, compute.F32, f.shape...), Factors: keep})
 			b.Output(b.Op(compute.Add{A: sum, B: g}))
 		default:
 			b.Output(g)
 		}
 	}
-	return b.Build()
 }
 
 // attach declares the dropped ranks, if any are, and the factors as inputs, and attaches them to the networks' layers.
 func (t *Trainer) attach(b *compute.Builder, key microKey) (factors []compute.Value, err error) {
 	masks := make([]compute.Value, len(t.modules))
-	if key.dropout {
-		for i := range t.modules {
-			masks[i] = b.Input("dropout."+t.modules[i].Key(), compute.F32, key.samples, t.modules[i].Rank())
+	for i := range t.modules {
+		if m := &t.modules[i]; key.dropRanks {
+			masks[i] = b.Input("rank_dropout."+m.Key(), compute.F32, t.rows(key, m.Kind), m.Rank())
 		}
 	}
 	for _, f := range t.factors {
@@ -208,6 +310,11 @@ func (t *Trainer) attach(b *compute.Builder, key microKey) (factors []compute.Va
 	for i := range t.modules {
 		m := &t.modules[i]
 		a := &nn.Adapter{Down: factors[2*i], Up: factors[2*i+1], Scale: m.Scale(), Mask: masks[i]}
+		if key.drop {
+			a.Dropout = func(shape compute.Shape) compute.Value {
+				return b.Input("network_dropout."+m.Key(), compute.F32, shape...)
+			}
+		}
 		if err := t.layers[m.Kind].Attach(m.Name, a); err != nil {
 			return nil, err
 		}
@@ -220,43 +327,56 @@ func (t *Trainer) huber() bool {
 	return t.options.Loss == compute.Huber || t.options.Loss == compute.SmoothL1
 }
 
-// upload hands a batch to the inputs of its program, in the order of their recording.
-func (t *Trainer) upload(s *microStep, batch TrainBatch) error {
-	var times, mix, sampleWeights, c []float32
+// fill hands a batch to the inputs of its program, in the order of their recording.
+func (t *Trainer) fill(s *microStep, batch *TrainBatch) error {
+	copy(s.inputs[0].i32, batch.IDs)
+	at := 0
+	next := func() []float32 {
+		at++
+		return s.inputs[at].f32
+	}
+	copy(next(), batch.Latents)
+	copy(next(), batch.Noise)
+	if s.key.perturbed {
+		copy(next(), batch.Perturbed)
+	}
+	times, coefficient, sampleWeights := next(), next(), next()
+	var c []float32
+	if t.huber() {
+		c = next()
+	}
 	for i, step := range batch.Timesteps {
 		a, snr := t.diffusion.signal[step], t.diffusion.snr[step]
-		times = append(times, float32(step))
-		mix = append(mix, float32(math.Sqrt(a)), float32(math.Sqrt(1-a)), float32(-math.Sqrt(1-a)))
+		times[i] = float32(step)
+		coefficient[i*coefficients+signal] = float32(math.Sqrt(a))
+		coefficient[i*coefficients+noise] = float32(math.Sqrt(1 - a))
+		coefficient[i*coefficients+minusNoise] = float32(-math.Sqrt(1 - a))
 		w := t.options.weight(snr) * t.scale
 		if batch.Weights != nil {
 			w *= float64(batch.Weights[i])
 		}
-		sampleWeights = append(sampleWeights, float32(w))
-		c = append(c, float32(t.options.huber(step, snr)))
-	}
-	data := []any{batch.Latents, batch.Noise}
-	if s.key.perturbed {
-		data = append(data, batch.Perturbed)
-	}
-	data = append(data, times, mix, batch.IDs, sampleWeights)
-	if t.huber() {
-		data = append(data, c)
+		sampleWeights[i] = float32(w)
+		if t.huber() {
+			c[i] = float32(t.options.huber(step, snr))
+		}
 	}
 	if s.key.masked {
-		data = append(data, batch.Mask)
+		copy(next(), batch.Mask)
 	}
-	if t.options.Accumulation > 1 {
-		keep := []float32{1}
-		if t.batches == 0 {
-			keep[0] = 0
-		}
-		data = append(data, keep)
+	if t.accumulates(s.key) {
+		next()[0] = float32(min(1, t.batches))
 	}
 	for _, ranks := range batch.Dropout {
-		data = append(data, ranks)
+		copy(next(), ranks)
 	}
-	for i, d := range data {
-		if err := s.inputs[i].Upload(d); err != nil {
+	for i := range s.inputs {
+		if err := s.inputs[i].upload(); err != nil {
+			return fmt.Errorf("lora: %w", err)
+		}
+	}
+	for i := range s.masks {
+		dropout(s.masks[i].f32, batch.NetworkDropout, mix(batch.DropoutSeed, uint64(i)))
+		if err := s.masks[i].upload(); err != nil {
 			return fmt.Errorf("lora: %w", err)
 		}
 	}
@@ -268,46 +388,85 @@ func (t *Trainer) updateStep() (*updateStep, error) {
 	if t.update != nil {
 		return t.update, nil
 	}
-	p, err := t.recordUpdate()
-	if err != nil {
-		return nil, fmt.Errorf("lora: %w", err)
-	}
-	u := new(updateStep)
-	var own []compute.Tensor
-	if u.exe, err = t.device.Compile(p, t.params); err == nil {
-		own, err = t.tensors(p, append(p.Inputs[:1+groups:1+groups], p.Outputs[0]))
-	}
-	if err != nil {
-		for _, x := range own {
-			err = errors.Join(err, x.Close())
-		}
-		return nil, errors.Join(fmt.Errorf("lora: %w", err), u.close())
-	}
-	u.limits, u.clip = own[0], own[1+groups]
-	copy(u.hyper[:], own[1:])
-	t.update = u
-	return u, nil
-}
-
-// recordUpdate records the optimizer's step. Inputs: limits, the constants of each group; then gradient, parameter and
-// moments of each factor. Outputs: factor and norm of the gradients; then parameter and moments of each factor.
-func (t *Trainer) recordUpdate() (*compute.Program, error) {
-	var b compute.Builder
-	clip := compute.ClipNorm{Limits: b.Input("limits", compute.F32, 1, 2)}
-	var hyper [groups]compute.Value
-	for g := range hyper {
-		hyper[g] = b.Input(fmt.Sprintf("hyper.%d", g), compute.F32, 1, 7)
-	}
-	var steps []compute.AdamW
+	s := new(updateStep)
 	for _, f := range t.factors {
 		if f.untrained {
 			continue
 		}
+		s.trained = append(s.trained, f)
+		if t.optimizer.Host != nil {
+			s.tensors = append(s.tensors, optim.Tensor{Shape: f.shape, Parameter: f.parameter.f32, Gradient: f.hostGradient.f32, State: f.state})
+		}
+	}
+	if err := t.compileUpdate(s); err != nil {
+		return nil, errors.Join(fmt.Errorf("lora: %w", err), s.close())
+	}
+	t.update = s
+	return s, nil
+}
+
+// compileUpdate makes the program ready to run.
+func (t *Trainer) compileUpdate(s *updateStep) error {
+	p, err := t.recordUpdate(s.trained)
+	if err != nil {
+		return err
+	}
+	if s.exe, err = t.device.Compile(p, t.params); err != nil {
+		return err
+	}
+	own := 1
+	if t.optimizer.AdamW != nil {
+		own += len(t.groups)
+	}
+	all, err := t.mirrors(p, p.Inputs[:own])
+	if len(all) > 0 {
+		s.limits, s.hyper = all[0], all[1:]
+	}
+	if err != nil {
+		return err
+	}
+	clip, err := t.mirrors(p, p.Outputs[:1])
+	if err == nil {
+		s.clip = clip[0]
+	}
+	return err
+}
+
+// bindUpdate lists the tensors of a run in the order of the program's.
+func (t *Trainer) bindUpdate(s *updateStep) {
+	s.in, s.out = append(s.in[:0], s.limits.tensor), append(s.out[:0], s.clip.tensor)
+	for i := range s.hyper {
+		s.in = append(s.in, s.hyper[i].tensor)
+	}
+	for _, f := range s.trained {
+		s.in = append(s.in, f.gradient)
+		if t.optimizer.AdamW != nil {
+			s.in, s.out = append(s.in, f.now...), append(s.out, f.next...)
+		}
+	}
+}
+
+// recordUpdate records the step of the trained factors. Inputs: limits; with AdamW the constants of each group; then the
+// gradient of each factor, with AdamW followed by parameter and moments. Outputs: factor and norm of the gradients; with
+// AdamW then parameter and moments of each factor.
+func (t *Trainer) recordUpdate(trained []*factor) (*compute.Program, error) {
+	var b compute.Builder
+	clip := compute.ClipNorm{Limits: b.Input("limits", compute.F32, 1, 2)}
+	var hyper []compute.Value
+	if t.optimizer.AdamW != nil {
+		for _, g := range t.groups {
+			hyper = append(hyper, b.Input("hyper."+g.name(), compute.F32, 1, 7))
+		}
+	}
+	var steps []compute.AdamW
+	for _, f := range trained {
 		in := func(what string) compute.Value { return b.Input(what+"."+f.name, compute.F32, f.shape...) }
-		step := compute.AdamW{Gradient: in("gradient"), Hyper: hyper[f.group]}
-		step.Parameter, step.M, step.V = in("parameter"), in("m"), in("v")
-		steps = append(steps, step)
+		step := compute.AdamW{Gradient: in("gradient")}
 		clip.Gradients = append(clip.Gradients, step.Gradient)
+		if t.optimizer.AdamW != nil {
+			step.Hyper, step.Parameter, step.M, step.V = hyper[f.group], in("parameter"), in("m"), in("v")
+			steps = append(steps, step)
+		}
 	}
 	factor := b.Op(clip)
 	b.Output(factor)
@@ -320,10 +479,20 @@ func (t *Trainer) recordUpdate() (*compute.Program, error) {
 	return b.Build()
 }
 
-func (s *microStep) close() error { return closeAll(s.exe, append(s.inputs, s.loss)...) }
+func (s *microStep) close() error {
+	return closeAll(s.exe, tensors(append(slices.Concat(s.inputs, s.masks), s.loss))...)
+}
 
-func (u *updateStep) close() error {
-	return closeAll(u.exe, append([]compute.Tensor{u.limits, u.clip}, u.hyper[:]...)...)
+func (s *updateStep) close() error {
+	return closeAll(s.exe, tensors(append(slices.Clone(s.hyper), s.limits, s.clip))...)
+}
+
+// tensors are those of mirrors.
+func tensors(mirrors []mirror) (all []compute.Tensor) {
+	for _, m := range mirrors {
+		all = append(all, m.tensor)
+	}
+	return all
 }
 
 // closeAll closes what there is of a program and its tensors.

@@ -25,11 +25,14 @@ func (t *Trainer) State() (State, error) {
 	for _, f := range t.factors {
 		for _, k := range f.kept() {
 			data := make([]float32, k.shape.Elements())
-			if err := k.download(data); err != nil {
+			if err := k.read(data); err != nil {
 				return State{}, fmt.Errorf("lora: %s: %w", k.name, err)
 			}
 			s.Tensors[k.name] = Factor{k.shape, data}
 		}
+	}
+	for name, v := range t.numbers() {
+		s.Numbers[name] = *v
 	}
 	return s, nil
 }
@@ -42,10 +45,13 @@ func (t *Trainer) Restore(s State) error {
 	}
 	for _, f := range t.factors {
 		for _, k := range f.kept() {
-			if err := k.upload(s.Tensors[k.name].Data); err != nil {
+			if err := k.write(s.Tensors[k.name].Data); err != nil {
 				return fmt.Errorf("lora: %s: %w", k.name, err)
 			}
 		}
+	}
+	for name, v := range t.numbers() {
+		*v = s.Numbers[name]
 	}
 	t.steps, t.batches = int(s.Numbers["steps"]), 0
 	return nil
@@ -86,26 +92,66 @@ func (t *Trainer) fits(s State) error {
 	if steps, ok := s.Numbers["steps"]; !ok || steps != math.Trunc(steps) || !(steps >= 0 && steps <= math.MaxInt32) {
 		complain("number \"steps\" is %v, want a count of steps", steps)
 	}
+	numbers := t.numbers()
+	for _, name := range slices.Sorted(maps.Keys(numbers)) {
+		if v, ok := s.Numbers[name]; !ok || v-v != 0 {
+			complain("number %q is %v, want one that is finite", name, v)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Numbers)) {
+		if numbers[name] == nil && name != "steps" {
+			complain("number %.200q belongs to another optimizer", name)
+		}
+	}
 	if more > 0 {
 		errs = append(errs, fmt.Errorf("lora: and %d more; restore it with the options that it was made with", more))
 	}
 	return errors.Join(errs...)
 }
 
-// kept is an array of a factor's state.
+// kept is an array of a factor's state, on the device or on the host.
 type kept struct {
-	name             string
-	shape            compute.Shape
-	download, upload func(any) error
+	name   string
+	shape  compute.Shape
+	tensor compute.Tensor
+	host   []float32
 }
 
-// suffixes are the names of what AdamW keeps, after the parameter's own.
-var suffixes = [...]string{"", ".m", ".v"}
+// read copies the array to data, and write back.
+func (k kept) read(data []float32) error {
+	if k.tensor != nil {
+		return k.tensor.Download(data)
+	}
+	copy(data, k.host)
+	return nil
+}
+
+func (k kept) write(data []float32) error {
+	if k.tensor != nil {
+		return k.tensor.Upload(data)
+	}
+	copy(k.host, data)
+	return nil
+}
+
+// deviceArrays are the names of what is on the device: the parameter has none of its own, AdamW's moments do.
+var deviceArrays = [...]string{"", ".m", ".v"}
 
 // kept lists the arrays of a factor's state: itself and what the optimizer keeps for it.
 func (f *factor) kept() (all []kept) {
 	for i, x := range f.now {
-		all = append(all, kept{f.name + suffixes[i], f.shape, x.Download, x.Upload})
+		all = append(all, kept{f.name + deviceArrays[i], f.shape, x, nil})
+	}
+	for i, a := range f.arrays {
+		all = append(all, kept{f.name + "." + a.Name, a.Shape, nil, f.state[i]})
 	}
 	return all
+}
+
+// numbers lists what the optimizer keeps for all factors together.
+func (t *Trainer) numbers() map[string]*float64 {
+	if t.optimizer.Host == nil {
+		return nil
+	}
+	return t.optimizer.Host.Numbers()
 }

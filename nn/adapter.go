@@ -22,10 +22,17 @@ type Adapter struct {
 	Down, Up compute.Value
 	Scale    float64       // alpha/r times the strength; 0 stands for 1, as in MatMul
 	Mask     compute.Value // optional, [N,r] or [1,r]: dropped ranks are 0
+
+	// Dropout, if not nil, is asked for a value of the shape of Down·x for every recording of the layer, with which each of
+	// its numbers is multiplied: 0 where dropped.
+	Dropout func(shape compute.Shape) compute.Value
 }
 
 // finish adds to y, what lies beneath the adapter, the change of h = Down·x, and records what of the epilogue had to wait.
 func (m *Adapter) finish(b *compute.Builder, y, h compute.Value, weight compute.Shape, e compute.Epilogue) compute.Value {
+	if m.Dropout != nil {
+		h = b.Op(compute.Multiply{X: h, Factors: m.Dropout(b.Shape(h))})
+	}
 	if m.Mask.Valid() {
 		h = b.Op(compute.Multiply{X: h, Factors: m.Mask})
 	}

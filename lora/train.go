@@ -495,6 +495,9 @@ func (r *run) learnEpochs(ctx context.Context) error {
 // endEpoch does what the end of an epoch calls for. A state that is saved before does all of it again.
 func (r *run) endEpoch(ctx context.Context) (err error) {
 	epoch, epochs := r.Epoch, r.dataset.Steps().Epochs
+	if err := r.validateEpoch(ctx, epoch); err != nil {
+		return err
+	}
 	if err := r.sampleEpoch(ctx, epoch); err != nil {
 		return err
 	}
@@ -567,6 +570,9 @@ func (r *run) update(ctx context.Context, batch dataset.Batch, loss float64) err
 		return err
 	}
 	r.report(done)
+	if err := r.validateStep(ctx); err != nil {
+		return err
+	}
 	return r.sampleStep(ctx)
 }
 

@@ -1,0 +1,324 @@
+package kohya
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// isGUI reports whether a file holds the GUI's form: keys that no option is called. A config_file that the GUI wrote has
+// some of its keys too, and none of these.
+func isGUI(tree map[string]any) bool {
+	for _, key := range []string{"LoRA_type", "max_resolution", "optimizer", "lr_warmup", "additional_parameters"} {
+		if _, ok := tree[key]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// guiForm is what the fields of an empty form hold, where that is not what sd-scripts would take.
+var guiForm = map[string]string{
+	"LoRA_type": "Standard", "output_name": "last", "save_precision": "fp16", "mixed_precision": "fp16",
+	"epoch": "1", "max_train_steps": "1600", "save_every_n_epochs": "1", "caption_extension": ".txt", "cache_latents": "true",
+	"lr_scheduler": "cosine", "lr_warmup": "10", "optimizer": "AdamW", "learning_rate": "0.0001", "unet_lr": "0.0001",
+	"text_encoder_lr": "0.0001", "max_resolution": "512,512", "enable_bucket": "true", "max_bucket_reso": "2048",
+	"bucket_no_upscale": "true", "network_dim": "8", "conv_dim": "1", "conv_alpha": "1", "clip_skip": "1",
+	"max_timestep": "1000", "noise_offset_type": "Original",
+}
+
+// guiNames are keys of the form that are options of other names.
+var guiNames = map[string]string{
+	"max_resolution": "resolution", "optimizer": "optimizer_type", "lora_network_weights": "network_weights",
+}
+
+// guiArguments are keys of the form that become network_args; conv_dims and conv_alphas are those of older forms.
+var guiArguments = map[string]string{
+	"rank_dropout": "rank_dropout", "module_dropout": "module_dropout",
+	"down_lr_weight": "down_lr_weight", "mid_lr_weight": "mid_lr_weight", "up_lr_weight": "up_lr_weight",
+	"block_lr_zero_threshold": "block_lr_zero_threshold", "block_dims": "block_dims", "block_alphas": "block_alphas",
+	"conv_block_dims": "conv_block_dims", "conv_block_alphas": "conv_block_alphas",
+	"conv_dims": "conv_block_dims", "conv_alphas": "conv_block_alphas", "loraplus_lr_ratio": "loraplus_lr_ratio",
+	"loraplus_unet_lr_ratio": "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio": "loraplus_text_encoder_lr_ratio",
+}
+
+// guiRatios are those that are numbers, of which 0 is dropped; in the others, which are texts, it has a meaning.
+var guiRatios = words(`rank_dropout module_dropout loraplus_lr_ratio loraplus_unet_lr_ratio loraplus_text_encoder_lr_ratio`)
+
+// guiRules are keys of the form that readGUI has a rule for.
+var guiRules = words(`LoRA_type lr_warmup epoch noise_offset_type conv_dim conv_alpha additional_parameters stop_text_encoder_training`)
+
+// otherModels are switches of the form that choose a model that is not Stable Diffusion 1.5.
+var otherModels = words(`v2 sdxl flux1_checkbox sd3_checkbox hunyuan_image_checkbox anima_checkbox lumina_checkbox`)
+
+// readGUI makes options of the form as the GUI makes a config_file of it.
+func (o *Options) readGUI(tree map[string]any) error {
+	form, err := readForm(tree)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	note := func(format string, args ...any) { o.notes = append(o.notes, fmt.Sprintf(format, args...)) }
+	var missing []string
+	_, hasSteps := form["max_train_steps"]
+	_, hasEpoch := form["epoch"]
+	for _, key := range slices.Sorted(maps.Keys(guiForm)) {
+		if _, ok := form[key]; !ok {
+			form[key] = guiForm[key]
+			if key == "max_train_steps" && hasEpoch {
+				form[key] = "0" // saved before there was that field: epochs decided
+				continue
+			}
+			if !guiRules[key] || key == "lr_warmup" {
+				missing = append(missing, cmp.Or(guiNames[key], key)+" "+guiForm[key])
+			}
+		}
+	}
+	if len(missing) > 0 {
+		note("not in the file, so as in the GUI's empty form: %s", strings.Join(missing, ", "))
+	}
+	if !hasSteps && hasEpoch {
+		note("the file is of a GUI without max_train_steps: its epoch %s decides", form["epoch"])
+	}
+
+	for _, key := range slices.Sorted(maps.Keys(otherModels)) {
+		if set, _ := truth([]string{form[key]}); set {
+			refuse("%s is on, but only Stable Diffusion 1.x is trained", key)
+		}
+	}
+	var arguments []string
+	switch form["LoRA_type"] {
+	case "Standard":
+	case "Kohya LoCon":
+		arguments = append(arguments, "conv_dim="+form["conv_dim"], "conv_alpha="+form["conv_alpha"])
+	default:
+		refuse("LoRA_type is %.60q, want Standard or Kohya LoCon, which are what is trained here", form["LoRA_type"])
+	}
+	for _, key := range slices.Sorted(maps.Keys(guiArguments)) {
+		if value := form[key]; value != "" && !(guiRatios[key] && zero(value)) {
+			arguments = append(arguments, guiArguments[key]+"="+form[key])
+		}
+	}
+	warmup, err1 := guiWarmup(form)
+	epoch, err2 := strconv.ParseFloat(cmp.Or(form["epoch"], "0"), 64)
+	steps, err3 := strconv.ParseFloat(cmp.Or(form["max_train_steps"], "0"), 64)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		refuse("lr_warmup, lr_warmup_steps, epoch or max_train_steps: %w", err)
+	}
+	if steps == 0 && epoch > 0 && epoch < 1<<20 {
+		o.epochs = int(epoch)
+	}
+	if !zero(form["stop_text_encoder_training"]) {
+		note("stop_text_encoder_training is not used, as the GUI does not either for LoRA")
+	}
+	unwanted := []string{"multires_noise_iterations", "multires_noise_discount"}
+	if form["noise_offset_type"] == "Multires" {
+		unwanted = []string{"noise_offset", "noise_offset_random_strength", "adaptive_noise_scale"}
+	}
+	for _, key := range unwanted {
+		delete(form, key)
+	}
+	form["lr_warmup_steps"] = warmup
+	if x := form["xformers"]; x == "sdpa" {
+		form["xformers"], form["sdpa"] = "", "true"
+	} else {
+		form["xformers"] = strconv.FormatBool(x == "xformers" || x == "true")
+	}
+
+	o.file, o.gui = make(map[string][]string), true
+	for _, key := range slices.Sorted(maps.Keys(form)) {
+		name := cmp.Or(guiNames[key], key)
+		if row := rows[name]; row != nil && !guiRules[key] && !otherModels[key] && guiArguments[key] == "" {
+			if !dropped(row, form[key]) {
+				o.file[name] = []string{form[key]}
+			} else if value := form[key]; value != "" && !zero(row.unset) && row.place.kind != isIdle && (name != "max_train_steps" || o.epochs == 0) {
+				note("%s %s: the GUI drops zeros, so that sd-scripts takes %s", name, value, row.unset)
+			}
+		}
+	}
+	switch text, unet := zero(form["text_encoder_lr"]), zero(form["unet_lr"]); {
+	case text && !unet:
+		o.file["network_train_unet_only"] = []string{"true"}
+	case unet && !text:
+		o.file["network_train_text_encoder_only"] = []string{"true"}
+	case text && zero(form["learning_rate"]):
+		refuse("learning_rate, unet_lr and text_encoder_lr are all 0; want numbers such as 0.0001")
+	}
+	if len(arguments) > 0 {
+		o.file["network_args"] = arguments
+	}
+	if err := o.readAdditional(form["additional_parameters"]); err != nil {
+		refuse("additional_parameters: %w", err)
+	}
+	return errors.Join(errs...)
+}
+
+// readForm makes texts of the form's values and leaves out keys that concern the GUI, the launcher and other models.
+func readForm(tree map[string]any) (map[string]string, error) {
+	form := make(map[string]string)
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(tree)) {
+		name := key
+		if alias, ok := aliases[key]; ok {
+			name = alias
+		}
+		known := rows[name] != nil || guiNames[key] != "" || guiArguments[key] != "" || guiRules[key] || otherModels[key]
+		switch {
+		case !known && guiOnly(key):
+			continue
+		case !known:
+			names := slices.Concat(optionNames(), slices.Collect(maps.Keys(guiNames)), slices.Collect(maps.Keys(guiArguments)), slices.Collect(maps.Keys(guiRules)))
+			errs = append(errs, fmt.Errorf("there is no key %.60q%s", key, suggest(key, names)))
+			continue
+		}
+		values, err := texts(tree[key])
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s %w", key, err))
+			continue
+		}
+		form[name] = strings.Join(values, " ")
+	}
+	if form["optimizer"] == "" {
+		delete(form, "optimizer")
+		if set, _ := truth([]string{form["use_8bit_adam"]}); set {
+			form["optimizer"] = "AdamW8bit"
+		}
+	}
+	delete(form, "use_8bit_adam")
+	return form, errors.Join(errs...)
+}
+
+// dropped reports whether the GUI leaves a value out of its config_file: empty texts, false and zeros.
+func dropped(row *option, value string) bool {
+	switch row.place.kind {
+	case isSwitch, isIdle, isRefused:
+		set, err := truth([]string{value})
+		return value == "" || err == nil && !set
+	case isText:
+		return value == "" || row.name == "lr_warmup_steps" && zero(value)
+	}
+	return zero(value)
+}
+
+// zero reports whether a text is empty or a zero.
+func zero(text string) bool {
+	f, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
+	return text == "" || err == nil && f == 0
+}
+
+// guiWarmup is lr_warmup_steps as the GUI sends it: the field of steps if it is set, else the percentage as a part of all.
+// With a dataset_config of known length the percentage becomes steps at once.
+func guiWarmup(form map[string]string) (string, error) {
+	if !zero(form["lr_warmup_steps"]) {
+		return form["lr_warmup_steps"], nil
+	}
+	percent, err1 := strconv.ParseFloat(cmp.Or(form["lr_warmup"], "0"), 64)
+	steps, err2 := strconv.ParseFloat(cmp.Or(form["max_train_steps"], "0"), 64)
+	if err := errors.Join(err1, err2); err != nil {
+		return "", err
+	}
+	if !(percent >= 0 && percent <= 100) {
+		return "", fmt.Errorf("lr_warmup is %v, want a percentage", percent)
+	}
+	if form["dataset_config"] != "" && steps > 0 {
+		return strconv.FormatFloat(math.RoundToEven(percent*steps/100), 'f', 0, 64), nil
+	}
+	return strconv.FormatFloat(percent/100, 'g', -1, 64), nil
+}
+
+// guiSteps counts steps as the GUI does from its epochs: buckets are not regarded, regularisation pictures double them.
+func guiSteps(s *settings, epochs int) (steps int, how string) {
+	uses := 0
+	folders, _ := os.ReadDir(s.set.TrainDataDir) // what is wrong with them the dataset will say
+	for _, folder := range folders {
+		number, _, _ := strings.Cut(folder.Name(), "_")
+		repeats, err := strconv.Atoi(strings.TrimSpace(number))
+		if err != nil || repeats < 1 || repeats > 1<<20 || !folder.IsDir() {
+			continue
+		}
+		files, _ := os.ReadDir(filepath.Join(s.set.TrainDataDir, folder.Name()))
+		for _, file := range files {
+			if slices.Contains([]string{".jpg", ".jpeg", ".png", ".webp"}, strings.ToLower(filepath.Ext(file.Name()))) {
+				uses += repeats
+			}
+		}
+	}
+	factor, doubled := 1, ""
+	if s.set.RegDataDir != "" {
+		factor, doubled = 2, " × 2 for reg_data_dir"
+	}
+	batch := max(1, s.set.BatchSize) * max(1, s.Dataset.GradientAccumulationSteps)
+	steps = int(min(math.Ceil(float64(uses)/float64(batch)*float64(epochs*factor)), 1<<30))
+	return steps, fmt.Sprintf("max_train_steps %d, as the GUI counts: %d uses in batches of %d × epoch %d%s", steps, uses, batch, epochs, doubled)
+}
+
+// readAdditional reads the form's field of further command line. It comes before the form's other fields.
+func (o *Options) readAdditional(line string) error {
+	args, err := split(line)
+	if err != nil || len(args) == 0 {
+		return err
+	}
+	for _, arg := range args {
+		if name, _, _ := flagName(arg); name == "config_file" {
+			return errors.New("config_file cannot be named in a file")
+		}
+	}
+	more := new(Options)
+	f := flag.NewFlagSet("", flag.ContinueOnError)
+	more.Bind(f)
+	if err := more.Parse(f, args); err != nil {
+		return err
+	}
+	maps.Copy(o.file, more.line)
+	return nil
+}
+
+// split cuts a command line at blanks that are not between quotes.
+func split(line string) (words []string, err error) {
+	var word strings.Builder
+	var quote rune
+	started := false
+	end := func() {
+		if started {
+			words = append(words, word.String())
+		}
+		word.Reset()
+		started = false
+	}
+	for _, r := range line {
+		switch {
+		case quote != 0 && r == quote:
+			quote = 0
+		case quote == 0 && (r == '"' || r == '\''):
+			quote, started = r, true
+		case quote == 0 && strings.ContainsRune(" \t\r\n", r):
+			end()
+		default:
+			word.WriteRune(r)
+			started = true
+		}
+	}
+	end()
+	if quote != 0 {
+		return nil, fmt.Errorf("a quote %c is not closed", quote)
+	}
+	return words, nil
+}
+
+// words is a set of them.
+func words(list string) map[string]bool {
+	set := make(map[string]bool)
+	for word := range strings.FieldsSeq(list) {
+		set[word] = true
+	}
+	return set
+}

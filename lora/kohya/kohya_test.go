@@ -1,0 +1,611 @@
+package kohya
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/lora/dataset"
+)
+
+// samples are values of options for which their kind does not suggest one.
+var samples = map[string][]string{
+	"resolution": {"640,768"}, "network_module": {"networks.lora"}, "face_crop_aug_range": {"2.5,3.5"},
+	"mixed_precision": {"bf16"}, "huber_schedule": {"constant"}, "loss_type": {"smooth_l1"}, "save_precision": {"bf16"},
+	"save_model_as": {"safetensors"}, "defaults": {"recipe"}, "text_encoder_lr": {"5"}, "network_args": {"conv_dim=4"},
+}
+
+func sample(o option) []string {
+	if v, ok := samples[o.name]; ok {
+		return v
+	}
+	switch o.place.kind {
+	case isSwitch:
+		return []string{"true"}
+	case isNumber:
+		return []string{"5"}
+	case isList:
+		return []string{"a=5"}
+	}
+	return []string{"some text"}
+}
+
+// TestTable sets every option there is, one by one: exactly one field changes, nobody else's, and it holds what was said.
+func TestTable(t *testing.T) {
+	owner := make(map[string]string)
+	names := make(map[string]bool)
+	for _, g := range table {
+		for _, o := range g.options {
+			if names[o.name] {
+				t.Errorf("%s is in the table twice", o.name)
+			}
+			names[o.name] = true
+			var s settings
+			value := sample(o)
+			err := o.place.put(&s, value)
+			if o.place.kind == isRefused {
+				if err == nil {
+					err = o.place.put(&s, []string{"true"})
+				}
+				if err == nil {
+					t.Errorf("%s is not refused", o.name)
+				}
+				continue
+			}
+			if o.place.kind == isIdle {
+				if err := o.place.put(&s, []string{"1"}); err != nil {
+					t.Errorf("%s: %v", o.name, err)
+				}
+				if changed := leaves(s); len(changed) > 0 {
+					t.Errorf("%s, which does nothing, sets %v", o.name, changed)
+				}
+				continue
+			}
+			if err != nil {
+				t.Errorf("%s = %q: %v", o.name, value, err)
+				continue
+			}
+			if o.help == "" {
+				t.Errorf("%s has no help", o.name)
+			}
+			changed := leaves(s)
+			if len(changed) != 1 {
+				t.Errorf("%s = %q sets %d fields, want one: %v", o.name, value, len(changed), changed)
+			}
+			for field, have := range changed {
+				if other := owner[field]; other != "" {
+					t.Errorf("%s and %s both set %s", o.name, other, field)
+				}
+				owner[field] = o.name
+				want := map[string]string{"resolution": "{640 768}", "face_crop_aug_range": "[2.5 3.5]", "loss_type": "SmoothL1", "save_precision": "BF16", "network_args": "[conv_dim=4]"}[o.name]
+				if want == "" {
+					want = value[0]
+				}
+				if have != want {
+					t.Errorf("%s = %q: %s is %s, want %s", o.name, value, field, have, want)
+				}
+			}
+			if o.unset != "" {
+				if err := o.place.put(new(settings), []string{o.unset}); err != nil {
+					t.Errorf("the default of %s: %v", o.name, err)
+				}
+			}
+		}
+	}
+	for name := range recipe {
+		if !names[name] {
+			t.Errorf("the recipe has %s, the table does not", name)
+		}
+	}
+	for _, a := range networkArguments {
+		var s settings
+		if err := a.place.put(&s, []string{"5"}); err != nil || len(leaves(s)) != 1 {
+			t.Errorf("network_args %s=5: %v, sets %v", a.name, err, leaves(s))
+		}
+	}
+}
+
+// leaves are the fields of settings that are not zero, by path. Sizes, ranges and lists count as one.
+func leaves(s settings) map[string]string {
+	found := make(map[string]string)
+	var walk func(path string, v reflect.Value)
+	walk = func(path string, v reflect.Value) {
+		if v.IsZero() {
+			return
+		}
+		if v.Kind() == reflect.Pointer && v.Elem().Kind() != reflect.Struct {
+			v = v.Elem()
+		}
+		if v.Kind() != reflect.Struct || v.Type() == reflect.TypeFor[dataset.Size]() {
+			if v.Type() == reflect.TypeFor[dataset.Size]() {
+				found[path] = fmt.Sprintf("{%d %d}", v.Field(0).Int(), v.Field(1).Int())
+			} else {
+				found[path] = fmt.Sprint(v)
+			}
+			return
+		}
+		for i := range v.NumField() {
+			walk(path+"."+v.Type().Field(i).Name, v.Field(i))
+		}
+	}
+	walk("", reflect.ValueOf(s))
+	return found
+}
+
+// photos makes a folder of 18 pictures with 12 repeats, as a path for TRAIN.
+func photos(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	folder := filepath.Join(dir, "12_personname man")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 18 {
+		if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("%d.JPG", i)), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// read reads a file of testdata with another train_data_dir and further command line.
+func read(t *testing.T, name, train string, line ...string) (*Options, lora.TrainConfig, []string) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(data), "TRAIN", filepath.ToSlash(train))), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o, err := parse(append([]string{"-config_file", path}, line...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, notes, err := o.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o, config, notes
+}
+
+func parse(args ...string) (*Options, error) {
+	o := new(Options)
+	f := flag.NewFlagSet("test", flag.ContinueOnError)
+	o.Bind(f)
+	return o, o.Parse(f, args)
+}
+
+// wantNotes checks that there is a note for each text, and no further one.
+func wantNotes(t *testing.T, notes []string, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if !slices.ContainsFunc(notes, func(n string) bool { return strings.Contains(n, w) }) {
+			t.Errorf("no note says %q", w)
+		}
+	}
+	if len(notes) != len(want) || t.Failed() {
+		t.Errorf("%d notes, want %d:\n%s", len(notes), len(want), strings.Join(notes, "\n"))
+	}
+}
+
+// base is what sd-scripts' defaults make of an empty configuration.
+func base() (c lora.TrainConfig, s dataset.Set) {
+	c.Dataset = dataset.Config{MaxTrainSteps: 1600, GradientAccumulationSteps: 1, PriorLossWeight: 1}
+	c.LearningRate, c.UNetLR, c.TextEncoderLR = 2e-6, 2e-6, 2e-6
+	c.LRScheduler, c.LRSchedulerNumCycles, c.LRSchedulerPower, c.OptimizerType = "constant", 1, 1, "AdamW"
+	c.Trainer.MaxGradNorm, c.Trainer.HuberSchedule, c.Trainer.HuberC, c.Trainer.HuberScale = 1, "snr", 0.1, 1
+	c.Network.Dim, c.Network.Alpha, c.Noise.MultiresNoiseDiscount = 4, 1, 0.3
+	c.SavePrecision, c.MixedPrecision = compute.F32, "no"
+	s.BatchSize, s.MinReso, s.MaxReso, s.ResoSteps = 1, 256, 1024, 64
+	s.Folder.CaptionExtension, s.Folder.Separator, s.Folder.TokenWarmupMin = ".caption", ",", 1
+	return c, s
+}
+
+func TestGUIJSON(t *testing.T) {
+	train := photos(t)
+	o, have, notes := read(t, "gui.json", train)
+	want, set := base()
+	set.TrainDataDir, set.Resolution, set.BatchSize = filepath.ToSlash(train), dataset.Size{W: 512, H: 512}, 2
+	set.Enable, set.MaxReso, set.NoUpscale = true, 2048, true
+	set.Folder.CaptionExtension, set.Folder.Prefix = ".txt", "photo of"
+	want.Dataset.Sets, want.Dataset.MaxTrainSteps, want.Dataset.CacheLatents = []dataset.Set{set}, 1296, true
+	want.LearningRate, want.UNetLR, want.TextEncoderLR = 1e-4, 1e-4, 5e-5
+	want.LRScheduler, want.LRWarmupSteps, want.OptimizerType = "cosine", "0.1", "AdamW8bit"
+	want.Network.Dim, want.Network.Alpha = 32, 16
+	want.Noise.NoiseOffset, want.Noise.MaxTimestep = 0.05, 1000 // Original: the multires fields do not count
+	want.Trainer.ClipSkip, want.Trainer.MinSNRGamma, want.Trainer.Checkpointing = 1, 5, true
+	want.OutputDir, want.OutputName, want.SaveEveryNEpochs, want.TrainingComment = "C:/lora/out", "personname_lora_v1", 2, "trigger: personname"
+	want.SavePrecision, want.MixedPrecision = compute.F16, "fp16"
+	same(t, have, want)
+	if have, want := o.Value("pretrained_model_name_or_path"), "C:/models/v1-5-pruned-emaonly.safetensors"; have != want {
+		t.Errorf("the model is %q, want %q", have, want)
+	}
+	wantNotes(t, notes, "max_grad_norm 0: the GUI drops zeros, so that sd-scripts takes 1.0", "without effect here: sample_sampler, xformers, no_half_vae", "max_train_steps 1296, as the GUI counts")
+}
+
+func TestOldPreset(t *testing.T) {
+	train := photos(t)
+	_, have, notes := read(t, "old-preset.json", train, "-train_data_dir", train)
+	want, set := base()
+	set.TrainDataDir, set.Resolution, set.BatchSize = train, dataset.Size{W: 512, H: 650}, 3
+	set.MaxReso, set.NoUpscale, set.Folder.CaptionExtension = 2048, true, ".txt"
+	want.Dataset.Sets, want.Dataset.MaxTrainSteps, want.Dataset.CacheLatents, want.Dataset.Seed = []dataset.Set{set}, 72, true, 1234
+	want.LearningRate, want.UNetLR, want.TextEncoderLR, want.OptimizerType = 1e-4, 1e-4, 5e-5, "AdamW8bit"
+	want.Network.Dim, want.Network.Alpha, want.Noise.NoiseOffset, want.Noise.MaxTimestep = 64, 64, 0.05, 1000
+	want.Trainer.ClipSkip, want.OutputName, want.SaveEveryNEpochs = 2, "last", 1
+	want.SavePrecision, want.MixedPrecision, want.LRWarmupSteps = compute.BF16, "bf16", ""
+	same(t, have, want)
+	wantNotes(t, notes, "as in the GUI's empty form: max_bucket_reso 2048, max_timestep 1000, output_name last, save_every_n_epochs 1",
+		"GUI without max_train_steps", "without effect here: xformers, mem_eff_attn, max_data_loader_n_workers", "max_train_steps 72")
+}
+
+func TestGUITOML(t *testing.T) {
+	train := photos(t)
+	_, have, notes := read(t, "gui.toml", train)
+	want, set := base()
+	set.TrainDataDir, set.Resolution, set.BatchSize = filepath.ToSlash(train), dataset.Size{W: 512, H: 512}, 2
+	set.Enable, set.MaxReso, set.NoUpscale, set.Folder.CaptionExtension = true, 2048, true, ".txt"
+	want.Dataset.Sets, want.Dataset.MaxTrainSteps, want.Dataset.CacheLatents = []dataset.Set{set}, 1296, true
+	want.LearningRate, want.UNetLR, want.TextEncoderLR = 1e-4, 1e-4, 5e-5
+	want.LRScheduler, want.LRWarmupSteps, want.OptimizerType = "cosine", "0.1", "AdamW8bit"
+	want.Network = lora.Network{Dim: 32, Alpha: 16, ConvDim: 8, ConvAlpha: 4, RankDropout: 0.1}
+	want.Noise.MaxTimestep, want.Trainer.ClipSkip = 1000, 2
+	want.OutputDir, want.OutputName, want.SaveEveryNEpochs = "out", "personname_lora_v1", 2
+	want.SavePrecision, want.MixedPrecision = compute.F16, "fp16"
+	same(t, have, want)
+	wantNotes(t, notes, "without effect here: sample_sampler, sample_prompts, xformers, wandb_run_name")
+}
+
+func TestConfigTOML(t *testing.T) {
+	o, have, notes := read(t, "config.toml", "photos", "--network_args", "conv_dim=8", "conv_alpha=2", "-train_batch_size", "4")
+	want, set := base()
+	set.TrainDataDir, set.Resolution, set.BatchSize, set.Folder.CaptionExtension = "photos", dataset.Size{W: 512, H: 768}, 4, ".cap"
+	set.Folder.FaceCropAugRange = [2]float64{2, 4}
+	want.Dataset.Sets, want.Dataset.MaxTrainEpochs = []dataset.Set{set}, 3
+	want.LearningRate, want.UNetLR, want.TextEncoderLR = 1e-3, 1e-3, 0
+	want.LRScheduler, want.LRWarmupSteps = "constant_with_warmup", "10%"
+	want.Network.ConvDim, want.Network.ConvAlpha, want.Network.UNetOnly = 8, 2, true // the command line's list is the whole list
+	same(t, have, want)
+	wantNotes(t, notes, "as sd-scripts takes them: network_alpha 1, network_dim 4, save_precision float", "without effect here: max_data_loader_n_workers")
+	if have := o.Value("train_batch_size"); have != "4" {
+		t.Errorf("train_batch_size is %s, want that of the command line, 4", have)
+	}
+}
+
+func same(t *testing.T, have, want lora.TrainConfig) {
+	t.Helper()
+	h, w := leaves(settings{TrainConfig: have}), leaves(settings{TrainConfig: want})
+	for field := range w {
+		if h[field] != w[field] {
+			t.Errorf("%s is %s, want %s", field, h[field], w[field])
+		}
+	}
+	for field := range h {
+		if w[field] == "" {
+			t.Errorf("%s is %s, want nothing", field, h[field])
+		}
+	}
+}
+
+func TestRecipe(t *testing.T) {
+	for _, c := range []struct {
+		name             string
+		args             string
+		epochs, steps    int
+		rate, unet, text float64
+		alpha            float64
+		cached           bool
+	}{
+		{"nothing", "", 12, 1600, 1e-4, 1e-4, 5e-5, 16, true},
+		{"steps instead of epochs", "-max_train_steps 500", 0, 500, 1e-4, 1e-4, 5e-5, 16, true},
+		{"both", "-max_train_steps 500 --max_train_epochs=3", 3, 500, 1e-4, 1e-4, 5e-5, 16, true},
+		{"one rate for both", "--learning_rate 3e-4", 12, 1600, 3e-4, 3e-4, 3e-4, 16, true},
+		{"a rate and another", "-learning_rate 3e-4 -unet_lr 1e-5", 12, 1600, 3e-4, 1e-5, 3e-4, 16, true},
+		{"UNet only", "-network_train_unet_only", 12, 1600, 1e-4, 1e-4, 0, 16, true},
+		{"text encoder not trained", "-text_encoder_lr 0", 12, 1600, 1e-4, 1e-4, 0, 16, true},
+		{"list of rates", "--text_encoder_lr 3e-5 1e-5 --seed 4", 12, 1600, 1e-4, 1e-4, 3e-5, 16, true},
+		{"colours change", "-color_aug", 12, 1600, 1e-4, 1e-4, 5e-5, 16, false},
+		{"sd-scripts' own", "-defaults sd-scripts -resolution 512", 0, 1600, 2e-6, 2e-6, 2e-6, 1, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o, err := parse(append([]string{"-train_data_dir", "photos"}, strings.Fields(c.args)...)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			have, _, err := o.Config()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want lora.TrainConfig
+			want.Dataset.MaxTrainEpochs, want.Dataset.MaxTrainSteps, want.Dataset.CacheLatents = c.epochs, c.steps, c.cached
+			want.LearningRate, want.UNetLR, want.TextEncoderLR, want.Network.Alpha = c.rate, c.unet, c.text, c.alpha
+			got := lora.TrainConfig{LearningRate: have.LearningRate, UNetLR: have.UNetLR, TextEncoderLR: have.TextEncoderLR}
+			got.Dataset = dataset.Config{MaxTrainEpochs: have.Dataset.MaxTrainEpochs, MaxTrainSteps: have.Dataset.MaxTrainSteps, CacheLatents: have.Dataset.CacheLatents}
+			got.Network.Alpha = have.Network.Alpha
+			same(t, got, want)
+		})
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for _, c := range []struct {
+		name, args string
+		want       []string
+	}{
+		{"near names", "-network_dims 4", []string{"no option -network_dims", "network_dim"}},
+		{"argument", "training", []string{`unexpected argument "training"`}},
+		{"no value", "-network_dim", []string{"-network_dim needs a value"}},
+		{"everything at once", "-network_dim 0 -unet_lr fast -min_snr_gamma NaN -cache_latents=maybe",
+			[]string{"-network_dim is 0, want 1", `-unet_lr is "fast"`, `-min_snr_gamma is "NaN"`, "-cache_latents"}},
+		{"another model", "--v2", []string{"-v2 cannot be had: only Stable Diffusion 1.x"}},
+		{"a pickle", "-save_model_as ckpt", []string{`-save_model_as is "ckpt", want safetensors`}},
+		{"another network", "-network_module lycoris.kohya", []string{"networks.lora"}},
+		{"weights in captions", "-weighted_captions", []string{"-weighted_captions cannot be had"}},
+		{"precision", "-mixed_precision fp8", []string{`"fp8", want no, fp16, bf16`}},
+		{"a network argument", "-network_args conv_dimm=4", []string{`network_args has no "conv_dimm"; near it: conv_dim`}},
+		{"no network argument", "-network_args 4", []string{"want NAME=VALUE"}},
+		{"two optimizers", "-use_8bit_adam -use_lion_optimizer", []string{"exclude each other"}},
+		{"another optimizer", "-use_8bit_adam -optimizer_type Prodigy", []string{"optimizer_type is Prodigy"}},
+		{"nothing trained", "-unet_lr 0 -text_encoder_lr 0", []string{"nothing would be trained"}},
+		{"no such dataset", "-dataset_config nowhere.toml", []string{"nowhere.toml"}},
+		{"sides", "-resolution 512,512,512", []string{"-resolution is"}},
+		{"weight 0", "-prior_loss_weight 0", []string{"want a number above 0"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o, err := parse(append([]string{"-train_data_dir", "photos"}, strings.Fields(c.args)...)...)
+			if err == nil {
+				_, _, err = o.Config()
+			}
+			wantError(t, err, c.want...)
+		})
+	}
+	_, _, err := new(Options).Config()
+	wantError(t, err, "train_data_dir is missing")
+}
+
+func wantError(t *testing.T, err error, want ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, w := range want {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("the error %q does not say %q", err, w)
+		}
+	}
+}
+
+func TestFileErrors(t *testing.T) {
+	gui := func(keys string) string { return `{"LoRA_type": "Standard", ` + keys + `}` }
+	for _, c := range []struct {
+		name, file string
+		want       []string
+	}{
+		{"unknown key", "network_rank = 4\nlearning_rat = 1", []string{`no option "network_rank"`, `no option "learning_rat"; near it: learning_rate`}},
+		{"key in two sections", "[a]\nseed = 1\n[b]\nseed = 2", []string{`"seed" is there twice`}},
+		{"two names", "caption_extension = '.a'\ncaption_extention = '.b'", []string{"caption_extension and its other name"}},
+		{"table", "[a.seed]\nx = 1", []string{"seed is a table"}},
+		{"date", "seed = 2026-01-01", []string{"seed is \"2026-01-01"}},
+		{"lists", "network_args = [['a']]", []string{"list of lists"}},
+		{"a file in a file", "config_file = 'a'", []string{"config_file in a config_file"}},
+		{"a dataset config", "[[datasets]]\nresolution = 512", []string{"name it as dataset_config"}},
+		{"syntax", "seed = ", []string{"options.toml"}},
+		{"text after JSON", "{} {}", []string{"text after"}},
+		{"unknown key of a form", gui(`"network_rank": 4, "epoches": 3`), []string{`no key "network_rank"`, `no key "epoches"; near it: epoch`}},
+		{"LyCORIS", `{"LoRA_type": "LyCORIS/LoHa"}`, []string{`LoRA_type is "LyCORIS/LoHa", want Standard or Kohya LoCon`}},
+		{"SDXL", gui(`"sdxl": true`), []string{"sdxl is on"}},
+		{"Flux", gui(`"flux1_checkbox": true`), []string{"flux1_checkbox is on"}},
+		{"no rates", gui(`"learning_rate": 0, "unet_lr": "", "text_encoder_lr": "0.0"`), []string{"are all 0"}},
+		{"warm-up", gui(`"lr_warmup": 120`), []string{"lr_warmup is 120"}},
+		{"epoch", gui(`"epoch": "ten"`), []string{`"ten"`}},
+		{"additional parameters", gui(`"additional_parameters": "--nonsense 3"`), []string{"additional_parameters: ", "-nonsense"}},
+		{"quotes", gui(`"additional_parameters": "--caption_prefix \"a"`), []string{"not closed"}},
+		{"a file in additional parameters", gui(`"additional_parameters": "--config_file x"`), []string{"config_file cannot be named"}},
+		{"deep tables", "a=" + strings.Repeat("{a=\n", 5000), []string{"5000 braces"}},
+		{"long key", strings.Repeat("a.", 5000) + "a=1", []string{"a line of"}},
+		{"too long", strings.Repeat("#", maxFileBytes+1), []string{"cannot be options"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "options.toml")
+			if err := os.WriteFile(path, []byte(c.file), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			wantError(t, new(Options).ReadFile(path), append(c.want, "kohya: ")...)
+		})
+	}
+	var o Options
+	wantError(t, o.ReadFile(filepath.Join("testdata", "nowhere")), "nowhere")
+	if err := o.ReadFile(filepath.Join("testdata", "config")); err != nil {
+		t.Errorf("without .toml: %v", err)
+	}
+	wantError(t, o.ReadFile(filepath.Join("testdata", "config.toml")), "one file can be read")
+}
+
+// TestGUIRules has the rules by which the GUI makes a config_file, in fields of a form.
+func TestGUIRules(t *testing.T) {
+	train := photos(t)
+	for _, c := range []struct {
+		name, form, option, want string
+	}{
+		{"warm-up in percent", `"lr_warmup": 5`, "lr_warmup_steps", "0.05"},
+		{"warm-up in steps", `"lr_warmup": 5, "lr_warmup_steps": "30"`, "lr_warmup_steps", "30"},
+		{"warm-up with a dataset_config", `"dataset_config": "d.toml", "lr_warmup": 10, "max_train_steps": 1605`, "lr_warmup_steps", "160"},
+		{"text encoder left alone", `"text_encoder_lr": 0, "unet_lr": 1e-4`, "network_train_unet_only", "true"},
+		{"UNet left alone", `"text_encoder_lr": "5e-5", "unet_lr": 0`, "network_train_text_encoder_only", "true"},
+		{"neither has a rate", `"text_encoder_lr": 0, "unet_lr": 0`, "network_train_unet_only", ""},
+		{"neither has a rate, so both", `"text_encoder_lr": 0, "unet_lr": 0`, "unet_lr", ""},
+		{"zero rank", `"network_dim": 0`, "network_dim", "4"},
+		{"LoCon", `"LoRA_type": "Kohya LoCon", "conv_dim": 8, "conv_alpha": "4"`, "network_args", "conv_dim=8,conv_alpha=4"},
+		{"Standard has no conv_dim", `"conv_dim": 8`, "network_args", ""},
+		{"a zero of a ratio is dropped", `"rank_dropout": 0, "module_dropout": "0.1"`, "network_args", "module_dropout=0.1"},
+		{"a zero of a weight is not", `"mid_lr_weight": "0"`, "network_args", "mid_lr_weight=0"},
+		{"multires", `"noise_offset_type": "Multires", "noise_offset": 0.1, "multires_noise_iterations": 6`, "multires_noise_iterations", "6"},
+		{"no offset with it", `"noise_offset_type": "Multires", "noise_offset": 0.1`, "noise_offset", ""},
+		{"sdpa", `"xformers": "sdpa"`, "sdpa", "true"},
+		{"no attention", `"xformers": "none"`, "xformers", ""},
+		{"empty extension", `"caption_extension": ""`, "caption_extension", ".caption"},
+		{"none named", `"v2": false`, "caption_extension", ".txt"},
+		{"optimizer of old forms", `"use_8bit_adam": true`, "optimizer_type", "AdamW8bit"},
+		{"further parameters come first", `"keep_tokens": 1, "additional_parameters": "--keep_tokens=2"`, "keep_tokens", "2"},
+		{"steps", `"max_train_steps": 800, "epoch": 7`, "max_train_steps", "800"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var o Options
+			form := c.form
+			if !strings.Contains(form, "LoRA_type") {
+				form += `, "LoRA_type": "Standard"`
+			}
+			if err := o.parse([]byte(`{` + form + `}`)); err != nil {
+				t.Fatal(err)
+			}
+			o.path = "form.json"
+			if have := o.Value(c.option); have != c.want {
+				t.Errorf("%s is %q, want %q", c.option, have, c.want)
+			}
+		})
+	}
+	for _, c := range []struct {
+		form string
+		want int
+	}{
+		{`"max_train_steps": 0, "epoch": 12, "train_batch_size": 8`, 324},
+		{`"max_train_steps": 0, "epoch": 12, "train_batch_size": 2, "gradient_accumulation_steps": 4`, 324},
+		{`"max_train_steps": 0, "epoch": 1, "reg_data_dir": "reg", "train_batch_size": 5`, 87},
+		{`"max_train_steps": "", "epoch": 2`, 432},
+		{`"epoch": 2`, 432},
+		{`"max_train_steps": 100, "epoch": 2`, 100},
+		{`"max_train_steps": 0, "epoch": ""`, 1600},
+	} {
+		var o Options
+		if err := o.parse([]byte(`{"LoRA_type": "Standard", "train_data_dir": "` + filepath.ToSlash(train) + `", ` + c.form + `}`)); err != nil {
+			t.Fatal(err)
+		}
+		o.path = "form.json"
+		config, _, err := o.Config()
+		if have := config.Dataset.MaxTrainSteps; err != nil || have != c.want {
+			t.Errorf("%s: %d steps (%v), want %d", c.form, have, err, c.want)
+		}
+	}
+}
+
+func TestArguments(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		in   []string
+		want []string
+	}{
+		{"one", []string{"conv_dim=4"}, []string{"conv_dim=4"}},
+		{"several", []string{"conv_dim=4", "conv_alpha=1"}, []string{"conv_dim=4", "conv_alpha=1"}},
+		{"blanks", []string{"conv_dim=4  conv_alpha=1"}, []string{"conv_dim=4", "conv_alpha=1"}},
+		{"commas", []string{"conv_dim=4,conv_alpha=1"}, []string{"conv_dim=4", "conv_alpha=1"}},
+		{"commas within", []string{"betas=0.9,0.99 weight_decay=0.1"}, []string{"betas=0.9,0.99", "weight_decay=0.1"}},
+		{"blanks within", []string{"betas=(0.9, 0.99), weight_decay=0.1"}, []string{"betas=(0.9, 0.99)", "weight_decay=0.1"}},
+		{"quotes", []string{`"conv_dim=4" 'conv_alpha=1'`}, []string{"conv_dim=4", "conv_alpha=1"}},
+		{"blocks", []string{"block_dims=2,4,4"}, []string{"block_dims=2,4,4"}},
+		{"no name", []string{"4 conv_dim=4"}, []string{"4", "conv_dim=4"}},
+		{"nothing", []string{" , "}, nil},
+	} {
+		if have := arguments(c.in); !slices.Equal(have, c.want) {
+			t.Errorf("%s: %q, want %q", c.name, have, c.want)
+		}
+	}
+}
+
+func TestDatasetConfig(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "d.toml")
+	if err := os.WriteFile(path, []byte("[[datasets]]\n[[datasets.subsets]]\nimage_dir = 'a'\nkeep_tokens = 2\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o, err := parse("-dataset_config", path, "-train_data_dir", "photos", "-train_batch_size", "3", "-keep_tokens", "1", "-flip_aug")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, notes, err := o.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantNotes(t, notes, "train_data_dir is not used")
+	set := config.Dataset.Sets[0]
+	if set.BatchSize != 3 || set.TrainDataDir != "" || set.Resolution.W != 512 || set.Subsets[0].KeepTokens != 2 || !set.Subsets[0].FlipAug {
+		t.Errorf("%+v", set)
+	}
+}
+
+func TestWarmup(t *testing.T) {
+	for args, want := range map[string]string{
+		"-lr_warmup_steps 100":                      "",
+		"-lr_warmup_steps 0 -lr_scheduler constant": "0",
+		"-lr_warmup_steps 100 -lr_scheduler cosine": "100",
+	} {
+		o, err := parse(append([]string{"-train_data_dir", "photos"}, strings.Fields(args)...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config, notes, err := o.Config()
+		if err != nil || config.LRWarmupSteps != want || (want == "") != (len(notes) == 1) {
+			t.Errorf("%s: %q, %q, %v; want %q", args, config.LRWarmupSteps, notes, err, want)
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	var b strings.Builder
+	new(Options).Usage(&b)
+	for name, row := range rows {
+		switch row.place.kind {
+		case isIdle, isRefused:
+			if !strings.Contains(b.String(), name) {
+				t.Errorf("help does not name %s", name)
+			}
+		default:
+			if !strings.Contains(b.String(), "  -"+name+" ") {
+				t.Errorf("help has no -%s", name)
+			}
+		}
+	}
+	for line := range strings.SplitSeq(b.String(), "\n") {
+		if n := len([]rune(line)); n > 122 {
+			t.Errorf("a line of help has %d letters: %s", n, line)
+		}
+	}
+	if want := "rank (default 16)"; !strings.Contains(b.String(), want) {
+		t.Errorf("help does not say %q", want)
+	}
+	if _, err := parse("-help"); err != flag.ErrHelp {
+		t.Errorf("-help: %v", err)
+	}
+}
+
+// FuzzReadFile: whatever a file holds, it is refused or makes a configuration or says what is wrong with it.
+func FuzzReadFile(f *testing.F) {
+	for _, name := range []string{"gui.json", "old-preset.json", "gui.toml", "config.toml"} {
+		data, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte(`{"LoRA_type":"Standard","additional_parameters":"--network_args a=1 b=2 --x='"}`))
+	f.Add([]byte("[a]\nb=[1,[2]]\n[[c]]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var o Options
+		if err := o.parse(data); err != nil {
+			return
+		}
+		o.path = "file"
+		delete(o.file, "dataset_config") // reads files
+		delete(o.file, "train_data_dir")
+		if config, _, err := o.Config(); err == nil {
+			t.Errorf("a configuration without train_data_dir: %+v", config)
+		}
+	})
+}

@@ -1,0 +1,63 @@
+package kohya
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// argument is an entry of network_args.
+type networkArgument struct {
+	name  string
+	place place
+}
+
+// networkArguments are those of sd-scripts' networks.lora.
+var networkArguments = []networkArgument{
+	{"conv_dim", count(0, func(s *settings) *int { return &s.Network.ConvDim })},
+	{"conv_alpha", number(func(s *settings) *float64 { return &s.Network.ConvAlpha })},
+	{"rank_dropout", number(func(s *settings) *float64 { return &s.Network.RankDropout })},
+	{"module_dropout", number(func(s *settings) *float64 { return &s.Network.ModuleDropout })},
+	{"loraplus_lr_ratio", number(func(s *settings) *float64 { return &s.Trainer.LoRAPlusRatio })},
+}
+
+// argumentNames lists them.
+func argumentNames() string { return strings.Join(networkArgumentNames(), ", ") }
+
+func networkArgumentNames() []string {
+	names := make([]string, len(networkArguments))
+	for i, a := range networkArguments {
+		names[i] = a.name
+	}
+	return names
+}
+
+// readNetworkArgs puts network_args where they belong. A conv_dim without conv_alpha has the alpha 1, as there.
+func (s *settings) readNetworkArgs() error {
+	var errs []error
+	given := make(map[string]bool)
+	for _, arg := range s.networkArgs {
+		name, value, ok := strings.Cut(arg, "=")
+		if name = strings.TrimSpace(name); !ok {
+			errs = append(errs, fmt.Errorf("kohya: network_args has %.60q, want NAME=VALUE such as conv_dim=4", arg))
+			continue
+		}
+		known := false
+		for _, a := range networkArguments {
+			if a.name != name {
+				continue
+			}
+			known, given[name] = true, true
+			if err := a.place.put(s, []string{value}); err != nil {
+				errs = append(errs, fmt.Errorf("kohya: network_args: %s %w", name, err))
+			}
+		}
+		if !known {
+			errs = append(errs, fmt.Errorf("kohya: network_args has no %.60q%s", name, suggest(name, networkArgumentNames())))
+		}
+	}
+	if given["conv_dim"] && !given["conv_alpha"] {
+		s.Network.ConvAlpha = 1
+	}
+	return errors.Join(errs...)
+}

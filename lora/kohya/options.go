@@ -1,0 +1,373 @@
+package kohya
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/lora/dataset"
+)
+
+// Options are the options of a training from a command line, a file or both. The zero value names none and is ready to use.
+type Options struct {
+	// Defaults stand for what is named nowhere if there is no file; nil means [Recipe].
+	Defaults map[string]string
+
+	line, file map[string][]string
+	path       string // of file
+	gui        bool   // file was saved by the GUI
+	epochs     int    // the GUI counts steps from, 0 for not
+	notes      []string
+}
+
+// Bind defines a flag for every option, so that -name and --name set it. Switches need no value, NAME=VALUE lists may be
+// repeated, or be one text with blanks or commas between. The flag config_file reads that file. Wrong values are reported
+// by Config, all of them.
+func (o *Options) Bind(f *flag.FlagSet) {
+	for _, g := range table {
+		for _, row := range g.options {
+			f.Var(&flagValue{o, row.name}, row.name, row.help)
+		}
+	}
+	for alias, name := range aliases {
+		f.Var(&flagValue{o, name}, alias, "the same as "+name)
+	}
+}
+
+// Parse parses a command line with a set of flags that Options are bound to. Unlike its own Parse it takes several values
+// after a list, as in --network_args conv_dim=4 conv_alpha=1, and an unknown flag is answered with the nearest known ones.
+// Arguments that are no flags are an error. It returns [flag.ErrHelp] if -h or -help asks for [Options.Usage].
+func (o *Options) Parse(f *flag.FlagSet, args []string) error {
+	var spread []string
+	for i := 0; i < len(args); i++ {
+		name, value, given := flagName(args[i])
+		if name == "" {
+			return fmt.Errorf("kohya: unexpected argument %.60q; want options, which begin with -", args[i])
+		}
+		known := f.Lookup(name)
+		switch {
+		case known == nil && (name == "h" || name == "help"):
+			return flag.ErrHelp
+		case known == nil:
+			var names []string
+			f.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
+			return fmt.Errorf("kohya: there is no option -%.60s%s", name, suggest(name, names))
+		case isBool(known.Value):
+			spread = append(spread, args[i])
+			continue
+		case !given && i+1 == len(args):
+			return fmt.Errorf("kohya: -%s needs a value", name)
+		}
+		if !given {
+			i++
+			value = args[i]
+		}
+		option, ok := known.Value.(*flagValue)
+		if ok && option.name == "config_file" {
+			if err := o.ReadFile(value); err != nil {
+				return err
+			}
+			continue
+		}
+		spread = append(spread, "-"+name+"="+value)
+		if ok && rows[option.name].place.kind == isList {
+			for ; i+1 < len(args) && !strings.HasPrefix(args[i+1], "-"); i++ {
+				spread = append(spread, "-"+name+"="+args[i+1])
+			}
+		}
+	}
+	output := f.Output()
+	defer f.SetOutput(output)
+	f.SetOutput(io.Discard)
+	return f.Parse(spread)
+}
+
+// flagName takes an argument -name, --name or -name=value apart; the name is "" if it is none.
+func flagName(arg string) (name, value string, given bool) {
+	name, ok := strings.CutPrefix(arg, "-")
+	if !ok {
+		return "", "", false
+	}
+	return strings.Cut(strings.TrimPrefix(name, "-"), "=")
+}
+
+// flagValue is an option as a flag.
+type flagValue struct {
+	options *Options
+	name    string
+}
+
+func (v *flagValue) String() string {
+	if v.options == nil {
+		return ""
+	}
+	return v.options.Value(v.name)
+}
+
+func (v *flagValue) Set(value string) error {
+	o := v.options
+	if v.name == "config_file" {
+		return o.ReadFile(value)
+	}
+	if o.line == nil {
+		o.line = make(map[string][]string)
+	}
+	if rows[v.name].place.kind != isList {
+		o.line[v.name] = nil
+	}
+	o.line[v.name] = append(o.line[v.name], value)
+	return nil
+}
+
+// IsBoolFlag tells package flag which flags stand without a value.
+func (v *flagValue) IsBoolFlag() bool {
+	return rows[v.name].place.kind == isSwitch || rows[v.name].place.want == "switch"
+}
+
+func isBool(v flag.Value) bool {
+	b, ok := v.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
+}
+
+// lookup is what an option is and who named it: nobody if that is a default.
+func (o *Options) lookup(name string) (values []string, by string) {
+	if values, ok := o.line[name]; ok {
+		return values, "-" + name
+	}
+	if values, ok := o.file[name]; ok {
+		return values, o.path + ": " + name
+	}
+	for _, other := range yields[name] {
+		if o.named(other) {
+			return nil, ""
+		}
+	}
+	value, ok := o.defaults()[name]
+	if !ok {
+		value = rows[name].unset
+	}
+	if value == "" {
+		return nil, ""
+	}
+	return []string{value}, ""
+}
+
+// named reports whether an option is on the command line or in the file.
+func (o *Options) named(name string) bool {
+	return o.line[name] != nil || o.file[name] != nil
+}
+
+// defaults are those that come before sd-scripts'.
+func (o *Options) defaults() map[string]string {
+	own := o.Defaults
+	if own == nil {
+		own = recipe
+	}
+	switch choice := o.line["defaults"]; {
+	case len(choice) == 1 && choice[0] == "recipe":
+		return own
+	case len(choice) == 1 || o.path != "":
+		return nil
+	}
+	return own
+}
+
+// Value is an option's value as text, by command line, file or default; "" if there is none. Values of a list have commas
+// between.
+func (o *Options) Value(name string) string {
+	if rows[name] == nil {
+		return ""
+	}
+	values, _ := o.lookup(name)
+	return strings.Join(values, ",")
+}
+
+// Config makes a training of the options, all but its device and checkpoint, for which pretrained_model_name_or_path and
+// vae are to be asked with [Options.Value]. Notes say what of the options is not as it seems. Everything wrong with them is
+// reported together; what the training itself finds wrong with their values it will say.
+func (o *Options) Config() (config lora.TrainConfig, notes []string, err error) {
+	s := new(settings)
+	errs := []error{}
+	for _, g := range table {
+		for _, row := range g.options {
+			values, by := o.lookup(row.name)
+			if values == nil {
+				continue
+			}
+			if err := row.place.put(s, values); err != nil {
+				errs = append(errs, fmt.Errorf("kohya: %s %w", cmp.Or(by, row.name), err))
+				continue
+			}
+			if set, err := truth(values); row.place.kind == isIdle && (set || err != nil) {
+				s.idle = append(s.idle, row.name)
+			}
+		}
+	}
+	notes = slices.Clone(o.notes)
+	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	if unnamed := o.unnamed(); len(unnamed) > 0 {
+		note("not in %s, so as sd-scripts takes them: %s", o.path, strings.Join(unnamed, ", "))
+	}
+	if len(s.idle) > 0 {
+		note("without effect here: %s", strings.Join(s.idle, ", "))
+	}
+	errs = append(errs, s.readNetworkArgs(), o.chooseOptimizer(s), o.chooseRates(s))
+	if o.named("max_train_steps") && s.Dataset.MaxTrainEpochs > 0 {
+		note("max_train_epochs %d decides, max_train_steps %d is not used", s.Dataset.MaxTrainEpochs, s.Dataset.MaxTrainSteps)
+	}
+	if warmup := s.LRWarmupSteps; (s.LRScheduler == "constant" || s.LRScheduler == "adafactor") && !zero(warmup) {
+		note("lr_warmup_steps %s is not used: lr_scheduler %s has no warm-up, constant_with_warmup has", warmup, s.LRScheduler)
+		s.LRWarmupSteps = ""
+	}
+	if set := o.line["text_encoder_lr"]; len(set) > 1 {
+		note("text_encoder_lr: the first of %d values is used", len(set))
+	}
+	datasetNotes, err := o.chooseDataset(s)
+	notes, errs = append(notes, datasetNotes...), append(errs, err)
+	return s.TrainConfig, notes, errors.Join(errs...)
+}
+
+// unnamed lists the options that the recipe would set and a file leaves to sd-scripts.
+func (o *Options) unnamed() (list []string) {
+	if o.path == "" || o.gui || len(o.defaults()) > 0 {
+		return nil
+	}
+	for name := range recipe {
+		unset := rows[name].unset
+		if unset != "" && !o.named(name) && recipe[name] != unset && !slices.ContainsFunc(yields[name], o.named) {
+			list = append(list, name+" "+unset)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// chooseOptimizer heeds the old names of optimizers.
+func (o *Options) chooseOptimizer(s *settings) error {
+	old := ""
+	switch {
+	case s.use8bitAdam && s.useLion:
+		return errors.New("kohya: use_8bit_adam and use_lion_optimizer exclude each other; name one optimizer_type")
+	case s.use8bitAdam:
+		old = "AdamW8bit"
+	case s.useLion:
+		old = "Lion"
+	default:
+		return nil
+	}
+	if o.named("optimizer_type") && !strings.EqualFold(s.OptimizerType, old) {
+		return fmt.Errorf("kohya: optimizer_type is %s, use_8bit_adam or use_lion_optimizer say %s; leave those out", s.OptimizerType, old)
+	}
+	s.OptimizerType = old
+	return nil
+}
+
+// chooseRates gives both networks their learning rates: learning_rate where they have none of their own.
+func (o *Options) chooseRates(s *settings) error {
+	for name, rate := range map[string]*float64{"unet_lr": &s.UNetLR, "text_encoder_lr": &s.TextEncoderLR} {
+		if values, _ := o.lookup(name); values == nil {
+			*rate = s.LearningRate
+		}
+	}
+	if s.Network.UNetOnly {
+		s.TextEncoderLR = 0
+	}
+	if s.Network.TextEncoderOnly {
+		s.UNetLR = 0
+	}
+	if s.UNetLR == 0 && s.TextEncoderLR == 0 {
+		return errors.New("kohya: nothing would be trained: unet_lr and text_encoder_lr are 0; want numbers such as 1e-4 and 5e-5")
+	}
+	return nil
+}
+
+// chooseDataset makes the datasets of dataset_config or of train_data_dir.
+func (o *Options) chooseDataset(s *settings) (notes []string, err error) {
+	if s.datasetConfig != "" {
+		for _, name := range []string{"train_data_dir", "reg_data_dir", "in_json"} {
+			if o.named(name) {
+				notes = append(notes, fmt.Sprintf("%s is not used: the folders are those of dataset_config %s", name, s.datasetConfig))
+			}
+		}
+		defaults := dataset.Defaults{Set: s.set, Subset: s.set.Folder}
+		defaults.Set.TrainDataDir, defaults.Set.RegDataDir = "", ""
+		s.Dataset.Sets, err = dataset.ReadConfig(s.datasetConfig, defaults)
+		if err != nil {
+			err = fmt.Errorf("kohya: dataset_config: %w", err)
+		}
+		return notes, err
+	}
+	s.Dataset.Sets = []dataset.Set{s.set}
+	var errs []error
+	if s.set.TrainDataDir == "" {
+		errs = append(errs, errors.New("kohya: train_data_dir is missing: name the folder that holds the REPEATS_NAME folders of photos, or a dataset_config"))
+	}
+	if s.set.Resolution == (dataset.Size{}) {
+		errs = append(errs, errors.New("kohya: resolution is missing, 512 is usual"))
+	}
+	if o.epochs > 0 && s.Dataset.MaxTrainEpochs == 0 && o.line["max_train_steps"] == nil && len(errs) == 0 {
+		steps, how := guiSteps(s, o.epochs)
+		if steps > 0 {
+			s.Dataset.MaxTrainSteps = steps
+			notes = append(notes, how)
+		}
+	}
+	return notes, errors.Join(errs...)
+}
+
+// Usage writes what the options are, those first that are used most.
+func (o *Options) Usage(w io.Writer) {
+	defaults := o.defaults()
+	for _, g := range table {
+		fmt.Fprintf(w, "\n%s\n", g.title)
+		if kind := g.options[0].place.kind; kind == isIdle || kind == isRefused {
+			var names []string
+			for _, row := range g.options {
+				names = append(names, row.name)
+			}
+			fmt.Fprint(w, wrap("  ", strings.Join(names, ", ")))
+			continue
+		}
+		for _, row := range g.options {
+			help := row.help
+			if row.place.want != "" && !strings.Contains(help, row.place.want) {
+				help += ": " + row.place.want
+			}
+			value, ok := defaults[row.name]
+			if !ok {
+				value = row.unset
+			}
+			if !zero(value) && value != "false" {
+				help += " (default " + value + ")"
+			}
+			fmt.Fprintf(w, "  -%-35s%s", row.name, strings.TrimLeft(wrap(strings.Repeat(" ", 38), help), " "))
+		}
+	}
+}
+
+// wrap breaks a text into lines of a terminal, each with an indent.
+func wrap(indent, text string) string {
+	const columns = 120
+	var b strings.Builder
+	line := indent
+	for word := range strings.FieldsSeq(text) {
+		if len(line)+len(word) > columns && line != indent {
+			b.WriteString(strings.TrimRight(line, " ") + "\n")
+			line = indent
+		}
+		line += word + " "
+	}
+	b.WriteString(strings.TrimRight(line, " ") + "\n")
+	return b.String()
+}
+
+// optionNames are those of the table and their aliases.
+func optionNames() []string {
+	return slices.Concat(slices.Collect(maps.Keys(rows)), slices.Collect(maps.Keys(aliases)))
+}

@@ -1,10 +1,12 @@
-// Train-lora makes a LoRA of a folder of photos, with the option names of kohya's trainer and the defaults of the recipe
-// people follow with it.
+// Train-lora makes a LoRA of a folder of photos, with the options of kohya's trainer and the defaults of the recipe people
+// follow with it.
 //
-//	go run ./examples/train-lora -model v1-5-pruned-emaonly.safetensors -train_data_dir training -output_name personname_lora_v1
+//	go run ./examples/train-lora -model v1-5-pruned-emaonly.safetensors -data training -output personname_lora_v1
+//	go run ./examples/train-lora -config kohya_gui_settings.json
 //
 // The folder holds one folder for each subject, named REPEATS_NAME CLASS, as in "training/12_personname man", with photos
-// and captions (.txt) in it. On a CPU a real model takes a night.
+// and captions (.txt) in it. A configuration is what kohya's GUI saves as JSON, or the TOML that train_network.py takes as
+// config_file. Without -model it uses the tiny portrait model built into the program. On a CPU a real model takes a night.
 package main
 
 import (
@@ -15,127 +17,155 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/cpu"
 	"github.com/atelier-go/atelier/device"
 	"github.com/atelier-go/atelier/examples/internal/terminal"
 	"github.com/atelier-go/atelier/lora"
-	"github.com/atelier-go/atelier/lora/dataset"
+	"github.com/atelier-go/atelier/lora/kohya"
 	"github.com/atelier-go/atelier/tinyportrait"
 	"github.com/atelier-go/atelier/weights"
+	"github.com/atelier-go/atelier/weights/hub"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+	context.AfterFunc(ctx, stop) // a second interrupt ends the program at once
+	err := run(ctx, os.Args[1:], os.Stderr)
+	stop()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "train-lora:", err)
-		os.Exit(1)
+		os.Exit(status(err))
 	}
 }
 
-// options are the command line.
-type options struct {
-	model      string
-	threads    int
-	resolution int
-	precision  string
-	set        dataset.Set
-	train      lora.TrainConfig
+// status is what the program exits with: that of an interrupt in a shell, or of any error.
+func status(err error) int {
+	if _, ok := errors.AsType[*lora.InterruptedError](err); ok || errors.Is(err, context.Canceled) {
+		return 130
+	}
+	return 1
 }
 
-func parse(args []string, log io.Writer) (o options, err error) {
+// command is the command line.
+type command struct {
+	options kohya.Options
+	device  string
+	threads int
+}
+
+// short are names of options for people who type them.
+var short = map[string]string{
+	"model": "pretrained_model_name_or_path", "data": "train_data_dir", "output": "output_name", "config": "config_file",
+}
+
+func parse(args []string, log io.Writer) (c *command, err error) {
+	c = new(command)
 	f := flag.NewFlagSet("train-lora", flag.ContinueOnError)
-	f.SetOutput(log)
-	t := &o.train
-	f.StringVar(&o.model, "model", "", "checkpoint: a .safetensors file or a diffusers folder (default: the built-in tiny portrait model)")
-	f.IntVar(&o.threads, "threads", 0, "processors to use (default: all)")
-	f.StringVar(&o.set.TrainDataDir, "train_data_dir", "", "folder of REPEATS_NAME folders with photos and captions")
-	f.StringVar(&o.set.RegDataDir, "reg_data_dir", "", "folder of REPEATS_NAME folders with regularisation pictures")
-	f.BoolVar(&o.set.Folder.EXIFOrientation, "exif_orientation", true, "turn photos the way the camera was held")
-	f.IntVar(&o.resolution, "resolution", 0, "pixels of a side (default: the model's own, 512 for SD 1.5)")
-	f.IntVar(&o.set.BatchSize, "train_batch_size", 2, "pictures in a batch")
-	f.IntVar(&t.Dataset.MaxTrainEpochs, "max_train_epochs", 12, "times through all repeats")
-	f.IntVar(&t.Dataset.MaxTrainSteps, "max_train_steps", 0, "steps, instead of epochs")
-	f.Uint64Var(&t.Dataset.Seed, "seed", 0, "of everything random")
-	f.IntVar(&t.Network.Dim, "network_dim", 16, "rank")
-	f.Float64Var(&t.Network.Alpha, "network_alpha", 16, "changes are scaled by alpha/rank")
-	f.BoolVar(&t.Network.UNetOnly, "network_train_unet_only", false, "leave the text encoder alone")
-	f.Float64Var(&t.UNetLR, "unet_lr", 1e-4, "learning rate of the UNet")
-	f.Float64Var(&t.TextEncoderLR, "text_encoder_lr", 5e-5, "learning rate of the text encoder")
-	f.StringVar(&t.LRScheduler, "lr_scheduler", "constant", "how learning rates change with the steps")
-	f.StringVar(&t.LRWarmupSteps, "lr_warmup_steps", "", "steps, or a part of all as 0.1 or 10%")
-	f.IntVar(&t.SaveEveryNEpochs, "save_every_n_epochs", 0, "also save every so many epochs")
-	f.StringVar(&t.OutputDir, "output_dir", ".", "folder for the LoRA")
-	f.StringVar(&t.OutputName, "output_name", "last", "its name, without extension")
-	f.StringVar(&o.precision, "save_precision", "fp16", "of the file: fp16, bf16 or float")
-	if err := f.Parse(args); err != nil {
-		return o, err
+	c.options.Bind(f)
+	for name, option := range short {
+		f.Var(f.Lookup(option).Value, name, "the same as "+option)
 	}
-	if f.NArg() > 0 {
-		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	f.StringVar(&c.device, "device", "auto", "auto or cpu")
+	f.IntVar(&c.threads, "threads", 0, "processors to use (default: all)")
+	if err = c.options.Parse(f, args); errors.Is(err, flag.ErrHelp) {
+		usage(log)
 	}
-	if o.set.TrainDataDir == "" {
-		return o, errors.New("-train_data_dir is missing: name the folder that holds the REPEATS_NAME folders of photos")
+	if c.model() == "" {
+		tiny := kohya.Recipe()
+		tiny["resolution"], tiny["min_bucket_reso"] = "128", "128"
+		c.options.Defaults = tiny
 	}
-	if t.Dataset.MaxTrainSteps > 0 {
-		t.Dataset.MaxTrainEpochs = 0
-	}
-	if t.Network.UNetOnly {
-		t.TextEncoderLR = 0
-	}
-	precisions := map[string]compute.DType{"fp16": compute.F16, "bf16": compute.BF16, "float": compute.F32}
-	if t.SavePrecision = precisions[o.precision]; t.SavePrecision == compute.InvalidDType {
-		return o, fmt.Errorf("-save_precision is %q, want fp16, bf16 or float", o.precision)
-	}
-	return o, nil
+	return c, err
+}
+
+func (c *command) model() string { return c.options.Value("pretrained_model_name_or_path") }
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, `train-lora makes a LoRA of a folder of photos.
+
+  train-lora -model PATH -data FOLDER -output NAME
+  train-lora -config FILE.json
+
+Options are those of kohya's train_network.py, with one hyphen or two. First of all:
+  -model PATH     the same as -pretrained_model_name_or_path (default: the built-in tiny portrait model)
+  -data FOLDER    the same as -train_data_dir
+  -output NAME    the same as -output_name
+  -config FILE    the same as -config_file
+  -device NAME    auto or cpu (default auto)
+  -threads N      processors to use (default: all)
+`)
+	new(kohya.Options).Usage(w)
 }
 
 func run(ctx context.Context, args []string, log io.Writer) (err error) {
-	o, err := parse(args, log)
+	c, err := parse(args, log)
 	if err != nil {
 		return err
 	}
-	t := &o.train
-	if o.model == "" {
-		t.Checkpoint, err = weights.OpenFS(tinyportrait.FS(), weights.Options{})
-		o.resolution = max(o.resolution, 128)
-	} else {
-		t.Checkpoint, err = weights.Open(o.model, weights.Options{})
+	train, notes, err := c.options.Config()
+	for _, note := range notes {
+		fmt.Fprintln(log, "note:", note)
 	}
 	if err != nil {
 		return err
 	}
-	defer t.Checkpoint.Close()
-	if t.Device, err = device.Open("auto", device.Options{Workers: o.threads}); err != nil {
+	if train.Checkpoint, err = c.open(ctx, log); err != nil {
 		return err
 	}
-	defer t.Device.Close()
-	if o.resolution == 0 {
-		o.resolution = 512
+	defer train.Checkpoint.Close()
+	if train.Device, err = c.openDevice(train.MixedPrecision, log); err != nil {
+		return err
 	}
-	o.set.Resolution = dataset.Size{W: o.resolution, H: o.resolution}
-	o.set.Enable = true
-	o.set.MinReso = min(256, o.resolution)
-	t.Dataset.Sets = []dataset.Set{o.set}
-	t.Dataset.CacheLatents = true
+	defer train.Device.Close()
 
-	bar := terminal.NewBar(log, "latents", "picture")
-	t.Progress = func(p lora.Progress) {
-		switch p.Phase {
-		case "latents":
-			if bar.Set(float64(p.Done), float64(p.Total)); p.Done == p.Total {
-				bar.Done()
-				bar = terminal.NewBar(log, "steps", "step")
-			}
-		case "steps":
-			bar.Set(float64(p.Done), float64(p.Total))
-			fmt.Fprintf(log, "loss %.4f ", p.AverageLoss)
-		case "warning":
-			fmt.Fprintln(log, "warning:", p.Warning)
+	bars := &bars{w: log}
+	defer bars.done()
+	train.Progress = bars.show
+	return lora.Train(ctx, train)
+}
+
+// open opens the checkpoint, which is downloaded if it has the name of one on the hub.
+func (c *command) open(ctx context.Context, log io.Writer) (*weights.Checkpoint, error) {
+	path, options := c.model(), weights.Options{VAE: c.options.Value("vae")}
+	if path == "" {
+		fmt.Fprintln(log, "note: no -model given: this trains the built-in tiny portrait model")
+		return weights.OpenFS(tinyportrait.FS(), options)
+	}
+	if _, err := os.Stat(path); err != nil && hub.IsID(path) {
+		client, err := hub.New()
+		if err != nil {
+			return nil, err
+		}
+		bar := terminal.NewBar(log, "downloading", "MB")
+		client.Progress = func(p hub.Progress) { bar.Set(float64(p.Done)/1e6, float64(p.Total)/1e6) }
+		path, err = client.Snapshot(ctx, path)
+		bar.Done()
+		if err != nil {
+			return nil, err
 		}
 	}
-	err = lora.Train(ctx, *t)
-	bar.Done()
-	return err
+	return weights.Open(path, options)
+}
+
+// openDevice opens the device for a mixed_precision, and says where it computes in another one.
+func (c *command) openDevice(precision string, log io.Writer) (compute.Device, error) {
+	options := device.Options{Workers: c.threads}
+	if precision == "bf16" {
+		options.Precision = cpu.BF16
+	}
+	dev, err := device.Open(c.device, options)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintln(log, "device:", dev.Name())
+	switch {
+	case precision == "fp16":
+		fmt.Fprintln(log, "note: mixed_precision fp16: a CPU computes in float32, which is as exact as or more than asked; losses are scaled all the same")
+	case precision == "bf16" && !strings.Contains(dev.Name(), "bf16,"):
+		fmt.Fprintln(log, "note: mixed_precision bf16: this processor has no instructions for it and computes in float32")
+	}
+	return dev, nil
 }

@@ -2,29 +2,32 @@ package main
 
 import (
 	"context"
+	"errors"
+	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/weights"
 )
 
 const photos = "../../tinyportrait/photos"
 
-func TestRun(t *testing.T) {
-	dir := t.TempDir()
-	args := []string{"-train_data_dir", photos, "-output_dir", dir, "-output_name", "person", "-max_train_steps", "2", "-network_dim", "4"}
-	if err := run(t.Context(), args, io.Discard); err != nil {
-		t.Fatal(err)
-	}
-	f, err := weights.OpenFile(filepath.Join(dir, "person.safetensors"))
+// trained checks a LoRA's metadata and that both networks were trained.
+func trained(t *testing.T, path string, metadata map[string]string) {
+	t.Helper()
+	f, err := weights.OpenFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	for key, want := range map[string]string{"ss_network_dim": "4", "ss_output_name": "person"} {
+	for key, want := range metadata {
 		if got := f.Metadata()[key]; got != want {
 			t.Errorf("%s is %q, want %q", key, got, want)
 		}
@@ -40,16 +43,72 @@ func TestRun(t *testing.T) {
 	}
 }
 
+func TestRun(t *testing.T) {
+	dir := t.TempDir()
+	args := []string{"-data", photos, "-output_dir", dir, "-output", "person", "--max_train_steps", "2", "--network_dim=4", "-threads", "2"}
+	var log strings.Builder
+	if err := run(t.Context(), args, &log); err != nil {
+		t.Fatal(err)
+	}
+	trained(t, filepath.Join(dir, "person.safetensors"), map[string]string{"ss_network_dim": "4", "ss_output_name": "person", "ss_unet_lr": "0.0001", "ss_text_encoder_lr": "5e-05"})
+	for _, want := range []string{"built-in tiny portrait model", "device: cpu", "steps: 100%|██████████| 2/2 [00:", "avr_loss=0."} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not say %q:\n%s", want, log.String())
+		}
+	}
+}
+
+// TestConfig trains what the GUI's JSON says, all but what the command line says.
+func TestConfig(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "person.json")
+	form := fmt.Sprintf(`{"LoRA_type": "Standard", "train_data_dir": %q, "output_dir": %q, "output_name": "person", "max_resolution": "128,128",
+		"min_bucket_reso": 64, "max_train_steps": "9", "network_dim": 6, "network_alpha": "3", "lr_warmup": 0, "xformers": true, "mixed_precision": "fp16"}`,
+		filepath.ToSlash(photos), filepath.ToSlash(dir))
+	if err := os.WriteFile(config, []byte(form), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	if err := run(t.Context(), []string{"-config", config, "-max_train_steps", "1"}, &log); err != nil {
+		t.Fatal(err)
+	}
+	trained(t, filepath.Join(dir, "person.safetensors"), map[string]string{
+		"ss_network_dim": "6", "ss_network_alpha": "3.0", "ss_max_train_steps": "1", "ss_lr_scheduler": "cosine", "ss_mixed_precision": "fp16",
+	})
+	for _, want := range []string{"without effect here: ", "xformers", "mixed_precision fp16"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not say %q:\n%s", want, log.String())
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
+	captions := filepath.Join(t.TempDir(), "training")
+	if err := os.MkdirAll(filepath.Join(captions, "2_a man"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name, say string
 		args      []string
 	}{
-		{"no data", "-train_data_dir", nil},
+		{"no data", "train_data_dir", nil},
 		{"an argument", "unexpected", []string{"training"}},
-		{"no such folder", "nowhere", []string{"-train_data_dir", "nowhere"}},
-		{"rate", "unet_lr", []string{"-train_data_dir", photos, "-unet_lr", "NaN"}},
-		{"precision", "-save_precision", []string{"-train_data_dir", photos, "-save_precision", "int8"}},
+		{"a misspelling", "near it: network_dim", []string{"-network_dims", "4"}},
+		{"no such folder", "nowhere", []string{"-data", "nowhere"}},
+		{"the folder itself", "12_personname man", []string{"-data", photos + "/12_personname man"}},
+		{"an empty folder", "2_a man", []string{"-data", captions}},
+		{"no such model", "nowhere.safetensors", []string{"-data", photos, "-model", "nowhere.safetensors"}},
+		{"no such file", "nowhere.json", []string{"-config", "nowhere.json"}},
+		{"a file of something else", "main.go", []string{"-config", "main.go"}},
+		{"rate", "unet_lr", []string{"-data", photos, "-unet_lr", "NaN"}},
+		{"large rate", "unet_lr", []string{"-data", photos, "-unet_lr", "5"}},
+		{"rank", "network_dim", []string{"-data", photos, "-network_dim", "0"}},
+		{"precision", "-save_precision", []string{"-data", photos, "-save_precision", "int8"}},
+		{"schedule", "lr_scheduler", []string{"-data", photos, "-lr_scheduler", "cosinus"}},
+		{"optimizer", "optimizer_type", []string{"-data", photos, "-optimizer_type", "Adamant"}},
+		{"device", "gpu", []string{"-data", photos, "-device", "gpu"}},
+		{"threads", "workers", []string{"-data", photos, "-threads", "-1"}},
+		{"LyCORIS", "network_module", []string{"-data", photos, "-network_module", "lycoris.kohya"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -60,6 +119,9 @@ func TestErrors(t *testing.T) {
 			if left, _ := os.ReadDir(dir); len(left) > 0 {
 				t.Errorf("%s was left behind", left[0].Name())
 			}
+			if status(err) != 1 {
+				t.Errorf("the program exits with %d, want 1", status(err))
+			}
 		})
 	}
 }
@@ -67,8 +129,77 @@ func TestErrors(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
+	err := run(ctx, []string{"-data", photos, "-output_dir", t.TempDir()}, io.Discard)
+	if status(err) != 130 {
+		t.Errorf("%v: the program exits with %d, want 130", err, status(err))
+	}
+}
+
+// TestInterruptedLate interrupts after some steps: what was learned is there, and the error says where.
+func TestInterruptedLate(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
 	dir := t.TempDir()
-	if err := run(ctx, []string{"-train_data_dir", photos, "-output_dir", dir}, io.Discard); err == nil {
-		t.Error("no error")
+	log := &interrupter{after: " 2/50 ", cancel: cancel}
+	err := run(ctx, []string{"-data", photos, "-output_dir", dir, "-max_train_steps", "50"}, log)
+	stopped, ok := errors.AsType[*lora.InterruptedError](err)
+	if !ok || status(err) != 130 {
+		t.Fatalf("%v: exit %d, want an interruption and 130", err, status(err))
+	}
+	if !strings.Contains(err.Error(), stopped.Path) {
+		t.Errorf("the error %q does not say %q", err, stopped.Path)
+	}
+	trained(t, stopped.Path, map[string]string{"ss_steps": fmt.Sprint(stopped.Step)})
+}
+
+// interrupter cancels when a text is written.
+type interrupter struct {
+	after  string
+	cancel func()
+}
+
+func (i *interrupter) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), i.after) {
+		i.cancel()
+	}
+	return len(p), nil
+}
+
+func TestHelp(t *testing.T) {
+	var b strings.Builder
+	if err := run(t.Context(), []string{"-h"}, &b); !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("-h: %v", err)
+	}
+	for _, want := range []string{"-model PATH", "-data FOLDER", "-threads N", "-network_dim", "Model and pictures"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("help does not say %q", want)
+		}
+	}
+}
+
+func TestBar(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		step time.Duration
+		done int
+		want string
+	}{
+		{"slow", 2 * time.Second, 150, "steps:  12%|█         | 150/1296 [05:00<38:12,  2.00s/it, avr_loss=0.0953] "},
+		{"fast", 500 * time.Millisecond, 648, "steps:  50%|█████     | 648/1296 [05:24<05:24,  2.00it/s, avr_loss=0.0953] "},
+		{"hours", time.Minute, 1296, "steps: 100%|██████████| 1296/1296 [21:36:00<00:00, 60.00s/it, avr_loss=0.0953] "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var out strings.Builder
+				b := &bars{w: &out}
+				b.show(lora.Progress{Phase: "latents", Done: 1, Total: 1})
+				for i := range c.done {
+					time.Sleep(c.step)
+					b.show(lora.Progress{Phase: "steps", Done: i + 1, Total: 1296, AverageLoss: 0.09534})
+				}
+				if got := out.String()[strings.LastIndex(out.String(), "\r")+1:]; got != c.want {
+					t.Errorf("have %q\nwant %q", got, c.want)
+				}
+			})
+		})
 	}
 }

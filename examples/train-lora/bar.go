@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -15,39 +16,69 @@ import (
 type bars struct {
 	w       io.Writer
 	latents *terminal.Bar
+	encodes bool // and that bar is there to be seen
 
-	last    time.Time
-	seconds float64 // a step takes, lately
-	start   time.Time
+	start   time.Time // of the steps
+	last    time.Time // that anything was told
+	seconds float64   // a step takes, lately
 	drawn   time.Time
 	open    bool // the line has no end yet
 }
 
+func newBars(w io.Writer) *bars { return &bars{w: w, latents: terminal.NewBar(w, "latents", "picture")} }
+
 func (b *bars) show(p lora.Progress) {
-	if p.Phase != "steps" {
-		if b.latents == nil {
-			b.latents = terminal.NewBar(b.w, p.Phase, "picture")
-		}
+	switch p.Phase {
+	case "latents":
+		b.encodes = true
 		b.latents.Set(float64(p.Done), float64(p.Total))
 		if p.Done == p.Total {
 			b.done()
 		}
-		b.start, b.last = time.Now(), time.Now()
-		return
+	case "steps":
+		b.step(p)
+	case "epoch":
+		b.say("epoch %d/%d", p.Done, p.Total)
+	case "validation":
+		if p.Done == p.Total {
+			b.say("validation loss %.4f, %+.4f from avr_loss", p.ValidationLoss, p.ValidationDivergence)
+		}
+	case "samples":
+		if p.Done < p.Total {
+			b.say("drawing %d sample pictures", p.Total)
+		} else {
+			b.say("sample pictures are in %s", p.Saved)
+		}
+	case "warning":
+		b.say("warning: %s", p.Warning)
 	}
+	if p.Saved != "" && p.Phase != "samples" {
+		b.say("saving checkpoint: %s", p.Saved)
+	}
+	if p.State != "" {
+		b.say("saving state: %s", p.State)
+	}
+	b.last = time.Now() // what was between steps does not count
+}
+
+// say writes a line of its own.
+func (b *bars) say(format string, args ...any) {
+	b.done()
+	fmt.Fprintf(b.w, format+"\n", args...)
+}
+
+// step draws the bar of steps, at most ten times a second.
+func (b *bars) step(p lora.Progress) {
 	now := time.Now()
 	if b.start.IsZero() {
-		b.start, b.last = now, now
+		b.start = cmp.Or(b.last, now)
 	}
-	b.rate(now.Sub(b.last).Seconds())
-	b.last = now
+	if !b.last.IsZero() {
+		b.rate(now.Sub(b.last).Seconds())
+	}
 	if now.Sub(b.drawn) > 100*time.Millisecond || p.Done == p.Total || p.Saved != "" {
 		b.drawn, b.open = now, true
 		fmt.Fprintf(b.w, "\r%s", b.line(p, now))
-	}
-	if p.Saved != "" {
-		b.done()
-		fmt.Fprintln(b.w, "saving checkpoint:", p.Saved)
 	}
 }
 
@@ -90,7 +121,7 @@ func clock(d time.Duration) string {
 
 // done ends the line.
 func (b *bars) done() {
-	if b.latents != nil {
+	if b.encodes {
 		b.latents.Done()
 	}
 	if b.open {

@@ -54,6 +54,7 @@ type command struct {
 	options kohya.Options
 	device  string
 	threads int
+	samples samples // with the checkpoint, once that is open
 }
 
 // short are names of options for people who type them.
@@ -94,6 +95,7 @@ Options are those of kohya's train_network.py, with one hyphen or two. First of 
   -data FOLDER    the same as -train_data_dir
   -output NAME    the same as -output_name
   -config FILE    the same as -config_file
+  -resume latest  go on from the last state of this -output, as after Ctrl-C; or name the state's folder
   -device NAME    auto or cpu (default auto)
   -threads N      processors to use (default: all)
 `)
@@ -112,6 +114,11 @@ func run(ctx context.Context, args []string, log io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	if train.Resume == "latest" {
+		if train.Resume, err = lora.LatestState(train.OutputDir, train.OutputName); err != nil {
+			return fmt.Errorf("-resume latest: %w", err)
+		}
+	}
 	if train.Checkpoint, err = c.open(ctx, log); err != nil {
 		return err
 	}
@@ -120,16 +127,20 @@ func run(ctx context.Context, args []string, log io.Writer) (err error) {
 		return err
 	}
 	defer train.Device.Close()
+	if err := c.options.WritePrompts(); err != nil {
+		return err
+	}
 
-	bars := &bars{w: log}
+	bars := newBars(log)
 	defer bars.done()
-	train.Progress = bars.show
+	train.Progress, train.Sample = bars.show, c.samples.draw
 	return lora.Train(ctx, train)
 }
 
 // open opens the checkpoint, which is downloaded if it has the name of one on the hub.
 func (c *command) open(ctx context.Context, log io.Writer) (*weights.Checkpoint, error) {
 	path, options := c.model(), weights.Options{VAE: c.options.Value("vae")}
+	c.samples.options = options
 	if path == "" {
 		fmt.Fprintln(log, "note: no -model given: this trains the built-in tiny portrait model")
 		return weights.OpenFS(tinyportrait.FS(), options)
@@ -147,6 +158,7 @@ func (c *command) open(ctx context.Context, log io.Writer) (*weights.Checkpoint,
 			return nil, err
 		}
 	}
+	c.samples.path = path
 	return weights.Open(path, options)
 }
 
@@ -160,6 +172,7 @@ func (c *command) openDevice(precision string, log io.Writer) (compute.Device, e
 	if err != nil {
 		return nil, err
 	}
+	c.samples.device = dev
 	fmt.Fprintln(log, "device:", dev.Name())
 	switch {
 	case precision == "fp16":

@@ -108,6 +108,8 @@ func TestErrors(t *testing.T) {
 		{"optimizer", "optimizer_type", []string{"-data", photos, "-optimizer_type", "Adamant"}},
 		{"device", "gpu", []string{"-data", photos, "-device", "gpu"}},
 		{"threads", "workers", []string{"-data", photos, "-threads", "-1"}},
+		{"nothing to resume", "-resume latest", []string{"-data", photos, "-resume", "latest"}},
+		{"no prompts", "sample_prompts", []string{"-data", photos, "-sample_every_n_steps", "1"}},
 		{"LyCORIS", "network_module", []string{"-data", photos, "-network_module", "lycoris.kohya"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -139,8 +141,8 @@ func TestInterrupted(t *testing.T) {
 func TestInterruptedLate(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	dir := t.TempDir()
-	log := &interrupter{after: " 2/50 ", cancel: cancel}
-	err := run(ctx, []string{"-data", photos, "-output_dir", dir, "-max_train_steps", "50"}, log)
+	args := []string{"-data", photos, "-output_dir", dir, "-max_train_steps", "5", "-resolution", "64", "-min_bucket_reso", "64", "-train_batch_size", "1", "-network_dim", "2"}
+	err := run(ctx, args, &interrupter{after: "steps:", cancel: cancel})
 	stopped, ok := errors.AsType[*lora.InterruptedError](err)
 	if !ok || status(err) != 130 {
 		t.Fatalf("%v: exit %d, want an interruption and 130", err, status(err))
@@ -149,6 +151,42 @@ func TestInterruptedLate(t *testing.T) {
 		t.Errorf("the error %q does not say %q", err, stopped.Path)
 	}
 	trained(t, stopped.Path, map[string]string{"ss_steps": fmt.Sprint(stopped.Step)})
+	if err := run(t.Context(), append(args, "-resume", "latest", "-seed", "1"), io.Discard); err == nil || !strings.Contains(err.Error(), "seed") {
+		t.Errorf("resumed with another seed: %v", err)
+	}
+	var rest strings.Builder
+	if err := run(t.Context(), append(args, "-resume", "latest"), &rest); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(rest.String(), " 1/5 ") || !strings.Contains(rest.String(), " 5/5 ") {
+		t.Errorf("resumed after step %d, the bar shows\n%s", stopped.Step, rest.String())
+	}
+	trained(t, filepath.Join(dir, "last.safetensors"), map[string]string{"ss_steps": "5"})
+}
+
+// TestSamples draws pictures of prompts that a GUI's JSON has in itself.
+func TestSamples(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "person.json")
+	form := fmt.Sprintf(`{"LoRA_type": "Standard", "train_data_dir": %q, "output_dir": %q, "output_name": "person", "max_resolution": "64,64", "bucket_no_upscale": false,
+		"min_bucket_reso": 64, "max_train_steps": 1, "network_dim": 2, "lr_warmup": 0, "sample_every_n_steps": 1,
+		"sample_prompts": "photo of personname man --w 64 --h 64 --s 1 --d 7\nphoto of a man --w 64 --h 64 --s 2 --ss ddim"}`,
+		filepath.ToSlash(photos), filepath.ToSlash(dir))
+	if err := os.WriteFile(config, []byte(form), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	if err := run(t.Context(), []string{"-config", config, "-sample_at_first"}, &log); err != nil {
+		t.Fatal(err)
+	}
+	for _, pattern := range []string{"person_e000000_00_*_7.png", "person_e000000_01_*.png", "person_000001_00_*_7.png", "person_000001_01_*.png"} {
+		if found, _ := filepath.Glob(filepath.Join(dir, "sample", pattern)); len(found) != 1 {
+			t.Errorf("%d pictures are called %s, want one; the log is\n%s", len(found), pattern, log.String())
+		}
+	}
+	if want := "sample pictures are in " + filepath.Join(dir, "sample"); !strings.Contains(log.String(), want) {
+		t.Errorf("the log does not say %q:\n%s", want, log.String())
+	}
 }
 
 // interrupter cancels when a text is written.
@@ -190,7 +228,7 @@ func TestBar(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var out strings.Builder
-				b := &bars{w: &out}
+				b := newBars(&out)
 				b.show(lora.Progress{Phase: "latents", Done: 1, Total: 1})
 				for i := range c.done {
 					time.Sleep(c.step)

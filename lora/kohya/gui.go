@@ -32,7 +32,7 @@ var guiForm = map[string]string{
 	"lr_scheduler": "cosine", "lr_warmup": "10", "optimizer": "AdamW", "learning_rate": "0.0001", "unet_lr": "0.0001",
 	"text_encoder_lr": "0.0001", "max_resolution": "512,512", "enable_bucket": "true", "max_bucket_reso": "2048",
 	"bucket_no_upscale": "true", "network_dim": "8", "conv_dim": "1", "conv_alpha": "1", "clip_skip": "1",
-	"max_timestep": "1000", "noise_offset_type": "Original",
+	"max_timestep": "1000", "noise_offset_type": "Original", "sample_sampler": "euler_a",
 }
 
 // guiNames are keys of the form that are options of other names.
@@ -54,7 +54,7 @@ var guiArguments = map[string]string{
 var guiRatios = words(`rank_dropout module_dropout loraplus_lr_ratio loraplus_unet_lr_ratio loraplus_text_encoder_lr_ratio`)
 
 // guiRules are keys of the form that readGUI has a rule for.
-var guiRules = words(`LoRA_type lr_warmup epoch noise_offset_type conv_dim conv_alpha additional_parameters stop_text_encoder_training`)
+var guiRules = words(`LoRA_type lr_warmup epoch noise_offset_type conv_dim conv_alpha additional_parameters stop_text_encoder_training sample_prompts`)
 
 // otherModels are switches of the form that choose a model that is not Stable Diffusion 1.5.
 var otherModels = words(`v2 sdxl flux1_checkbox sd3_checkbox hunyuan_image_checkbox anima_checkbox lumina_checkbox`)
@@ -156,6 +156,7 @@ func (o *Options) readGUI(tree map[string]any) error {
 	if len(arguments) > 0 {
 		o.file["network_args"] = arguments
 	}
+	o.readPrompts(form["sample_prompts"])
 	if err := o.readAdditional(form["additional_parameters"]); err != nil {
 		refuse("additional_parameters: %w", err)
 	}
@@ -259,6 +260,15 @@ func guiSteps(s *settings, epochs int) (steps int, how string) {
 	batch := max(1, s.set.BatchSize) * max(1, s.Dataset.GradientAccumulationSteps)
 	steps = int(min(math.Ceil(float64(uses)/float64(batch)*float64(epochs*factor)), 1<<30))
 	return steps, fmt.Sprintf("max_train_steps %d, as the GUI counts: %d uses in batches of %d × epoch %d%s", steps, uses, batch, epochs, doubled)
+}
+
+// readPrompts takes the form's field of sample prompts: the file of that name if there is one, else the prompts themselves.
+func (o *Options) readPrompts(field string) {
+	if info, err := os.Stat(field); err == nil && info.Mode().IsRegular() {
+		o.file["sample_prompts"] = []string{field}
+	} else if strings.TrimSpace(field) != "" {
+		o.prompts = field
+	}
 }
 
 // readAdditional reads the form's field of further command line. It comes before the form's other fields.

@@ -204,7 +204,7 @@ func base() (c lora.TrainConfig, s dataset.Set) {
 	c.LRScheduler, c.LRSchedulerNumCycles, c.LRSchedulerPower, c.OptimizerType = "constant", 1, 1, "AdamW"
 	c.Trainer.MaxGradNorm, c.Trainer.HuberSchedule, c.Trainer.HuberC, c.Trainer.HuberScale = 1, "snr", 0.1, 1
 	c.Network.Dim, c.Network.Alpha, c.Noise.MultiresNoiseDiscount = 4, 1, 0.3
-	c.SavePrecision, c.MixedPrecision = compute.F32, "no"
+	c.SavePrecision, c.MixedPrecision, c.SampleSampler = compute.F32, "no", "ddim"
 	s.BatchSize, s.MinReso, s.MaxReso, s.ResoSteps = 1, 256, 1024, 64
 	s.Folder.CaptionExtension, s.Folder.Separator, s.Folder.TokenWarmupMin = ".caption", ",", 1
 	return c, s
@@ -224,12 +224,12 @@ func TestGUIJSON(t *testing.T) {
 	want.Noise.NoiseOffset, want.Noise.MaxTimestep = 0.05, 1000 // Original: the multires fields do not count
 	want.Trainer.ClipSkip, want.Trainer.MinSNRGamma, want.Trainer.Checkpointing = 1, 5, true
 	want.OutputDir, want.OutputName, want.SaveEveryNEpochs, want.TrainingComment = "C:/lora/out", "personname_lora_v1", 2, "trigger: personname"
-	want.SavePrecision, want.MixedPrecision = compute.F16, "fp16"
+	want.SavePrecision, want.MixedPrecision, want.SampleSampler = compute.F16, "fp16", "euler_a"
 	same(t, have, want)
 	if have, want := o.Value("pretrained_model_name_or_path"), "C:/models/v1-5-pruned-emaonly.safetensors"; have != want {
 		t.Errorf("the model is %q, want %q", have, want)
 	}
-	wantNotes(t, notes, "max_grad_norm 0: the GUI drops zeros, so that sd-scripts takes 1.0", "without effect here: sample_sampler, xformers, no_half_vae", "max_train_steps 1296, as the GUI counts")
+	wantNotes(t, notes, "max_grad_norm 0: the GUI drops zeros, so that sd-scripts takes 1.0", "without effect here: xformers, no_half_vae", "max_train_steps 1296, as the GUI counts")
 }
 
 func TestOldPreset(t *testing.T) {
@@ -242,9 +242,9 @@ func TestOldPreset(t *testing.T) {
 	want.LearningRate, want.UNetLR, want.TextEncoderLR, want.OptimizerType = 1e-4, 1e-4, 5e-5, "AdamW8bit"
 	want.Network.Dim, want.Network.Alpha, want.Noise.NoiseOffset, want.Noise.MaxTimestep = 64, 64, 0.05, 1000
 	want.Trainer.ClipSkip, want.OutputName, want.SaveEveryNEpochs = 2, "last", 1
-	want.SavePrecision, want.MixedPrecision, want.LRWarmupSteps = compute.BF16, "bf16", ""
+	want.SavePrecision, want.MixedPrecision, want.SampleSampler = compute.BF16, "bf16", "euler_a"
 	same(t, have, want)
-	wantNotes(t, notes, "as in the GUI's empty form: max_bucket_reso 2048, max_timestep 1000, output_name last, save_every_n_epochs 1",
+	wantNotes(t, notes, "as in the GUI's empty form: max_bucket_reso 2048, max_timestep 1000, output_name last, sample_sampler euler_a, save_every_n_epochs 1",
 		"GUI without max_train_steps", "without effect here: xformers, mem_eff_attn, max_data_loader_n_workers", "max_train_steps 72")
 }
 
@@ -259,10 +259,10 @@ func TestGUITOML(t *testing.T) {
 	want.LRScheduler, want.LRWarmupSteps, want.OptimizerType = "cosine", "0.1", "AdamW8bit"
 	want.Network = lora.Network{Dim: 32, Alpha: 16, ConvDim: 8, ConvAlpha: 4, RankDropout: 0.1}
 	want.Noise.MaxTimestep, want.Trainer.ClipSkip = 1000, 2
-	want.OutputDir, want.OutputName, want.SaveEveryNEpochs = "out", "personname_lora_v1", 2
-	want.SavePrecision, want.MixedPrecision = compute.F16, "fp16"
+	want.OutputDir, want.OutputName, want.SaveEveryNEpochs, want.SamplePrompts = "out", "personname_lora_v1", 2, "out/sample/prompt.txt"
+	want.SavePrecision, want.MixedPrecision, want.SampleSampler = compute.F16, "fp16", "euler_a"
 	same(t, have, want)
-	wantNotes(t, notes, "without effect here: sample_sampler, sample_prompts, xformers, wandb_run_name")
+	wantNotes(t, notes, "without effect here: xformers, wandb_run_name")
 }
 
 func TestConfigTOML(t *testing.T) {
@@ -497,6 +497,40 @@ func TestGUIRules(t *testing.T) {
 	}
 }
 
+// TestPrompts: prompts in the form become a file that can be changed while training.
+func TestPrompts(t *testing.T) {
+	dir := t.TempDir()
+	form := `{"LoRA_type": "Standard", "train_data_dir": "photos", "output_dir": "` + filepath.ToSlash(dir) + `", "sample_every_n_epochs": 1, "sample_prompts": %q}`
+	var o Options
+	if err := o.parse(fmt.Appendf(nil, form, "a cat --w 512\na dog")); err != nil {
+		t.Fatal(err)
+	}
+	config, _, err := o.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "sample", "prompt.txt")
+	if config.SamplePrompts != path {
+		t.Errorf("sample_prompts is %q, want %q", config.SamplePrompts, path)
+	}
+	if err := o.WritePrompts(); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := os.ReadFile(path); err != nil || string(data) != "a cat --w 512\na dog\n" {
+		t.Errorf("the file has %q, %v", data, err)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
+		t.Errorf("%d files beside the prompts, want none", len(left)-1)
+	}
+	var named Options
+	if err := named.parse(fmt.Appendf(nil, form, filepath.ToSlash(path))); err != nil {
+		t.Fatal(err)
+	}
+	if have := named.Value("sample_prompts"); have != filepath.ToSlash(path) || named.WritePrompts() != nil {
+		t.Errorf("sample_prompts that name a file are %q, want %q", have, path)
+	}
+}
+
 func TestArguments(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -537,23 +571,6 @@ func TestDatasetConfig(t *testing.T) {
 	set := config.Dataset.Sets[0]
 	if set.BatchSize != 3 || set.TrainDataDir != "" || set.Resolution.W != 512 || set.Subsets[0].KeepTokens != 2 || !set.Subsets[0].FlipAug {
 		t.Errorf("%+v", set)
-	}
-}
-
-func TestWarmup(t *testing.T) {
-	for args, want := range map[string]string{
-		"-lr_warmup_steps 100":                      "",
-		"-lr_warmup_steps 0 -lr_scheduler constant": "0",
-		"-lr_warmup_steps 100 -lr_scheduler cosine": "100",
-	} {
-		o, err := parse(append([]string{"-train_data_dir", "photos"}, strings.Fields(args)...)...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		config, notes, err := o.Config()
-		if err != nil || config.LRWarmupSteps != want || (want == "") != (len(notes) == 1) {
-			t.Errorf("%s: %q, %q, %v; want %q", args, config.LRWarmupSteps, notes, err, want)
-		}
 	}
 }
 

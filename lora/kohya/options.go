@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -23,6 +25,7 @@ type Options struct {
 	path       string // of file
 	gui        bool   // file was saved by the GUI
 	epochs     int    // the GUI counts steps from, 0 for not
+	prompts    string // that the GUI's file has in itself
 	notes      []string
 }
 
@@ -221,9 +224,8 @@ func (o *Options) Config() (config lora.TrainConfig, notes []string, err error) 
 	if o.named("max_train_steps") && s.Dataset.MaxTrainEpochs > 0 {
 		note("max_train_epochs %d decides, max_train_steps %d is not used", s.Dataset.MaxTrainEpochs, s.Dataset.MaxTrainSteps)
 	}
-	if warmup := s.LRWarmupSteps; (s.LRScheduler == "constant" || s.LRScheduler == "adafactor") && !zero(warmup) {
-		note("lr_warmup_steps %s is not used: lr_scheduler %s has no warm-up, constant_with_warmup has", warmup, s.LRScheduler)
-		s.LRWarmupSteps = ""
+	if o.prompts != "" && s.SamplePrompts == "" {
+		s.SamplePrompts = filepath.Join(s.OutputDir, promptsFile)
 	}
 	if set := o.line["text_encoder_lr"]; len(set) > 1 {
 		note("text_encoder_lr: the first of %d values is used", len(set))
@@ -246,6 +248,43 @@ func (o *Options) unnamed() (list []string) {
 	}
 	slices.Sort(list)
 	return list
+}
+
+// promptsFile is where the GUI keeps the prompts of its form, below output_dir.
+const promptsFile = "sample/prompt.txt"
+
+// WritePrompts writes the sample prompts that the GUI's JSON has in itself to OUTPUT_DIR/sample/prompt.txt, as the GUI does,
+// so that they can be changed while training. Config names that file as sample_prompts. Without such prompts, or with
+// sample_prompts on the command line, there is nothing to write.
+func (o *Options) WritePrompts() error {
+	if o.prompts == "" || o.line["sample_prompts"] != nil {
+		return nil
+	}
+	path := filepath.Join(o.Value("output_dir"), promptsFile)
+	if err := writeFile(path, o.prompts+"\n"); err != nil {
+		return fmt.Errorf("kohya: sample prompts: %w", err)
+	}
+	return nil
+}
+
+// writeFile makes a file and its folder; the file appears whole or not at all.
+func writeFile(path, content string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(content)
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
 }
 
 // chooseOptimizer heeds the old names of optimizers.

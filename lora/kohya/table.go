@@ -60,7 +60,7 @@ var table = []group{
 	{"Length and speed of learning", []option{
 		{"train_batch_size", "1", count(1, func(s *settings) *int { return &s.set.BatchSize }), "pictures in a batch"},
 		{"max_train_epochs", "", count(0, func(s *settings) *int { return &s.Dataset.MaxTrainEpochs }), "times through all repeats; overrides max_train_steps, 0 does not"},
-		{"max_train_steps", "1600", count(1, func(s *settings) *int { return &s.Dataset.MaxTrainSteps }), "optimizer steps"},
+		{"max_train_steps", "1600", count(1, func(s *settings) *int { return &s.Dataset.MaxTrainSteps }), "optimizer steps, if max_train_epochs does not say"},
 		{"gradient_accumulation_steps", "1", count(1, func(s *settings) *int { return &s.Dataset.GradientAccumulationSteps }), "batches that make a step"},
 		{"learning_rate", "2e-6", number(func(s *settings) *float64 { return &s.LearningRate }), "of both networks, where they have none of their own"},
 		{"unet_lr", "", number(func(s *settings) *float64 { return &s.UNetLR }), "learning rate of the UNet; 0 does not train it"},
@@ -94,9 +94,15 @@ var table = []group{
 		{"output_name", "", text(func(s *settings) *string { return &s.OutputName }), "of the LoRA, without extension"},
 		{"save_precision", "float", precision(func(s *settings) *compute.DType { return &s.SavePrecision }), "of files"},
 		{"save_every_n_epochs", "", count(0, func(s *settings) *int { return &s.SaveEveryNEpochs }), "also save every so many epochs"},
+		{"save_n_epoch_ratio", "", count(0, func(s *settings) *int { return &s.SaveNEpochRatio }), "instead, save so many times"},
 		{"save_every_n_steps", "", count(0, func(s *settings) *int { return &s.SaveEveryNSteps }), "also save every so many steps"},
 		{"save_last_n_epochs", "", count(0, func(s *settings) *int { return &s.SaveLastNEpochs }), "of those, keep so many"},
 		{"save_last_n_steps", "", count(0, func(s *settings) *int { return &s.SaveLastNSteps }), "of those, keep the ones of the last so many steps"},
+		{"save_state", "", on(func(s *settings) *bool { return &s.SaveState }), "with each of these files save the state that resume goes on from"},
+		{"save_state_on_train_end", "", on(func(s *settings) *bool { return &s.SaveStateOnTrainEnd }), "save it at the end"},
+		{"save_last_n_epochs_state", "", count(0, func(s *settings) *int { return &s.SaveLastNEpochsState }), "of states, keep so many (default: as of the files)"},
+		{"save_last_n_steps_state", "", count(0, func(s *settings) *int { return &s.SaveLastNStepsState }), "of states, keep the ones of the last so many steps (default: as of the files)"},
+		{"resume", "", text(func(s *settings) *string { return &s.Resume }), "folder of a state to go on from"},
 		{"save_model_as", "safetensors", oneOf(func(s *settings) *string { return &s.modelFormat }, "safetensors"), "format of files; ckpt and pt can run code when they are opened"},
 		{"training_comment", "", text(func(s *settings) *string { return &s.TrainingComment }), "kept in the file"},
 	}},
@@ -156,12 +162,20 @@ var table = []group{
 		{"v_pred_like_loss", "", number(func(s *settings) *float64 { return &s.Trainer.VPredLikeLoss }), "the reverse, for others"},
 		{"zero_terminal_snr", "", on(func(s *settings) *bool { return &s.Trainer.ZeroTerminalSNR }), "make the last timestep pure noise"},
 	}},
-	{"Validation", []option{
+	{"Sample pictures and validation", []option{
+		{"sample_prompts", "", text(func(s *settings) *string { return &s.SamplePrompts }), "file of prompts to draw while training (.txt, .toml or .json); read anew each time"},
+		{"sample_every_n_epochs", "", count(0, func(s *settings) *int { return &s.SampleEveryNEpochs }), "draw them every so many epochs"},
+		{"sample_every_n_steps", "", count(0, func(s *settings) *int { return &s.SampleEveryNSteps }), "or steps"},
+		{"sample_at_first", "", on(func(s *settings) *bool { return &s.SampleAtFirst }), "and before the first step"},
+		{"sample_sampler", "ddim", text(func(s *settings) *string { return &s.SampleSampler }), "for prompts that name none: ddim, pndm, lms, euler, euler_a, heun, dpmsolver++ or any of txt2img's"},
 		{"validation_split", "0", number(func(s *settings) *float64 { return &s.set.ValidationSplit }), "part of each folder that is not trained on"},
 		{"validation_seed", "", seed(func(s *settings) *uint64 {
 			s.set.ValidationSeed = new(uint64)
 			return s.set.ValidationSeed
 		}), "chooses that part"},
+		{"validate_every_n_epochs", "", count(0, func(s *settings) *int { return &s.ValidateEveryNEpochs }), "compute the loss on it every so many epochs (default: every one)"},
+		{"validate_every_n_steps", "", count(0, func(s *settings) *int { return &s.ValidateEveryNSteps }), "or steps"},
+		{"max_validation_steps", "", count(0, func(s *settings) *int { return &s.MaxValidationSteps }), "on so many batches (default: all)"},
 	}},
 	{"Precision and memory", []option{
 		{"mixed_precision", "no", oneOf(func(s *settings) *string { return &s.MixedPrecision }, "no", "fp16", "bf16"), "what the device computes in; what is trained stays in float32"},
@@ -169,8 +183,6 @@ var table = []group{
 	}},
 	{"Accepted without effect", []option{
 		{"masked_loss", "", idleSwitch, "masks are used wherever they are named"},
-		{"sample_sampler", "", idleValue, ""},
-		{"sample_prompts", "", idleValue, ""},
 		{"xformers", "", idleSwitch, "attention is exact and needs little memory as it is"},
 		{"sdpa", "", idleSwitch, ""},
 		{"mem_eff_attn", "", idleSwitch, ""},
@@ -230,12 +242,6 @@ var table = []group{
 		{"max_token_length", "", place{isRefused, oneOf(func(*settings) *string { return new(string) }, "75").put, ""}, ""},
 		{"network_dropout", "", refusedValue("rank_dropout and module_dropout of network_args can"), ""},
 		{"scale_weight_norms", "", refusedValue("weights are not bounded"), ""},
-		{"save_state", "", refused("states are not saved"), ""},
-		{"save_state_on_train_end", "", refused("states are not saved"), ""},
-		{"resume", "", refusedValue("states are not saved"), ""},
-		{"sample_every_n_steps", "", refusedValue("pictures are not made while training"), ""},
-		{"sample_every_n_epochs", "", refusedValue("pictures are not made while training"), ""},
-		{"sample_at_first", "", refused("pictures are not made while training"), ""},
 		{"logging_dir", "", refusedValue("logs are not written"), ""},
 		{"log_with", "", refusedValue("logs are not written"), ""},
 		{"v2", "", refused("only Stable Diffusion 1.x is trained"), ""},

@@ -25,7 +25,9 @@ type bars struct {
 	open    bool // the line has no end yet
 }
 
-func newBars(w io.Writer) *bars { return &bars{w: w, latents: terminal.NewBar(w, "latents", "picture")} }
+func newBars(w io.Writer) *bars {
+	return &bars{w: w, latents: terminal.NewBar(w, "latents", "picture")}
+}
 
 func (b *bars) show(p lora.Progress) {
 	switch p.Phase {

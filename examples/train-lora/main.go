@@ -25,6 +25,7 @@ import (
 	"github.com/atelier-go/atelier/examples/internal/terminal"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/lora/kohya"
+	"github.com/atelier-go/atelier/sd"
 	"github.com/atelier-go/atelier/tinyportrait"
 	"github.com/atelier-go/atelier/weights"
 	"github.com/atelier-go/atelier/weights/hub"
@@ -54,7 +55,7 @@ type command struct {
 	options kohya.Options
 	device  string
 	threads int
-	samples samples // with the checkpoint, once that is open
+	path    string // of the checkpoint, once that is open; "" for the built-in one
 }
 
 // short are names of options for people who type them.
@@ -83,6 +84,8 @@ func parse(args []string, log io.Writer) (c *command, err error) {
 }
 
 func (c *command) model() string { return c.options.Value("pretrained_model_name_or_path") }
+
+func (c *command) weights() weights.Options { return weights.Options{VAE: c.options.Value("vae")} }
 
 func usage(w io.Writer) {
 	fmt.Fprint(w, `train-lora makes a LoRA of a folder of photos.
@@ -133,17 +136,22 @@ func run(ctx context.Context, args []string, log io.Writer) (err error) {
 
 	bars := newBars(log)
 	defer bars.done()
-	train.Progress, train.Sample = bars.show, c.samples.draw
+	train.Progress = bars.show
+	train.Sample = sd.TrainingSamples(func(ctx context.Context) (*sd.Pipeline, error) {
+		if c.path == "" {
+			return sd.OpenFS(ctx, tinyportrait.FS(), "tiny-portrait", train.Device, c.weights())
+		}
+		return sd.Open(ctx, c.path, train.Device, c.weights())
+	})
 	return lora.Train(ctx, train)
 }
 
 // open opens the checkpoint, which is downloaded if it has the name of one on the hub.
 func (c *command) open(ctx context.Context, log io.Writer) (*weights.Checkpoint, error) {
-	path, options := c.model(), weights.Options{VAE: c.options.Value("vae")}
-	c.samples.options = options
+	path := c.model()
 	if path == "" {
 		fmt.Fprintln(log, "note: no -model given: this trains the built-in tiny portrait model")
-		return weights.OpenFS(tinyportrait.FS(), options)
+		return weights.OpenFS(tinyportrait.FS(), c.weights())
 	}
 	if _, err := os.Stat(path); err != nil && hub.IsID(path) {
 		client, err := hub.New()
@@ -158,8 +166,8 @@ func (c *command) open(ctx context.Context, log io.Writer) (*weights.Checkpoint,
 			return nil, err
 		}
 	}
-	c.samples.path = path
-	return weights.Open(path, options)
+	c.path = path
+	return weights.Open(path, c.weights())
 }
 
 // openDevice opens the device for a mixed_precision, and says where it computes in another one.
@@ -172,7 +180,6 @@ func (c *command) openDevice(precision string, log io.Writer) (compute.Device, e
 	if err != nil {
 		return nil, err
 	}
-	c.samples.device = dev
 	fmt.Fprintln(log, "device:", dev.Name())
 	switch {
 	case precision == "fp16":

@@ -19,7 +19,7 @@ import (
 var samples = map[string][]string{
 	"resolution": {"640,768"}, "network_module": {"networks.lora"}, "face_crop_aug_range": {"2.5,3.5"},
 	"mixed_precision": {"bf16"}, "huber_schedule": {"constant"}, "loss_type": {"smooth_l1"}, "save_precision": {"bf16"},
-	"save_model_as": {"safetensors"}, "defaults": {"recipe"}, "text_encoder_lr": {"5"}, "network_args": {"conv_dim=4"},
+	"save_model_as": {"safetensors"}, "defaults": {"recipe"}, "text_encoder_lr": {"5"}, "network_args": {"conv_dim=4"}, "optimizer_args": {"a=5"}, "lr_scheduler_args": {"a=5"}, "max_token_length": {"150"},
 }
 
 func sample(o option) []string {
@@ -84,7 +84,7 @@ func TestTable(t *testing.T) {
 					t.Errorf("%s and %s both set %s", o.name, other, field)
 				}
 				owner[field] = o.name
-				want := map[string]string{"resolution": "{640 768}", "face_crop_aug_range": "[2.5 3.5]", "loss_type": "SmoothL1", "save_precision": "BF16", "network_args": "[conv_dim=4]"}[o.name]
+				want := map[string]string{"resolution": "{640 768}", "face_crop_aug_range": "[2.5 3.5]", "loss_type": "SmoothL1", "save_precision": "BF16", "network_args": "[conv_dim=4]", "optimizer_args": "[a=5]", "lr_scheduler_args": "[a=5]"}[o.name]
 				if want == "" {
 					want = value[0]
 				}
@@ -201,7 +201,7 @@ func wantNotes(t *testing.T, notes []string, want ...string) {
 func base() (c lora.TrainConfig, s dataset.Set) {
 	c.Dataset = dataset.Config{MaxTrainSteps: 1600, GradientAccumulationSteps: 1, PriorLossWeight: 1}
 	c.LearningRate, c.UNetLR, c.TextEncoderLR = 2e-6, 2e-6, 2e-6
-	c.LRScheduler, c.LRSchedulerNumCycles, c.LRSchedulerPower, c.OptimizerType = "constant", 1, 1, "AdamW"
+	c.LRScheduler, c.LRSchedulerNumCycles, c.LRSchedulerPower, c.Trainer.OptimizerType = "constant", 1, 1, "AdamW"
 	c.Trainer.MaxGradNorm, c.Trainer.HuberSchedule, c.Trainer.HuberC, c.Trainer.HuberScale = 1, "snr", 0.1, 1
 	c.Network.Dim, c.Network.Alpha, c.Noise.MultiresNoiseDiscount = 4, 1, 0.3
 	c.SavePrecision, c.MixedPrecision, c.SampleSampler = compute.F32, "no", "ddim"
@@ -219,10 +219,10 @@ func TestGUIJSON(t *testing.T) {
 	set.Folder.CaptionExtension, set.Folder.Prefix = ".txt", "photo of"
 	want.Dataset.Sets, want.Dataset.MaxTrainSteps, want.Dataset.CacheLatents = []dataset.Set{set}, 1296, true
 	want.LearningRate, want.UNetLR, want.TextEncoderLR = 1e-4, 1e-4, 5e-5
-	want.LRScheduler, want.LRWarmupSteps, want.OptimizerType = "cosine", "0.1", "AdamW8bit"
+	want.LRScheduler, want.LRWarmupSteps, want.Trainer.OptimizerType = "cosine", "0.1", "AdamW8bit"
 	want.Network.Dim, want.Network.Alpha = 32, 16
 	want.Noise.NoiseOffset, want.Noise.MaxTimestep = 0.05, 1000 // Original: the multires fields do not count
-	want.Trainer.ClipSkip, want.Trainer.MinSNRGamma, want.Trainer.Checkpointing = 1, 5, true
+	want.Trainer.ClipSkip, want.Trainer.MinSNRGamma, want.Trainer.Checkpointing, want.MaxTokenLength = 1, 5, true, 75
 	want.OutputDir, want.OutputName, want.SaveEveryNEpochs, want.TrainingComment = "C:/lora/out", "personname_lora_v1", 2, "trigger: personname"
 	want.SavePrecision, want.MixedPrecision, want.SampleSampler = compute.F16, "fp16", "euler_a"
 	same(t, have, want)
@@ -239,9 +239,9 @@ func TestOldPreset(t *testing.T) {
 	set.TrainDataDir, set.Resolution, set.BatchSize = train, dataset.Size{W: 512, H: 650}, 3
 	set.MaxReso, set.NoUpscale, set.Folder.CaptionExtension = 2048, true, ".txt"
 	want.Dataset.Sets, want.Dataset.MaxTrainSteps, want.Dataset.CacheLatents, want.Dataset.Seed = []dataset.Set{set}, 72, true, 1234
-	want.LearningRate, want.UNetLR, want.TextEncoderLR, want.OptimizerType = 1e-4, 1e-4, 5e-5, "AdamW8bit"
+	want.LearningRate, want.UNetLR, want.TextEncoderLR, want.Trainer.OptimizerType = 1e-4, 1e-4, 5e-5, "AdamW8bit"
 	want.Network.Dim, want.Network.Alpha, want.Noise.NoiseOffset, want.Noise.MaxTimestep = 64, 64, 0.05, 1000
-	want.Trainer.ClipSkip, want.OutputName, want.SaveEveryNEpochs = 2, "last", 1
+	want.Trainer.ClipSkip, want.OutputName, want.SaveEveryNEpochs, want.MaxTokenLength = 2, "last", 1, 75
 	want.SavePrecision, want.MixedPrecision, want.SampleSampler = compute.BF16, "bf16", "euler_a"
 	same(t, have, want)
 	wantNotes(t, notes, "as in the GUI's empty form: max_bucket_reso 2048, max_timestep 1000, output_name last, sample_sampler euler_a, save_every_n_epochs 1",
@@ -256,7 +256,7 @@ func TestGUITOML(t *testing.T) {
 	set.Enable, set.MaxReso, set.NoUpscale, set.Folder.CaptionExtension = true, 2048, true, ".txt"
 	want.Dataset.Sets, want.Dataset.MaxTrainSteps, want.Dataset.CacheLatents = []dataset.Set{set}, 1296, true
 	want.LearningRate, want.UNetLR, want.TextEncoderLR = 1e-4, 1e-4, 5e-5
-	want.LRScheduler, want.LRWarmupSteps, want.OptimizerType = "cosine", "0.1", "AdamW8bit"
+	want.LRScheduler, want.LRWarmupSteps, want.Trainer.OptimizerType = "cosine", "0.1", "AdamW8bit"
 	want.Network = lora.Network{Dim: 32, Alpha: 16, ConvDim: 8, ConvAlpha: 4, RankDropout: 0.1}
 	want.Noise.MaxTimestep, want.Trainer.ClipSkip = 1000, 2
 	want.OutputDir, want.OutputName, want.SaveEveryNEpochs, want.SamplePrompts = "out", "personname_lora_v1", 2, "out/sample/prompt.txt"
@@ -355,6 +355,8 @@ func TestErrors(t *testing.T) {
 		{"no network argument", "-network_args 4", []string{"want NAME=VALUE"}},
 		{"two optimizers", "-use_8bit_adam -use_lion_optimizer", []string{"exclude each other"}},
 		{"another optimizer", "-use_8bit_adam -optimizer_type Prodigy", []string{"optimizer_type is Prodigy"}},
+		{"two dims of 25", "-network_args block_dims=2,x", []string{`block_dims is "x", want a whole number`}},
+		{"weights of blocks", "-network_args down_lr_weight=sinus", []string{"network_args: ", "down_lr_weight", "sinus"}},
 		{"nothing trained", "-unet_lr 0 -text_encoder_lr 0", []string{"nothing would be trained"}},
 		{"no such dataset", "-dataset_config nowhere.toml", []string{"nowhere.toml"}},
 		{"sides", "-resolution 512,512,512", []string{"-resolution is"}},
@@ -551,6 +553,34 @@ func TestArguments(t *testing.T) {
 		if have := arguments(c.in); !slices.Equal(have, c.want) {
 			t.Errorf("%s: %q, want %q", c.name, have, c.want)
 		}
+	}
+}
+
+// TestNetworkArgs has the arguments that are more than a number.
+func TestNetworkArgs(t *testing.T) {
+	fours := strings.TrimSuffix(strings.Repeat("4,", 25), ",")
+	o, err := parse("-train_data_dir", "photos", "-network_args", "block_dims="+fours+" conv_block_dims="+fours, "down_lr_weight=zeros", "mid_lr_weight=0.5,block_lr_zero_threshold=0.6",
+		"-optimizer_args", "betas=(0.9, 0.99)", "weight_decay=0.1", "--lr_scheduler_args=step_rules=1:10,0.1:20,0.01")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, _, err := o.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := append(make([]float64, 13), slices.Repeat([]float64{1}, 12)...)
+	if have := config.Network.BlockLRWeight; !slices.Equal(have, want) {
+		t.Errorf("the weights of blocks are %v, want %v", have, want)
+	}
+	n := config.Network
+	if !slices.Equal(n.BlockDims, slices.Repeat([]int{4}, 25)) || !slices.Equal(n.ConvBlockDims, n.BlockDims) || n.ConvAlpha != 1 || n.BlockAlphas != nil {
+		t.Errorf("%+v, want 25 ranks of 4 and conv_alpha 1", n)
+	}
+	if have, want := config.Trainer.OptimizerArgs, []string{"betas=(0.9, 0.99)", "weight_decay=0.1"}; !slices.Equal(have, want) {
+		t.Errorf("optimizer_args are %q, want %q", have, want)
+	}
+	if have, want := config.LRSchedulerArgs, []string{"step_rules=1:10,0.1:20,0.01"}; !slices.Equal(have, want) {
+		t.Errorf("lr_scheduler_args are %q, want %q", have, want)
 	}
 }
 

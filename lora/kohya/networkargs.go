@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/atelier-go/atelier/lora"
 )
 
-// argument is an entry of network_args.
+// networkArgument is an entry of network_args.
 type networkArgument struct {
 	name  string
 	place place
@@ -19,6 +21,16 @@ var networkArguments = []networkArgument{
 	{"rank_dropout", number(func(s *settings) *float64 { return &s.Network.RankDropout })},
 	{"module_dropout", number(func(s *settings) *float64 { return &s.Network.ModuleDropout })},
 	{"loraplus_lr_ratio", number(func(s *settings) *float64 { return &s.Trainer.LoRAPlusRatio })},
+	{"loraplus_unet_lr_ratio", number(func(s *settings) *float64 { return &s.Trainer.LoRAPlusUNetRatio })},
+	{"loraplus_text_encoder_lr_ratio", number(func(s *settings) *float64 { return &s.Trainer.LoRAPlusTextEncoderRatio })},
+	{"block_dims", dims(func(s *settings) *[]int { return &s.Network.BlockDims })},
+	{"block_alphas", alphas(func(s *settings) *[]float64 { return &s.Network.BlockAlphas })},
+	{"conv_block_dims", dims(func(s *settings) *[]int { return &s.Network.ConvBlockDims })},
+	{"conv_block_alphas", alphas(func(s *settings) *[]float64 { return &s.Network.ConvBlockAlphas })},
+	{"down_lr_weight", text(func(s *settings) *string { return &s.downLRWeight })},
+	{"mid_lr_weight", text(func(s *settings) *string { return &s.midLRWeight })},
+	{"up_lr_weight", text(func(s *settings) *string { return &s.upLRWeight })},
+	{"block_lr_zero_threshold", number(func(s *settings) *float64 { return &s.blockLRZeroThreshold })},
 }
 
 // argumentNames lists them.
@@ -32,7 +44,7 @@ func networkArgumentNames() []string {
 	return names
 }
 
-// readNetworkArgs puts network_args where they belong. A conv_dim without conv_alpha has the alpha 1, as there.
+// readNetworkArgs puts network_args where they belong. Without conv_alpha it is 1, as there.
 func (s *settings) readNetworkArgs() error {
 	var errs []error
 	given := make(map[string]bool)
@@ -56,8 +68,13 @@ func (s *settings) readNetworkArgs() error {
 			errs = append(errs, fmt.Errorf("kohya: network_args has no %.60q%s", name, suggest(name, networkArgumentNames())))
 		}
 	}
-	if given["conv_dim"] && !given["conv_alpha"] {
+	if (given["conv_dim"] || given["conv_block_dims"]) && !given["conv_alpha"] {
 		s.Network.ConvAlpha = 1
 	}
+	weights, err := lora.ParseBlockLRWeights(s.downLRWeight, s.midLRWeight, s.upLRWeight, s.blockLRZeroThreshold)
+	if err != nil {
+		errs = append(errs, fmt.Errorf("kohya: network_args: %w", err))
+	}
+	s.Network.BlockLRWeight = weights
 	return errors.Join(errs...)
 }

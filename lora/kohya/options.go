@@ -300,10 +300,10 @@ func (o *Options) chooseOptimizer(s *settings) error {
 	default:
 		return nil
 	}
-	if o.named("optimizer_type") && !strings.EqualFold(s.OptimizerType, old) {
-		return fmt.Errorf("kohya: optimizer_type is %s, use_8bit_adam or use_lion_optimizer say %s; leave those out", s.OptimizerType, old)
+	if o.named("optimizer_type") && !strings.EqualFold(s.Trainer.OptimizerType, old) {
+		return fmt.Errorf("kohya: optimizer_type is %s, use_8bit_adam or use_lion_optimizer say %s; leave those out", s.Trainer.OptimizerType, old)
 	}
-	s.OptimizerType = old
+	s.Trainer.OptimizerType = old
 	return nil
 }
 

@@ -22,6 +22,8 @@ type settings struct {
 	model, vae, configFile, datasetConfig, defaults string
 	networkModule, modelFormat                      string
 	networkArgs                                     []string
+	downLRWeight, midLRWeight, upLRWeight           string
+	blockLRZeroThreshold                            float64
 	use8bitAdam, useLion                            bool
 
 	idle []string // options that were given and do nothing here
@@ -239,6 +241,27 @@ func zoom(at func(*settings) *[2]float64) place {
 		return nil
 	}, ""}
 }
+
+// blocks are numbers with commas between, one for each block of the UNet.
+func blocks[T int | float64](at func(*settings) *[]T, each func(func(*settings) *T) place) place {
+	return place{isList, func(s *settings, values []string) error {
+		parts := strings.Split(strings.Join(values, ","), ",")
+		numbers := make([]T, len(parts))
+		for i := range numbers {
+			if err := each(func(*settings) *T { return &numbers[i] }).put(s, parts[i:i+1]); err != nil {
+				return err
+			}
+		}
+		*at(s) = numbers
+		return nil
+	}, ""}
+}
+
+func dims(at func(*settings) *[]int) place {
+	return blocks(at, func(at func(*settings) *int) place { return count(0, at) })
+}
+
+func alphas(at func(*settings) *[]float64) place { return blocks(at, number) }
 
 // named is a text that stands for a value.
 func named[T any](at func(*settings) *T, names []string, values ...T) place {

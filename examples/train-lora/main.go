@@ -143,7 +143,11 @@ func run(ctx context.Context, args []string, log io.Writer) (err error) {
 		}
 		return sd.Open(ctx, c.path, train.Device, c.weights())
 	})
-	return lora.Train(ctx, train)
+	if err := lora.Train(ctx, train); err != nil {
+		return err
+	}
+	bars.say("model saved")
+	return nil
 }
 
 // open opens the checkpoint, which is downloaded if it has the name of one on the hub.

@@ -564,24 +564,29 @@ done:
 	VZEROUPPER
 	RET
 
-// func combineAVX512(s, p, sum, correction []float32, rows int)
-TEXT ·combineAVX512(SB), NOSPLIT, $0-104
+// func combineAVX512(s, p, shift, sum, correction []float32, rows int)
+TEXT ·combineAVX512(SB), NOSPLIT, $0-128
 	MOVQ s_base+0(FP), DI
 	MOVQ p_base+24(FP), SI
-	MOVQ sum_base+48(FP), R8
-	MOVQ correction_base+72(FP), R9
-	MOVQ rows+96(FP), CX
+	MOVQ shift_base+48(FP), DX
+	MOVQ sum_base+72(FP), R8
+	MOVQ correction_base+96(FP), R9
+	MOVQ rows+120(FP), CX
+	VMOVUPS 0(DX), Z4
 	VMOVUPS 0(R8), Z0
 	VMULPS 0(R9), Z0, Z0
+	VMOVUPS 64(DX), Z5
 	VMOVUPS 64(R8), Z1
 	VMULPS 64(R9), Z1, Z1
 loop:
-	VMOVUPS 0(SI), Z2
-	VMULPS 0(DI), Z2, Z2
+	VMOVUPS 0(DI), Z2
+	VSUBPS Z4, Z2, Z2
+	VMULPS 0(SI), Z2, Z2
 	VMOVUPS Z2, 0(DI)
 	VADDPS Z2, Z0, Z0
-	VMOVUPS 64(SI), Z3
-	VMULPS 64(DI), Z3, Z3
+	VMOVUPS 64(DI), Z3
+	VSUBPS Z5, Z3, Z3
+	VMULPS 64(SI), Z3, Z3
 	VMOVUPS Z3, 64(DI)
 	VADDPS Z3, Z1, Z1
 	ADDQ $128, DI
@@ -590,6 +595,28 @@ loop:
 	JNE  loop
 	VMOVUPS Z0, 0(R8)
 	VMOVUPS Z1, 64(R8)
+	VZEROUPPER
+	RET
+
+// func dotAVX512(sum, s, p []float32, rows int)
+TEXT ·dotAVX512(SB), NOSPLIT, $0-80
+	MOVQ sum_base+0(FP), DI
+	MOVQ s_base+24(FP), SI
+	MOVQ p_base+48(FP), R8
+	MOVQ rows+72(FP), CX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+loop:
+	VMOVUPS 0(SI), Z2
+	VFMADD231PS 0(R8), Z2, Z0
+	VMOVUPS 64(SI), Z3
+	VFMADD231PS 64(R8), Z3, Z1
+	ADDQ $128, SI
+	ADDQ $128, R8
+	DECQ CX
+	JNE  loop
+	VMOVUPS Z0, 0(DI)
+	VMOVUPS Z1, 64(DI)
 	VZEROUPPER
 	RET
 
@@ -1914,24 +1941,29 @@ done:
 	VZEROUPPER
 	RET
 
-// func combineAVX2(s, p, sum, correction []float32, rows int)
-TEXT ·combineAVX2(SB), NOSPLIT, $0-104
+// func combineAVX2(s, p, shift, sum, correction []float32, rows int)
+TEXT ·combineAVX2(SB), NOSPLIT, $0-128
 	MOVQ s_base+0(FP), DI
 	MOVQ p_base+24(FP), SI
-	MOVQ sum_base+48(FP), R8
-	MOVQ correction_base+72(FP), R9
-	MOVQ rows+96(FP), CX
+	MOVQ shift_base+48(FP), DX
+	MOVQ sum_base+72(FP), R8
+	MOVQ correction_base+96(FP), R9
+	MOVQ rows+120(FP), CX
+	VMOVUPS 0(DX), Y4
 	VMOVUPS 0(R8), Y0
 	VMULPS 0(R9), Y0, Y0
+	VMOVUPS 32(DX), Y5
 	VMOVUPS 32(R8), Y1
 	VMULPS 32(R9), Y1, Y1
 loop:
-	VMOVUPS 0(SI), Y2
-	VMULPS 0(DI), Y2, Y2
+	VMOVUPS 0(DI), Y2
+	VSUBPS Y4, Y2, Y2
+	VMULPS 0(SI), Y2, Y2
 	VMOVUPS Y2, 0(DI)
 	VADDPS Y2, Y0, Y0
-	VMOVUPS 32(SI), Y3
-	VMULPS 32(DI), Y3, Y3
+	VMOVUPS 32(DI), Y3
+	VSUBPS Y5, Y3, Y3
+	VMULPS 32(SI), Y3, Y3
 	VMOVUPS Y3, 32(DI)
 	VADDPS Y3, Y1, Y1
 	ADDQ $64, DI
@@ -1940,6 +1972,28 @@ loop:
 	JNE  loop
 	VMOVUPS Y0, 0(R8)
 	VMOVUPS Y1, 32(R8)
+	VZEROUPPER
+	RET
+
+// func dotAVX2(sum, s, p []float32, rows int)
+TEXT ·dotAVX2(SB), NOSPLIT, $0-80
+	MOVQ sum_base+0(FP), DI
+	MOVQ s_base+24(FP), SI
+	MOVQ p_base+48(FP), R8
+	MOVQ rows+72(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+loop:
+	VMOVUPS 0(SI), Y2
+	VFMADD231PS 0(R8), Y2, Y0
+	VMOVUPS 32(SI), Y3
+	VFMADD231PS 32(R8), Y3, Y1
+	ADDQ $64, SI
+	ADDQ $64, R8
+	DECQ CX
+	JNE  loop
+	VMOVUPS Y0, 0(DI)
+	VMOVUPS Y1, 32(DI)
 	VZEROUPPER
 	RET
 

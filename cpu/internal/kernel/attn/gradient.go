@@ -22,8 +22,9 @@ type GradientArgs struct {
 //
 // Scores are made again tile by tile, as in Dao et al., "FlashAttention" (arXiv:2205.14135), but twice, so that no task
 // adds to another's sums. A pass with queries across the lanes needs no forward pass: it keeps the running maximum,
-// sum and δ of a query, and dQ as the two sums of dS·K = (P∘dP)·K - δ·(P·K). A pass with keys across the lanes then
-// makes dK and dV. The statistics enter that one as a channel more: a query has -log Σ exp(scores) there and a key 1,
+// sum and δ of a query, and dQ as the two sums of dS·K = (P∘dP)·K - δ·(P·K). These would all but cancel where dP varies
+// little from key to key, as it does where attention is spread; so dP and δ are taken relative to a shift, the δ of the
+// first block of keys. A pass with keys across the lanes then makes dK and dV. The statistics enter that one as a channel more: a query has -log Σ exp(scores) there and a key 1,
 // so that a score is the logarithm of its probability; DY has -δ and V has 1.
 //
 // It is run like a Plan.
@@ -252,10 +253,11 @@ type gradientPanel struct {
 	x, y   []float32 // [D+1][lanes]
 	dx, dy []float32 // [D][lanes]: the sums with P∘dP or dS, and those with P
 	state  []float32 // [max | next | sum | correction][lanes]
+	shift  []float32 // [lanes]: what dP and δ of the queries are relative to
 	delta  []float32 // [lanes]
 }
 
-func (g *Gradient) panelSize() int { return g.kern.lanes * (4*g.plan.cfg.D + 2 + stateRows + 1) }
+func (g *Gradient) panelSize() int { return g.kern.lanes * (4*g.plan.cfg.D + 2 + stateRows + 2) }
 
 func (g *Gradient) panelAt(scratch []float32, first, i int) gradientPanel {
 	L, d := g.kern.lanes, g.plan.cfg.D
@@ -265,7 +267,7 @@ func (g *Gradient) panelAt(scratch []float32, first, i int) gradientPanel {
 		m = m[rows*L:]
 		return part
 	}
-	return gradientPanel{first + i*L, take(d + 1), take(d + 1), take(d), take(d), take(stateRows), take(1)}
+	return gradientPanel{first + i*L, take(d + 1), take(d + 1), take(d), take(d), take(stateRows), take(1), take(1)}
 }
 
 // visible is the range of rows that some of the lanes from first on meet.
@@ -320,7 +322,7 @@ func (g *Gradient) packLanes(p *pass, m *gradientPanel) {
 		clear(m.x)
 		clear(m.y)
 	}
-	for _, sums := range [...][]float32{m.dx, m.dy, m.state, m.delta} {
+	for _, sums := range [...][]float32{m.dx, m.dy, m.state, m.shift, m.delta} {
 		clear(sums)
 	}
 	if p.statistics != nil { // else scores are logarithms of probabilities, and their maximum counts as 0
@@ -360,7 +362,13 @@ func (g *Gradient) visitKeys(p *pass, m *gradientPanel, s []float32, from, rows 
 	if masked { // the least that soften gives is not zero
 		hide(probability, L, m.first-from, rows, 0)
 	}
-	g.kern.combine(dp, probability, m.delta, correction, rows)
+	if from == 0 {
+		g.kern.dot(m.shift, dp, probability, rows)
+		for l, sum := range m.state[2*L : 3*L] {
+			m.shift[l] /= sum
+		}
+	}
+	g.kern.combine(dp, probability, m.shift, m.delta, correction, rows)
 	g.weigh(m.dx, correction, dp, p.set.vx, from, rows, p.rows.tokens)
 	g.weigh(m.dy, correction, probability, p.set.vx, from, rows, p.rows.tokens)
 }
@@ -378,7 +386,7 @@ func (g *Gradient) visitQueries(p *pass, m *gradientPanel, s []float32, from, ro
 	if g.plan.cfg.Causal {
 		hideEarlier(probability, L, from-m.first, rows)
 	}
-	g.kern.combine(ds, probability, m.delta, g.ones, rows)
+	g.kern.combine(ds, probability, m.shift, m.delta, g.ones, rows)
 	g.weigh(m.dx, g.ones, ds, p.set.vx, from, rows, p.rows.tokens)
 	g.weigh(m.dy, g.ones, probability, p.set.vy, from, rows, p.rows.tokens)
 }
@@ -409,7 +417,7 @@ func (g *Gradient) settle(p *pass, m *gradientPanel) {
 	for l := range min(L, p.lanes.tokens-m.first) {
 		log := float64(m.state[l]) + math.Log2(float64(m.state[2*L+l]))
 		at := p.statistics[2*(m.first+l):]
-		at[0], at[1] = float32(-log), -m.delta[l]
+		at[0], at[1] = float32(-log), -(m.shift[l] + m.delta[l])
 	}
 }
 

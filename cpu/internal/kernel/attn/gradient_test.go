@@ -131,6 +131,48 @@ func testGradient(t *testing.T, set isa.Set, c Config) {
 	}
 }
 
+// TestGradientOfSpreadAttention has probabilities that are nearly uniform, and keys and values that vary little about a common
+// one: dQ is then a thousandth of the sums (P∘dP)·K and δ·(P·K) that it is the difference of.
+func TestGradientOfSpreadAttention(t *testing.T) {
+	for _, set := range []isa.Set{isa.Generic, isa.AVX2, isa.AVX512} {
+		for _, c := range []Config{
+			{N: 1, T: 33, S: 77, Heads: 2, D: 16}, {N: 1, T: 40, S: 300, Heads: 1, D: 16}, {N: 1, T: 120, S: 120, Heads: 1, D: 16, Causal: true},
+		} {
+			t.Run(fmt.Sprintf("set=%v/%d×%d,causal=%v", set, c.T, c.S, c.Causal), func(t *testing.T) {
+				isa.Need(t, set)
+				g, err := NewGradient(set, c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := rand.New(rand.NewPCG(5, uint64(c.S)))
+				queries, keys := c.N*c.T*c.Heads*c.D, c.N*c.S*c.Heads*c.D
+				a := &GradientArgs{Q: random(r, queries, 0.1), K: random(r, keys, 0.1), V: random(r, keys, 0.1), DY: random(r, queries, 1)}
+				for i := range a.K {
+					a.K[i]++
+					a.V[i]++
+				}
+				a.DQ, a.DK, a.DV = make([]float32, queries), make([]float32, keys), make([]float32, keys)
+				a.Workspace = dirty(g.Need().Workspace)
+				runGradient(g, a, dirty(g.Need().Scratch), false)
+				dq, dk, dv := naiveGradient(c, a)
+				for _, o := range []struct {
+					name string
+					got  []float32
+					want []float64
+				}{{"dQ", a.DQ, dq}, {"dK", a.DK, dk}, {"dV", a.DV, dv}} {
+					var worst, size float64
+					for i, w := range o.want {
+						worst, size = max(worst, math.Abs(float64(o.got[i])-w)), max(size, math.Abs(w))
+					}
+					if !(worst <= 2e-5*size) {
+						t.Errorf("%s is %.2g of its largest element away from the exact one", o.name, worst/size)
+					}
+				}
+			})
+		}
+	}
+}
+
 func TestGradientErrors(t *testing.T) {
 	for _, c := range []Config{{}, {N: 1, T: 1, S: 1, Heads: 1, D: 2, StrideQ: 4}} {
 		if _, err := NewGradient(isa.Generic, c); err == nil {

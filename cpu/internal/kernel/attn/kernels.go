@@ -28,12 +28,15 @@ type kernels struct {
 	// dstStride and srcStride elements apart. A nil scale stands for ones, and then any 32 bits will do.
 	transpose func(dst, src, scale []float32, dstStride, srcStride, rows, cols int)
 
-	// combine sets s[j][l] = s[j][l]·p[j][l] for j < rows and adds the products up:
+	// combine sets s[j][l] = (s[j][l]-shift[l])·p[j][l] for j < rows and adds the products up:
 	//
 	//	sum[l] = sum[l]·correction[l] + Σ_j s[j][l]
 	//
 	// Not for bfloat16.
-	combine func(s, p, sum, correction []float32, rows int)
+	combine func(s, p, shift, sum, correction []float32, rows int)
+
+	// dot sets sum[l] = Σ_j s[j][l]·p[j][l] for j < rows. Not for bfloat16.
+	dot func(sum, s, p []float32, rows int)
 
 	// narrow rounds src·scale to bfloat16 and stores neighbours as the low and high half of each of the
 	// (len(src)+1)/2 words of dst; an odd last one is paired with zero. Bfloat16 only.

@@ -15,6 +15,7 @@ var avx2 = kernels{
 	},
 	transpose: tiles(8, transposeAVX2),
 	combine:   combineAVX2,
+	dot:       dotAVX2,
 }
 
 var avx512 = kernels{
@@ -26,6 +27,7 @@ var avx512 = kernels{
 	},
 	transpose: tiles(16, transposeAVX512),
 	combine:   combineAVX512,
+	dot:       dotAVX512,
 }
 
 var bf16Kernels = &kernels{
@@ -244,19 +246,37 @@ func weighAVX512BF16x1(o, correction, p, v []float32, keys int)
 // combineAVX2: 16 lanes.
 //
 //	for l := range 16 {
-//		s[j][l] *= p[j][l] // for every j
+//		s[j][l] = (s[j][l] - shift[l]) * p[j][l] // for every j
 //		sum[l] = sum[l]*correction[l] + Σ_j s[j][l]
 //	}
 //
 //go:noescape
-func combineAVX2(s, p, sum, correction []float32, rows int)
+func combineAVX2(s, p, shift, sum, correction []float32, rows int)
+
+// dotAVX2: 16 lanes.
+//
+//	for l := range 16 {
+//		sum[l] = Σ_j s[j][l]·p[j][l]
+//	}
+//
+//go:noescape
+func dotAVX2(sum, s, p []float32, rows int)
 
 // combineAVX512: 32 lanes.
 //
 //	for l := range 32 {
-//		s[j][l] *= p[j][l] // for every j
+//		s[j][l] = (s[j][l] - shift[l]) * p[j][l] // for every j
 //		sum[l] = sum[l]*correction[l] + Σ_j s[j][l]
 //	}
 //
 //go:noescape
-func combineAVX512(s, p, sum, correction []float32, rows int)
+func combineAVX512(s, p, shift, sum, correction []float32, rows int)
+
+// dotAVX512: 32 lanes.
+//
+//	for l := range 32 {
+//		sum[l] = Σ_j s[j][l]·p[j][l]
+//	}
+//
+//go:noescape
+func dotAVX512(sum, s, p []float32, rows int)

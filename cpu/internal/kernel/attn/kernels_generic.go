@@ -11,6 +11,7 @@ var generic = kernels{
 
 	transpose: transposeGeneric,
 	combine:   combineGeneric,
+	dot:       dotGeneric,
 }
 
 func scoresGeneric(s, next, q, k []float32, d, groups int) {
@@ -116,14 +117,26 @@ func transposeGeneric(dst, src, scale []float32, dstStride, srcStride, rows, col
 	}
 }
 
-func combineGeneric(s, p, sum, correction []float32, rows int) {
+func combineGeneric(s, p, shift, sum, correction []float32, rows int) {
 	const L = 4
 	p = p[:rows*L]
 	for l := range L {
 		total := sum[l] * correction[l]
 		for j := l; j < len(p); j += L {
-			s[j] *= p[j]
+			s[j] = (s[j] - shift[l]) * p[j]
 			total += s[j]
+		}
+		sum[l] = total
+	}
+}
+
+func dotGeneric(sum, s, p []float32, rows int) {
+	const L = 4
+	p = p[:rows*L]
+	for l := range L {
+		var total float32
+		for j := l; j < len(p); j += L {
+			total += s[j] * p[j]
 		}
 		sum[l] = total
 	}

@@ -118,6 +118,7 @@ func main() {
 		} else {
 			w.transpose()
 			w.combine()
+			w.dot()
 		}
 		for _, width := range w.widths {
 			w.weigh(width)
@@ -387,22 +388,25 @@ func (w writer) weigh(width int) {
 	w.op("RET")
 }
 
-// combine: sum of half h is register h.
+// combine: sum of half h is register h, its shift register 4+h.
 func (w writer) combine() {
-	w.text("combine"+w.name, "(s, p, sum, correction []float32, rows int)", 104)
+	w.text("combine"+w.name, "(s, p, shift, sum, correction []float32, rows int)", 128)
 	w.op("MOVQ s_base+0(FP), DI")
 	w.op("MOVQ p_base+24(FP), SI")
-	w.op("MOVQ sum_base+48(FP), R8")
-	w.op("MOVQ correction_base+72(FP), R9")
-	w.op("MOVQ rows+96(FP), CX")
+	w.op("MOVQ shift_base+48(FP), DX")
+	w.op("MOVQ sum_base+72(FP), R8")
+	w.op("MOVQ correction_base+96(FP), R9")
+	w.op("MOVQ rows+120(FP), CX")
 	for h := range 2 {
+		w.op("VMOVUPS %d(DX), %s", h*w.bytes, w.reg(4+h))
 		w.op("VMOVUPS %d(R8), %s", h*w.bytes, w.reg(h))
 		w.op("VMULPS %d(R9), %s, %s", h*w.bytes, w.reg(h), w.reg(h))
 	}
 	w.label("loop")
 	for h := range 2 {
-		w.op("VMOVUPS %d(SI), %s", h*w.bytes, w.reg(2+h))
-		w.op("VMULPS %d(DI), %s, %s", h*w.bytes, w.reg(2+h), w.reg(2+h))
+		w.op("VMOVUPS %d(DI), %s", h*w.bytes, w.reg(2+h))
+		w.op("VSUBPS %s, %s, %s", w.reg(4+h), w.reg(2+h), w.reg(2+h))
+		w.op("VMULPS %d(SI), %s, %s", h*w.bytes, w.reg(2+h), w.reg(2+h))
 		w.op("VMOVUPS %s, %d(DI)", w.reg(2+h), h*w.bytes)
 		w.op("VADDPS %s, %s, %s", w.reg(2+h), w.reg(h), w.reg(h))
 	}
@@ -412,6 +416,32 @@ func (w writer) combine() {
 	w.op("JNE  loop")
 	for h := range 2 {
 		w.op("VMOVUPS %s, %d(R8)", w.reg(h), h*w.bytes)
+	}
+	w.op("VZEROUPPER")
+	w.op("RET")
+}
+
+// dot: sum of half h is register h.
+func (w writer) dot() {
+	w.text("dot"+w.name, "(sum, s, p []float32, rows int)", 80)
+	w.op("MOVQ sum_base+0(FP), DI")
+	w.op("MOVQ s_base+24(FP), SI")
+	w.op("MOVQ p_base+48(FP), R8")
+	w.op("MOVQ rows+72(FP), CX")
+	for h := range 2 {
+		w.zero(w.reg(h))
+	}
+	w.label("loop")
+	for h := range 2 {
+		w.op("VMOVUPS %d(SI), %s", h*w.bytes, w.reg(2+h))
+		w.op("VFMADD231PS %d(R8), %s, %s", h*w.bytes, w.reg(2+h), w.reg(h))
+	}
+	w.op("ADDQ $%d, SI", 2*w.bytes)
+	w.op("ADDQ $%d, R8", 2*w.bytes)
+	w.op("DECQ CX")
+	w.op("JNE  loop")
+	for h := range 2 {
+		w.op("VMOVUPS %s, %d(DI)", w.reg(h), h*w.bytes)
 	}
 	w.op("VZEROUPPER")
 	w.op("RET")

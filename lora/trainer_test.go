@@ -159,13 +159,44 @@ func euclidean(got, want []float32) float64 {
 	return math.Sqrt(difference / norm)
 }
 
+// firstStep is how far AdamW's first step takes a weight with gradient g at rate 1, apart from the decay: its moments are
+// then the gradient itself and its square, and the step is g/(|g|+ε), all but ±1 however small g is.
+func firstStep(g float32) float64 { return -float64(g) / (math.Abs(float64(g)) + 1e-8) }
+
+// stepped is the modules after the first update that PyTorch makes of its gradients.
+func (r training) stepped(t *testing.T) []lora.Module {
+	t.Helper()
+	const decay = 0.01
+	modules := slices.Clone(r.modules)
+	for i := range modules {
+		m, rate := &modules[i], r.rate(modules[i].Kind)
+		for part, factor := range map[string]*lora.Factor{".lora_down.weight": &m.Down, ".lora_up.weight": &m.Up} {
+			data := slices.Clone(factor.Data)
+			for j, g := range r.Tensor(t, "grad.0."+m.Key()+part).Float32 {
+				data[j] = float32(float64(data[j])*(1-rate*decay) + rate*firstStep(g))
+			}
+			factor.Data = data
+		}
+	}
+	return modules
+}
+
+func (r training) rate(kind weights.Kind) float64 {
+	if kind == weights.KindTextEncoder {
+		return r.rates.TextEncoder
+	}
+	return r.rates.UNet
+}
+
 // TestTrainGolden repeats the trainings of the kit and compares losses, gradients, their norms and the weights at the end
-// with PyTorch's in float64.
+// with PyTorch's in float64, by the worst element.
 //
-// Before the first update the worst element counts. After it weights, and gradients at them, are compared as a whole,
-// ‖got-want‖/‖want‖, and element by element only on the reference device: AdamW moves every element by about the
-// learning rate, however small its gradient, so that where a gradient is a thousandth of its tensor's largest, the
-// rounding of float32 sums decides the fourth digit of that one weight.
+// Only the reference device, which sums in float64, can do so for what follows from its own first step: that is nearly the
+// whole rate, up or down, even for a gradient of 1e-8, and the rounding of such a gradient moves its weight visibly. PyTorch
+// itself, run in float32, leaves these goldens by 4e-4 in a weight and 3e-4 in a second gradient. So on other devices the
+// second gradients are compared by the worst element at the weights that PyTorch had then, and at the device's own in the
+// Euclidean norm; and the weights at the end in the Euclidean norm, and by the worst element once they are rid of the
+// difference between the first steps of two gradients that have passed for equal.
 func TestTrainGolden(t *testing.T) {
 	golden.ForEach(t, func(t *testing.T, k golden.Kit, dev compute.Device) {
 		names := k.Names("train")
@@ -176,19 +207,13 @@ func TestTrainGolden(t *testing.T) {
 		for _, name := range names {
 			t.Run(name, func(t *testing.T) {
 				r := openTraining(t, k, name, targets)
-				tr := newTrainer(t, k, dev, r.modules, r.options)
 				worst := map[string]float64{}
 				compare := func(what, key string, got []float32, want golden.Tensor) {
 					t.Helper()
 					worst[what] = max(worst[what], golden.Check(t, key, got, want))
 				}
-				_, exact := dev.(*ref.Device)
 				whole := func(what, key string, got []float32, want golden.Tensor) {
 					t.Helper()
-					if exact {
-						compare(what, key, got, want)
-						return
-					}
 					e := euclidean(got, want.Float32)
 					if !(e <= golden.Tolerance) {
 						t.Errorf("%s: relative error %.2g in the Euclidean norm; %v", key, e, golden.Compare(got, want.Float32))
@@ -196,11 +221,13 @@ func TestTrainGolden(t *testing.T) {
 					worst[what] = max(worst[what], e)
 				}
 				idle := map[string]bool{} // tensors with a negligible first gradient
-				for i := range r.steps {
+				// learn makes step i, compares all that comes of it and returns the gradients of the first two; compareGradient
+				// is compare or whole.
+				learn := func(tr *lora.Trainer, i int, what string, compareGradient func(what, key string, got []float32, want golden.Tensor)) (gradients map[string][]float32) {
+					t.Helper()
 					loss := step(t, tr, r.batch(t, i))
 					losses := r.Tensor(t, "losses")
 					compare("losses", fmt.Sprintf("losses[%d]", i), []float32{float32(loss)}, golden.Tensor{Shape: compute.Shape{1}, Float32: losses.Float32[i : i+1]})
-					var gradients map[string][]float32
 					if i < 2 {
 						modules, err := tr.Gradients()
 						if err != nil {
@@ -218,32 +245,52 @@ func TestTrainGolden(t *testing.T) {
 							g[j] = float32(clip * float64(g[j]))
 						}
 						want := r.Tensor(t, name)
-						switch {
-						case size(want.Float32) > negligible && i == 0:
-							compare("first gradients", name, g, want)
-						case size(want.Float32) > negligible:
-							whole("second gradients", name, g, want)
-						case size(g) > negligible:
+						if size(want.Float32) > negligible {
+							compareGradient(what, name, g, want)
+						} else if size(g) > negligible {
 							t.Errorf("%s is up to %g, want nothing beyond %g", name, size(g), negligible)
 						}
 						idle[key] = idle[key] || i == 1 && size(want.Float32) <= negligible
 					}
+					return gradients
+				}
+				learn(newTrainer(t, k, dev, r.stepped(t), r.options), 1, "second gradients at PyTorch's weights", compare)
+
+				tr := newTrainer(t, k, dev, r.modules, r.options)
+				first := learn(tr, 0, "first gradients", compare)
+				_, exact := dev.(*ref.Device)
+				if exact {
+					learn(tr, 1, "second gradients", compare)
+				} else {
+					learn(tr, 1, "second gradients as a whole", whole)
+				}
+				for i := 2; i < r.steps; i++ {
+					learn(tr, i, "", nil)
 				}
 				modules, err := tr.Modules()
 				if err != nil {
 					t.Fatal(err)
 				}
-				for key, got := range factors(modules) {
-					want := r.Tensor(t, "final."+key)
-					if !idle[key] {
-						whole("weights", "final."+key, got, want)
-						continue
-					}
-					reach := float64(r.steps) * r.rates.UNet
-					for j, w := range want.Float32 {
-						if d := math.Abs(float64(got[j]) - float64(w)); !(d <= reach) {
-							t.Errorf("final.%s: element %d is %v, want %v: further away than %d steps reach, %g", key, j, got[j], w, r.steps, reach)
+				for _, m := range modules {
+					rate := r.rate(m.Kind)
+					for key, got := range factors([]lora.Module{m}) {
+						want := r.Tensor(t, "final."+key)
+						if idle[key] {
+							reach := float64(r.steps) * rate
+							for j, w := range want.Float32 {
+								if d := math.Abs(float64(got[j]) - float64(w)); !(d <= reach) {
+									t.Errorf("final.%s: element %d is %v, want %v: further away than %d steps reach, %g", key, j, got[j], w, r.steps, reach)
+								}
+							}
+							continue
 						}
+						if !exact {
+							whole("weights as a whole", "final."+key, got, want)
+							for j, g := range r.Tensor(t, "grad.0."+key).Float32 {
+								got[j] -= float32(rate * (firstStep(first[key][j]) - firstStep(g)))
+							}
+						}
+						compare("weights", "final."+key, got, want)
 					}
 				}
 				t.Logf("worst relative errors of %d steps and %d modules: %v", r.steps, len(r.modules), worst)

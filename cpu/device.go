@@ -2,9 +2,10 @@
 // Go assembly (AVX-512, AVX2) with pure-Go twins for every other machine.
 //
 // Values are float32 ([compute.F32]); parameters stay F16, BF16 or F32 as the checkpoint has them and are widened a
-// panel at a time while they are multiplied. Sums are kept in float32 in an order that depends on shapes alone, so
-// any number of workers gives the same bits. With [BF16] precision, matrix products round both factors to bfloat16
-// and still sum in float32: faster on processors with VDPBF16PS, at a relative error of 2–3·10⁻³ per product.
+// panel at a time while they are multiplied; a product and its gradient share them. Sums are kept in float32 in an
+// order that depends on shapes alone, so any number of workers gives the same bits. With [BF16] precision, matrix
+// products round both factors to bfloat16 and still sum in float32: faster on processors with VDPBF16PS, at a relative
+// error of 2–3·10⁻³ per product.
 //
 // The environment variable ATELIER_CPU=generic|avx2|avx512|avx512bf16 lowers the kernel set that is chosen when a
 // device opens. The package knows no network; it compiles whatever a [compute.Program] holds.

@@ -10,8 +10,8 @@
 // Both algorithms read the same packed weights, in the type of the checkpoint. As in package gemm the
 // caller owns the workers and the order of summation depends on the shape alone.
 //
-// The gradient by the input is a convolution once more, with the taps reversed, the result's gradient spaced by the
-// stride and what a resize copied added up again; the gradient by the weight is a product over patches.
+// The gradient by the input is a convolution once more, by the same packed weights, with the taps reversed, the result's
+// gradient spaced by the stride and what a resize copied added up again; the gradient by the weight is a product over patches.
 //
 // The package has no dilation of kernels and no groups.
 package conv

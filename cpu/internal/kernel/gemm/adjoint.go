@@ -16,7 +16,7 @@ func (m Matrix) Adjoint(first, channels int) Matrix {
 }
 
 // Adjoint are the weights that Pack would make of the Matrix.Adjoint of w's, read from w's own data: a panel is turned
-// over whenever it is multiplied. That takes about as long as two rows' share of the product, and no memory.
+// over whenever it is multiplied. That takes about as long as a few rows of the product, and no memory.
 func (w *Weights) Adjoint(first, channels int) (*Weights, error) {
 	if w.Live() || w.forward != nil {
 		return nil, fmt.Errorf("gemm: the adjoint of weights that are not packed")

@@ -7,6 +7,9 @@
 // products inside Winograd's algorithm. The idea is the indirect convolution of Dukhan,
 // "The Indirect Convolution Algorithm" (arXiv:1907.02129).
 //
+// The gradient by an input is a product by the same weights turned over. Their adjoint reads the one packing there is
+// and turns square blocks of it over on the way to scratch.
+//
 // Weights that are operands of the run, such as the factors of low-rank adapters, are not packed: MatMul, and
 // any plan of Kernel.Live weights, gathers a panel of them whenever it is multiplied.
 //

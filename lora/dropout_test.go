@@ -42,3 +42,33 @@ func TestDropout(t *testing.T) {
 		t.Errorf("%.3f of the ranks are dropped, want 0.2", rate)
 	}
 }
+
+// TestDropoutRate counts what network_dropout drops.
+func TestDropoutRate(t *testing.T) {
+	mask := make([]float32, 1<<17)
+	dropout(mask, 0.2, 7)
+	dropped := 0
+	for _, v := range mask {
+		switch v {
+		case 0:
+			dropped++
+		case 1.25:
+		default:
+			t.Fatalf("a number is multiplied with %v, want 0 or 1/(1-0.2)", v)
+		}
+	}
+	if rate := float64(dropped) / float64(len(mask)); math.Abs(rate-0.2) > 0.005 { // four standard deviations
+		t.Errorf("%.4f of the numbers are dropped, want 0.2", rate)
+	}
+	other := make([]float32, len(mask))
+	dropout(other, 0.2, 8)
+	same := 0
+	for i := range mask {
+		if mask[i] == other[i] {
+			same++
+		}
+	}
+	if rate := float64(same) / float64(len(mask)); math.Abs(rate-0.68) > 0.006 { // 0.2² + 0.8²
+		t.Errorf("masks of two seeds agree in %.4f, want 0.68 as by chance", rate)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/compute/ref"
 )
 
 // near fails unless got has want's digits, which are six or more.
@@ -124,5 +125,56 @@ func TestObjectiveErrors(t *testing.T) {
 		if err := c.o.Check(); err == nil || !strings.Contains(err.Error(), c.say) {
 			t.Errorf("%+v: error %v, want %q in it", c.o, err, c.say)
 		}
+	}
+}
+
+// TestObjectiveLoss evaluates losses of a prediction that is 0.5 away everywhere.
+func TestObjectiveLoss(t *testing.T) {
+	d, err := Objective{}.diffusion()
+	if err != nil {
+		t.Fatal(err)
+	}
+	constant := func(f compute.LossFunction) Objective { return Objective{Loss: f, HuberSchedule: "constant"} }
+	for _, c := range []struct {
+		name     string
+		o        Objective
+		timestep int
+		weight   float64
+		want     float64
+	}{
+		{"l2", Objective{}, 100, 1, 0.25},
+		{"l1", Objective{Loss: compute.L1}, 100, 1, 0.5},
+		{"huber", constant(compute.Huber), 100, 1, 0.0819804},
+		{"smooth_l1", constant(compute.SmoothL1), 100, 1, 0.819804},
+		{"huber by SNR", Objective{Loss: compute.Huber}, 500, 1, 0.1478446},
+		{"min-SNR", Objective{MinSNRGamma: 5}, 100, 1, 0.1478609},
+		{"min-SNR of a picture for regularisation", Objective{MinSNRGamma: 5}, 100, 0.5, 0.1478609 / 2},
+		{"debiased", Objective{DebiasedEstimation: true}, 999, 1, 3.6536603},
+	} {
+		var b compute.Builder
+		loss := compute.Loss{
+			Prediction: b.Input("prediction", compute.F32, 1, 2, 2, 4), Target: b.Input("target", compute.F32, 1, 2, 2, 4),
+			Weights: b.Input("weights", compute.F32, 1), Function: c.o.Loss,
+		}
+		prediction := make([]float64, 16)
+		for i := range prediction {
+			prediction[i] = 0.5
+		}
+		snr := d.snr[c.timestep]
+		in := []any{prediction, make([]float64, 16), []float64{c.weight * c.o.weight(snr)}}
+		if c.o.Loss == compute.Huber || c.o.Loss == compute.SmoothL1 {
+			loss.C = b.Input("c", compute.F32, 1)
+			in = append(in, []float64{c.o.huber(c.timestep, snr)})
+		}
+		b.Output(b.Op(loss))
+		p, err := b.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := ref.Evaluate(p, nil, in...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, c.name, out[0].([]float64)[0], c.want)
 	}
 }

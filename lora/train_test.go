@@ -213,6 +213,21 @@ func TestTrainOptions(t *testing.T) {
 		}, false},
 		{"dropout", func(c *lora.TrainConfig) { c.Network.RankDropout, c.Network.ModuleDropout = 0.2, 0.1 }, false},
 		{"LoRA+", func(c *lora.TrainConfig) { c.Trainer.LoRAPlusRatio = 16 }, false},
+		{"network_dropout", func(c *lora.TrainConfig) { c.Network.Dropout = 0.2 }, false},
+		{"max-norm", func(c *lora.TrainConfig) { c.Trainer.ScaleWeightNorms = 1e-4 }, false},
+		{"long captions", func(c *lora.TrainConfig) { c.MaxTokenLength = 150 }, false},
+		{"long captions with dropout", func(c *lora.TrainConfig) { c.MaxTokenLength, c.Network.RankDropout = 225, 0.2 }, false},
+		{"weights of blocks", func(c *lora.TrainConfig) { c.Network.BlockLRWeight = fill(25, 0.5) }, false},
+		{"weights of blocks that are 1", func(c *lora.TrainConfig) { c.Network.BlockLRWeight = fill(25, 1) }, true},
+		{"Lion", func(c *lora.TrainConfig) { c.Trainer.OptimizerType = "Lion" }, false},
+		{"Adafactor", func(c *lora.TrainConfig) { c.Trainer.OptimizerType, c.LRWarmupSteps = "Adafactor", "" }, false},
+		{"Prodigy", func(c *lora.TrainConfig) {
+			c.Trainer.OptimizerType, c.UNetLR, c.TextEncoderLR = "Prodigy", 1, 1
+			c.Trainer.OptimizerArgs = []string{"decouple=True", "weight_decay=0.01", "d_coef=2"}
+		}, false},
+		{"rules of steps", func(c *lora.TrainConfig) {
+			c.LRScheduler, c.LRWarmupSteps, c.LRSchedulerArgs = "piecewise_constant", "", []string{"step_rules=1:2,0.1"}
+		}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := short()
@@ -227,6 +242,31 @@ func TestTrainOptions(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestTrainParts leaves a network out by its learning rate, and gives both the common one.
+func TestTrainParts(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		lr, text, unet float64
+		want           lora.Rates
+	}{
+		{"UNet", 0, 0, 1e-4, lora.Rates{UNet: 1e-4}},
+		{"both", 1e-4, 0, 0, lora.Rates{TextEncoder: 1e-4, UNet: 1e-4}},
+	} {
+		cfg := trainConfig(t, 1)
+		cfg.LearningRate, cfg.TextEncoderLR, cfg.UNetLR = c.lr, c.text, c.unet
+		cfg.LRScheduler, cfg.LRWarmupSteps, cfg.Dataset.MaxTrainEpochs = "constant", "", 1
+		var rates lora.Rates
+		cfg.Progress = func(p lora.Progress) { rates = p.Rates }
+		count := map[weights.Kind]int{}
+		for _, m := range mustTrain(t, cfg).Modules {
+			count[m.Kind]++
+		}
+		if rates != c.want || (count[weights.KindTextEncoder] > 0) != (c.want.TextEncoder > 0) || count[weights.KindUNet] == 0 {
+			t.Errorf("%s: rates are %+v and modules %v, want rates %+v", c.name, rates, count, c.want)
+		}
 	}
 }
 
@@ -335,6 +375,16 @@ func TestTrainErrors(t *testing.T) {
 		{"samples of nothing", func(c *lora.TrainConfig) { c.SampleEveryNSteps = 1 }, "sample_prompts is empty"},
 		{"prompts that are none", func(c *lora.TrainConfig) { c.SampleEveryNSteps, c.SamplePrompts = 1, file }, "want .txt, .toml or .json"},
 		{"sampler", func(c *lora.TrainConfig) { c.SampleEveryNEpochs, c.SampleSampler = 1, "magic" }, "sample_sampler: "},
+		{"Prodigy of two rates", func(c *lora.TrainConfig) { c.Trainer.OptimizerType, c.UNetLR, c.TextEncoderLR = "Prodigy", 1, 0.5 }, "one learning rate for everything"},
+		{"Adafactor with warm-up", func(c *lora.TrainConfig) { c.Trainer.OptimizerType = "Adafactor" }, "Adafactor with relative_step has no warm-up"},
+		{"Adafactor's schedule", func(c *lora.TrainConfig) { c.LRScheduler, c.LRWarmupSteps = "adafactor", "" }, "lr_scheduler adafactor is for"},
+		{"Adafactor's arguments", func(c *lora.TrainConfig) {
+			c.Trainer.OptimizerType, c.Trainer.OptimizerArgs = "Adafactor", []string{"relative_step=False", "warmup_init=True"}
+		}, "warmup_init=True is for relative_step=True"},
+		{"rules of steps", func(c *lora.TrainConfig) { c.LRSchedulerArgs = []string{"T_max=3"} }, `lr_scheduler_args "T_max=3"`},
+		{"captions too long", func(c *lora.TrainConfig) { c.MaxTokenLength = 300 }, "max_token_length is 300"},
+		{"weights of blocks", func(c *lora.TrainConfig) { c.Network.BlockLRWeight = fill(3, 1) }, "has 3 values, want 25"},
+		{"max-norm", func(c *lora.TrainConfig) { c.Trainer.ScaleWeightNorms = math.NaN() }, "scale_weight_norms is NaN"},
 		{"norm", func(c *lora.TrainConfig) { c.Trainer.MaxGradNorm = -1 }, "max_grad_norm is -1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

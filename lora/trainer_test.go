@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"path/filepath"
 	"slices"
@@ -619,4 +620,172 @@ func TestTrainerErrors(t *testing.T) {
 	if _, err := tr.Step(t.Context(), good); err != nil {
 		t.Errorf("a good batch after all that gives %v", err)
 	}
+}
+
+// TestTrainerEvaluate compares evaluations with the losses of steps, and looks at what changes them.
+func TestTrainerEvaluate(t *testing.T) {
+	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []lora.TrainBatch) {
+		b := batches[0]
+		evaluate := func(tr *lora.Trainer, b lora.TrainBatch) float64 {
+			t.Helper()
+			loss, err := tr.Evaluate(t.Context(), b)
+			skipUnsupported(t, err)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return loss
+		}
+		// differ fails unless two losses are as different or as equal as they should be.
+		differ := func(what string, a, b float64, want bool) {
+			t.Helper()
+			if (a != b) != want {
+				t.Errorf("%s: the losses are %v and %v; different: %v, want %v", what, a, b, a != b, want)
+			}
+		}
+		tr := newTrainer(t, k, dev, modules, lora.TrainerOptions{})
+		plain := step(t, tr, b)
+		differ("a step and an evaluation", plain, evaluate(tr, b), false)
+		dropped := b
+		dropped.NetworkDropout, dropped.DropoutSeed = 0.5, 3
+		for _, m := range modules {
+			dropped.Dropout = append(dropped.Dropout, make([]float32, m.Rank()))
+		}
+		differ("dropout in an evaluation", plain, evaluate(tr, dropped), false)
+		differ("dropout in a step", plain, step(t, tr, dropped), true)
+		untouched, err := tr.Gradients()
+		if err != nil {
+			t.Fatal(err)
+		}
+		evaluate(tr, b)
+		tr.SetLossScale(1024)
+		differ("an evaluation with a loss scale", plain, evaluate(tr, b), false)
+		gradients, err := tr.Gradients()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, g := range factors(gradients) {
+			if !equal(g, factors(untouched)[key]) {
+				t.Errorf("an evaluation changes the gradient of %s", key)
+			}
+		}
+		differ("clip_skip 1", plain, evaluate(newTrainer(t, k, dev, modules, lora.TrainerOptions{ClipSkip: 1}), b), false)
+		differ("clip_skip 2", plain, evaluate(newTrainer(t, k, dev, modules, lora.TrainerOptions{ClipSkip: 2}), b), true)
+
+		// A network as training starts with it changes nothing: the loss is that of the checkpoint, whatever the modules.
+		var base []float64
+		for _, n := range []lora.Network{{Dim: 2}, {Dim: 5, Alpha: 1, ConvDim: 3, UNetOnly: true}} {
+			fresh, err := n.New(openModel(t, k).targets, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			base = append(base, evaluate(newTrainer(t, k, dev, fresh, lora.TrainerOptions{}), b))
+		}
+		differ("two networks without change", base[0], base[1], false)
+		differ("a network without change and one with", base[0], plain, true)
+	})
+}
+
+// TestTrainerNetworkDropout trains with dropped numbers: equal seeds give equal bits, also with checkpointing, others do not.
+func TestTrainerNetworkDropout(t *testing.T) {
+	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []lora.TrainBatch) {
+		run := func(o lora.TrainerOptions, p float64, seed uint64) map[string][]float32 {
+			t.Helper()
+			tr := newTrainer(t, k, dev, modules, o)
+			b := batches[0]
+			b.NetworkDropout, b.DropoutSeed = p, seed
+			step(t, tr, b)
+			g, err := tr.Gradients()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return factors(g)
+		}
+		equals := func(a, b map[string][]float32) bool {
+			return maps.EqualFunc(a, b, func(x, y []float32) bool { return equal(x, y) })
+		}
+		first := run(lora.TrainerOptions{}, 0.3, 1)
+		if !equals(first, run(lora.TrainerOptions{}, 0.3, 1)) {
+			t.Error("the same seed gives other gradients")
+		}
+		if !equals(first, run(lora.TrainerOptions{Checkpointing: true}, 0.3, 1)) {
+			t.Error("with checkpointing the gradients are others: what is computed anew drops other numbers")
+		}
+		if equals(first, run(lora.TrainerOptions{}, 0.3, 2)) || equals(first, run(lora.TrainerOptions{}, 0, 1)) {
+			t.Error("another seed, or no dropout, gives the same gradients")
+		}
+	})
+}
+
+// TestTrainerLongCaptions trains on captions of three chunks: a batch of two is the mean of two singles, and what the last
+// chunk says matters.
+func TestTrainerLongCaptions(t *testing.T) {
+	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, _ []lora.TrainBatch) {
+		r := openTraining(t, k, "train", openModel(t, k).targets)
+		pair := r.batch(t, 0)
+		short := pair.IDs
+		pair.IDs = slices.Concat(short, short, short[:2*77])
+		for i := range pair.IDs {
+			if i%77 > 0 {
+				pair.IDs[i] = (pair.IDs[i]+int32(i/77))%90 + 1
+			}
+		}
+		tr := newTrainer(t, k, dev, modules, lora.TrainerOptions{Accumulation: 2})
+		gradients := func(batches ...lora.TrainBatch) (loss float64, g map[string][]float32) {
+			t.Helper()
+			for _, b := range batches {
+				loss += step(t, tr, b) / float64(len(batches))
+			}
+			m, err := tr.Gradients()
+			if err != nil {
+				t.Fatal(err)
+			}
+			update(t, tr, lora.Rates{})
+			return loss, factors(m)
+		}
+		want, together := gradients(pair)
+		loss, alone := gradients(single(pair, 0), single(pair, 1))
+		if math.Abs(loss-want) > 1e-6*want {
+			t.Errorf("the loss is %v, want %v", loss, want)
+		}
+		for key, g := range alone {
+			for i := range g {
+				g[i] /= 2
+			}
+			if size(together[key]) > negligible {
+				golden.Check(t, key, g, golden.Tensor{Float32: together[key]})
+			}
+		}
+		other := pair
+		other.IDs = slices.Clone(pair.IDs)
+		other.IDs[len(other.IDs)-20]++
+		if loss, _ := gradients(other); loss == want {
+			t.Error("another token in the last chunk changes nothing")
+		}
+		bad := pair
+		bad.IDs = pair.IDs[:2*78]
+		if _, err := tr.Step(t.Context(), bad); err == nil || !strings.Contains(err.Error(), "up to 3 chunks of 77") {
+			t.Errorf("captions of 78 tokens give the error %v", err)
+		}
+	})
+}
+
+// TestTrainerFirstLayers looks for gradients in the first layers, which only a walk all the way back reaches.
+func TestTrainerFirstLayers(t *testing.T) {
+	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, _ []lora.Module, batches []lora.TrainBatch) {
+		modules, err := lora.Network{Dim: 2}.New(openModel(t, k).targets, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr := newTrainer(t, k, dev, modules, lora.TrainerOptions{Checkpointing: true})
+		step(t, tr, batches[0])
+		g, err := tr.Gradients()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{"lora_unet_down_blocks_0_attentions_0_proj_in", "lora_te_text_model_encoder_layers_0_self_attn_v_proj"} {
+			if s := size(factors(g)[key+".lora_up.weight"]); !(s > negligible) {
+				t.Errorf("%s has a gradient up to %g", key, s)
+			}
+		}
+	})
 }

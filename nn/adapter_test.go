@@ -222,6 +222,82 @@ func TestAdapterMask(t *testing.T) {
 	}
 }
 
+// TestAdapterDropout drops numbers of Down·x: of a linear layer and of a convolution with stride, whose shapes it must be
+// told. The layer must be what the formula gives with the same numbers dropped.
+func TestAdapterDropout(t *testing.T) {
+	src := params{}
+	layers := &nn.Layers{Claimer: src}
+	linear := nn.NewLinear(nn.Root(layers).Sub("linear"), 6, 8)
+	down := nn.NewDownsample2D(nn.Root(layers).Sub("down"), 4, compute.SamePadding(1))
+	const linearRows, imageRows = 2 * 5, 2 * 3 * 3
+	drop := func(n int) []float64 {
+		v := make([]float64, n)
+		for i := range v {
+			v[i] = float64(i%3) / 2
+		}
+		return v
+	}
+	for _, c := range []struct {
+		name   string
+		layer  string
+		weight compute.Shape // of the down factor
+		out    int
+		rows   int
+		shape  compute.Shape // of Down·x
+		record func(b *compute.Builder) compute.Value
+	}{
+		{"linear", "linear", compute.Shape{2, 6}, 8, linearRows, compute.Shape{2, 5, 2}, func(b *compute.Builder) compute.Value {
+			return linear.Forward(b, compute.Epilogue{}, b.Input("x", compute.F32, 2, 5, 6))
+		}},
+		{"convolution", "down.conv", compute.Shape{2, 4, 3, 3}, 4, imageRows, compute.Shape{2, 3, 3, 2}, func(b *compute.Builder) compute.Value {
+			return down.Forward(b, b.Input("x", compute.F32, 2, 6, 6, 4))
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var told compute.Shape
+			record := func(mask func(b *compute.Builder) func(compute.Shape) compute.Value) func(b *compute.Builder) compute.Value {
+				return func(b *compute.Builder) compute.Value {
+					up := compute.Shape{c.out, 2, 1, 1}[:len(c.weight)]
+					a := &nn.Adapter{Down: b.Input("down", compute.F32, c.weight...), Up: b.Input("up", compute.F32, up...), Dropout: mask(b)}
+					if err := layers.Attach(c.layer, a); err != nil {
+						t.Fatal(err)
+					}
+					return c.record(b)
+				}
+			}
+			dropped := record(func(b *compute.Builder) func(compute.Shape) compute.Value {
+				return func(shape compute.Shape) compute.Value {
+					told = slices.Clone(shape)
+					return b.Input("drop", compute.F32, shape...)
+				}
+			})
+			masks := drop(c.rows * 2)
+			got := evaluate(t, src, map[string][]float64{"drop": masks}, dropped)
+			if !told.Equal(c.shape) {
+				t.Fatalf("it is told the shape %v, want %v", told, c.shape)
+			}
+			// The change of row r is Σ mask[r,k]·up[·,k]·h[r,k]: of each k alone it follows from layers with one column of up left.
+			none := func(*compute.Builder) func(compute.Shape) compute.Value { return nil }
+			zero := make([]float64, c.out*2)
+			base := evaluate(t, src, map[string][]float64{"up": zero}, record(none))
+			want := slices.Clone(base)
+			for k := range 2 {
+				up := random("up", c.out*2)
+				for o := range c.out {
+					up[2*o+1-k] = 0
+				}
+				alone := evaluate(t, src, map[string][]float64{"up": up}, record(none))
+				for i := range want {
+					want[i] += masks[i/c.out*2+k] * (alone[i] - base[i])
+				}
+			}
+			if d := worst(got, want); d > 1e-9 {
+				t.Errorf("the layer is off by %g", d)
+			}
+		})
+	}
+}
+
 // TestLayers finds the layers of a block by the names of their modules, and none by others.
 func TestLayers(t *testing.T) {
 	var layers nn.Layers

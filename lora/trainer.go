@@ -76,8 +76,8 @@ type Update struct {
 	AverageKeyNorm, MaxKeyNorm float64
 }
 
-// Trainer trains modules against the frozen networks of a checkpoint. Factors, moments and gradients stay on the device
-// in float32 between steps. [Trainer.Step] learns from a batch, [Trainer.Update] moves the factors by what was learned:
+// Trainer trains modules against the frozen networks of a checkpoint. Factors, gradients and AdamW's moments stay on the
+// device in float32 between steps; other optimizers keep what they need on the host. [Trainer.Step] learns from a batch, [Trainer.Update] moves the factors by what was learned:
 //
 //	x_t  = √ᾱ·z + √(1-ᾱ)·ε
 //	loss = mean over samples of weight(t)·mean f(unet(x_t, t, text(ids)) - ε)
@@ -193,7 +193,9 @@ func (t *Trainer) addModule(m *Module) error {
 	if err := t.layers[m.Kind].Attach(m.Name, nil); err != nil {
 		return fmt.Errorf("lora: %w", err)
 	}
-	t.gram = slices.Grow(t.gram, m.Rank()*m.Rank())
+	if t.options.ScaleWeightNorms > 0 {
+		t.gram = slices.Grow(t.gram, m.Rank()*m.Rank())
+	}
 	for p, data := range []Factor{m.Down, m.Up} {
 		f := &factor{name: m.Key() + "." + part(p).String(), shape: data.Shape}
 		t.factors = append(t.factors, f)

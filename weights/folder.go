@@ -236,6 +236,7 @@ func isPickle(name string) bool {
 // openFolder reads a diffusers folder, or the folder of a single component.
 func openFolder(d folder, opts Options) (*source, error) {
 	s := newSource(d.path)
+	s.root = d.fsys
 	if opts.EMA {
 		return nil, fmt.Errorf("weights: %s: Options.EMA is for single files; in a folder EMA weights are the default or a Variant (such as non_ema for the other ones)", d.path)
 	}

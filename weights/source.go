@@ -13,6 +13,7 @@ type source struct {
 	components map[Kind]*Component
 	broken     map[Kind]error // components that are there and cannot be read
 	files      []*File
+	root       fs.FS // the folder; nil for a single file
 	ignored    []string
 	family     *FamilyError // the file is of another family
 	tokenizer  fs.FS

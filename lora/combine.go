@@ -1,0 +1,196 @@
+package lora
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/atelier-go/atelier/internal/svd"
+)
+
+// CombineMethod is how several adapters become one.
+type CombineMethod int
+
+const (
+	// CombineSum makes what applying all adapters together makes, exactly: the ranks of a module are those of all adapters
+	// side by side, each with its strength and scale. Resize, or CombineOptions.NewRank, makes it smaller.
+	CombineSum CombineMethod = iota
+	// CombineTensors is what sd-scripts' merge_lora does, for those who need its results: the factors themselves are added,
+	// both multiplied by the strength and by √(alpha/alpha of the first adapter). A strength of 0.5 then has a quarter of the
+	// effect, and B of one adapter works with A of another. Ranks must be equal.
+	CombineTensors
+	// CombineConcat is merge_lora with its option concat: ranks side by side, multiplied as in CombineTensors, and the alpha of
+	// the first adapter, so that the effect shrinks with the rank that is added.
+	CombineConcat
+)
+
+// CombineOptions say how to combine. The zero value combines exactly.
+type CombineOptions struct {
+	Method CombineMethod
+	// NewRank, if not 0, replaces the sum by the change of this rank that is nearest to it, as sd-scripts' svd_merge_lora
+	// does. NewConvRank is that of 3×3 convolutions; 0 means NewRank.
+	NewRank, NewConvRank int
+	// ClampQuantile bounds the numbers of the factors of NewRank by this quantile of all of them; 0 means 0.99, as in the
+	// reference, and 1 leaves them. The bound costs accuracy and keeps single numbers from dominating the range of F16.
+	ClampQuantile float64
+}
+
+// Check reports what is wrong with the options.
+func (o CombineOptions) Check() error {
+	for _, c := range []struct {
+		option string
+		rank   int
+	}{{"new_rank", o.NewRank}, {"new_conv_rank", o.NewConvRank}} {
+		if c.rank < 0 || c.rank > maxDim {
+			return fmt.Errorf("lora: %s is %d, want 1 to %d, or 0 to keep all ranks", c.option, c.rank, maxDim)
+		}
+	}
+	if o.NewRank == 0 && o.NewConvRank != 0 {
+		return errors.New("lora: new_conv_rank without new_rank; give both")
+	}
+	if o.Method != CombineSum && o.NewRank != 0 {
+		return errors.New("lora: new_rank goes with the exact sum only; combine first and resize the result")
+	}
+	return checkQuantile(o.ClampQuantile)
+}
+
+// Combine makes one adapter that works at strength 1 as the given ones do at theirs. Modules that only some of them
+// have are kept. The metadata name the sources; a title is left to the caller.
+func Combine(ctx context.Context, o CombineOptions, adapters ...Applied) (*Adapter, error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
+	if len(adapters) == 0 {
+		return nil, errors.New("lora: nothing to combine; give one or more adapters")
+	}
+	var order []string
+	var sources []string
+	byKey := make(map[string][]term)
+	for _, a := range adapters {
+		sources = append(sources, stem(a.Path))
+		for i := range a.Modules {
+			m := &a.Modules[i]
+			strength := a.Strength.of(m.Kind)
+			if math.IsNaN(strength) || math.IsInf(strength, 0) || a.Strength.Rank < 0 {
+				return nil, fmt.Errorf("lora: %s: strength %v, ranks %d; want a number such as 0.8, and 0 for all ranks", a.Path, strength, a.Strength.Rank)
+			}
+			rank := m.Rank()
+			if n := a.Strength.Rank; n > 0 {
+				rank = min(rank, n)
+			}
+			key := m.Key()
+			if byKey[key] == nil {
+				order = append(order, key)
+			} else if first := byKey[key][0]; !first.Shape.Equal(m.Shape) {
+				return nil, fmt.Errorf("lora: %s: module %q changes a weight %v, in the adapters before it %v: they are for different models", a.Path, m.Name, m.Shape, first.Shape)
+			}
+			byKey[key] = append(byKey[key], term{m, strength, rank})
+		}
+	}
+	combined := &Adapter{}
+	for _, key := range order {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		m, err := o.combine(byKey[key])
+		if err != nil {
+			return nil, fmt.Errorf("lora: module %q: %w", byKey[key][0].Name, err)
+		}
+		combined.Modules = append(combined.Modules, m)
+	}
+	combined.Metadata = describeMade(combined.Modules, sources)
+	return combined, nil
+}
+
+// combine makes one module of the terms on one weight.
+func (o CombineOptions) combine(terms []term) (Module, error) {
+	switch {
+	case o.Method != CombineSum:
+		return combineTensors(terms, o.Method == CombineConcat)
+	case o.NewRank == 0:
+		return sum(terms), nil
+	}
+	l := stack(terms)
+	d, err := svd.Product(l.up, l.down, l.rows, l.rank, l.cols)
+	if err != nil {
+		return Module{}, err
+	}
+	t, rank := terms[0].Target, o.NewRank
+	if o.NewConvRank != 0 && t.area() > 1 {
+		rank = o.NewConvRank
+	}
+	m := compose(t, d, min(rank, l.rows, l.cols))
+	m.clamp(o.ClampQuantile)
+	return m, nil
+}
+
+// area is the number of elements of a convolution's kernel, 1 for a linear layer.
+func (t Target) area() int { return t.Shape[2:].Elements() }
+
+// sum is the exact sum: the ranks side by side. The scale is that of the first term, whose factors stay as they are where
+// its strength is 1, and what the others differ in is shared by both of their factors, so that neither leaves the range of F16.
+func sum(terms []term) Module {
+	scale := terms[0].Scale()
+	if scale == 0 {
+		scale = 1
+	}
+	rank := 0
+	for _, t := range terms {
+		rank += t.width()
+	}
+	m := newModule(terms[0].Target, rank)
+	m.Alpha = scale * float64(rank)
+	at := 0
+	for _, t := range terms {
+		factor := t.strength * t.Scale() / scale
+		root := math.Sqrt(math.Abs(factor))
+		m.add(t, at, math.Copysign(root, factor), root)
+		at += t.width()
+	}
+	return m
+}
+
+// combineTensors follows merge_lora.
+func combineTensors(terms []term, concat bool) (Module, error) {
+	first := terms[0]
+	rank := first.rank
+	for _, t := range terms[1:] {
+		if t.rank != rank && !concat {
+			return Module{}, fmt.Errorf("ranks %d and %d; the reference's rule adds only factors of equal rank: resize one, concatenate, or take the exact sum", rank, t.rank)
+		}
+	}
+	if concat {
+		rank = 0
+		for _, t := range terms {
+			rank += t.rank
+		}
+	}
+	m := newModule(first.Target, rank)
+	m.Alpha = first.Alpha
+	at := 0
+	for _, t := range terms {
+		factor := math.Sqrt(t.Alpha/first.Alpha) * t.strength
+		if t.Mid.Data != nil || math.IsNaN(factor) || math.IsInf(factor, 0) {
+			return Module{}, fmt.Errorf("alpha %v beside %v, three-factor form %t: the reference's rule does not apply; take the exact sum", t.Alpha, first.Alpha, t.Mid.Data != nil)
+		}
+		m.add(t, at, factor, math.Abs(factor))
+		if concat {
+			at += t.rank
+		}
+	}
+	return m, nil
+}
+
+// add adds the factors of a term, multiplied, to those of the module from rank at on.
+func (m *Module) add(t term, at int, down, up float64) {
+	columns, rank, from := t.columns(), m.Rank(), t.Up.Shape[1]
+	for i, v := range t.flatDown()[:t.width()*columns] {
+		m.Down.Data[at*columns+i] += float32(down * float64(v))
+	}
+	for o := range t.Shape[0] {
+		for k := range t.width() {
+			m.Up.Data[o*rank+at+k] += float32(up * float64(t.Up.Data[o*from+k]))
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package lora
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/atelier-go/atelier/weights"
+)
+
+// extremes are ss_network_dim and ss_network_alpha of modules: numbers if all have the same, else "Dynamic".
+func extremes(modules []Module) (dim, alpha string) {
+	const dynamic = "Dynamic"
+	for i := range modules {
+		d, a := strconv.Itoa(modules[i].Rank()), python(modules[i].Alpha)
+		if i == 0 {
+			dim, alpha = d, a
+		}
+		if d != dim {
+			dim = dynamic
+		}
+		if a != alpha {
+			alpha = dynamic
+		}
+	}
+	return dim, alpha
+}
+
+// describeMade makes the metadata of an adapter that was made without training: of other files.
+func describeMade(modules []Module, sources []string) map[string]string {
+	m := map[string]string{"ss_network_module": "networks.lora", "ss_v2": "False", "ss_base_model_version": "sd_v1"}
+	m["ss_network_dim"], m["ss_network_alpha"] = extremes(modules)
+	specify(m, "stable-diffusion-v1/lora", "diffusers", sources)
+	return m
+}
+
+// specify writes the ModelSpec block, but for the title, which the one who writes the file knows.
+// See https://github.com/Stability-AI/ModelSpec.
+func specify(m map[string]string, architecture, implementation string, sources []string) {
+	m["modelspec.sai_model_spec"] = "1.0.1"
+	m["modelspec.architecture"] = architecture
+	m["modelspec.implementation"] = implementation
+	m["modelspec.implementation_version"] = product
+	m["modelspec.date"] = time.Now().Format("2006-01-02T15:04:05")
+	m["modelspec.resolution"] = "512x512"
+	if m["modelspec.prediction_type"] == "" {
+		m["modelspec.prediction_type"] = "epsilon"
+	}
+	delete(m, "modelspec.hash_sha256") // of what the file was before
+	delete(m, "modelspec.merged_from")
+	if len(sources) > 0 {
+		m["modelspec.merged_from"] = strings.Join(sources, ", ")
+	}
+}
+
+// MergedMetadata makes the metadata of a checkpoint into which adapters were merged: the checkpoint's own with a ModelSpec
+// block in which merged_from names the checkpoint and the adapters. The key modelspec.title is left as it is.
+func MergedMetadata(c *weights.Checkpoint, adapters ...Applied) map[string]string {
+	m, sources := c.Metadata(), []string{stem(c.Path())}
+	for _, a := range adapters {
+		sources = append(sources, stem(a.Path))
+	}
+	if c.Prediction().Type == weights.VPrediction {
+		m["modelspec.prediction_type"] = "v"
+	}
+	implementation := "diffusers"
+	if info, err := os.Stat(c.Path()); err == nil && !info.IsDir() {
+		implementation = "sgm"
+	}
+	specify(m, "stable-diffusion-v1", implementation, sources)
+	return m
+}
+
+// stem is a file's name without folder and extension.
+func stem(path string) string { return strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)) }

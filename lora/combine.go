@@ -99,7 +99,7 @@ func Combine(ctx context.Context, o CombineOptions, adapters ...Applied) (*Adapt
 		}
 		combined.Modules = append(combined.Modules, m)
 	}
-	combined.Metadata = describeMade(combined.Modules, sources)
+	combined.Metadata = describeMade(combined.Modules, adapters[0].Metadata["ss_base_model_version"], sources)
 	return combined, nil
 }
 

@@ -131,7 +131,11 @@ func Extract(ctx context.Context, original, tuned *weights.Checkpoint, o Extract
 			o.Progress(i+1, len(chosen))
 		}
 	}
-	extracted.Metadata = describeMade(extracted.Modules, []string{stem(original.Path()), stem(tuned.Path())})
+	version := versionEpsilon
+	if original.Prediction().Type == weights.VPrediction {
+		version = versionV
+	}
+	extracted.Metadata = describeMade(extracted.Modules, version, []string{stem(original.Path()), stem(tuned.Path())})
 	arguments := map[string]string{}
 	if o.ConvDim > 0 {
 		arguments["conv_dim"], arguments["conv_alpha"] = fmt.Sprint(o.ConvDim), python(float64(o.ConvDim))

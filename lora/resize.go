@@ -211,5 +211,6 @@ func (o ResizeOptions) describe(a *Adapter, modules []Module) map[string]string 
 	}
 	m["ss_training_comment"] = comment + m["ss_training_comment"]
 	m["ss_network_dim"], m["ss_network_alpha"] = extremes(modules)
+	specify(m, "stable-diffusion-v1/lora", "diffusers", nil)
 	return m
 }

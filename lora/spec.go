@@ -10,6 +10,9 @@ import (
 	"github.com/atelier-go/atelier/weights"
 )
 
+// The values of ss_base_model_version for Stable Diffusion 1.x, by what the UNet predicts.
+const versionEpsilon, versionV = "sd_v1", "sd_v1_v"
+
 // extremes are ss_network_dim and ss_network_alpha of modules: numbers if all have the same, else "Dynamic".
 func extremes(modules []Module) (dim, alpha string) {
 	const dynamic = "Dynamic"
@@ -28,9 +31,12 @@ func extremes(modules []Module) (dim, alpha string) {
 	return dim, alpha
 }
 
-// describeMade makes the metadata of an adapter that was made without training: of other files.
-func describeMade(modules []Module, sources []string) map[string]string {
-	m := map[string]string{"ss_network_module": "networks.lora", "ss_v2": "False", "ss_base_model_version": "sd_v1"}
+// describeMade makes the metadata of an adapter that was made of other files, for a base model of the given version.
+func describeMade(modules []Module, version string, sources []string) map[string]string {
+	if version == "" {
+		version = versionEpsilon
+	}
+	m := map[string]string{"ss_network_module": "networks.lora", "ss_v2": "False", "ss_base_model_version": version}
 	m["ss_network_dim"], m["ss_network_alpha"] = extremes(modules)
 	specify(m, "stable-diffusion-v1/lora", "diffusers", sources)
 	return m
@@ -44,12 +50,16 @@ func specify(m map[string]string, architecture, implementation string, sources [
 	m["modelspec.implementation"] = implementation
 	m["modelspec.implementation_version"] = product
 	m["modelspec.date"] = time.Now().Format("2006-01-02T15:04:05")
-	m["modelspec.resolution"] = "512x512"
-	if m["modelspec.prediction_type"] == "" {
-		m["modelspec.prediction_type"] = "epsilon"
-	}
 	delete(m, "modelspec.hash_sha256") // of what the file was before
-	delete(m, "modelspec.merged_from")
+	prediction := "epsilon"
+	if m["ss_base_model_version"] == versionV {
+		prediction = "v"
+	}
+	for key, otherwise := range map[string]string{"modelspec.resolution": "512x512", "modelspec.prediction_type": prediction} {
+		if m[key] == "" {
+			m[key] = otherwise
+		}
+	}
 	if len(sources) > 0 {
 		m["modelspec.merged_from"] = strings.Join(sources, ", ")
 	}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/atelier-go/atelier/lora"
+)
+
+// check is sd-scripts' check_lora_weights, with the number of modules beside that of their tensors, which the reference
+// calls so. A file with numbers that are none is an error.
+func check(ctx context.Context, c *command) error {
+	var all bool
+	c.BoolVar(&all, "show_all_keys", false, "list all tensors, alphas and others too")
+	c.BoolVar(&all, "s", false, "the same as -show_all_keys")
+	path, err := c.file()
+	if err != nil {
+		return err
+	}
+	report, err := lora.Check(ctx, path)
+	if report == nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "number of modules: %d\nnumber of up and down tensors: %d\n", report.Modules, report.Factors)
+	for _, t := range report.Tensors {
+		if !all && !t.Factor && t.NonFinite == 0 {
+			continue
+		}
+		fmt.Fprintf(c.out, "%q %s%v mean %.6g min %.6g", t.Key, t.DType, t.Shape, t.MeanAbs, t.MinAbs)
+		if t.NonFinite > 0 {
+			fmt.Fprintf(c.out, ": %d of the elements are NaN or infinite", t.NonFinite)
+		}
+		fmt.Fprintln(c.out)
+	}
+	if err == nil && report.Factors == 0 {
+		err = fmt.Errorf("%s: none of its %d tensors belongs to a LoRA; see lora inspect", path, len(report.Tensors))
+	}
+	return err
+}

@@ -1,0 +1,249 @@
+// Lora looks at LoRA files and makes others of them, with the option names of sd-scripts' utilities.
+//
+//	go run ./examples/lora inspect person.safetensors
+//	go run ./examples/lora check person.safetensors
+//	go run ./examples/lora merge -model v1-5-pruned.safetensors -lora person.safetensors -ratio 0.6 -lora style.safetensors -o merged.safetensors
+//	go run ./examples/lora combine -lora person.safetensors -ratio 0.8 -lora style.safetensors -o both.safetensors
+//	go run ./examples/lora resize -model person.safetensors -new_rank 8 -save_to small.safetensors
+//	go run ./examples/lora extract -model_org v1-5-pruned.safetensors -model_tuned portraits.safetensors -dim 16 -save_to portraits_lora.safetensors
+//
+// No input is ever written to, and Ctrl-C leaves nothing half done.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/weights"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(os.Stderr, "lora: interrupted; nothing was written")
+		os.Exit(130)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "lora:", strings.TrimPrefix(err.Error(), "lora: "))
+		os.Exit(1)
+	}
+}
+
+// commands are what the program can do.
+var commands = []struct {
+	name, what string
+	run        func(ctx context.Context, c *command) error
+}{
+	{"inspect", "what a file is: kind, ranks, networks, hashes, how it was trained", inspect},
+	{"check", "the tensors of a file and their sizes; an error if some hold no numbers", check},
+	{"merge", "LoRAs into a checkpoint", merge},
+	{"combine", "several LoRAs into one", combine},
+	{"resize", "a LoRA to other ranks", resize},
+	{"extract", "a LoRA from the difference of two checkpoints", extract},
+}
+
+func run(ctx context.Context, args []string, out, log io.Writer) error {
+	if len(args) > 0 {
+		for _, c := range commands {
+			if c.name == args[0] {
+				flags := flag.NewFlagSet("lora "+c.name, flag.ContinueOnError)
+				flags.SetOutput(log)
+				return c.run(ctx, &command{flags, args[1:], out, log})
+			}
+		}
+	}
+	fmt.Fprintln(log, "usage: lora COMMAND …, where COMMAND is one of")
+	for _, c := range commands {
+		fmt.Fprintf(log, "  %-8s %s\n", c.name, c.what)
+	}
+	fmt.Fprintln(log, "and lora COMMAND -h lists its options")
+	if len(args) == 0 || args[0] == "-h" || args[0] == "-help" || args[0] == "--help" || args[0] == "help" {
+		return flag.ErrHelp
+	}
+	return fmt.Errorf("there is no command %q", args[0])
+}
+
+// command is the command line of one of the commands, and where it reports to.
+type command struct {
+	*flag.FlagSet
+	args     []string
+	out, log io.Writer
+}
+
+// parse reads the options, with up to so many arguments behind them.
+func (c *command) parse(arguments int) error {
+	if err := c.Parse(c.args); err != nil {
+		return err
+	}
+	if c.NArg() > arguments {
+		return fmt.Errorf("unexpected argument %q; options come first", c.Arg(arguments))
+	}
+	return nil
+}
+
+// file reads the options of a command about one file, which stands behind them or is given as -model.
+func (c *command) file() (path string, err error) {
+	c.StringVar(&path, "model", "", "LoRA `file`; or name it behind the options")
+	if err := c.parse(1); err != nil {
+		return "", err
+	}
+	if c.NArg() == 1 && path != "" {
+		return "", fmt.Errorf("unexpected argument %q beside -model", c.Arg(0))
+	}
+	if path += c.Arg(0); path == "" {
+		return "", errors.New("name a LoRA file")
+	}
+	return path, nil
+}
+
+// shapes is the checkpoint that files are made for, where it is not of Stable Diffusion 1.x's own shapes.
+type shapes struct{ base string }
+
+func (s *shapes) define(c *command) {
+	c.StringVar(&s.base, "base", "", "diffusers `folder` of the model, if it is not shaped like SD 1.5")
+}
+
+// targets are the weights that a LoRA can change.
+func (s *shapes) targets() (*lora.Targets, error) {
+	if s.base == "" {
+		return lora.NewTargets(sd15())
+	}
+	checkpoint, err := weights.Open(s.base, weights.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("-base: %w", err)
+	}
+	defer checkpoint.Close()
+	return lora.TargetsOf(checkpoint)
+}
+
+// ratios are LoRA files, each with its strength.
+type ratios struct {
+	paths  []string
+	values []float64
+	given  int // how many have a -ratio of their own
+}
+
+func (r *ratios) define(c *command) {
+	c.Func("lora", "LoRA `file`; repeat it for several", func(path string) error {
+		r.paths, r.values = append(r.paths, path), append(r.values, 1)
+		return nil
+	})
+	c.Func("ratio", "`strength` of the -lora before it (default 1)", func(text string) error {
+		if r.given == len(r.paths) || len(r.paths) == 0 {
+			return errors.New("write each -ratio behind its -lora")
+		}
+		r.given = len(r.paths)
+		_, err := fmt.Sscan(text, &r.values[r.given-1])
+		return err
+	})
+}
+
+// open reads the files and says what is in them.
+func (r *ratios) open(c *command, t *lora.Targets) (list []lora.Applied, err error) {
+	if len(r.paths) == 0 {
+		return nil, errors.New("-lora is missing: name a LoRA file")
+	}
+	for i, path := range r.paths {
+		a, err := open(c, path, t)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, lora.Applied{Adapter: a, Strength: lora.Strength{TextEncoder: r.values[i], UNet: r.values[i]}})
+	}
+	return list, nil
+}
+
+// open reads a LoRA and says what is in it, and what of it the model has no place for.
+func open(c *command, path string, t *lora.Targets) (*lora.Adapter, error) {
+	a, err := lora.Open(path, t)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintln(c.log, a)
+	printKeys(c.log, "left out, the model has no such module:", a.Unmatched)
+	printKeys(c.log, "left out, no part of the LoRA:", a.Ignored)
+	return a, nil
+}
+
+// printKeys lists up to ten names.
+func printKeys(w io.Writer, title string, keys []string) {
+	for i, key := range keys {
+		if i == 10 {
+			fmt.Fprintf(w, "  … and %d more\n", len(keys)-i)
+			break
+		}
+		fmt.Fprintf(w, "  %s %.200q\n", title, key)
+	}
+}
+
+// output is the file to write.
+type output struct {
+	path, precision string
+}
+
+func (o *output) define(c *command, precision string) {
+	c.StringVar(&o.path, "save_to", "", "`file` to write; one that exists is replaced")
+	c.StringVar(&o.path, "o", "", "the same as -save_to")
+	usage := "of the file: float, fp16 or bf16"
+	if precision == "" {
+		usage += " (default: as the input)"
+	}
+	c.StringVar(&o.precision, "save_precision", precision, usage)
+}
+
+// check makes sure, before the work, that the file can be written and is none of the inputs.
+func (o *output) check(inputs ...string) (compute.DType, error) {
+	precision, known := map[string]compute.DType{"": compute.InvalidDType, "float": compute.F32, "fp16": compute.F16, "bf16": compute.BF16}[o.precision]
+	if !known {
+		return precision, fmt.Errorf("-save_precision is %q, want float, fp16 or bf16", o.precision)
+	}
+	if o.path == "" {
+		return precision, errors.New("-save_to is missing: name the file to write")
+	}
+	if dir, err := os.Stat(filepath.Dir(o.path)); err != nil || !dir.IsDir() {
+		return precision, fmt.Errorf("-save_to: there is no folder %s; make it first", filepath.Dir(o.path))
+	}
+	info, err := os.Stat(o.path)
+	for _, input := range inputs {
+		if other, otherErr := os.Stat(input); err == nil && otherErr == nil && os.SameFile(info, other) {
+			return precision, fmt.Errorf("-save_to: %s is an input, which is never overwritten; choose another name", o.path)
+		}
+	}
+	return precision, nil
+}
+
+// title names the file in its metadata.
+func (o *output) title() string {
+	return strings.TrimSuffix(filepath.Base(o.path), filepath.Ext(o.path))
+}
+
+// isSafetensors wants the extension by which programs know the format.
+func (o *output) isSafetensors() error {
+	if filepath.Ext(o.path) != ".safetensors" {
+		return fmt.Errorf("-save_to is %s; want a name that ends in .safetensors", o.path)
+	}
+	return nil
+}
+
+// write saves a LoRA and says so.
+func (o *output) write(c *command, a *lora.Adapter, precision compute.DType) error {
+	a.Path = o.path
+	a.Metadata["modelspec.title"], a.Metadata["ss_output_name"] = o.title(), o.title()
+	if err := lora.Write(o.path, a.Modules, precision, a.Metadata); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.out, "wrote", a)
+	return nil
+}

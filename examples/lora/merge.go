@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/examples/internal/terminal"
+	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/weights"
+)
+
+// merge is sd-scripts' merge_lora with a base model: W + Σ ratio·(alpha/rank)·B·A.
+func merge(ctx context.Context, c *command) error {
+	var model string
+	var source weights.Options
+	var loras ratios
+	var out output
+	c.StringVar(&model, "model", "", "checkpoint: a .safetensors `file` or a diffusers folder; the result is of the same form")
+	c.StringVar(&model, "sd_model", "", "the same as -model")
+	c.StringVar(&source.Config, "config", "", "diffusers `folder` with configurations for a single file that is not shaped like SD 1.5")
+	c.StringVar(&source.Variant, "variant", "", "weight files to prefer in a folder: fp16, bf16, non_ema")
+	loras.define(c)
+	out.define(c, "")
+	if err := c.parse(0); err != nil {
+		return err
+	}
+	if model == "" {
+		return errors.New("-model is missing: name the checkpoint")
+	}
+	precision, err := out.check(append(loras.paths, model)...)
+	if err != nil {
+		return err
+	}
+	if info, err := os.Stat(model); err == nil && !info.IsDir() {
+		if err := out.isSafetensors(); err != nil {
+			return err
+		}
+	} else if err == nil && out.isSafetensors() == nil {
+		return fmt.Errorf("-save_to is %s, but %s is a folder and makes a folder; name one", out.path, model)
+	}
+	checkpoint, err := weights.Open(model, source)
+	if err != nil {
+		return err
+	}
+	defer checkpoint.Close()
+	targets, err := lora.TargetsOf(checkpoint)
+	if err != nil {
+		return err
+	}
+	adapters, err := loras.open(c, targets)
+	if err != nil {
+		return err
+	}
+	save := weights.SaveOptions{Type: precision, Params: make(map[weights.Kind]compute.ParamSource), Metadata: lora.MergedMetadata(checkpoint, adapters...)}
+	save.Metadata["modelspec.title"] = out.title()
+	for _, kind := range []weights.Kind{weights.KindTextEncoder, weights.KindUNet} {
+		component, err := checkpoint.Component(kind)
+		if err != nil {
+			return err
+		}
+		if save.Params[kind], err = lora.Merge(component, kind, lora.MergeOptions{Type: precision}, adapters...); err != nil {
+			return err
+		}
+	}
+	bar := terminal.NewBar(c.log, "merging", "MB")
+	save.Progress = func(done, total int64) { bar.Set(float64(done)/1e6, float64(total)/1e6) }
+	err = checkpoint.Save(ctx, out.path, save)
+	bar.Done()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "wrote %s: %s with %d LoRAs\n", out.path, model, len(adapters))
+	return nil
+}

@@ -34,6 +34,8 @@ type CombineOptions struct {
 	// ClampQuantile bounds the numbers of the factors of NewRank by this quantile of all of them; 0 means 0.99, as in the
 	// reference, and 1 leaves them. The bound costs accuracy and keeps single numbers from dominating the range of F16.
 	ClampQuantile float64
+	// BlockWeights has those of each adapter, "lbws". Nil is without.
+	BlockWeights []BlockWeights
 }
 
 // Check reports what is wrong with the options.
@@ -52,6 +54,14 @@ func (o CombineOptions) Check() error {
 	if o.Method != CombineSum && o.NewRank != 0 {
 		return errors.New("lora: new_rank goes with the exact sum only; combine first and resize the result")
 	}
+	if o.Method != CombineSum && o.BlockWeights != nil {
+		return errors.New("lora: lbws go with the exact sum only; leave one of them out")
+	}
+	for _, w := range o.BlockWeights {
+		if w != nil && len(w) != blocks+1 {
+			return fmt.Errorf("lora: lbws has %d numbers, want %d", len(w), blocks+1)
+		}
+	}
 	return checkQuantile(o.ClampQuantile)
 }
 
@@ -64,14 +74,20 @@ func Combine(ctx context.Context, o CombineOptions, adapters ...Applied) (*Adapt
 	if len(adapters) == 0 {
 		return nil, errors.New("lora: nothing to combine; give one or more adapters")
 	}
+	if o.BlockWeights == nil {
+		o.BlockWeights = make([]BlockWeights, len(adapters))
+	}
+	if len(o.BlockWeights) != len(adapters) {
+		return nil, fmt.Errorf("lora: lbws for %d of %d adapters; give them for each", len(o.BlockWeights), len(adapters))
+	}
 	var order []string
 	var sources []string
 	byKey := make(map[string][]term)
-	for _, a := range adapters {
+	for at, a := range adapters {
 		sources = append(sources, stem(a.Path))
 		for i := range a.Modules {
 			m := &a.Modules[i]
-			strength := a.Strength.of(m.Kind)
+			strength := a.Strength.of(m.Kind) * o.BlockWeights[at].of(m.Target)
 			if math.IsNaN(strength) || math.IsInf(strength, 0) || a.Strength.Rank < 0 {
 				return nil, fmt.Errorf("lora: %s: strength %v, ranks %d; want a number such as 0.8, and 0 for all ranks", a.Path, strength, a.Strength.Rank)
 			}

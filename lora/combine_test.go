@@ -110,6 +110,54 @@ func TestCombineNetworks(t *testing.T) {
 	}
 }
 
+// TestBlockWeights wants each block's change multiplied by its own weight, in both forms of the list.
+func TestBlockWeights(t *testing.T) {
+	r := testRand()
+	unet := func(name string) lora.Module {
+		return randomModule(r, lora.Target{Kind: weights.KindUNet, Name: name, Shape: compute.Shape{6, 5}}, 2)
+	}
+	a := adapter(
+		randomModule(r, lora.Target{Kind: weights.KindTextEncoder, Name: "text_model.encoder.layers.3.mlp.fc1", Shape: compute.Shape{6, 5}}, 2),
+		unet("down_blocks.0.attentions.1.proj_in"), unet("down_blocks.2.downsamplers.0.conv"), unet("mid_block.attentions.0.proj_in"),
+		unet("up_blocks.0.resnets.1.time_emb_proj"), unet("up_blocks.1.attentions.0.proj_in"), unet("up_blocks.3.attentions.2.proj_out"),
+	)
+	long := make([]string, 26)
+	for i := range long {
+		long[i] = fmt.Sprint(i)
+	}
+	for _, c := range []struct {
+		name, text string
+		want       []float64 // of each module
+	}{
+		{"26", "[" + strings.Join(long, ",") + "]", []float64{0, 3, 10, 13, 15, 17, 25}},
+		{"17", "[" + strings.Join(long[:17], ", ") + "]", []float64{0, 2, 1, 7, 1, 8, 16}}, // BASE, IN02, -, MID, -, OUT03, OUT11
+	} {
+		w, err := lora.ParseBlockWeights(c.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		combined, err := lora.Combine(t.Context(), lora.CombineOptions{BlockWeights: []lora.BlockWeights{w}}, at(a, 0.5))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, m := range combined.Modules {
+			checkDelta(t, c.name+" "+m.Name, product(m, 1, 0), product(a.Modules[i], 0.5*c.want[i], 0), 1e-6)
+		}
+	}
+}
+
+func FuzzBlockWeights(f *testing.F) {
+	f.Add("[1,0,0,0,1,1,1,1,1,1,1,1,1,1,1,1,1]")
+	f.Add("null")
+	f.Add("[1e999]")
+	f.Fuzz(func(t *testing.T, text string) {
+		w, err := lora.ParseBlockWeights(text)
+		if (err == nil) != (len(w) == 26) || err != nil && !strings.HasPrefix(err.Error(), "lora: ") {
+			t.Fatalf("%v (%v)", w, err)
+		}
+	})
+}
+
 // TestCombineTensors has the factors of sd-scripts' rule.
 func TestCombineTensors(t *testing.T) {
 	target := lora.Target{Kind: weights.KindUNet, Name: "m", Shape: compute.Shape{6, 5}}
@@ -200,6 +248,10 @@ func TestCombineErrors(t *testing.T) {
 		{"unequal ranks", "ranks 16 and 4", lora.CombineOptions{Method: lora.CombineTensors},
 			[]lora.Applied{at(adapter(forms[0]), 1), at(adapter(randomModule(testRand(), forms[0].Target, 4)), 1)}},
 		{"alpha 0", "alpha 0 beside 0", lora.CombineOptions{Method: lora.CombineTensors}, []lora.Applied{at(adapter(zero), 1), at(adapter(forms[0]), 1)}},
+		{"block weights", "want 26", lora.CombineOptions{BlockWeights: []lora.BlockWeights{{1}}}, []lora.Applied{at(adapter(forms...), 1)}},
+		{"block weights of another", "for 2 of 1", lora.CombineOptions{BlockWeights: make([]lora.BlockWeights, 2)}, []lora.Applied{at(adapter(forms...), 1)}},
+		{"block weights of the reference's rule", "exact sum only", lora.CombineOptions{BlockWeights: make([]lora.BlockWeights, 1), Method: lora.CombineConcat},
+			[]lora.Applied{at(adapter(forms...), 1)}},
 		{"mid", "three-factor form true", lora.CombineOptions{Method: lora.CombineTensors}, []lora.Applied{at(adapter(forms[5]), 1)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"slices"
 
 	"github.com/atelier-go/atelier/lora"
 )
@@ -21,8 +23,19 @@ func combine(ctx context.Context, c *command) error {
 	c.Float64Var(&o.ClampQuantile, "clamp_quantile", 0.99, "with new_rank, bound the numbers by this quantile of them; 1 does not")
 	c.BoolVar(&kohya, "kohya", false, "add the factors themselves, as merge_lora does: a ratio of 0.5 has a quarter of the effect")
 	c.BoolVar(&concat, "concat", false, "with -kohya, put the ranks side by side instead, as merge_lora -concat does")
+	c.Func("lbws", "`list` of 17 or 26 block weights, [1,0,0.5,…], for the -lora before it", func(text string) (err error) {
+		n := len(loras.blocks)
+		if n == 0 {
+			return errors.New("write each -lbws behind its -lora")
+		}
+		loras.blocks[n-1], err = lora.ParseBlockWeights(text)
+		return err
+	})
 	if err := c.parse(0); err != nil {
 		return err
+	}
+	if slices.ContainsFunc(loras.blocks, func(w lora.BlockWeights) bool { return w != nil }) {
+		o.BlockWeights = loras.blocks
 	}
 	switch {
 	case kohya && concat:

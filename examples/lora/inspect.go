@@ -3,8 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -28,7 +28,7 @@ func inspect(_ context.Context, c *command) error {
 	var s shapes
 	var all bool
 	s.define(c)
-	c.BoolVar(&all, "metadata", false, "show all metadata as they are")
+	c.BoolVar(&all, "metadata", false, "show all metadata as JSON")
 	path, err := c.file()
 	if err != nil {
 		return err
@@ -57,7 +57,13 @@ func inspect(_ context.Context, c *command) error {
 	}
 	row("base model", "%s", baseModel(i))
 	if all {
-		printMetadata(c.out, i.Metadata)
+		text, err := json.MarshalIndent(i.Metadata, "", "  ")
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(text) + "\n") {
+			fmt.Fprintln(c.out, printable(strings.TrimSuffix(line, "\n")))
+		}
 	} else {
 		training(row, i.Metadata)
 	}
@@ -157,13 +163,6 @@ func training(row func(name, format string, values ...any), metadata map[string]
 			parts = append(parts, fmt.Sprintf("and %d more", len(tags)-shown))
 		}
 		row("tags", "%s", strings.Join(parts, ", "))
-	}
-}
-
-// printMetadata shows everything.
-func printMetadata(w io.Writer, metadata map[string]string) {
-	for _, key := range slices.Sorted(maps.Keys(metadata)) {
-		fmt.Fprintf(w, "%s: %s\n", printable(key), printable(metadata[key]))
 	}
 }
 

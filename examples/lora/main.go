@@ -133,11 +133,12 @@ type ratios struct {
 	paths  []string
 	values []float64
 	given  int // how many have a -ratio of their own
+	blocks []lora.BlockWeights
 }
 
 func (r *ratios) define(c *command) {
 	c.Func("lora", "LoRA `file`; repeat it for several", func(path string) error {
-		r.paths, r.values = append(r.paths, path), append(r.values, 1)
+		r.paths, r.values, r.blocks = append(r.paths, path), append(r.values, 1), append(r.blocks, nil)
 		return nil
 	})
 	c.Func("ratio", "`strength` of the -lora before it (default 1)", func(text string) error {

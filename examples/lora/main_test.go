@@ -96,7 +96,7 @@ const changed = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight"
 func TestInspect(t *testing.T) {
 	says(t, do(t, "inspect", "-base", model, kohya), "names +kohya", "modules +210: text_encoder \\(18\\), unet \\(192\\)", "rank +4 \\(210\\)", "alpha +2 ",
 		"scale alpha/rank +0.5 ", "sshs_model_hash +[0-9a-f]{64} \\(computed; none", "base model +Stable Diffusion 1.x", "output_name personname_lora_v1")
-	says(t, do(t, "inspect", "-metadata", "-base", model, "-model", kohya), "ss_output_name: personname_lora_v1")
+	says(t, do(t, "inspect", "-metadata", "-base", model, "-model", kohya), `"ss_output_name": "personname_lora_v1"`)
 	// metadata of a stranger
 	path := filepath.Join(t.TempDir(), "x.safetensors")
 	err := lora.Write(path, adapter(t, kohya).Modules, compute.F16, map[string]string{
@@ -237,6 +237,13 @@ func TestFiles(t *testing.T) {
 			}
 		}
 	}
+	do(t, "combine", "-base", model, "-lora", kohya, "-lbws", "[0,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", "-save_to", in("base0"))
+	for _, m := range adapter(t, in("base0")).Modules {
+		zero := !slices.ContainsFunc(m.Up.Data, func(v float32) bool { return v != 0 })
+		if zero != (m.Kind == weights.KindTextEncoder) {
+			t.Fatalf("%s: all zero is %t with a block weight of 0 for the text encoder", m.Name, zero)
+		}
+	}
 	do(t, "combine", "-base", model, "-new_rank", "3", "-lora", kohya, "-lora", locon, "-save_to", in("svd"))
 	if a := adapter(t, in("svd")); a.Modules[0].Rank() != 3 {
 		t.Errorf("rank %d", a.Modules[0].Rank())
@@ -282,6 +289,8 @@ func TestErrors(t *testing.T) {
 		{"input as output", "never overwritten", "combine|-base|" + model + "|-lora|" + input + "|-o|" + input},
 		{"input as output of resize", "never overwritten", "resize|-base|" + model + "|-save_to|" + input + "|" + input},
 		{"model folder as output", "never overwritten", "merge|-model|" + model + "|-lora|" + kohya + "|-o|" + model},
+		{"block weights first", "behind its -lora", "combine|-lbws|[1]|-lora|" + kohya},
+		{"block weights", "3 numbers", "combine|-lora|" + kohya + "|-lbws|[1,2,3]"},
 		{"rank", "new_rank", "resize|-base|" + model + "|-new_rank|-1|-save_to|" + to + "|" + kohya},
 		{"method", "dynamic_method", "resize|-base|" + model + "|-dynamic_method|sv|-save_to|" + to + "|" + kohya},
 		{"one checkpoint", "-model_org and -model_tuned", "extract|-model_org|" + single + "|-save_to|" + to},

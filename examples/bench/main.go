@@ -1,15 +1,18 @@
-// Bench times the phases of making a picture: the text encoder, one guided step of the UNet, and the VAE decoder.
+// Bench times the phases of making a picture: the text encoder, one guided step of the UNet, and the VAE decoder; and one
+// step of training a LoRA, with and without gradient checkpointing.
 //
 //	go run ./examples/bench -model v1-5-pruned-emaonly.safetensors
+//	go run ./examples/bench -model v1-5-pruned-emaonly.safetensors -phases train_step
 //
 // It prints the median of each phase, its rate in floating-point operations counted by the direct algorithms, the
 // fraction that is of this machine's measured multiply-add peak (fast convolution algorithms can exceed it), and the
-// memory: what was announced before loading and what the process came to occupy at most. -json writes the same for
+// memory: what was announced before packing and what the process came to occupy at most. Only what the phases need is opened. -json writes the same for
 // programs. -interactive runs phases on request, one line each, for a side-by-side comparison: see peers/README.md.
 package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +24,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -43,6 +47,8 @@ func main() {
 type options struct {
 	model, device, precision, json, dump string
 	threads, rounds, width, height       int
+	batch                                int
+	phases                               []string
 	interactive, ops                     bool
 }
 
@@ -55,6 +61,8 @@ func parse(args []string) (o options, err error) {
 	f.IntVar(&o.rounds, "rounds", 5, "times each phase is run, after one that does not count")
 	f.IntVar(&o.width, "width", 0, "pixels (default: the model's own)")
 	f.IntVar(&o.height, "height", 0, "pixels (default: the model's own)")
+	phases := f.String("phases", strings.Join(picturePhases, ","), "any of these and of "+strings.Join(trainingPhases, ","))
+	f.IntVar(&o.batch, "batch", 1, "pictures in a step of training")
 	f.StringVar(&o.json, "json", "", "also write the report to this file")
 	f.StringVar(&o.dump, "dump", "", "write the programs, one line an op, to files in this folder")
 	f.BoolVar(&o.ops, "ops", false, "also print the time of each kind of op")
@@ -68,6 +76,16 @@ func parse(args []string) (o options, err error) {
 	if o.rounds < 1 || o.rounds > 1000 {
 		return o, fmt.Errorf("-rounds is %d, want 1 to 1000", o.rounds)
 	}
+	if o.batch < 1 || o.batch > maxBatch {
+		return o, fmt.Errorf("-batch is %d, want 1 to %d", o.batch, maxBatch)
+	}
+	o.phases = strings.Split(*phases, ",")
+	all := slices.Concat(picturePhases, trainingPhases)
+	for i, name := range o.phases {
+		if !slices.Contains(all, name) || slices.Contains(o.phases[:i], name) {
+			return o, fmt.Errorf("-phases: %q: want some of %s, each once", name, strings.Join(all, ","))
+		}
+	}
 	return o, nil
 }
 
@@ -79,9 +97,9 @@ type Report struct {
 	Width       int           `json:"width"`
 	Height      int           `json:"height"`
 	PeakGFLOPS  float64       `json:"peak_gflops"`  // of this machine, measured, float32 multiply-adds
-	OpenSeconds float64       `json:"open_seconds"` // opening the checkpoint, packing all weights and encoding the text
+	OpenSeconds float64       `json:"open_seconds"` // opening the checkpoint; for pictures also packing all weights and encoding the text
 	Phases      []PhaseReport `json:"phases"`
-	Planned     int64         `json:"planned_bytes"` // announced before loading
+	Planned     int64         `json:"planned_bytes"` // announced before packing
 	PeakRSS     int64         `json:"peak_rss_bytes"`
 }
 
@@ -93,6 +111,18 @@ type PhaseReport struct {
 	GFLOP   float64   `json:"gflop"` // by the direct algorithms
 	GFLOPS  float64   `json:"gflops"`
 	OfPeak  float64   `json:"of_peak"`
+
+	*Training `json:",omitempty"` // of a step of training
+}
+
+// Training is what a step of training trains, and the loss of each step since the factors began, the first of them with
+// up factors of zero.
+type Training struct {
+	Modules    int       `json:"modules"`
+	Parameters int       `json:"parameters"`
+	Rank       int       `json:"rank"`
+	Batch      int       `json:"batch"`
+	Losses     []float64 `json:"losses"`
 }
 
 func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
@@ -123,19 +153,9 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 		return err
 	}
 	defer w.close()
-	report.Width, report.Height, report.Planned = w.width, w.height, w.planned.Total()
-	if o.dump != "" {
-		if err := w.dump(o.dump); err != nil {
-			return err
-		}
-	}
-	if err := w.compile(); err != nil {
+	report.Width, report.Height = w.width, w.height
+	if err := w.compile(ctx); err != nil {
 		return err
-	}
-	for _, p := range w.phases[:2] { // they make the inputs of the step
-		if _, _, err := p.run(ctx); err != nil {
-			return err
-		}
 	}
 	report.OpenSeconds = time.Since(start).Seconds()
 
@@ -146,6 +166,11 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 		return err
 	}
 	report.print(out)
+	if o.dump != "" {
+		if err := w.dump(o.dump); err != nil {
+			return err
+		}
+	}
 	if o.ops {
 		if err := printOps(ctx, w, out); err != nil {
 			return err
@@ -163,28 +188,34 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 
 // measure runs all phases in turn, round after round.
 func measure(ctx context.Context, w *workload, rounds int, r *Report) error {
-	times := make(map[string][]float64)
+	times := make([][]float64, len(w.phases))
 	bar := terminal.NewBar(os.Stderr, "measuring", "run")
 	defer bar.Done()
 	for round := range rounds + 1 {
 		for i, p := range w.phases {
-			seconds, _, err := p.run(ctx)
+			did, err := p.run(ctx)
 			if err != nil {
 				return err
 			}
 			if round > 0 {
-				times[p.name] = append(times[p.name], seconds)
+				times[i] = append(times[i], did.Seconds)
 			}
 			bar.Set(float64(round*len(w.phases)+i+1), float64((rounds+1)*len(w.phases)))
 		}
 	}
-	for _, p := range w.phases {
-		all := times[p.name]
-		m := median(all)
-		gflop := float64(p.program.TotalFLOPs()) / 1e9
-		r.Phases = append(r.Phases, PhaseReport{p.name, m, all, gflop, gflop / m, gflop / m / r.PeakGFLOPS})
+	for i, p := range w.phases {
+		m, gflop := median(times[i]), 0.0
+		for _, c := range p.programs() {
+			gflop += float64(c.program.TotalFLOPs()) / 1e9
+		}
+		report := PhaseReport{Phase: p.title(), Seconds: m, All: times[i], GFLOP: gflop, GFLOPS: gflop / m, OfPeak: gflop / m / r.PeakGFLOPS}
+		if t, ok := p.(*training); ok {
+			until := t.Training
+			report.Training = &until
+		}
+		r.Phases = append(r.Phases, report)
 	}
-	r.PeakRSS = peakRSS()
+	r.Planned, r.PeakRSS = w.planned(), peakRSS()
 	return nil
 }
 
@@ -195,58 +226,60 @@ func median(all []float64) float64 {
 
 func (r *Report) print(w io.Writer) {
 	fmt.Fprintf(w, "%s, %s, %d×%d, %s\n", r.Model, r.Device, r.Width, r.Height, r.Go)
-	fmt.Fprintf(w, "multiply-add peak %.0f GFLOP/s; open and pack %.2f s\n\n", r.PeakGFLOPS, r.OpenSeconds)
+	fmt.Fprintf(w, "multiply-add peak %.0f GFLOP/s; open %.2f s\n\n", r.PeakGFLOPS, r.OpenSeconds)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "phase\tmedian s\tGFLOP\tGFLOP/s\tof peak\t")
 	for _, p := range r.Phases {
 		fmt.Fprintf(t, "%s\t%.4f\t%.1f\t%.0f\t%.2f\t\n", p.Phase, p.Seconds, p.GFLOP, p.GFLOPS, p.OfPeak)
 	}
 	t.Flush()
-	fmt.Fprintf(w, "\nmemory: %s planned before loading, %s resident at most\n", terminal.Bytes(r.Planned), terminal.Bytes(r.PeakRSS))
+	for _, p := range r.Phases {
+		if t := p.Training; t != nil {
+			fmt.Fprintf(w, "\n%s: %.4f s a picture; %d modules of rank %d, %d parameters; loss %.6f in the first step, %.6f in the last",
+				p.Phase, p.Seconds/float64(t.Batch), t.Modules, t.Rank, t.Parameters, t.Losses[0], t.Losses[len(t.Losses)-1])
+		}
+	}
+	fmt.Fprintf(w, "\nmemory: %s planned before packing, %s resident at most\n", terminal.Bytes(r.Planned), terminal.Bytes(r.PeakRSS))
 }
 
 // printOps runs every phase once more and prints what each kind of op took.
 func printOps(ctx context.Context, w *workload, out io.Writer) error {
 	for _, p := range w.phases {
-		profiler, ok := p.exe.(compute.Profiler)
-		if !ok {
-			return fmt.Errorf("this device does not time ops")
-		}
 		type sum struct {
 			kind           string
 			count          int
 			seconds, gflop float64
 		}
 		sums := make(map[string]*sum)
-		profiler.Profile(func(node int, seconds float64) {
-			kind := describe(p.program, node)
-			s := sums[kind]
-			if s == nil {
-				s = &sum{kind: kind}
-				sums[kind] = s
+		for _, c := range p.programs() {
+			profiler, ok := c.exe.(compute.Profiler)
+			if !ok {
+				return fmt.Errorf("this device does not time ops")
 			}
-			s.count++
-			s.seconds += seconds
-			s.gflop += float64(p.program.FLOPs(node)) / 1e9
-		})
-		_, _, err := p.run(ctx)
-		profiler.Profile(nil)
-		if err != nil {
+			profiler.Profile(func(node int, seconds float64) {
+				kind := describe(c.program, node)
+				s := sums[kind]
+				if s == nil {
+					s = &sum{kind: kind}
+					sums[kind] = s
+				}
+				s.count++
+				s.seconds += seconds
+				s.gflop += float64(c.program.FLOPs(node)) / 1e9
+			})
+			defer profiler.Profile(nil)
+		}
+		if _, err := p.run(ctx); err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "\n%s\n", p.name)
+		fmt.Fprintf(out, "\n%s\n", p.title())
 		t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 		fmt.Fprintln(t, "op\tcount\tms\tGFLOP/s\t")
 		var all []*sum
 		for _, s := range sums {
 			all = append(all, s)
 		}
-		slices.SortFunc(all, func(a, b *sum) int {
-			if a.seconds > b.seconds {
-				return -1
-			}
-			return 1
-		})
+		slices.SortFunc(all, func(a, b *sum) int { return cmp.Compare(b.seconds, a.seconds) })
 		for _, s := range all {
 			fmt.Fprintf(t, "%s\t%d\t%.2f\t%.0f\t\n", s.kind, s.count, 1000*s.seconds, s.gflop/s.seconds)
 		}
@@ -264,7 +297,13 @@ func describe(p *compute.Program, node int) string {
 		name += fmt.Sprintf(" %v", p.Shape(op.Weight)[:2])
 	case compute.Conv2D:
 		name += fmt.Sprintf(" %v/%d", p.Shape(op.Weight), op.Stride)
+	case compute.LinearInputGradient:
+		name += fmt.Sprintf(" %v", p.Shape(op.Weight)[:2])
+	case compute.Conv2DInputGradient:
+		name += fmt.Sprintf(" %v/%d", p.Shape(op.Weight), op.Stride)
 	case compute.Attention:
+		name += fmt.Sprintf(" heads %d keys %d", op.Heads, p.Shape(op.K)[1])
+	case compute.AttentionGradient:
 		name += fmt.Sprintf(" heads %d keys %d", op.Heads, p.Shape(op.K)[1])
 	}
 	return name
@@ -277,6 +316,11 @@ func serve(ctx context.Context, w *workload, o options, dev compute.Device, in i
 	if o.threads == 0 {
 		ready["threads"] = runtime.GOMAXPROCS(0)
 	}
+	for _, p := range w.phases {
+		if t, ok := p.(*training); ok {
+			ready["modules"], ready["parameters"], ready["batch"] = t.Modules, t.Parameters, t.Batch
+		}
+	}
 	if err := answer.Encode(ready); err != nil {
 		return err
 	}
@@ -284,16 +328,16 @@ func serve(ctx context.Context, w *workload, o options, dev compute.Device, in i
 	for lines.Scan() && lines.Text() != "quit" {
 		p := w.phase(lines.Text())
 		if p == nil {
-			if err := answer.Encode(map[string]string{"error": fmt.Sprintf("unknown phase %q", lines.Text())}); err != nil {
+			if err := answer.Encode(map[string]string{"error": fmt.Sprintf("phase %q is none of -phases %s", lines.Text(), strings.Join(o.phases, ","))}); err != nil {
 				return err
 			}
 			continue
 		}
-		seconds, rms, err := p.run(ctx)
+		did, err := p.run(ctx)
 		if err != nil {
 			return errors.Join(err, answer.Encode(map[string]string{"error": err.Error()}))
 		}
-		if err := answer.Encode(map[string]any{"phase": p.name, "seconds": seconds, "rms": rms}); err != nil {
+		if err := answer.Encode(did); err != nil {
 			return err
 		}
 	}

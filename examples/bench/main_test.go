@@ -59,9 +59,88 @@ func TestReport(t *testing.T) {
 			t.Errorf("%s is dumped as %d bytes, %v", p.Phase, len(dump), err)
 		}
 	}
-	for _, say := range []string{"of peak", "planned before loading", "Conv2D", "Attention"} {
+	for _, say := range []string{"of peak", "planned before packing", "Conv2D", "Attention"} {
 		if !strings.Contains(out.String(), say) {
 			t.Errorf("no %q in\n%s", say, out.String())
+		}
+	}
+}
+
+// losses are those of training the tiny model at 64×64 as PyTorch 2.15, diffusers 0.42 and PEFT 0.21 compute them in
+// float32: torch_training of peers/peers.py on tinyportrait/model with LATENT = 8, for batches of one and of two.
+var losses = map[int][]float64{
+	1: {0.3764169216156006, 0.37242984771728516, 0.36844727396965027, 0.3644796311855316},
+	2: {0.38637322187423706, 0.3831169903278351, 0.38013607263565063, 0.3773890733718872},
+}
+
+// TestTraining trains with and without gradient checkpointing, and opens nothing else.
+func TestTraining(t *testing.T) {
+	for batch, want := range losses {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "report.json")
+		var out bytes.Buffer
+		names := []string{"train_step", "train_step_checkpointed"}
+		args := []string{"-phases", strings.Join(names, ","), "-batch", fmt.Sprint(batch), "-width", "64", "-height", "64", "-rounds", fmt.Sprint(len(want) - 1), "-json", path, "-dump", dir, "-ops"}
+		if err := run(t.Context(), args, strings.NewReader(""), &out); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r Report
+		if err := json.Unmarshal(data, &r); err != nil {
+			t.Fatalf("%v in\n%s", err, data)
+		}
+		if len(r.Phases) != len(names) {
+			t.Fatalf("%d phases, want %v", len(r.Phases), names)
+		}
+		for i, p := range r.Phases {
+			if p.Phase != names[i] || p.Training == nil || len(p.Losses) != len(want) || !(p.Seconds > 0) || !(p.GFLOP > 0) {
+				t.Fatalf("phase %d is %+v, want %s with %d losses", i, p, names[i], len(want))
+			}
+			// 6 in each of 4 layers of the text encoder, 12 in each of the UNet's 10 transformers
+			if p.Modules != 4*6+10*12 || p.Parameters != 577536 || p.Rank != 16 || p.Batch != batch {
+				t.Errorf("%s trains %+v, want 144 modules of rank 16 with 577536 parameters, batch %d", p.Phase, *p.Training, batch)
+			}
+			for step, loss := range p.Losses {
+				if difference := math.Abs(loss/want[step] - 1); !(difference < 1e-5) {
+					t.Errorf("%s, batch %d: the loss of step %d is %v, want %v, a relative difference of %.1e", p.Phase, batch, step+1, loss, want[step], difference)
+				}
+			}
+			for _, say := range []string{p.Phase, fmt.Sprintf("%.6f in the first step", p.Losses[0]), "144 modules of rank 16, 577536 parameters", "AdamW", "LinearInputGradient", "AttentionGradient"} {
+				if !strings.Contains(out.String(), say) {
+					t.Errorf("no %q in\n%s", say, out.String())
+				}
+			}
+			for _, program := range []string{p.Phase, p.Phase + ".update"} {
+				if dump, err := os.ReadFile(filepath.Join(dir, program+".txt")); err != nil || len(dump) == 0 {
+					t.Errorf("%s is dumped as %d bytes, %v", program, len(dump), err)
+				}
+			}
+		}
+		if plain, checkpointed := r.Phases[0].GFLOP, r.Phases[1].GFLOP; !(checkpointed > plain) {
+			t.Errorf("%v GFLOP with checkpointing, %v without", checkpointed, plain)
+		}
+		if r.Planned <= 0 || runtime.GOOS == "linux" && r.PeakRSS < r.Planned {
+			t.Errorf("%d bytes were resident at most, %d planned", r.PeakRSS, r.Planned)
+		}
+		if strings.Contains(out.String(), "unet_step") {
+			t.Errorf("a picture was made as well:\n%s", out.String())
+		}
+	}
+}
+
+// TestPhases runs some of the phases.
+func TestPhases(t *testing.T) {
+	var out bytes.Buffer
+	args := []string{"-phases", "unet_step,train_step", "-width", "64", "-height", "64", "-rounds", "1"}
+	if err := run(t.Context(), args, strings.NewReader(""), &out); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"unet_step": true, "train_step": true, "text_encoder": false, "context": false, "vae_decode": false} {
+		if got := strings.Contains(out.String(), name); got != want {
+			t.Errorf("%s is reported: %v, want %v, in\n%s", name, got, want, out.String())
 		}
 	}
 }
@@ -141,6 +220,31 @@ func TestProtocol(t *testing.T) {
 	c.end()
 }
 
+// TestTrainingProtocol speaks the protocol of peers/README.md to a program that trains.
+func TestTrainingProtocol(t *testing.T) {
+	c := converse(t, "-phases", "train_step_checkpointed", "-batch", "2")
+	if ready := c.answer(); ready["ready"] != true || ready["modules"] != 144.0 || ready["parameters"] != 577536.0 || ready["batch"] != 2.0 {
+		t.Errorf("the first line is %v", ready)
+	}
+	before := math.Inf(1)
+	for range 2 {
+		fmt.Fprintln(c.to, "train_step_checkpointed")
+		got := c.answer()
+		seconds, _ := got["seconds"].(float64)
+		loss, _ := got["loss"].(float64)
+		if got["phase"] != "train_step_checkpointed" || !(seconds > 0) || !(loss > 0 && loss < before) || len(got) != 3 {
+			t.Errorf("the answer is %v, after a loss of %v", got, before)
+		}
+		before = loss
+	}
+	fmt.Fprintln(c.to, "unet_step")
+	if got := c.answer(); len(got) != 1 || !strings.Contains(fmt.Sprint(got["error"]), `"unet_step"`) {
+		t.Errorf("a phase that was not asked for is answered by %v", got)
+	}
+	fmt.Fprintln(c.to, "quit")
+	c.end()
+}
+
 // TestEndOfInput means the same as quit.
 func TestEndOfInput(t *testing.T) {
 	c := converse(t)
@@ -169,6 +273,10 @@ func TestBadCommandLines(t *testing.T) {
 	}{
 		{"-precision fp8", []string{"-precision", `"fp8"`, "fp32 or bf16"}},
 		{"-rounds 0", []string{"-rounds is 0", "1 to 1000"}},
+		{"-batch 0", []string{"-batch is 0", "1 to 64"}},
+		{"-batch 65", []string{"-batch is 65", "1 to 64"}},
+		{"-phases unet_step,paint", []string{"-phases", `"paint"`, "vae_decode,train_step"}},
+		{"-phases unet_step,unet_step", []string{"-phases", `"unet_step"`, "once"}},
 		{"-width 7", []string{"-width 7", "multiples of 8"}},
 		{"-height 100000", []string{"-height 100000", "to 4096"}},
 		{"-device abacus", []string{`"abacus"`, "auto and cpu"}},

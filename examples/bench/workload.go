@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/atelier-go/atelier/clip"
@@ -18,26 +19,59 @@ import (
 	"github.com/atelier-go/atelier/weights"
 )
 
-// workload is a checkpoint with the programs of one guided picture.
+// picturePhases are the phases of one guided picture, in their order: each but the last makes inputs of the next.
+var picturePhases = []string{"text_encoder", "context", "unet_step", "vae_decode"}
+
+// workload is a checkpoint with what there is to time on it.
 type workload struct {
 	device        compute.Device
 	checkpoint    *weights.Checkpoint
 	params        []compute.Params
-	phases        []*phase
+	passes        []*pass // of a picture, if a phase is one of them
+	phases        []phase // those that were asked for
 	width, height int
-	planned       compute.MemoryReport
+	picture       compute.MemoryReport // what the passes are announced to need
 }
 
-// phase is a program with random inputs.
-type phase struct {
+// phase is something to time.
+type phase interface {
+	title() string
+	// run does the phase once.
+	run(ctx context.Context) (outcome, error)
+	// programs are those that the phase runs, once it has run.
+	programs() []compiled
+}
+
+// outcome is what running a phase tells.
+type outcome struct {
+	Phase   string  `json:"phase"`
+	Seconds float64 `json:"seconds"`
+	RMS     float64 `json:"rms,omitempty"`  // root of the mean square of the first output
+	Loss    float64 `json:"loss,omitempty"` // of the batch, before the update
+}
+
+// compiled is a program and what runs it.
+type compiled struct {
 	name    string
 	program *compute.Program
-	params  compute.Params
 	exe     compute.Executable
+}
+
+// pass is a program with random inputs.
+type pass struct {
+	compiled
+	params  compute.Params
 	in, out []compute.Tensor
 }
 
-// open opens the checkpoint and records the programs, reading no weights.
+// configs are the configurations of the three networks.
+type configs struct {
+	text  clip.Config
+	unet  unet.Config
+	codec vae.Config
+}
+
+// open opens the checkpoint and prepares the phases, reading no weights.
 func open(dev compute.Device, o options) (*workload, error) {
 	w := &workload{device: dev}
 	var err error
@@ -49,36 +83,28 @@ func open(dev compute.Device, o options) (*workload, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.record(o); err != nil {
+	if err := w.prepare(o); err != nil {
 		w.close()
 		return nil, err
 	}
 	return w, nil
 }
 
-func (w *workload) record(o options) error {
-	textWeights, err1 := w.checkpoint.TextEncoder()
-	netWeights, err2 := w.checkpoint.UNet()
-	codecWeights, err3 := w.checkpoint.VAE()
+func (w *workload) prepare(o options) error {
+	text, err1 := w.checkpoint.TextEncoder()
+	net, err2 := w.checkpoint.UNet()
+	codec, err3 := w.checkpoint.VAE()
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
 	}
-	textConfig, err1 := clip.ParseConfig(textWeights.Config())
-	netConfig, err2 := unet.ParseConfig(netWeights.Config())
-	codecConfig, err3 := vae.ParseConfig(codecWeights.Config())
+	var c configs
+	c.text, err1 = clip.ParseConfig(text.Config())
+	c.unet, err2 = unet.ParseConfig(net.Config())
+	c.codec, err3 = vae.ParseConfig(codec.Config())
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
 	}
-	text, err1 := clip.New(textConfig, textWeights)
-	net, err2 := unet.New(netConfig, netWeights)
-	codec, err3 := vae.New(codecConfig, codecWeights)
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return err
-	}
-	if err := errors.Join(textWeights.Err(), netWeights.Err(), codecWeights.Err()); err != nil {
-		return err
-	}
-	side := netConfig.SampleSize * codecConfig.ScaleFactor()
+	side := c.unet.SampleSize * c.codec.ScaleFactor()
 	if w.width = o.width; w.width == 0 {
 		w.width = side
 	}
@@ -88,8 +114,38 @@ func (w *workload) record(o options) error {
 	if w.width%8 != 0 || w.height%8 != 0 || w.width < 8 || w.height < 8 || w.width > 4096 || w.height > 4096 {
 		return fmt.Errorf("-width %d -height %d: want multiples of 8 from 8 to 4096", w.width, w.height)
 	}
-	h, wd := w.height/codecConfig.ScaleFactor(), w.width/codecConfig.ScaleFactor()
-	tokens := textConfig.MaxPositionEmbeddings
+	if slices.ContainsFunc(o.phases, func(name string) bool { return slices.Contains(picturePhases, name) }) {
+		if err := w.record(c, text, net, codec); err != nil {
+			return err
+		}
+	}
+	for _, name := range o.phases {
+		if i := slices.Index(picturePhases, name); i >= 0 {
+			w.phases = append(w.phases, w.passes[i])
+			continue
+		}
+		t, err := newTraining(name, w, c, o.batch)
+		if err != nil {
+			return err
+		}
+		w.phases = append(w.phases, t)
+	}
+	return nil
+}
+
+// record records the passes of a picture.
+func (w *workload) record(c configs, textWeights, netWeights, codecWeights *weights.Component) error {
+	text, err1 := clip.New(c.text, textWeights)
+	net, err2 := unet.New(c.unet, netWeights)
+	codec, err3 := vae.New(c.codec, codecWeights)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
+	}
+	if err := errors.Join(textWeights.Err(), netWeights.Err(), codecWeights.Err()); err != nil {
+		return err
+	}
+	h, wd := w.height/c.codec.ScaleFactor(), w.width/c.codec.ScaleFactor()
+	tokens := c.text.MaxPositionEmbeddings
 
 	if err := w.add("text_encoder", textWeights, func(b *compute.Builder) {
 		b.Output(text.Forward(b, b.Input("input_ids", compute.I32, 2, tokens), 0))
@@ -97,7 +153,7 @@ func (w *workload) record(o options) error {
 		return err
 	}
 	if err := w.add("context", netWeights, func(b *compute.Builder) {
-		for _, kv := range net.ContextProjections(b, b.Input("encoder_hidden_states", compute.F32, 2, tokens, netConfig.CrossAttentionDim)) {
+		for _, kv := range net.ContextProjections(b, b.Input("encoder_hidden_states", compute.F32, 2, tokens, c.unet.CrossAttentionDim)) {
 			b.Output(kv.K)
 			b.Output(kv.V)
 		}
@@ -112,17 +168,17 @@ func (w *workload) record(o options) error {
 				V: b.Input("v", compute.F32, 2, tokens, channels),
 			})
 		}
-		sample := b.Input("sample", compute.F32, 1, h, wd, netConfig.InChannels)
+		sample := b.Input("sample", compute.F32, 1, h, wd, c.unet.InChannels)
 		b.Output(net.Forward(b, sample, cond))
 	}); err != nil {
 		return err
 	}
 	return w.add("vae_decode", codecWeights, func(b *compute.Builder) {
-		b.Output(codec.Decode(b, b.Input("latents", compute.F32, 1, h, wd, codecConfig.LatentChannels)))
+		b.Output(codec.Decode(b, b.Input("latents", compute.F32, 1, h, wd, c.codec.LatentChannels)))
 	})
 }
 
-// add records a phase; phases of one component share its parameters.
+// add records a pass; passes of one component share its parameters.
 func (w *workload) add(name string, source *weights.Component, record func(b *compute.Builder)) error {
 	var b compute.Builder
 	record(&b)
@@ -130,43 +186,59 @@ func (w *workload) add(name string, source *weights.Component, record func(b *co
 	if err != nil {
 		return err
 	}
-	p := &phase{name: name, program: program}
+	p := &pass{compiled: compiled{name: name, program: program}}
 	if name == "unet_step" {
-		p.params = w.phases[len(w.phases)-1].params
+		p.params = w.passes[len(w.passes)-1].params
 	} else if p.params, err = w.device.Load(source); err != nil {
 		return err
 	} else {
 		w.params = append(w.params, p.params)
 	}
-	w.phases = append(w.phases, p)
+	w.passes = append(w.passes, p)
 	if estimator, ok := w.device.(compute.Estimator); ok {
 		m, err := estimator.Estimate(source, program)
 		if err != nil {
 			return err
 		}
-		if name != "context" { // its parameters are among those of the step
-			w.planned.Params += m.Params
+		if name == "context" { // its parameters are among those of the step
+			m.Params = 0
 		}
-		w.planned.Arena = max(w.planned.Arena, m.Arena)
-		w.planned.Worker = max(w.planned.Worker, m.Worker)
+		w.picture = together(w.picture, m)
 	}
 	return nil
 }
 
-// compile packs the weights and makes the inputs: the hidden states and the keys and values are those of the phases
-// before, the rest is random.
-func (w *workload) compile() (err error) {
+// together is what programs with parameters of their own need on one device: runs are serialised and share an arena.
+func together(a, b compute.MemoryReport) compute.MemoryReport {
+	return compute.MemoryReport{Params: a.Params + b.Params, Arena: max(a.Arena, b.Arena), Worker: max(a.Worker, b.Worker)}
+}
+
+// planned is how many bytes all phases were announced to need.
+func (w *workload) planned() int64 {
+	all, factors := w.picture, int64(0)
+	for _, p := range w.phases {
+		if t, ok := p.(*training); ok {
+			all = together(all, t.recorder.planned)
+			factors += t.recorder.tensors
+		}
+	}
+	return all.Total() + factors
+}
+
+// compile packs the weights of the passes and makes their inputs: the hidden states and the keys and values are those of
+// the passes before, which are run for them, the rest is random.
+func (w *workload) compile(ctx context.Context) (err error) {
 	random := rand.New(rand.NewPCG(1, 2))
-	for i, p := range w.phases {
+	for i, p := range w.passes {
 		if p.exe, err = w.device.Compile(p.program, p.params); err != nil {
 			return err
 		}
 		for j, v := range p.program.Inputs {
 			switch info := p.program.Values[v.Index()]; info.Name {
 			case "encoder_hidden_states":
-				p.in = append(p.in, w.phases[i-1].out[0])
+				p.in = append(p.in, w.passes[i-1].out[0])
 			case "k", "v":
-				p.in = append(p.in, w.phases[i-1].out[j-1]) // the timestep comes before them
+				p.in = append(p.in, w.passes[i-1].out[j-1]) // the timestep comes before them
 			default:
 				t, err := w.tensor(info.Type)
 				if err != nil {
@@ -186,6 +258,11 @@ func (w *workload) compile() (err error) {
 			p.out = append(p.out, t)
 		}
 	}
+	for _, p := range w.passes[:min(2, len(w.passes))] { // they make the inputs of the step
+		if _, err := p.run(ctx); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -197,11 +274,7 @@ func (w *workload) tensor(t compute.Type) (compute.Tensor, error) {
 func values(info compute.ValueInfo, random *rand.Rand) any {
 	n := info.Shape.Elements()
 	if info.DType == compute.I32 {
-		ids := make([]int32, n)
-		for i := range ids {
-			ids[i] = int32(i)
-		}
-		return ids
+		return counting(n)
 	}
 	x := make([]float32, n)
 	for i := range x {
@@ -213,44 +286,58 @@ func values(info compute.ValueInfo, random *rand.Rand) any {
 	return x
 }
 
-// run runs the phase once; rms is the root of the mean square of its first output.
-func (p *phase) run(ctx context.Context) (seconds, rms float64, err error) {
+// counting is 0, 1, … n-1.
+func counting(n int) []int32 {
+	ids := make([]int32, n)
+	for i := range ids {
+		ids[i] = int32(i)
+	}
+	return ids
+}
+
+func (p *pass) title() string { return p.name }
+
+func (p *pass) programs() []compiled { return []compiled{p.compiled} }
+
+func (p *pass) run(ctx context.Context) (outcome, error) {
 	start := time.Now()
 	if err := p.exe.Run(ctx, p.out, p.in); err != nil {
-		return 0, 0, err
+		return outcome{}, err
 	}
-	seconds = time.Since(start).Seconds()
+	seconds := time.Since(start).Seconds()
 	first := make([]float32, p.out[0].Shape().Elements())
 	if err := p.out[0].Download(first); err != nil {
-		return 0, 0, err
+		return outcome{}, err
 	}
 	sum := 0.0
 	for _, v := range first {
 		sum += float64(v) * float64(v)
 	}
-	return seconds, math.Sqrt(sum / float64(len(first))), nil
+	return outcome{Phase: p.name, Seconds: seconds, RMS: math.Sqrt(sum / float64(len(first)))}, nil
 }
 
 // phase finds a phase by name.
-func (w *workload) phase(name string) *phase {
+func (w *workload) phase(name string) phase {
 	for _, p := range w.phases {
-		if p.name == name {
+		if p.title() == name {
 			return p
 		}
 	}
 	return nil
 }
 
-// dump writes every program as NAME.txt.
+// dump writes every program that the phases ran as NAME.txt.
 func (w *workload) dump(folder string) error {
 	for _, p := range w.phases {
-		f, err := os.Create(filepath.Join(folder, p.name+".txt"))
-		if err != nil {
-			return err
-		}
-		err = p.program.Dump(f, compute.Plan(p.program, nil))
-		if err := errors.Join(err, f.Close()); err != nil {
-			return err
+		for _, c := range p.programs() {
+			f, err := os.Create(filepath.Join(folder, c.name+".txt"))
+			if err != nil {
+				return err
+			}
+			err = c.program.Dump(f, compute.Plan(c.program, nil))
+			if err := errors.Join(err, f.Close()); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -258,6 +345,11 @@ func (w *workload) dump(folder string) error {
 
 func (w *workload) close() {
 	for _, p := range w.phases {
+		if t, ok := p.(*training); ok {
+			t.trainer.Close()
+		}
+	}
+	for _, p := range w.passes {
 		if p.exe != nil {
 			p.exe.Close()
 		}

@@ -23,9 +23,18 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-PHASES = ("text_encoder", "unet_step", "vae_decode")
+PICTURE = ("text_encoder", "unet_step", "vae_decode")
+TRAINING = ("train_step", "train_step_checkpointed")
 PEERS = ("torch-fp32", "torch-bf16", "openvino-fp32", "openvino-bf16")
 LATENT = 64  # 512 pixels / 8
+
+# A training step: kohya's modules by PEFT's names, and the usual learning rates.
+RANK, TIMESTEP = 16, 500
+TARGETS = {
+    "text_encoder": ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"],
+    "unet": ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out"],
+}
+RATES = {"text_encoder": 5e-5, "unet": 1e-4}
 
 # What a single-file checkpoint leaves unsaid: the configuration of Stable Diffusion 1.5.
 UNET = dict(
@@ -69,25 +78,23 @@ TEXT = dict(
 # --- the three networks ---------------------------------------------------------------------------------------------
 
 
-def load_networks(checkpoint, dtype, cache):
-    """The text encoder, UNet and VAE of a diffusers folder or a single .safetensors file, ready for inference."""
+def load_networks(checkpoint, dtype, cache, parts=("text_encoder", "unet", "vae")):
+    """Networks of a diffusers folder or a single .safetensors file, ready for inference."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel
 
-    if checkpoint.is_dir():
-        nets = (
-            CLIPTextModel.from_pretrained(checkpoint, subfolder="text_encoder", dtype=dtype),
-            UNet2DConditionModel.from_pretrained(checkpoint, subfolder="unet", torch_dtype=dtype),
-            AutoencoderKL.from_pretrained(checkpoint, subfolder="vae", torch_dtype=dtype),
-        )
-    else:
-        file, config = str(checkpoint), str(write_configs(cache))
-        nets = (
-            load_text_encoder(file, dtype),
-            UNet2DConditionModel.from_single_file(file, config=config, subfolder="unet", torch_dtype=dtype),
-            AutoencoderKL.from_single_file(file, config=config, subfolder="vae", torch_dtype=dtype),
-        )
-    return tuple(net.eval() for net in nets)
+    def load(part):
+        kind = {"unet": UNet2DConditionModel, "vae": AutoencoderKL}.get(part)
+        if checkpoint.is_dir():
+            if part == "text_encoder":
+                return CLIPTextModel.from_pretrained(checkpoint, subfolder=part, dtype=dtype)
+            return kind.from_pretrained(checkpoint, subfolder=part, torch_dtype=dtype)
+        if part == "text_encoder":
+            return load_text_encoder(str(checkpoint), dtype)
+        config = str(write_configs(cache))
+        return kind.from_single_file(str(checkpoint), config=config, subfolder=part, torch_dtype=dtype)
+
+    return tuple(load(part).eval() for part in parts)
 
 
 def load_text_encoder(file, dtype):
@@ -170,14 +177,18 @@ def forwards(text, unet, vae):
 # --- workers: the peers' side of the line protocol ------------------------------------------------------------------
 
 
-def torch_phases(checkpoint, precision, threads, cache):
-    """Eager PyTorch with channels_last convolutions, the fastest layout of its CPU kernels."""
+def torch_phases(precision, options):
+    """Eager PyTorch with channels_last convolutions, the fastest layout of its CPU kernels; and what there is to tell."""
     import torch
 
-    torch.set_num_threads(threads)
-    torch.set_grad_enabled(False)
+    torch.set_num_threads(options.threads)
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-    modules = forwards(*load_networks(checkpoint, dtype, cache))
+    if options.phases[0] in TRAINING:
+        (name,) = options.phases
+        step, facts = torch_training(name == "train_step_checkpointed", dtype, options)
+        return {name: step}, facts
+    torch.set_grad_enabled(False)
+    modules = forwards(*load_networks(options.checkpoint, dtype, options.cache))
 
     def tensor(array):
         t = torch.from_numpy(array)
@@ -190,26 +201,91 @@ def torch_phases(checkpoint, precision, threads, cache):
         return lambda: module(*args).float().numpy()
 
     arrays = inputs()
-    return {name: phase(module, arrays[name]) for name, module in modules.items()}
+    return {name: phase(module, arrays[name]) for name, module in modules.items()}, {}
 
 
-def openvino_phases(checkpoint, precision, threads, cache):
+def torch_training(checkpointed, dtype, options):
+    """One step of training a LoRA with PEFT, as kohya's sd-scripts does it: the loss of a batch, its gradients, AdamW.
+
+    Below float32 the frozen weights are of that type, the factors float32, and autocast chooses what is computed in
+    which. What is random is drawn from one stream of seed 0, as examples/bench does.
+    """
+    import torch
+    from diffusers import DDPMScheduler
+    from peft import LoraConfig, inject_adapter_in_model
+    from peft.tuners.lora import LoraLayer
+
+    layers, groups, nets = {}, [], {}
+    for part, net in zip(TARGETS, load_networks(options.checkpoint, dtype, options.cache, tuple(TARGETS))):
+        net.requires_grad_(False)
+        inject_adapter_in_model(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=TARGETS[part]), net)
+        net.to(memory_format=torch.channels_last)
+        own = {kohya_key(part, name): m for name, m in net.named_modules() if isinstance(m, LoraLayer)}
+        for layer in own.values():
+            layer.lora_A.float(), layer.lora_B.float()
+            layer.cast_input_dtype_enabled = False  # autocast would only undo it
+        groups.append({"params": [p for p in net.parameters() if p.requires_grad], "lr": RATES[part]})
+        layers |= own
+        nets[part] = net.train(checkpointed)
+    text, unet = nets["text_encoder"], nets["unet"]
+    if checkpointed:
+        text.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        unet.enable_gradient_checkpointing()
+
+    random = torch.Generator().manual_seed(0)
+    shape = options.batch, LATENT, LATENT, 4
+    latents, noise = (torch.randn(shape, generator=random).permute(0, 3, 1, 2) for _ in range(2))
+    for _, layer in sorted(layers.items()):
+        down = layer.lora_A["default"].weight
+        bound = (down.numel() / RANK) ** -0.5
+        down.data = (2 * torch.rand(down.shape, generator=random) - 1) * bound
+    ids = torch.arange(options.batch * 77).reshape(options.batch, 77)
+    timesteps = torch.full((options.batch,), TIMESTEP)
+    schedule = DDPMScheduler(1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    parameters = [p for group in groups for p in group["params"]]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
+
+    def step():
+        noisy = schedule.add_noise(latents, noise, timesteps).to(dtype)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype != torch.float32):
+            context = text(ids, return_dict=False)[0]
+            prediction = unet(noisy, timesteps, context, return_dict=False)[0]
+        loss = torch.nn.functional.mse_loss(prediction.float(), noise)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.item()
+
+    facts = {"modules": len(layers), "parameters": sum(p.numel() for p in parameters), "batch": options.batch}
+    return step, facts
+
+
+def kohya_key(part, name):
+    """A module's name in kohya's files; transformers 5 dropped the "text_model." level from its names."""
+    if part == "text_encoder":
+        return "lora_te_" + f"text_model.{name.removeprefix('text_model.')}".replace(".", "_")
+    return "lora_unet_" + name.replace(".", "_")
+
+
+def openvino_phases(precision, options):
     """OpenVINO's CPU plugin on the converted networks, the latency hint and all threads on one request."""
     import openvino
 
     core = openvino.Core()
-    options = {
+    folder = ir_folder(options.checkpoint, options.cache)
+    hints = {
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
-        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_NUM_THREADS": options.threads,
         "PERFORMANCE_HINT": "LATENCY",
     }
 
     def phase(name, arrays):
-        request = core.compile_model(ir_folder(checkpoint, cache) / f"{name}.xml", "CPU", options).create_infer_request()
+        request = core.compile_model(folder / f"{name}.xml", "CPU", hints).create_infer_request()
         return lambda: request.infer(list(arrays))[0]
 
     arrays = inputs()
-    return {name: phase(name, arrays[name]) for name in PHASES}
+    return {name: phase(name, arrays[name]) for name in PICTURE}, {}
 
 
 def convert(checkpoint, cache):
@@ -221,7 +297,7 @@ def convert(checkpoint, cache):
     folder = ir_folder(checkpoint, cache)
     folder.mkdir(parents=True, exist_ok=True)
     modules, arrays = forwards(*load_networks(checkpoint, torch.float32, cache)), inputs()
-    for name in PHASES:
+    for name in PICTURE:
         example = tuple(torch.from_numpy(a) for a in arrays[name])
         model = openvino.convert_model(modules.pop(name), example_input=example)
         model.reshape({i: list(a.shape) for i, a in enumerate(arrays[name])})
@@ -238,7 +314,7 @@ def ensure_converted(options):
     say("converting the checkpoint for OpenVINO (once)")
     log = options.cache / "convert.log"
     with open(log, "w") as out:
-        status = subprocess.call(script(options, "-convert"), stdout=out, stderr=out, env=clean_environment())
+        status = subprocess.call(script(options, PICTURE, "-convert"), stdout=out, stderr=out, env=clean_environment())
     if status:
         raise ProgramError(f"the conversion ended with status {status}; {tail(log)}")
 
@@ -261,17 +337,17 @@ def stored_dtype(checkpoint):
         return json.loads(f.read(size)).get(name, {}).get("dtype", "unknown")
 
 
-def work(name, checkpoint, threads, cache):
+def work(options):
     """Serves one peer over stdin and stdout until "quit" or the end of input."""
     # Libraries print to stdout as they like; only the protocol may reach the parent there.
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
 
-    library, precision = name.split("-")
+    library, precision = options.worker.split("-")
     began = time.perf_counter()
-    phases = {"torch": torch_phases, "openvino": openvino_phases}[library](checkpoint, precision, threads, cache)
-    ready = {"ready": True, "version": metadata.version(library), "precision": precision, "threads": threads}
-    print(json.dumps({**ready, "load_seconds": time.perf_counter() - began}), file=out)
+    phases, facts = {"torch": torch_phases, "openvino": openvino_phases}[library](precision, options)
+    ready = {"ready": True, "version": metadata.version(library), "precision": precision, "threads": options.threads}
+    print(json.dumps({**ready, **facts, "load_seconds": time.perf_counter() - began}), file=out)
 
     for line in sys.stdin:
         phase = line.strip()
@@ -282,8 +358,9 @@ def work(name, checkpoint, threads, cache):
             continue
         began = time.perf_counter()
         result = phases[phase]()
-        seconds = time.perf_counter() - began
-        print(json.dumps({"phase": phase, "seconds": seconds, "rms": root_mean_square(result)}), file=out)
+        reply = {"phase": phase, "seconds": time.perf_counter() - began}
+        reply |= {"loss": result} if phase in TRAINING else {"rms": root_mean_square(result)}
+        print(json.dumps(reply), file=out)
 
 
 def root_mean_square(array):
@@ -311,7 +388,7 @@ class Program:
                 bufsize=1,
                 env=clean_environment(),
             )
-        self.seconds, self.rms = {}, {}
+        self.seconds, self.rms, self.losses = {}, {}, []
 
     def wait_ready(self):
         self.ready = self.answer("ready")
@@ -326,6 +403,8 @@ class Program:
         reply = self.answer("seconds")
         if reply.get("phase") != phase:
             raise ProgramError(f"{self.name} answered for {reply.get('phase')!r}, asked for {phase!r}")
+        if "loss" in reply:
+            self.losses.append(reply["loss"])
         return reply
 
     def answer(self, key):
@@ -383,33 +462,46 @@ def clean_environment():
     return {**env, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
 
 
-def commands(options):
+def commands(options, phases):
     """Name and command line of every program, ours first."""
     own = [*shlex.split(options.bench), "-interactive", "-model", options.checkpoint, "-threads", options.threads]
+    own += ["-phases", ",".join(phases), "-batch", options.batch]
     result = {}
     if options.bench:
         for precision in options.precisions:
             result[f"atelier-{precision}"] = [*map(str, own), "-precision", precision]
     for peer in options.peers:
-        result[peer] = script(options, "-worker", peer)
+        if phases[0] in PICTURE or not peer.startswith("openvino"):
+            result[peer] = script(options, phases, "-worker", peer)
     return result
 
 
-def script(options, *job):
+def script(options, phases, *job):
     """This script, again, for a job in a process of its own."""
     shared = ["-checkpoint", options.checkpoint, "-threads", options.threads, "-cache", options.cache]
+    shared += ["-phases", ",".join(phases), "-batch", options.batch]
     return [sys.executable, __file__, *map(str, shared), *job]
 
 
-def measure(options):
+def runs(phases):
+    """Which phases share a start of the programs: those of a picture; a training step has one to itself, so that its
+    memory is its own."""
+    picture = [phase for phase in phases if phase in PICTURE]
+    return [picture] * bool(picture) + [[phase] for phase in phases if phase in TRAINING]
+
+
+def measure(options, phases):
     """Starts the programs one after the other, then lets them take turns."""
     programs = []
     try:
-        for name, command in commands(options).items():
+        for name, command in commands(options, phases).items():
             say(f"loading {name}")
             programs.append(Program(name, command, options.cache))
             programs[-1].wait_ready()
-        for phase in options.phases:
+        if not programs:
+            raise ProgramError(f"none of the programs does {phases[0]}")
+        facts = check_alike(programs)
+        for phase in phases:
             for program in programs:
                 say(f"warming up {phase} {program.name}")
                 program.rms[phase] = program.run(phase).get("rms")
@@ -420,7 +512,7 @@ def measure(options):
                     seconds = program.run(phase)["seconds"]
                     program.seconds[phase].append(seconds)
                     say(f"{phase} {turn + 1}/{options.rounds} {program.name} {seconds:.3f} s")
-        return [
+        results = [
             {
                 "name": p.name,
                 "ready": p.ready,
@@ -429,13 +521,23 @@ def measure(options):
                 "peak_rss": p.peak_memory(),
                 "median": {phase: statistics.median(s) for phase, s in p.seconds.items()},
                 "seconds": p.seconds,
-                "rms": p.rms,
+                **({"losses": p.losses} if p.losses else {"rms": p.rms}),
             }
             for p in programs
         ]
+        return {"phases": phases, **facts, "programs": results, "ratios": ratios(results)}
     finally:
         for program in programs:
             program.close()
+
+
+def check_alike(programs):
+    """What is trained, which must be the same in all programs; nothing for a picture."""
+    facts = [{k: p.ready[k] for k in ("modules", "parameters", "batch") if k in p.ready} for p in programs]
+    for program, own in zip(programs, facts):
+        if own != facts[0]:
+            raise ProgramError(f"{program.name} trains {own}, {programs[0].name} {facts[0]}")
+    return facts[0]
 
 
 def machine(options):
@@ -452,7 +554,7 @@ def machine(options):
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": {
-            name: metadata.version(name) for name in ("torch", "diffusers", "transformers", "openvino", "numpy")
+            name: metadata.version(name) for name in ("torch", "diffusers", "transformers", "peft", "openvino", "numpy")
         },
     }
 
@@ -474,25 +576,44 @@ def ratios(programs):
 
 def table(report):
     """The report for people."""
-    host, phases = report["machine"], report["phases"]
+    host = report["machine"]
     lines = [
         f"{host['cpu']}, {host['cores']} cores, {host['threads']} threads, load average {host['load_average']:.2f} before",
         f"{report['checkpoint']} ({report['stored_dtype']}), 512x512, medians of {report['rounds']} interleaved rounds",
-        "",
-        f"{'seconds':<16}" + "".join(f"{p:>15}" for p in phases) + f"{'peak RSS':>12}{'start':>10}",
     ]
-    for p in report["programs"]:
-        times = "".join(f"{p['median'][phase]:>15.3f}" for phase in phases)
-        lines.append(f"{p['name']:<16}{times}{p['peak_rss'] / 1e9:>9.2f} GB{p['start_seconds']:>8.1f} s")
-    lines += ["", f"{'output rms':<16}" + "".join(f"{p:>15}" for p in phases)]
-    for p in report["programs"]:
-        rms = (p["rms"][phase] for phase in phases)
-        lines.append(f"{p['name']:<16}" + "".join(f"{'-':>15}" if v is None else f"{v:>15.5f}" for v in rms))
-    if report["ratios"]:
-        lines += ["", f"{'time in units of':<32}" + "".join(f"{p:>15}" for p in phases)]
-    for r in report["ratios"]:
-        lines.append(f"{r['name']} / {r['peer']:<16}".ljust(32) + "".join(f"{r['ratio'][p]:>15.3f}" for p in phases))
+    for run in report["runs"]:
+        lines += ["", *run_table(run)]
     return "\n".join(lines)
+
+
+def run_table(run):
+    """What the programs did in one start."""
+    phases, training = run["phases"], "modules" in run
+    width = max(15, *(len(p) + 2 for p in phases))
+    row = lambda head, cells, left=16: head.ljust(left) + "".join(f"{c:>{width}}" for c in cells)
+    lines = []
+    if training:
+        lines.append(f"{run['modules']} modules of rank {RANK}, {run['parameters']} parameters, batch {run['batch']}")
+    heads = [*phases, "a picture"] if training else phases
+    lines.append(row("seconds", heads) + f"{'peak RSS':>12}{'start':>10}")
+    for p in run["programs"]:
+        times = [p["median"][phase] for phase in phases]
+        times += [times[0] / run["batch"]] if training else []
+        times = row(p["name"], (f"{t:.3f}" for t in times))
+        lines.append(f"{times}{p['peak_rss'] / 1e9:>9.2f} GB{p['start_seconds']:>8.1f} s")
+    if training:
+        lines += ["", row("loss of step", [1, len(run["programs"][0]["losses"])])]
+        lines += [row(p["name"], (f"{p['losses'][i]:.6f}" for i in (0, -1))) for p in run["programs"]]
+    else:
+        lines += ["", row("output rms", phases)]
+        for p in run["programs"]:
+            rms = (p["rms"][phase] for phase in phases)
+            lines.append(row(p["name"], ("-" if v is None else f"{v:.5f}" for v in rms)))
+    if run["ratios"]:
+        lines += ["", row("time in units of", phases, 32)]
+    for r in run["ratios"]:
+        lines.append(row(f"{r['name']} / {r['peer']}", (f"{r['ratio'][p]:.3f}" for p in phases), 32))
+    return lines
 
 
 def say(text):
@@ -524,7 +645,9 @@ def parse_options():
     p.add_argument("-bench", default="go run ./examples/bench", help="command of our program; empty for the peers alone")
     p.add_argument("-precisions", type=listed(("fp32", "bf16")), default=["fp32", "bf16"], help="of our program")
     p.add_argument("-peers", type=listed(PEERS), default=list(PEERS), help="default: " + ",".join(PEERS))
-    p.add_argument("-phases", type=listed(PHASES), default=list(PHASES), help="default: " + ",".join(PHASES))
+    known = PICTURE + TRAINING
+    p.add_argument("-phases", type=listed(known), default=list(PICTURE), help="of " + ",".join(known) + "; default: the first three")
+    p.add_argument("-batch", type=positive, default=1, help="pictures in a training step")
     p.add_argument("-rounds", type=positive, default=5, help="timed turns of every program, after one to warm up")
     p.add_argument("-threads", type=positive, default=len(os.sched_getaffinity(0)), help="of every program")
     cache = Path.home() / ".cache" / "atelier-peers"
@@ -539,6 +662,8 @@ def parse_options():
         p.error(f"-json {options.json}: its folder does not exist")
     if not options.peers and not options.bench:
         p.error("-peers and -bench are both empty: nothing to time")
+    if not options.phases:
+        p.error("-phases is empty: nothing to time")
     return options
 
 
@@ -546,15 +671,21 @@ def main():
     options = parse_options()
     options.cache.mkdir(parents=True, exist_ok=True)
     if options.worker:
-        return work(options.worker, options.checkpoint, options.threads, options.cache)
+        return work(options)
     if options.convert:
         return convert(options.checkpoint, options.cache)
 
     host = machine(options)
     try:
-        if any(peer.startswith("openvino") for peer in options.peers):
+        groups = runs(options.phases)
+        if groups[0][0] in PICTURE and any(peer.startswith("openvino") for peer in options.peers):
             ensure_converted(options)
-        programs = measure(options)
+        results = []
+        for phases in groups:
+            for peer in options.peers:
+                if phases[0] in TRAINING and peer.startswith("openvino"):
+                    say(f"{peer} is left out of {phases[0]}: OpenVINO computes no gradients")
+            results.append(measure(options, phases))
     except (ProgramError, OSError) as err:
         sys.exit(f"peers: {err}")
     report = {
@@ -563,9 +694,7 @@ def main():
         "stored_dtype": stored_dtype(options.checkpoint),
         "machine": host,
         "rounds": options.rounds,
-        "phases": options.phases,
-        "programs": programs,
-        "ratios": ratios(programs),
+        "runs": results,
     }
     print(table(report))
     if options.json:

@@ -187,7 +187,7 @@ func (c *command) openDevice(precision string, log io.Writer) (compute.Device, e
 	fmt.Fprintln(log, "device:", dev.Name())
 	switch {
 	case precision == "fp16":
-		fmt.Fprintln(log, "note: mixed_precision fp16: a CPU computes in float32, which is as exact as or more than asked; losses are scaled all the same")
+		fmt.Fprintln(log, "note: mixed_precision fp16: a CPU computes in float32, which is more exact; losses are scaled as with fp16")
 	case precision == "bf16" && !strings.Contains(dev.Name(), "bf16,"):
 		fmt.Fprintln(log, "note: mixed_precision bf16: this processor has no instructions for it and computes in float32")
 	}

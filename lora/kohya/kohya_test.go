@@ -204,7 +204,7 @@ func base() (c lora.TrainConfig, s dataset.Set) {
 	c.LRScheduler, c.LRSchedulerNumCycles, c.LRSchedulerPower, c.Trainer.OptimizerType = "constant", 1, 1, "AdamW"
 	c.Trainer.MaxGradNorm, c.Trainer.HuberSchedule, c.Trainer.HuberC, c.Trainer.HuberScale = 1, "snr", 0.1, 1
 	c.Network.Dim, c.Network.Alpha, c.Noise.MultiresNoiseDiscount = 4, 1, 0.3
-	c.SavePrecision, c.MixedPrecision, c.SampleSampler = compute.F32, "no", "ddim"
+	c.SavePrecision, c.MixedPrecision, c.SampleSampler, c.OutputDir = compute.F32, "no", "ddim", "."
 	s.BatchSize, s.MinReso, s.MaxReso, s.ResoSteps = 1, 256, 1024, 64
 	s.Folder.CaptionExtension, s.Folder.Separator, s.Folder.TokenWarmupMin = ".caption", ",", 1
 	return c, s
@@ -581,6 +581,20 @@ func TestNetworkArgs(t *testing.T) {
 	}
 	if have, want := config.LRSchedulerArgs, []string{"step_rules=1:10,0.1:20,0.01"}; !slices.Equal(have, want) {
 		t.Errorf("lr_scheduler_args are %q, want %q", have, want)
+	}
+}
+
+// TestPlainJSON: options may be in JSON too, and are the form of the GUI only if its keys are there.
+func TestPlainJSON(t *testing.T) {
+	var o Options
+	if err := o.parse([]byte(`{"network_dim": 8, "cache_latents": true, "text_encoder_lr": [5e-5, 1e-5], "vae": null}`)); err != nil {
+		t.Fatal(err)
+	}
+	o.path = "plain.json"
+	for name, want := range map[string]string{"network_dim": "8", "cache_latents": "true", "text_encoder_lr": "5e-5,1e-5", "vae": "", "lr_scheduler": "constant"} {
+		if have := o.Value(name); have != want {
+			t.Errorf("%s is %q, want %q", name, have, want)
+		}
 	}
 }
 

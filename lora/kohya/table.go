@@ -27,7 +27,7 @@ var recipe = map[string]string{
 	"resolution": "512", "enable_bucket": "true", "cache_latents": "true", "caption_extension": "", "exif_orientation": "true",
 	"train_batch_size": "2", "max_train_epochs": "12",
 	"learning_rate": "1e-4", "unet_lr": "1e-4", "text_encoder_lr": "5e-5", "network_dim": "16", "network_alpha": "16",
-	"save_precision": "fp16", "output_dir": ".", "output_name": "last",
+	"save_precision": "fp16", "output_name": "last",
 }
 
 // Recipe is a copy of the defaults of an [Options] that reads no file, as far as they are not those of sd-scripts.
@@ -94,7 +94,7 @@ var table = []group{
 		{"clip_skip", "", count(0, func(s *settings) *int { return &s.Trainer.ClipSkip }), "text encoder's layer that counts, from the end: 1 is all layers, 2 usual for anime"},
 	}},
 	{"Files", []option{
-		{"output_dir", "", text(func(s *settings) *string { return &s.OutputDir }), "folder for what is written"},
+		{"output_dir", ".", text(func(s *settings) *string { return &s.OutputDir }), "folder for what is written"},
 		{"output_name", "", text(func(s *settings) *string { return &s.OutputName }), "of the LoRA, without extension"},
 		{"save_precision", "float", precision(func(s *settings) *compute.DType { return &s.SavePrecision }), "of files"},
 		{"save_every_n_epochs", "", count(0, func(s *settings) *int { return &s.SaveEveryNEpochs }), "also save every so many epochs"},

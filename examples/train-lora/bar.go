@@ -108,8 +108,12 @@ func (b *bars) line(p lora.Progress, now time.Time) string {
 			rate = fmt.Sprintf("%5.2fit/s", 1/b.seconds)
 		}
 	}
-	return fmt.Sprintf("steps: %3.0f%%|%s%s| %d/%d [%s<%s, %s, avr_loss=%.4f] ", 100*part, strings.Repeat("█", full),
-		strings.Repeat(" ", width-full), p.Done, p.Total, clock(now.Sub(b.start)), left, rate, p.AverageLoss)
+	norms := ""
+	if p.MaxKeyNorm > 0 {
+		norms = fmt.Sprintf("Average key norm=%.3g, Keys Scaled=%d, ", p.AverageKeyNorm, p.KeysScaled)
+	}
+	return fmt.Sprintf("steps: %3.0f%%|%s%s| %d/%d [%s<%s, %s, %savr_loss=%.3g] ", 100*part, strings.Repeat("█", full),
+		strings.Repeat(" ", width-full), p.Done, p.Total, clock(now.Sub(b.start)), left, rate, norms, p.AverageLoss)
 }
 
 // clock writes a time as 05:00 or 1:05:00.

@@ -136,6 +136,7 @@ func run(ctx context.Context, args []string, log io.Writer) (err error) {
 
 	bars := newBars(log)
 	defer bars.done()
+	train.Report = func(r lora.Report) { fmt.Fprint(log, r) }
 	train.Progress = bars.show
 	train.Sample = sd.TrainingSamples(func(ctx context.Context) (*sd.Pipeline, error) {
 		if c.path == "" {

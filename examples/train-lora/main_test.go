@@ -45,13 +45,13 @@ func trained(t *testing.T, path string, metadata map[string]string) {
 
 func TestRun(t *testing.T) {
 	dir := t.TempDir()
-	args := []string{"-data", photos, "-output_dir", dir, "-output", "person", "--max_train_steps", "2", "--network_dim=4", "-threads", "2"}
+	args := []string{"-data", photos, "-output_dir", dir, "-output", "person", "--max_train_steps", "2", "--network_dim=4", "-threads", "2", "-scale_weight_norms", "1"}
 	var log strings.Builder
 	if err := run(t.Context(), args, &log); err != nil {
 		t.Fatal(err)
 	}
 	trained(t, filepath.Join(dir, "person.safetensors"), map[string]string{"ss_network_dim": "4", "ss_output_name": "person", "ss_unet_lr": "0.0001", "ss_text_encoder_lr": "5e-05"})
-	for _, want := range []string{"built-in tiny portrait model", "device: cpu", "steps: 100%|██████████| 2/2 [00:", "avr_loss=0."} {
+	for _, want := range []string{"built-in tiny portrait model", "device: cpu", "pictures × 12 repeats", "steps: 2 = max_train_steps 2", "steps: 100%|██████████| 2/2 [00:", "Average key norm=", ", Keys Scaled=", ", avr_loss=0.", "model saved"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log does not say %q:\n%s", want, log.String())
 		}
@@ -142,7 +142,7 @@ func TestInterruptedLate(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	dir := t.TempDir()
 	args := []string{"-data", photos, "-output_dir", dir, "-max_train_steps", "5", "-resolution", "64", "-min_bucket_reso", "64", "-train_batch_size", "1", "-network_dim", "2"}
-	err := run(ctx, args, &interrupter{after: "steps:", cancel: cancel})
+	err := run(ctx, args, &interrupter{after: "\rsteps:", cancel: cancel})
 	stopped, ok := errors.AsType[*lora.InterruptedError](err)
 	if !ok || status(err) != 130 {
 		t.Fatalf("%v: exit %d, want an interruption and 130", err, status(err))

@@ -225,6 +225,7 @@ func TestGUIJSON(t *testing.T) {
 	want.Trainer.ClipSkip, want.Trainer.MinSNRGamma, want.Trainer.Checkpointing, want.MaxTokenLength = 1, 5, true, 75
 	want.OutputDir, want.OutputName, want.SaveEveryNEpochs, want.TrainingComment = "C:/lora/out", "personname_lora_v1", 2, "trigger: personname"
 	want.SavePrecision, want.MixedPrecision, want.SampleSampler = compute.F16, "fp16", "euler_a"
+	want.Logging = lora.Logging{Dir: "C:/lora/log", With: "tensorboard"}
 	same(t, have, want)
 	if have, want := o.Value("pretrained_model_name_or_path"), "C:/models/v1-5-pruned-emaonly.safetensors"; have != want {
 		t.Errorf("the model is %q, want %q", have, want)

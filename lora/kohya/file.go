@@ -142,7 +142,7 @@ func readOptions(tree map[string]any) (map[string][]string, error) {
 		if alias, ok := aliases[key]; ok {
 			name = alias
 		}
-		if launcherKeys[name] {
+		if rows[name] == nil && (launcherKeys[name] || guiOnly(name)) {
 			continue
 		}
 		if rows[name] == nil {

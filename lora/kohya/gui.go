@@ -37,7 +37,7 @@ var guiForm = map[string]string{
 
 // guiNames are keys of the form that are options of other names.
 var guiNames = map[string]string{
-	"max_resolution": "resolution", "optimizer": "optimizer_type", "lora_network_weights": "network_weights",
+	"max_resolution": "resolution", "optimizer": "optimizer_type", "lora_network_weights": "network_weights", "cache_latent": "cache_latents",
 }
 
 // guiArguments are keys of the form that become network_args; conv_dims and conv_alphas are those of older forms.
@@ -61,11 +61,11 @@ var otherModels = words(`v2 sdxl flux1_checkbox sd3_checkbox hunyuan_image_check
 
 // readGUI makes options of the form as the GUI makes a config_file of it.
 func (o *Options) readGUI(tree map[string]any) error {
-	form, err := readForm(tree)
-	if err != nil {
+	form, unknown := readForm(tree)
+	if err := checkForm(form); err != nil {
 		return err
 	}
-	var errs []error
+	errs := []error{unknown}
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	note := func(format string, args ...any) { o.notes = append(o.notes, fmt.Sprintf(format, args...)) }
 	var missing []string
@@ -90,18 +90,9 @@ func (o *Options) readGUI(tree map[string]any) error {
 		note("the file is of a GUI without max_train_steps: its epoch %s decides", form["epoch"])
 	}
 
-	for _, key := range slices.Sorted(maps.Keys(otherModels)) {
-		if set, _ := truth([]string{form[key]}); set {
-			refuse("%s is on, but only Stable Diffusion 1.x is trained", key)
-		}
-	}
 	var arguments []string
-	switch form["LoRA_type"] {
-	case "Standard":
-	case "Kohya LoCon":
+	if form["LoRA_type"] == "Kohya LoCon" {
 		arguments = append(arguments, "conv_dim="+form["conv_dim"], "conv_alpha="+form["conv_alpha"])
-	default:
-		refuse("LoRA_type is %.60q, want Standard or Kohya LoCon, which are what is trained here", form["LoRA_type"])
 	}
 	for _, key := range slices.Sorted(maps.Keys(guiArguments)) {
 		if value := form[key]; value != "" && !(guiRatios[key] && zero(value)) {
@@ -159,6 +150,23 @@ func (o *Options) readGUI(tree map[string]any) error {
 	o.readPrompts(form["sample_prompts"])
 	if err := o.readAdditional(form["additional_parameters"]); err != nil {
 		refuse("additional_parameters: %w", err)
+	}
+	return errors.Join(errs...)
+}
+
+// checkForm refuses forms of trainings that are none of a LoRA for Stable Diffusion 1.x.
+func checkForm(form map[string]string) error {
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(otherModels)) {
+		if set, _ := truth([]string{form[key]}); set {
+			errs = append(errs, fmt.Errorf("%s is on, but only Stable Diffusion 1.x is trained", key))
+		}
+	}
+	switch kind := form["LoRA_type"]; {
+	case kind == "" && form["network_dim"] == "":
+		errs = append(errs, errors.New("neither LoRA_type nor network_dim is there: this was not saved on the GUI's LoRA tab"))
+	case kind != "" && kind != "Standard" && kind != "Kohya LoCon":
+		errs = append(errs, fmt.Errorf("LoRA_type is %.60q, want Standard or Kohya LoCon, which are what is trained here", kind))
 	}
 	return errors.Join(errs...)
 }

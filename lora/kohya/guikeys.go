@@ -7,7 +7,7 @@ var launcherKeys = words(`epoch noise_offset_type stop_text_encoder_training`)
 
 // guiOnlyKeys are keys of the GUI's form that concern the GUI, the launcher, other kinds of network, or uploads.
 var guiOnlyKeys = words(`
-	model_list folder_list logging_dir_input source_model_list use_wandb num_cpu_threads_per_process num_processes num_machines multi_gpu
+	save_as save_as_bool file_path model_list use_wandb use_wandb_checkbox wandb_api_key_textbox stop_text_encoder_training_pct block_lr num_cpu_threads_per_process num_processes num_machines multi_gpu
 	gpu_ids main_process_port dynamo_mode dynamo_use_fullgraph dynamo_use_dynamic extra_accelerate_launch_args lowvram
 	no_token_padding factor bypass_mode dora_wd use_cp use_tucker use_scalar rank_dropout_scale constrain rescaled train_norm
 	decompose_both train_on_input unit LyCORIS_preset train_lora_ggpo ggpo_sigma ggpo_beta t5xxl_lr

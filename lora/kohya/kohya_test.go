@@ -405,7 +405,8 @@ func TestFileErrors(t *testing.T) {
 		{"text after JSON", "{} {}", []string{"text after"}},
 		{"unknown key of a form", gui(`"network_rank": 4, "epoches": 3`), []string{`no key "network_rank"`, `no key "epoches"; near it: epoch`}},
 		{"LyCORIS", `{"LoRA_type": "LyCORIS/LoHa"}`, []string{`LoRA_type is "LyCORIS/LoHa", want Standard or Kohya LoCon`}},
-		{"SDXL", gui(`"sdxl": true`), []string{"sdxl is on"}},
+		{"SDXL", gui(`"sdxl": true, "a": 1`), []string{"sdxl is on"}},
+		{"another tab", `{"max_resolution": "512,512", "learning_rate_te": 1}`, []string{"not saved on the GUI's LoRA tab"}},
 		{"Flux", gui(`"flux1_checkbox": true`), []string{"flux1_checkbox is on"}},
 		{"no rates", gui(`"learning_rate": 0, "unet_lr": "", "text_encoder_lr": "0.0"`), []string{"are all 0"}},
 		{"warm-up", gui(`"lr_warmup": 120`), []string{"lr_warmup is 120"}},
@@ -583,6 +584,36 @@ func TestNetworkArgs(t *testing.T) {
 	if have, want := config.LRSchedulerArgs, []string{"step_rules=1:10,0.1:20,0.01"}; !slices.Equal(have, want) {
 		t.Errorf("lr_scheduler_args are %q, want %q", have, want)
 	}
+}
+
+// TestCommandLine has the command that an older GUI ran, as people keep it in scripts.
+func TestCommandLine(t *testing.T) {
+	line := []string{
+		"--enable_bucket", "--pretrained_model_name_or_path=runwayml/stable-diffusion-v1-5", "--train_data_dir=D:/lora/img", "--resolution=512,512",
+		"--output_dir=D:/lora/model", "--logging_dir=D:/lora/log", "--network_alpha=128", "--save_model_as=safetensors", "--network_module=networks.lora",
+		"--text_encoder_lr=5e-5", "--unet_lr=0.0001", "--network_dim=128", "--output_name=last", "--lr_scheduler_num_cycles=1", "--learning_rate=0.0001",
+		"--lr_scheduler=cosine", "--lr_warmup_steps=40", "--train_batch_size=2", "--max_train_steps=400", "--save_every_n_epochs=1", "--mixed_precision=fp16",
+		"--save_precision=fp16", "--seed=1234", "--caption_extension=.txt", "--cache_latents", "--optimizer_type=AdamW8bit", "--max_data_loader_n_workers=1",
+		"--clip_skip=2", "--bucket_reso_steps=64", "--mem_eff_attn", "--xformers", "--bucket_no_upscale", "--defaults", "sd-scripts",
+	}
+	o, err := parse(line...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	have, notes, err := o.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, set := base()
+	set.TrainDataDir, set.Resolution, set.BatchSize, set.Enable, set.NoUpscale = "D:/lora/img", dataset.Size{W: 512, H: 512}, 2, true, true
+	set.Folder.CaptionExtension = ".txt"
+	want.Dataset.Sets, want.Dataset.MaxTrainSteps, want.Dataset.CacheLatents, want.Dataset.Seed = []dataset.Set{set}, 400, true, 1234
+	want.OutputDir, want.OutputName, want.Logging.Dir, want.SaveEveryNEpochs = "D:/lora/model", "last", "D:/lora/log", 1
+	want.LearningRate, want.UNetLR, want.TextEncoderLR = 1e-4, 1e-4, 5e-5
+	want.Network.Dim, want.Network.Alpha, want.Trainer.OptimizerType, want.Trainer.ClipSkip = 128, 128, "AdamW8bit", 2
+	want.LRScheduler, want.LRWarmupSteps, want.SavePrecision, want.MixedPrecision = "cosine", "40", compute.F16, "fp16"
+	same(t, have, want)
+	wantNotes(t, notes, "without effect here: xformers, mem_eff_attn, max_data_loader_n_workers")
 }
 
 // TestPlainJSON: options may be in JSON too, and are the form of the GUI only if its keys are there.

@@ -1,7 +1,10 @@
 package lora_test
 
 import (
+	"encoding/json"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -173,5 +176,51 @@ func TestAdamWFirstStep(t *testing.T) {
 	}
 	if got := out[0].([]float64)[0]; math.Abs(got-0.4998995) > 1e-9 {
 		t.Errorf("it moves to %.9f, want 0.499899500", got)
+	}
+}
+
+// TestLogGroups looks for what optimizers and options add to the log of each step.
+func TestLogGroups(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(c *lora.TrainConfig)
+		tags   []string
+	}{
+		{"Prodigy and max-norm", func(c *lora.TrainConfig) {
+			c.Trainer.OptimizerType, c.UNetLR, c.TextEncoderLR, c.Trainer.ScaleWeightNorms = "Prodigy", 1, 1, 1
+		}, []string{"lr/textencoder", "lr/unet", "lr/d*lr/textencoder", "lr/d*lr/unet", "max_norm/keys_scaled", "max_norm/max_key_norm", "norm/avg_key_norm"}},
+		{"LoRA+ of blocks", func(c *lora.TrainConfig) {
+			c.Trainer.LoRAPlusUNetRatio, c.Network.BlockLRWeight = 4, fill(25, 0.5)
+			c.TextEncoderLR = 0
+		}, []string{"lr/unet_block12", "lr/unet_block24 plus"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := trainConfig(t, 2)
+			cfg.Dataset.MaxTrainEpochs, cfg.LRScheduler, cfg.LRWarmupSteps = 1, "constant", ""
+			cfg.Logging = lora.Logging{Dir: t.TempDir(), With: "json"}
+			c.change(&cfg)
+			mustTrain(t, cfg)
+			found, err := filepath.Glob(filepath.Join(cfg.Logging.Dir, "*", "network_train", "log.jsonl"))
+			if err != nil || len(found) != 1 {
+				t.Fatalf("the logs are %q, %v", found, err)
+			}
+			text, err := os.ReadFile(found[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			first, _, _ := strings.Cut(string(text), "\n")
+			var line map[string]any
+			if err := json.Unmarshal([]byte(first), &line); err != nil {
+				t.Fatal(err)
+			}
+			for _, tag := range c.tags {
+				if _, ok := line[tag].(float64); !ok {
+					t.Errorf("%q is not in the line %s", tag, first)
+				}
+			}
+			if _, ok := line["lr/textencoder"]; ok != (cfg.TextEncoderLR > 0) {
+				t.Errorf("the text encoder's rate is in the line: %v, want %v", ok, cfg.TextEncoderLR > 0)
+			}
+		})
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -64,7 +63,7 @@ func (r *run) announce() (Report, error) {
 		programs = append(programs, p)
 		flops += float64(p.TotalFLOPs()) * float64(b.Count) / float64(samples)
 	}
-	update, err := r.trainer.recordUpdate(slices.DeleteFunc(slices.Clone(r.trainer.factors), func(f *factor) bool { return f.untrained }))
+	update, err := r.trainer.recordUpdate(r.trainer.trained())
 	if err != nil {
 		return report, fmt.Errorf("lora: %w", err)
 	}

@@ -659,7 +659,7 @@ func (r *run) report(p Progress) {
 	if p.Step = r.Step; r.Progress != nil {
 		r.Progress(p)
 	}
-	if scalars := p.scalars(); len(scalars) > 0 && r.logFailed == nil {
+	if scalars := r.scalars(p); len(scalars) > 0 && r.logFailed == nil {
 		if err := r.log.write(time.Now(), p.Done, p.Epoch, scalars); err != nil {
 			r.logFailed = fmt.Errorf("lora: logging_dir: %w; the log ends before step %d, the training does not", err, p.Done)
 		}
@@ -667,14 +667,24 @@ func (r *run) report(p Progress) {
 }
 
 // scalars are the charts of a step, under sd-scripts' names.
-func (p Progress) scalars() []tfevents.Scalar {
+func (r *run) scalars(p Progress) []tfevents.Scalar {
 	if p.Phase != "steps" {
 		return nil
 	}
-	return []tfevents.Scalar{
+	all := []tfevents.Scalar{
 		{Tag: "loss/current", Value: p.Loss}, {Tag: "loss/average", Value: p.AverageLoss}, {Tag: "norm/gradient", Value: p.Norm},
-		{Tag: "lr/textencoder", Value: p.Rates.TextEncoder}, {Tag: "lr/unet", Value: p.Rates.UNet},
 	}
+	for _, g := range r.trainer.GroupRates(p.Rates) {
+		all = append(all, tfevents.Scalar{Tag: "lr/" + g.Name, Value: g.Rate})
+		if p.D > 0 {
+			all = append(all, tfevents.Scalar{Tag: "lr/d*lr/" + g.Name, Value: p.D * g.Rate})
+		}
+	}
+	if r.Trainer.ScaleWeightNorms > 0 {
+		all = append(all, tfevents.Scalar{Tag: "max_norm/keys_scaled", Value: float64(p.KeysScaled)},
+			tfevents.Scalar{Tag: "max_norm/max_key_norm", Value: p.MaxKeyNorm}, tfevents.Scalar{Tag: "norm/avg_key_norm", Value: p.AverageKeyNorm})
+	}
+	return all
 }
 
 func (r *run) warn(format string, args ...any) {

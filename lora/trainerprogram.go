@@ -388,13 +388,9 @@ func (t *Trainer) updateStep() (*updateStep, error) {
 	if t.update != nil {
 		return t.update, nil
 	}
-	s := new(updateStep)
-	for _, f := range t.factors {
-		if f.untrained {
-			continue
-		}
-		s.trained = append(s.trained, f)
-		if t.optimizer.Host != nil {
+	s := &updateStep{trained: t.trained()}
+	if t.optimizer.Host != nil {
+		for _, f := range s.trained {
 			s.tensors = append(s.tensors, optim.Tensor{Shape: f.shape, Parameter: f.parameter.f32, Gradient: f.hostGradient.f32, State: f.state})
 		}
 	}
@@ -403,6 +399,16 @@ func (t *Trainer) updateStep() (*updateStep, error) {
 	}
 	t.update = s
 	return s, nil
+}
+
+// trained lists the factors that the loss depends on, in what was recorded so far.
+func (t *Trainer) trained() (all []*factor) {
+	for _, f := range t.factors {
+		if !f.untrained {
+			all = append(all, f)
+		}
+	}
+	return all
 }
 
 // compileUpdate makes the program ready to run.

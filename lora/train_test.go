@@ -256,7 +256,11 @@ func TestTrainParts(t *testing.T) {
 		cfg.LearningRate, cfg.TextEncoderLR, cfg.UNetLR = c.lr, c.text, c.unet
 		cfg.LRScheduler, cfg.LRWarmupSteps, cfg.Dataset.MaxTrainEpochs = "constant", "", 1
 		var rates lora.Rates
-		cfg.Progress = func(p lora.Progress) { rates = p.Rates }
+		cfg.Progress = func(p lora.Progress) {
+			if p.Phase == "steps" {
+				rates = p.Rates
+			}
+		}
 		count := map[weights.Kind]int{}
 		for _, m := range mustTrain(t, cfg).Modules {
 			count[m.Kind]++

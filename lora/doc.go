@@ -8,6 +8,9 @@
 // [Merge] lays adapters over a checkpoint's parameters, [Write] saves one in the form that A1111, ComfyUI and diffusers
 // load, [Folder] finds them by the name in a prompt, [ParseTag] reads that name and its strengths.
 //
+// [Resize] gives an adapter other ranks, [Combine] makes one of several, [Extract] one of two checkpoints, [Inspect] and
+// [Check] say what is in a file.
+//
 // [Train] makes an adapter of a folder of pictures: package dataset reads them, a [Network] says what is trained, a
 // [Trainer] learns from one batch at a time on any device, and kohya-ss/sd-scripts' option names mean what they mean there.
 //

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/atelier-go/atelier/clip"
+	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/compute/ref"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/lora/dataset"
@@ -61,6 +62,37 @@ func Example() {
 	// Output:
 	// "personname_lora_v1": 144 modules, unmatched []
 	// F16[128 128 1 1]
+}
+
+// ExampleResize halves the rank of an adapter, and saves it as F16.
+func ExampleResize() {
+	checkpoint, err := weights.OpenFS(tinyportrait.FS(), weights.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer checkpoint.Close()
+	targets, err := lora.TargetsOf(checkpoint)
+	if err != nil {
+		log.Fatal(err)
+	}
+	adapter, err := lora.Open("../testdata/tiny-portrait/goldens/lora_kohya.safetensors", targets)
+	if err != nil {
+		log.Fatal(err)
+	}
+	small, report, err := lora.Resize(context.Background(), adapter, lora.ResizeOptions{NewRank: 4})
+	if err != nil {
+		log.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "lora")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := lora.Write(filepath.Join(dir, "small.safetensors"), small.Modules, compute.F16, small.Metadata); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%d modules, rank %d to %d, scale %v as before\n", len(report), report[0].OldRank, report[0].NewRank, small.Modules[0].Scale())
+	// Output: 144 modules, rank 8 to 4, scale 0.5 as before
 }
 
 func ExampleParseTag() {

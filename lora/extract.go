@@ -112,6 +112,9 @@ func Extract(ctx context.Context, original, tuned *weights.Checkpoint, o Extract
 			chosen = append(chosen, t)
 		}
 	}
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("lora: %s: its UNet has no layers to extract; give a Stable Diffusion 1.x checkpoint", original.Path())
+	}
 	extracted := &Adapter{Path: tuned.Path()}
 	for i, t := range chosen {
 		difference, err := x.difference(t)

@@ -1,5 +1,5 @@
 // Package svd computes singular value decompositions of weights and of low-rank products, in float64 and the same at
-// every call, on the dense routines of gonum.
+// every call on any number of processors, with the dense routines of gonum.
 package svd
 
 import (

@@ -3,6 +3,7 @@ package svd
 import (
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 )
@@ -219,6 +220,11 @@ func TestLeadingIsBest(t *testing.T) {
 	}
 	near(t, "values", some.S, all.S[:k], 1e-10*all.S[0])
 	near(t, "product", some.product(rows, cols, k), all.product(rows, cols, k), 1e-5)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	alone, err := Leading(a, rows, cols, k)
+	if err != nil || !slices.Equal(alone.U, some.U) || !slices.Equal(alone.V, some.V) {
+		t.Errorf("on one processor the result differs (%v)", err)
+	}
 }
 
 // TestProductShapes covers ranks beyond the sides and factors of 0.

@@ -30,8 +30,8 @@ var rules = []struct {
 	{"clip", "compute nn internal/configjson", "golang.org/x/text", "networks know no device and no file; the tokenizer needs Unicode tables"},
 	{"weights", "compute weights internal/f16", "golang.org/x/sys github.com/nlpodyssey/safetensors", "files are bytes with names; what they mean is the networks' business"},
 	{"cpu", "compute cpu internal/f16", "golang.org/x/sys", "a device runs any program and knows no network"},
-	{"lora", "lora clip unet vae nn sampler weights compute internal/f16 internal/rng internal/optim internal/svd internal/tfevents", "golang.org/x/image github.com/BurntSushi/toml", "training and adapters know no pipeline"},
-	{"lora/dataset", "internal/rng", "golang.org/x/image github.com/BurntSushi/toml", "pictures and captions only"},
+	{"lora", "lora clip unet vae nn sampler weights compute internal/f16 internal/rng internal/optim internal/svd internal/tfevents internal/tomltree", "golang.org/x/image", "training and adapters know no pipeline"},
+	{"lora/dataset", "internal/rng internal/tomltree", "golang.org/x/image", "pictures and captions only"},
 	{"device", "compute cpu", "", "the only package that knows all devices"},
 	{"sd", "lora clip unet vae sampler weights compute internal/rng internal/dense", "gorgonia.org/tensor", "the pipeline is handed its device"},
 	{"tinyportrait", "", "", "data"},
@@ -40,6 +40,7 @@ var rules = []struct {
 	{"internal/optim", "", "", "leaf"},
 	{"internal/svd", "", "gonum.org/v1/gonum", "leaf: the only user of gonum"},
 	{"internal/tfevents", "", "", "leaf"},
+	{"internal/tomltree", "", "github.com/BurntSushi/toml", "leaf"},
 	{"internal/dense", "", "gorgonia.org/tensor", "the only conversions to Gorgonia's arrays"},
 }
 

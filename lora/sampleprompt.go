@@ -13,8 +13,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/BurntSushi/toml"
-
+	"github.com/atelier-go/atelier/internal/tomltree"
 	"github.com/atelier-go/atelier/sampler"
 )
 
@@ -190,7 +189,7 @@ func promptList(data []byte) (prompts []SamplePrompt, err error) {
 
 // promptTables reads the TOML form.
 func promptTables(text string) (prompts []SamplePrompt, err error) {
-	file, err := decodeTOML(text)
+	file, err := tomltree.Decode([]byte(text))
 	if err != nil {
 		return nil, err
 	}
@@ -213,17 +212,6 @@ func promptTables(text string) (prompts []SamplePrompt, err error) {
 		prompts = append(prompts, p)
 	}
 	return prompts, nil
-}
-
-// decodeTOML turns a panic of the decoder on hostile bytes into an error.
-func decodeTOML(text string) (tree map[string]any, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("decoder failed: %v", r)
-		}
-	}()
-	err = toml.Unmarshal([]byte(text), &tree)
-	return tree, err
 }
 
 // setAll takes the keys of an object.

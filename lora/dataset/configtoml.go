@@ -6,17 +6,13 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/BurntSushi/toml"
+	"github.com/atelier-go/atelier/internal/tomltree"
 )
 
 // ParseTOML reads a dataset config file of sd-scripts in its usual form, tables [general], [[datasets]] and
 // [[datasets.subsets]]. See [ParseJSON] for its rules.
 func ParseTOML(data []byte, defaults Defaults) ([]Set, error) {
-	if len(data) > maxConfigBytes {
-		return nil, fmt.Errorf("dataset: config of %d bytes, want at most %d", len(data), maxConfigBytes)
-	}
-	var tree map[string]any
-	err := guard(func() error { return toml.Unmarshal(data, &tree) })
+	tree, err := tomltree.Decode(data)
 	if err != nil {
 		return nil, fmt.Errorf("dataset: config: %w", err)
 	}

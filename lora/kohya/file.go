@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/BurntSushi/toml"
+	"github.com/atelier-go/atelier/internal/tomltree"
 )
 
 // maxFileBytes bounds a file of options; what the GUI saves is a tenth of it.
@@ -89,27 +89,10 @@ func parseJSON(data []byte) (tree map[string]any, err error) {
 	return tree, nil
 }
 
-// maxTables and maxLine bound what options have no need of, nested tables and long dotted keys: the time to parse those grows
-// with the square of their depth.
-const maxTables, maxLine = 100, 4096
-
 // parseTOML reads TOML and leaves out section headings.
 func parseTOML(data []byte) (flat map[string]any, err error) {
-	if n := bytes.Count(data, []byte("{")); n > maxTables {
-		return nil, fmt.Errorf("%d braces, want at most %d; it cannot be options", n, maxTables)
-	}
-	for line := range bytes.Lines(data) {
-		if len(line) > maxLine {
-			return nil, fmt.Errorf("a line of %d bytes, want at most %d; it cannot be options", len(line), maxLine)
-		}
-	}
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("TOML: %v", r)
-		}
-	}()
-	var tree map[string]any
-	if err := toml.Unmarshal(data, &tree); err != nil {
+	tree, err := tomltree.Decode(data)
+	if err != nil {
 		return nil, err
 	}
 	flat = make(map[string]any)

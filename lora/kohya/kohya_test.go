@@ -415,7 +415,7 @@ func TestFileErrors(t *testing.T) {
 		{"quotes", gui(`"additional_parameters": "--caption_prefix \"a"`), []string{"not closed"}},
 		{"a file in additional parameters", gui(`"additional_parameters": "--config_file x"`), []string{"config_file cannot be named"}},
 		{"deep tables", "a=" + strings.Repeat("{a=\n", 5000), []string{"5000 braces"}},
-		{"long key", strings.Repeat("a.", 5000) + "a=1", []string{"a line of"}},
+		{"long key", strings.Repeat("a.", 5000) + "a=1", []string{"line 1 has"}},
 		{"too long", strings.Repeat("#", maxFileBytes+1), []string{"cannot be options"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -31,8 +31,9 @@ type Params interface {
 // Executable is a program compiled for a device.
 type Executable interface {
 	// Run uploads nothing and downloads nothing: it reads in, in the order of Program.Inputs, and writes out, in the
-	// order of Program.Outputs; their types must be the program's. It stops between two ops when ctx is done and
-	// returns context.Cause(ctx), leaving out undefined.
+	// order of Program.Outputs; their types must be the program's. A tensor may be in both: what it holds is read before
+	// anything is written to it. It stops between two ops when ctx is done and returns context.Cause(ctx), leaving out
+	// undefined but for tensors that are in both, which then still hold what they did.
 	Run(ctx context.Context, out, in []Tensor) error
 	// Memory is what running needs on top of the parameters.
 	Memory() MemoryReport

@@ -98,7 +98,7 @@ func (r *run) memory(programs []*compute.Program) (int64, error) {
 	// Inputs and outputs of programs are tensors of the trainer, and of an optimizer on the host.
 	kept := 0
 	for _, f := range r.trainer.factors {
-		kept += 4 * f.shape.Elements() * (len(f.now) + len(f.next) + min(2, r.trainer.options.Accumulation))
+		kept += 4 * f.shape.Elements() * (len(f.now) + 1)
 		for _, state := range append(f.state, f.parameter.f32, f.hostGradient.f32) {
 			kept += 4 * len(state)
 		}

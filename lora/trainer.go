@@ -92,7 +92,7 @@ type Trainer struct {
 	layers    map[weights.Kind]*nn.Layers
 	params    compute.Params
 
-	modules   []Module
+	modules   []Module  // without their numbers
 	factors   []*factor // down and up of each module
 	groups    []group
 	optimizer optim.Choice
@@ -110,8 +110,8 @@ type factor struct {
 	group     int
 	untrained bool // the loss does not depend on it
 
-	now, next     []compute.Tensor // the parameter and, with AdamW, its two moments, before and after an update
-	gradient, sum compute.Tensor   // the sum of gradients, and where the next one goes
+	now      []compute.Tensor // the parameter and, with AdamW, its two moments
+	gradient compute.Tensor   // the sum of gradients
 
 	// What an optimizer on the host works on; with ScaleWeightNorms alone, the parameter.
 	parameter, hostGradient buffer
@@ -122,7 +122,7 @@ type factor struct {
 // NewTrainer puts modules, of the usual two factors, on a device to be trained. The modules are not written to.
 func NewTrainer(dev compute.Device, c *weights.Checkpoint, modules []Module, o TrainerOptions) (_ *Trainer, err error) {
 	o.Accumulation = max(1, o.Accumulation)
-	t := &Trainer{device: dev, options: o, modules: modules, scale: 1, layers: make(map[weights.Kind]*nn.Layers)}
+	t := &Trainer{device: dev, options: o, modules: slices.Clone(modules), scale: 1, layers: make(map[weights.Kind]*nn.Layers)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.Close())
@@ -143,8 +143,8 @@ func NewTrainer(dev compute.Device, c *weights.Checkpoint, modules []Module, o T
 	if err := t.openNetworks(c); err != nil {
 		return nil, err
 	}
-	for i := range modules {
-		if err := t.addModule(&modules[i]); err != nil {
+	for i := range t.modules {
+		if err := t.addModule(&t.modules[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -182,7 +182,7 @@ func (t *Trainer) openNetworks(c *weights.Checkpoint) error {
 	return err
 }
 
-// addModule uploads the factors of a module.
+// addModule uploads the factors of a module, and keeps of them their shapes.
 func (t *Trainer) addModule(m *Module) error {
 	if !m.complete() || m.Mid.Data != nil {
 		return fmt.Errorf("lora: module %q: factors %v·%v; training wants two that make up the weight %v", m.Name, m.Up.Shape, m.Down.Shape, m.Shape)
@@ -207,25 +207,19 @@ func (t *Trainer) addModule(m *Module) error {
 			return fmt.Errorf("lora: %s: %w", f.name, err)
 		}
 	}
+	m.Down.Data, m.Up.Data = nil, nil
 	return nil
 }
 
 // allocate makes what a factor needs on the device and on the host.
 func (t *Trainer) allocate(f *factor, parameter []float32) error {
 	tensors := []*compute.Tensor{&f.gradient}
-	if t.options.Accumulation > 1 {
-		tensors = append(tensors, &f.sum)
-	}
+	f.now = make([]compute.Tensor, 1)
 	if t.optimizer.AdamW != nil {
-		f.now, f.next = make([]compute.Tensor, 3), make([]compute.Tensor, 3)
-	} else {
-		f.now = make([]compute.Tensor, 1)
+		f.now = make([]compute.Tensor, 3)
 	}
 	for i := range f.now {
 		tensors = append(tensors, &f.now[i])
-	}
-	for i := range f.next {
-		tensors = append(tensors, &f.next[i])
 	}
 	for _, x := range tensors {
 		var err error
@@ -256,11 +250,6 @@ func (t *Trainer) Step(ctx context.Context, batch TrainBatch) (loss float64, err
 	loss, err = t.run(ctx, &batch, false)
 	if err != nil {
 		return 0, err
-	}
-	if t.options.Accumulation > 1 {
-		for _, f := range t.factors {
-			f.gradient, f.sum = f.sum, f.gradient
-		}
 	}
 	t.batches++
 	return loss, nil
@@ -318,9 +307,6 @@ func (t *Trainer) Update(r Rates) (Update, error) {
 	if err := s.exe.Run(context.Background(), s.out, s.in); err != nil {
 		return Update{}, err
 	}
-	for _, f := range s.trained {
-		f.now, f.next = swapped(f.now, f.next)
-	}
 	t.batches = 0
 	if err := s.clip.download(); err != nil {
 		return Update{}, err
@@ -340,14 +326,6 @@ func (t *Trainer) Update(r Rates) (Update, error) {
 		err = t.scaleWeightNorms(&u)
 	}
 	return u, err
-}
-
-// swapped exchanges what was with what is to be, if the device made it.
-func swapped(now, next []compute.Tensor) (_, _ []compute.Tensor) {
-	if len(next) == 0 {
-		return now, next
-	}
-	return next, now
 }
 
 // uploadHyper tells AdamW, if it is the optimizer, the constants of the step.
@@ -428,7 +406,7 @@ func (t *Trainer) download(of func(*factor) compute.Tensor) ([]Module, error) {
 func (t *Trainer) Close() error {
 	errs := []error{t.programs.close()}
 	for _, f := range t.factors {
-		for _, x := range slices.Concat([]compute.Tensor{f.gradient, f.sum}, f.now, f.next) {
+		for _, x := range append(f.now, f.gradient) {
 			if x != nil {
 				errs = append(errs, x.Close())
 			}

@@ -215,7 +215,7 @@ func (t *Trainer) bind(s *microStep) {
 		switch {
 		case f.untrained || s.key.evaluate:
 		case t.options.Accumulation > 1:
-			s.in, s.out = append(s.in, f.gradient), append(s.out, f.sum)
+			s.in, s.out = append(s.in, f.gradient), append(s.out, f.gradient)
 		default:
 			s.out = append(s.out, f.gradient)
 		}
@@ -447,7 +447,7 @@ func (t *Trainer) bindUpdate(s *updateStep) {
 	for _, f := range s.trained {
 		s.in = append(s.in, f.gradient)
 		if t.optimizer.AdamW != nil {
-			s.in, s.out = append(s.in, f.now...), append(s.out, f.next...)
+			s.in, s.out = append(s.in, f.now...), append(s.out, f.now...)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -117,6 +118,7 @@ func (s Suite) testContract(t *testing.T) {
 		{"wrong tensors", s.testWrongTensors},
 		{"wrong parameters", s.testWrongParams},
 		{"half-precision activations", s.testHalfActivations},
+		{"in place", s.testInPlace},
 		{"several programs", s.testSeveralPrograms},
 		{"memory", s.testMemory},
 		{"closed", s.testClosed},
@@ -485,6 +487,47 @@ func (s Suite) testHalfActivations(t *testing.T, device compute.Device) {
 		}
 		if !strings.Contains(err.Error(), "down_blocks.0") && !strings.Contains(err.Error(), `"x"`) {
 			t.Errorf("%v: the error %q names neither the op's path nor the input", typ, err)
+		}
+	}
+}
+
+// testInPlace writes results to the tensors that the operands came in: each output to the other one's input, so that a
+// device which writes too early reads what it wrote.
+func (s Suite) testInPlace(t *testing.T, device compute.Device) {
+	var b compute.Builder
+	x, y := b.Input("x", compute.F32, 2, 3), b.Input("y", compute.F32, 2, 3)
+	b.Output(b.Op(compute.Add{A: x, B: y}))
+	b.Output(b.Op(compute.Multiply{X: x, Factors: y}))
+	program, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	params, err := device.Load(new(Source))
+	if err != nil {
+		t.Fatal(err)
+	}
+	closing(t, params)
+	exe, err := device.Compile(program, params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closing(t, exe)
+	both := tensors(t, device, program, program.Inputs)
+	for i, values := range [][]float32{{1, 2, 3, 4, 5, 6}, {6, 5, 4, 3, 2, 1}} {
+		if err := both[i].Upload(values); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := exe.Run(t.Context(), []compute.Tensor{both[1], both[0]}, both); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range [][]float32{{6, 10, 12, 12, 10, 6}, {7, 7, 7, 7, 7, 7}} {
+		got := make([]float32, 6)
+		if err := both[i].Download(got); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("tensor %d holds %v after a run in place, want %v", i, got, want)
 		}
 	}
 }

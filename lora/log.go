@@ -72,17 +72,22 @@ func (l Logging) open(now time.Time) (_ *log, err error) {
 	return into, nil
 }
 
-// write logs the scalars of a step or an epoch. Those that are no finite number are left out of the lines, which cannot hold them.
-func (l *log) write(now time.Time, step, epoch int, scalars []tfevents.Scalar) error {
+// write logs the scalars of a step or an epoch; events are charted over the one or the other. Those that are no finite
+// number are left out of the lines, which cannot hold them.
+func (l *log) write(now time.Time, p Progress, scalars []tfevents.Scalar) error {
 	if l == nil || len(scalars) == 0 {
 		return nil
 	}
 	var errs []error
 	if l.events != nil {
-		errs = append(errs, l.events.Write(now, step, scalars...))
+		at := p.Step
+		if p.Phase == "epoch" || p.EpochEnd {
+			at = p.Epoch
+		}
+		errs = append(errs, l.events.Write(now, at, scalars...))
 	}
 	if l.lines != nil {
-		line := map[string]any{"time": now.UTC().Format(time.RFC3339Nano), "step": step, "epoch": epoch}
+		line := map[string]any{"time": now.UTC().Format(time.RFC3339Nano), "step": p.Step, "epoch": p.Epoch}
 		for _, s := range scalars {
 			if !math.IsNaN(s.Value) && !math.IsInf(s.Value, 0) {
 				line[s.Tag] = s.Value

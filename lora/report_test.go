@@ -3,6 +3,7 @@ package lora_test
 import (
 	"bufio"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,9 +59,10 @@ func TestReport(t *testing.T) {
 func TestLog(t *testing.T) {
 	cfg := trainConfig(t, 2)
 	cfg.Logging = lora.Logging{Dir: filepath.Join(t.TempDir(), "logs"), Prefix: "x-"}
+	cfg.Trainer.ScaleWeightNorms, cfg.Dataset.Sets[0].ValidationSplit, cfg.ValidateEveryNEpochs, cfg.ValidateEveryNSteps = 1, 0.34, 1, 3
 	var told []lora.Progress
 	cfg.Progress = func(p lora.Progress) {
-		if p.Phase == "steps" {
+		if p.Phase == "steps" || p.Phase == "epoch" || p.Phase == "validation" && p.Done == p.Total {
 			told = append(told, p)
 		}
 	}
@@ -77,19 +79,33 @@ func TestLog(t *testing.T) {
 	lines := bufio.NewScanner(file)
 	for _, p := range told {
 		if !lines.Scan() {
-			t.Fatalf("the log ends before step %d", p.Done)
+			t.Fatalf("the log ends before %s of step %d", p.Phase, p.Step)
 		}
 		var line map[string]any
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
 			t.Fatal(err)
 		}
-		for tag, want := range map[string]float64{
-			"step": float64(p.Done), "epoch": float64(p.Epoch), "loss/current": p.Loss, "loss/average": p.AverageLoss, "lr/unet": p.Rates.UNet,
-			"lr/textencoder": p.Rates.TextEncoder, "norm/gradient": p.Norm,
-		} {
-			if line[tag] != want {
-				t.Errorf("step %d: %s is %v, want %v", p.Done, tag, line[tag], want)
+		want := map[string]float64{"step": float64(p.Step), "epoch": float64(p.Epoch)}
+		switch {
+		case p.Phase == "steps":
+			want["loss/current"], want["loss/average"], want["norm/gradient"] = p.Loss, p.AverageLoss, p.Norm
+			want["lr/unet"], want["lr/textencoder"] = p.Rates.UNet, p.Rates.TextEncoder
+			want["max_norm/keys_scaled"], want["max_norm/max_key_norm"], want["norm/avg_key_norm"] = float64(p.KeysScaled), p.MaxKeyNorm, p.AverageKeyNorm
+		case p.Phase == "epoch":
+			want["loss/epoch_average"] = p.AverageLoss
+		case p.EpochEnd:
+			want["loss/validation/epoch_average"], want["loss/validation/epoch_divergence"] = p.ValidationLoss, p.ValidationDivergence
+		default:
+			want["loss/validation/step_average"], want["loss/validation/step_divergence"] = p.ValidationLoss, p.ValidationDivergence
+		}
+		got := make(map[string]float64)
+		for tag, value := range line {
+			if number, ok := value.(float64); ok {
+				got[tag] = number
 			}
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%s after step %d: logged is %v, want %v", p.Phase, p.Step, got, want)
 		}
 	}
 	if lines.Scan() {

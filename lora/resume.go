@@ -146,7 +146,7 @@ func checkpointDigest(c *weights.Checkpoint) (string, error) {
 // drawn besides, and how memory is spent. Paths of pictures and weights are there as what they hold.
 var resultless = []string{
 	"Device", "Checkpoint", "NetworkWeights", "TrainDataDir", "RegDataDir", "ImageDir", "ConditioningDataDir",
-	"OutputDir", "OutputName", "SavePrecision", "TrainingComment", "Progress", "Resume", "SaveEveryNEpochs", "SaveEveryNSteps",
+	"OutputDir", "OutputName", "SavePrecision", "TrainingComment", "Report", "Progress", "Logging", "Resume", "SaveEveryNEpochs", "SaveEveryNSteps",
 	"SaveNEpochRatio", "SaveLastNEpochs", "SaveLastNSteps", "SaveState", "SaveStateOnTrainEnd", "SaveLastNEpochsState", "SaveLastNStepsState",
 	"Sample", "SampleAtFirst", "SampleEveryNEpochs", "SampleEveryNSteps", "SamplePrompts", "SampleSampler",
 	"ValidateEveryNEpochs", "ValidateEveryNSteps", "MaxValidationSteps",
@@ -178,6 +178,7 @@ func collectSettings(prefix string, options reflect.Value, into map[string]strin
 func collectSetting(inside, name string, v reflect.Value, into map[string]string) {
 	_, prints := v.Interface().(fmt.Stringer)
 	switch kind := v.Kind(); {
+	case kind == reflect.Func:
 	case kind == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
 		for i := range v.Len() {
 			element := fmt.Sprintf("%s[%d]", name, i)
@@ -255,7 +256,7 @@ func compare(what string, was, now map[string]string, missing string) (errs []er
 		if !hasIt {
 			b = missing
 		}
-		errs = append(errs, fmt.Errorf("%s%s is %.200s, in the state %.200s", what, key, b, a))
+		errs = append(errs, fmt.Errorf("%s%.200s is %.200s, in the state %.200s", what, key, b, a))
 	}
 	return errs
 }

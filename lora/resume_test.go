@@ -93,12 +93,14 @@ func TestResume(t *testing.T) {
 		change func(c *lora.TrainConfig)
 	}{
 		{"plain", func(c *lora.TrainConfig) {}},
-		{"accumulation, fp16, no cache, dropout", func(c *lora.TrainConfig) {
+		{"Prodigy, accumulation, fp16, no cache, dropout", func(c *lora.TrainConfig) {
 			c.Dataset.GradientAccumulationSteps, c.MixedPrecision, c.Dataset.CacheLatents = 2, "fp16", false
+			c.Trainer.OptimizerType, c.UNetLR, c.TextEncoderLR = "Prodigy", 1, 1
 			c.Network.RankDropout, c.Noise.NoiseOffset, c.LRWarmupSteps = 0.2, 0.1, "25%"
 			c.Dataset.Sets[0].Folder.FlipAug, c.Dataset.Sets[0].Folder.DropoutRate = true, 0.3
 		}},
-		{"steps that end in an epoch, latents on disk, alpha that is no float32", func(c *lora.TrainConfig) {
+		{"Adafactor, norms bounded, steps that end in an epoch, latents on disk, alpha that is no float32", func(c *lora.TrainConfig) {
+			c.Trainer.OptimizerType, c.Trainer.OptimizerArgs, c.Trainer.ScaleWeightNorms = "Adafactor", []string{"relative_step=False"}, 0.01
 			c.Dataset.MaxTrainEpochs, c.Dataset.MaxTrainSteps, c.Dataset.CacheLatentsToDisk, c.Network.Alpha = 0, 5, true, 0.7
 		}},
 	} {
@@ -113,8 +115,9 @@ func TestResume(t *testing.T) {
 			}
 			calls := 1<<40 - *count.left
 
-			stopped := cfg
-			stopped.OutputDir = t.TempDir()
+			stopped := cfg // and on another number of threads, and with what changes no result
+			stopped.OutputDir, stopped.Device = t.TempDir(), trainConfig(t, 1).Device
+			stopped.Report, stopped.Logging = func(lora.Report) {}, lora.Logging{Dir: t.TempDir()}
 			for _, part := range []float64{0.55, 0.4} {
 				err := lora.Train(newCountdown(t, int(part*float64(calls))), stopped)
 				var stop *lora.InterruptedError
@@ -125,6 +128,7 @@ func TestResume(t *testing.T) {
 					t.Errorf("the latest state is %q, %v, want %q", latest, err, stop.State)
 				}
 				stopped.Resume = stop.State
+				stopped.Report, stopped.Logging = nil, lora.Logging{}
 			}
 			var first lora.Progress
 			stopped.Progress = func(p lora.Progress) {
@@ -141,10 +145,16 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestStates saves states with every file and at the end, keeps the last two, and goes on from each.
+// TestStates saves states with every file and at the end, keeps the last two, and goes on from one in the middle and one
+// at the end, after which an epoch and the training are still to be ended.
 func TestStates(t *testing.T) {
 	cfg := trainConfig(t, 2)
 	cfg.SaveState, cfg.SaveEveryNSteps, cfg.SaveLastNSteps, cfg.SaveLastNStepsState, cfg.SaveEveryNEpochs = true, 1, 4, 1, 1
+	for _, left := range []string{".x-step00000004-state.0123456789ab", "x-step00000005-state", "x-000001-state"} { // of a run that was killed, and of another
+		if err := os.MkdirAll(filepath.Join(cfg.OutputDir, left, "old"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var states []string
 	cfg.Progress = func(p lora.Progress) {
 		if p.State != "" {
@@ -159,6 +169,9 @@ func TestStates(t *testing.T) {
 	if got := files(t, cfg.OutputDir); !slices.Equal(got, want) {
 		t.Errorf("files are %q\nwant      %q", got, want)
 	}
+	if got, want := files(t, filepath.Join(cfg.OutputDir, "x-000001-state")), []string{"model.safetensors", "optimizer.safetensors", "train_state.json"}; !slices.Equal(got, want) {
+		t.Errorf("a state holds %q, want %q", got, want)
+	}
 	told := []string{"x-step00000001-state", "x-step00000002-state", "x-step00000003-state", "x-000001-state", "x-step00000004-state", "x-step00000005-state", "x-step00000006-state", "x-state"}
 	if !slices.Equal(states, told) {
 		t.Errorf("states are told as %q, want %q", states, told)
@@ -168,13 +181,42 @@ func TestStates(t *testing.T) {
 	}
 	again := cfg
 	again.SaveState = false
-	for _, state := range []string{"x-000001-state", "x-step00000005-state", "x-step00000006-state", "x-state"} {
+	for _, state := range []string{"x-000001-state", "x-step00000006-state"} {
 		again.OutputDir, again.Resume = t.TempDir(), filepath.Join(cfg.OutputDir, state)
 		mustTrain(t, again)
 		sameFile(t, filepath.Join(again.OutputDir, "x.safetensors"), filepath.Join(cfg.OutputDir, "x.safetensors"))
 		if a := openTrained(t, filepath.Join(again.Resume, "model.safetensors")); a.Metadata["ss_session_id"] != openTrained(t, filepath.Join(again.OutputDir, "x.safetensors")).Metadata["ss_session_id"] {
 			t.Error("the session has another id after it was resumed")
 		}
+	}
+}
+
+// TestSaveFails cannot save the file of a step, which is a warning, and the last file, which is an error.
+func TestSaveFails(t *testing.T) {
+	cfg := trainConfig(t, 2)
+	cfg.SaveState, cfg.SaveEveryNSteps, cfg.SaveEveryNEpochs = true, 2, 1
+	if err := os.MkdirAll(filepath.Join(cfg.OutputDir, "x-step00000002.safetensors", "full"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	var warnings []string
+	cfg.Progress = func(p lora.Progress) {
+		if p.Phase == "warning" {
+			warnings = append(warnings, p.Warning)
+		}
+	}
+	mustTrain(t, cfg)
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "x-step00000002.safetensors: ") || !strings.HasSuffix(warnings[0], "; the training goes on") {
+		t.Errorf("warnings are %q, want one about the file of step 2", warnings)
+	}
+	if got := states(files(t, cfg.OutputDir)); !slices.Equal(got, []string{"x-000001-state", "x-state", "x-step00000004-state", "x-step00000006-state"}) {
+		t.Errorf("states are %q", got)
+	}
+	cfg.OutputName, cfg.Dataset.MaxTrainEpochs, cfg.SaveEveryNSteps = "y", 1, 0
+	if err := os.MkdirAll(filepath.Join(cfg.OutputDir, "y.safetensors", "full"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := lora.Train(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "y.safetensors: ") {
+		t.Errorf("without the last file the error is %v", err)
 	}
 }
 

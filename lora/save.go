@@ -122,7 +122,7 @@ func (r *run) saveIn(s series, n, keep, keepStates int) (path, state string, err
 
 // finish saves the result.
 func (r *run) finish() error {
-	done := Progress{Phase: "epoch", Done: r.dataset.Steps().Epochs, Total: r.dataset.Steps().Epochs, Saved: r.path()}
+	done := Progress{Phase: "epoch", Done: r.dataset.Steps().Epochs, Total: r.dataset.Steps().Epochs, Epoch: r.dataset.Steps().Epochs, AverageLoss: r.Average.mean(), Saved: r.path()}
 	if err := r.save(r.path(), r.dataset.Steps().Epochs); err != nil {
 		return err
 	}

@@ -250,7 +250,7 @@ func (s *trainState) parse(data []byte) error {
 	switch a := s.Average; {
 	case s.Format != stateFormat:
 		return fmt.Errorf("format is %d, want %d: this is no state of this program, or of another version of it", s.Format, stateFormat)
-	case s.Epoch < 1 || s.Batch < 0 || s.Step < 0 || s.Advanced < 0 || s.Advanced > s.Step || len(a.Losses) > 0 && (a.Next < 0 || a.Next >= len(a.Losses)),
+	case s.Epoch < 1 || s.Batch < 0 || s.Step < 0 || s.Advanced < 0 || s.Advanced > s.Step || a.Next < 0 || a.Next >= max(1, len(a.Losses)),
 		s.RateScale != 1 && s.RateScale != rollBackFactor, s.Scaler != nil && (s.Scaler.Exponent < -1000 || s.Scaler.Exponent > 1000 || s.Scaler.Good < 0):
 		return fmt.Errorf("epoch %d, batch %d, step %d: no place in a training", s.Epoch, s.Batch, s.Step)
 	}

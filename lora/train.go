@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -12,8 +11,6 @@ import (
 	"github.com/atelier-go/atelier/clip"
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/optim"
-	"github.com/atelier-go/atelier/internal/rng"
-	"github.com/atelier-go/atelier/internal/tfevents"
 	"github.com/atelier-go/atelier/lora/dataset"
 	"github.com/atelier-go/atelier/unet"
 	"github.com/atelier-go/atelier/weights"
@@ -93,68 +90,13 @@ type TrainConfig struct {
 	Progress func(Progress)
 }
 
-// Progress tells how far a training is. Phase says what happened:
-//
-//	"latents"     a picture was encoded, Done of Total
-//	"steps"       an optimizer step was done, Done of Total
-//	"epoch"       an epoch came to its end, Done of Total, with what was saved then
-//	"validation"  a part of the validation was done; ValidationLoss is set when Done is Total
-//	"samples"     sample pictures are begun (Done is 0) or drawn, and then Saved is their folder
-//	"warning"     Warning is to be read
-type Progress struct {
-	Phase       string
-	Done, Total int
-	Step, Epoch int     // steps done; the epoch they belong to, or that was completed
-	Loss        float64 // of the last batch
-	AverageLoss float64 // of the batches of the last epoch's length, "avr_loss"
-	Norm        float64 // of the gradients, before it was bounded
-	Skipped     bool    // gradients overflowed: nothing changed
-	Rates       Rates   // of the step
-	D           float64 // what Prodigy and DAdaptAdam multiply rates with
-	Saved       string  // the file that was written, if any
-	State       string  // the folder of the state that was saved, if any
-	Warning     string
-
-	// With scale_weight_norms: how many modules the step scaled down, and the mean and largest norm of changes after it.
-	KeysScaled                 int
-	AverageKeyNorm, MaxKeyNorm float64
-
-	ValidationLoss       float64
-	ValidationDivergence float64 // from AverageLoss
-	EpochEnd             bool    // this validation is that of an epoch, not of a step
-}
-
-// InterruptedError says that a training was stopped before its end.
-type InterruptedError struct {
-	Step, Steps int
-	Path        string // of what was learned until then, "" if nothing was or it could not be saved
-	State       string // of the state to go on from, likewise
-	Err         error  // why
-}
-
-// Error implements error.
-func (e *InterruptedError) Error() string {
-	s := fmt.Sprintf("lora: stopped after step %d of %d", e.Step, e.Steps)
-	if e.Path == "" {
-		s += ", nothing was saved"
-	} else {
-		s += ", what was learned is in " + e.Path
-	}
-	if e.State != "" {
-		s += "; to go on, train with the same options and resume " + e.State
-	}
-	return fmt.Sprintf("%s: %v", s, e.Err)
-}
-
-// Unwrap is the cause.
-func (e *InterruptedError) Unwrap() error { return e.Err }
-
 // Train trains an adapter on folders of pictures and saves it as OutputDir/OutputName.safetensors, in kohya's form with
 // its metadata. Everything wrong with the options is reported together, before anything is computed.
 //
 // When ctx is done it stops within one op, saves what the steps so far have learned beside the final file as
 // OutputName-step00000123.safetensors with its state, and returns an *InterruptedError. Files and states appear whole or not
-// at all. Equal configurations give equal factors, whether or not the training was stopped, or killed, and resumed between.
+// at all; what cannot be saved before the end is told as a warning. Equal configurations give equal factors, whether or not
+// the training was stopped, or killed, and resumed between.
 //
 // A loss that is not finite, or gradients that no loss scale makes so, take the training back to its last state, with half
 // the learning rates from there; the second time they end it.
@@ -507,7 +449,7 @@ func (r *run) endEpoch(ctx context.Context) (err error) {
 	}
 	done := Progress{Phase: "epoch", Done: epoch, Total: epochs, Epoch: epoch, AverageLoss: r.Average.mean()}
 	if done.Saved, done.State, err = r.saveEpoch(epoch); err != nil {
-		return err
+		r.warn("%v; the training goes on", err)
 	}
 	r.report(done)
 	return nil
@@ -567,149 +509,13 @@ func (r *run) update(ctx context.Context, batch dataset.Batch, loss float64) err
 		Norm: u.Norm, Skipped: u.Skipped, Rates: rates, D: u.D, KeysScaled: u.KeysScaled, AverageKeyNorm: u.AverageKeyNorm, MaxKeyNorm: u.MaxKeyNorm,
 	}
 	if done.Saved, done.State, err = r.saveStep(); err != nil {
-		return err
+		r.warn("%v; the training goes on", err)
 	}
 	r.report(done)
 	if err := r.validateStep(ctx); err != nil {
 		return err
 	}
 	return r.sampleStep(ctx)
-}
-
-// channels is the number of them in latents.
-func (r *run) channels() int { return r.encoder.model.Config().LatentChannels }
-
-// assemble makes the batch that the trainer gets, but for noise and dropout. Latents that are not cached are drawn.
-func (r *run) assemble(ctx context.Context, batch dataset.Batch, draw *rng.Torch) (TrainBatch, error) {
-	config := r.encoder.model.Config()
-	factor := config.ScaleFactor()
-	b := TrainBatch{Samples: len(batch.Items), Height: batch.Bucket.H / factor, Width: batch.Bucket.W / factor}
-	masks := make([][]float32, len(batch.Items))
-	masked := false
-	for i, item := range batch.Items {
-		z, err := r.encoded(ctx, item, draw)
-		if err != nil {
-			return b, err
-		}
-		for _, v := range z {
-			b.Latents = append(b.Latents, v*float32(config.ScalingFactor))
-		}
-		b.IDs = append(b.IDs, r.tokens(item.Caption)...)
-		b.Weights = append(b.Weights, item.LossWeight)
-		if masks[i], err = item.Mask(); err != nil {
-			return b, fmt.Errorf("lora: %w", err)
-		}
-		masked = masked || masks[i] != nil
-	}
-	if masked {
-		for _, mask := range masks {
-			b.Mask = append(b.Mask, shrink(mask, b.Height, b.Width, factor)...)
-		}
-	}
-	return b, nil
-}
-
-// encoded is the latents of an item, not scaled.
-func (r *run) encoded(ctx context.Context, item dataset.Item, draw *rng.Torch) ([]float32, error) {
-	if r.latents != nil {
-		if item.Flip {
-			return r.latents[item.Picture][1], nil
-		}
-		return r.latents[item.Picture][0], nil
-	}
-	pixels, err := item.Image()
-	if err != nil {
-		return nil, fmt.Errorf("lora: %w", err)
-	}
-	return r.encoder.encode(ctx, pixels, item.Bucket, draw)
-}
-
-// tokens are the ids of a caption, cut off where the text encoder ends.
-func (r *run) tokens(caption string) []int32 {
-	ids, ok := r.ids[caption]
-	if !ok {
-		ids, _ = CaptionIDs(r.tokenizer, caption, r.MaxTokenLength) // which was checked
-		r.ids[caption] = ids
-	}
-	return ids
-}
-
-// shrink averages a mask of pixels over latents of factor×factor; without a mask it is ones.
-func shrink(mask []float32, height, width, factor int) []float32 {
-	small := make([]float32, height*width)
-	for i := range small {
-		if mask == nil {
-			small[i] = 1
-			continue
-		}
-		sum := float32(0)
-		for y := range factor {
-			row := mask[(i/width*factor+y)*width*factor+i%width*factor:]
-			for _, v := range row[:factor] {
-				sum += v
-			}
-		}
-		small[i] = sum / float32(factor*factor)
-	}
-	return small
-}
-
-// report tells of what was done, in the log too.
-func (r *run) report(p Progress) {
-	if p.Step = r.Step; r.Progress != nil {
-		r.Progress(p)
-	}
-	if scalars := r.scalars(p); len(scalars) > 0 && r.logFailed == nil {
-		if err := r.log.write(time.Now(), p.Done, p.Epoch, scalars); err != nil {
-			r.logFailed = fmt.Errorf("lora: logging_dir: %w; the log ends before step %d, the training does not", err, p.Done)
-		}
-	}
-}
-
-// scalars are the charts of a step, under sd-scripts' names.
-func (r *run) scalars(p Progress) []tfevents.Scalar {
-	if p.Phase != "steps" {
-		return nil
-	}
-	all := []tfevents.Scalar{
-		{Tag: "loss/current", Value: p.Loss}, {Tag: "loss/average", Value: p.AverageLoss}, {Tag: "norm/gradient", Value: p.Norm},
-	}
-	for _, g := range r.trainer.GroupRates(p.Rates) {
-		all = append(all, tfevents.Scalar{Tag: "lr/" + g.Name, Value: g.Rate})
-		if p.D > 0 {
-			all = append(all, tfevents.Scalar{Tag: "lr/d*lr/" + g.Name, Value: p.D * g.Rate})
-		}
-	}
-	if r.Trainer.ScaleWeightNorms > 0 {
-		all = append(all, tfevents.Scalar{Tag: "max_norm/keys_scaled", Value: float64(p.KeysScaled)},
-			tfevents.Scalar{Tag: "max_norm/max_key_norm", Value: p.MaxKeyNorm}, tfevents.Scalar{Tag: "norm/avg_key_norm", Value: p.AverageKeyNorm})
-	}
-	return all
-}
-
-func (r *run) warn(format string, args ...any) {
-	r.report(Progress{Phase: "warning", Epoch: r.Epoch, Warning: fmt.Sprintf(format, args...)})
-}
-
-// interrupted saves what was learned, and the state, if err comes of ctx being done.
-func (r *run) interrupted(ctx context.Context, err error) error {
-	if ctx.Err() == nil {
-		return err
-	}
-	stop := &InterruptedError{Step: r.Step, Steps: r.dataset.Steps().Total, Err: context.Cause(ctx)}
-	if r.Step == 0 {
-		return stop
-	}
-	path := r.stepPath(r.Step)
-	if err := r.save(path, r.epochsDone()); err != nil {
-		return errors.Join(stop, err)
-	}
-	stop.Path = path
-	if err := r.saveState(statePath(path)); err != nil {
-		return errors.Join(stop, err)
-	}
-	stop.State = statePath(path)
-	return stop
 }
 
 // epochsDone is the number of whole epochs.
@@ -725,31 +531,4 @@ func (r *run) close() error {
 		errs = append(errs, r.encoder.close())
 	}
 	return errors.Join(append(errs, r.log.close(), r.logFailed)...)
-}
-
-// average is the mean of the losses of an epoch's length of batches.
-type average struct {
-	Losses []float64 `json:"losses"`
-	Next   int       `json:"next"` // to be replaced, once there are as many as batches
-	Sum    float64   `json:"sum"`
-}
-
-// add adds a loss to the last size ones.
-func (a *average) add(loss float64, size int) {
-	if len(a.Losses) < size {
-		a.Losses = append(a.Losses, loss)
-		a.Sum += loss
-		return
-	}
-	a.Sum += loss - a.Losses[a.Next]
-	a.Losses[a.Next] = loss
-	a.Next = (a.Next + 1) % len(a.Losses)
-}
-
-// mean is NaN if nothing was added.
-func (a *average) mean() float64 {
-	if len(a.Losses) == 0 {
-		return math.NaN()
-	}
-	return a.Sum / float64(len(a.Losses))
 }

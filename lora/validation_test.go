@@ -63,7 +63,7 @@ func TestValidation(t *testing.T) {
 		t.Errorf("by epochs alone losses are %v, want %v, and what is learned the same: %v", losses(epochs), want, same == hash)
 	}
 	atStart, _ := validations(t, func(c *lora.TrainConfig) { // a rate of 0 in the first step
-		c.ValidateEveryNSteps, c.Network.RankDropout, c.Network.ModuleDropout, c.Dataset.CacheLatents = 1, 0.5, 0.5, true
+		c.ValidateEveryNSteps, c.Network.RankDropout, c.Network.ModuleDropout = 1, 0.5, 0.5
 	})
 	if atStart[0].ValidationLoss != both[0].ValidationLoss {
 		t.Errorf("with dropout the loss before anything is learned is %v, want %v as without", atStart[0].ValidationLoss, both[0].ValidationLoss)
@@ -79,9 +79,8 @@ func TestValidation(t *testing.T) {
 
 // TestValidationResumed stops after the first epoch: the validation of the second is as without a stop.
 func TestValidationResumed(t *testing.T) {
-	whole, hash := validations(t, func(c *lora.TrainConfig) { c.SaveState, c.SaveEveryNEpochs = true, 1 })
 	dir := t.TempDir()
-	validations(t, func(c *lora.TrainConfig) { c.SaveState, c.SaveEveryNEpochs, c.OutputDir = true, 1, dir })
+	whole, hash := validations(t, func(c *lora.TrainConfig) { c.SaveState, c.SaveEveryNEpochs, c.OutputDir = true, 1, dir })
 	rest, again := validations(t, func(c *lora.TrainConfig) { c.Resume = filepath.Join(dir, "x-000001-state") })
 	if len(whole) != 2 || len(rest) != 1 || rest[0].ValidationLoss != whole[1].ValidationLoss || rest[0].ValidationDivergence != whole[1].ValidationDivergence || again != hash {
 		t.Errorf("after the stop validation is %+v, want %+v", rest, whole[1:])

@@ -202,6 +202,7 @@ func TestAdapterErrors(t *testing.T) {
 		{"hypernetwork", "<hypernet:x:1>", nil, []string{"<hypernet:x:1>", "not supported"}, nil},
 		{"too many", strings.Repeat("<lora:person:1>", 65), nil, []string{"64"}, nil},
 		{"too many, tags and files", strings.Repeat("<lora:person:1>", 64), apply(person, 1), []string{"64"}, nil},
+		{"no hash", "", []Adapter{{LoRA: &lora.Adapter{}}}, []string{"Request.Adapters[0].LoRA has no Hash", "lora.NewAdapter"}, nil},
 		{"no path", "", []Adapter{{}}, []string{"Request.Adapters[0].Path", ".safetensors"}, nil},
 		{"no such file", "", apply(filepath.Join(dir, "none.safetensors"), 1), []string{"none.safetensors"},
 			func(err error) bool { return errors.Is(err, fs.ErrNotExist) }},

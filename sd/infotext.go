@@ -76,11 +76,14 @@ func (a *adapter) tag() string {
 	return s + ">"
 }
 
-// hashes lists the adapters by name and the first 12 digits of their hash.
+// shortHash is how many digits of an adapter's hash infotexts have.
+const shortHash = 12
+
+// hashes lists the adapters by name and the first digits of their hash.
 func (all adapters) hashes() string {
 	var list []string
 	for _, a := range all {
-		one := strings.NewReplacer(":", "", ",", "").Replace(a.name) + ": " + a.Hash[:12]
+		one := strings.NewReplacer(":", "", ",", "").Replace(a.name) + ": " + a.Hash[:shortHash]
 		if !slices.Contains(list, one) {
 			list = append(list, one)
 		}

@@ -95,6 +95,9 @@ func (r Request) resolve(modelSide int) (Request, error) {
 		if a.Path == "" && a.LoRA == nil {
 			bad("Adapters[%d].Path is empty, want the name of a .safetensors file", i)
 		}
+		if a.LoRA != nil && len(a.LoRA.Hash) < shortHash {
+			bad("Adapters[%d].LoRA has no Hash; make it with lora.Open or lora.NewAdapter", i)
+		}
 	}
 	side := func(name string, n int) {
 		if n < 8 || n > MaxSide || n%8 != 0 {

@@ -96,7 +96,7 @@ func TestSampleWhileTraining(t *testing.T) {
 	if err := os.WriteFile(prompts, []byte("a man --w 64 --h 64 --s 2 --d 5"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	photos := filepath.Join(golden.Root(t), "testdata", "photos", "12_personname man")
+	photos := filepath.Join(golden.Root(t), "tinyportrait", "photos", "12_personname man")
 	var hashes []string
 	for _, sampled := range []bool{false, true} {
 		cfg := lora.TrainConfig{

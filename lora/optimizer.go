@@ -104,11 +104,8 @@ type distance interface{ D() float64 }
 // DAdaptAdam have one for everything that is trained.
 func (o TrainerOptions) CheckRates(r Rates) error {
 	c, err := o.optimizer()
-	if err != nil {
-		return err
-	}
-	if _, ok := c.Host.(distance); !ok {
-		return nil
+	if _, ok := c.Host.(distance); err != nil || !ok {
+		return nil // what is wrong with the options is Check's to report
 	}
 	groups := []group{{weights.KindTextEncoder, -1, false}}
 	if len(o.BlockLRWeight) == 0 {

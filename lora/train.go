@@ -228,9 +228,6 @@ func newRun(ctx context.Context, cfg TrainConfig) (_ *run, err error) {
 	if err := r.makeSchedule(); err != nil {
 		return nil, err
 	}
-	if err := r.identify(); err != nil {
-		return nil, err
-	}
 	r.tokenizer = clip.Default()
 	if folder := cfg.Checkpoint.Tokenizer(); folder != nil {
 		if r.tokenizer, err = clip.OpenTokenizer(folder); err != nil {
@@ -245,6 +242,9 @@ func newRun(ctx context.Context, cfg TrainConfig) (_ *run, err error) {
 		return nil, err
 	}
 	if r.trainer, err = NewTrainer(cfg.Device, cfg.Checkpoint, modules, cfg.Trainer); err != nil {
+		return nil, err
+	}
+	if err := r.identify(); err != nil {
 		return nil, err
 	}
 	if err := r.resume(); err != nil {

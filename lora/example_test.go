@@ -19,7 +19,7 @@ import (
 
 // An adapter is opened for a model and laid over its parameters, which a device packs as if they were the checkpoint's.
 func Example() {
-	checkpoint, err := weights.OpenFS(tinyportrait.FS(), weights.Options{})
+	checkpoint, err := weights.OpenFS(tinyportrait.FS(), tinyportrait.Name, weights.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func Example() {
 
 // ExampleResize halves the rank of an adapter, and saves it as F16.
 func ExampleResize() {
-	checkpoint, err := weights.OpenFS(tinyportrait.FS(), weights.Options{})
+	checkpoint, err := weights.OpenFS(tinyportrait.FS(), tinyportrait.Name, weights.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -16,7 +16,7 @@ func Example() {
 	ctx := context.Background()
 	dev := ref.New()
 	defer dev.Close()
-	pipe, err := sd.OpenFS(ctx, tinyportrait.FS(), "tiny-portrait", dev, sd.Options{})
+	pipe, err := sd.OpenFS(ctx, tinyportrait.FS(), tinyportrait.Name, dev, sd.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -36,7 +36,7 @@ func ExamplePipeline_Steps() {
 	ctx := context.Background()
 	dev := ref.New()
 	defer dev.Close()
-	pipe, err := sd.OpenFS(ctx, tinyportrait.FS(), "tiny-portrait", dev, sd.Options{})
+	pipe, err := sd.OpenFS(ctx, tinyportrait.FS(), tinyportrait.Name, dev, sd.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -71,7 +71,7 @@ func ExamplePipeline_SetAdapterFolders() {
 	ctx := context.Background()
 	dev := ref.New()
 	defer dev.Close()
-	pipe, err := sd.OpenFS(ctx, tinyportrait.FS(), "tiny-portrait", dev, sd.Options{})
+	pipe, err := sd.OpenFS(ctx, tinyportrait.FS(), tinyportrait.Name, dev, sd.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return

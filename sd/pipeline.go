@@ -71,7 +71,7 @@ func Open(ctx context.Context, path string, dev compute.Device, o Options) (*Pip
 // OpenFS is Open for a diffusers folder at the root of a file system, such as one embedded in the program.
 // The name stands in infotexts.
 func OpenFS(ctx context.Context, fsys fs.FS, name string, dev compute.Device, o Options) (*Pipeline, error) {
-	ckpt, err := weights.OpenFS(fsys, o)
+	ckpt, err := weights.OpenFS(fsys, name, o)
 	if err != nil {
 		return nil, err
 	}

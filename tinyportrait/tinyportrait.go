@@ -15,6 +15,9 @@ import (
 //go:embed all:model photos
 var files embed.FS
 
+// Name is what pictures and LoRAs made with the model call it.
+const Name = "tiny-portrait"
+
 // FS is the model's diffusers folder, for weights.OpenFS.
 func FS() fs.FS { return sub("model") }
 

@@ -10,7 +10,7 @@ import (
 )
 
 func TestModelIsWhole(t *testing.T) {
-	ckpt, err := weights.OpenFS(tinyportrait.FS(), weights.Options{})
+	ckpt, err := weights.OpenFS(tinyportrait.FS(), tinyportrait.Name, weights.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,10 +47,10 @@ func Open(path string, opts Options) (*Checkpoint, error) {
 	return assemble(main, opts)
 }
 
-// OpenFS opens the diffusers folder at the root of fsys, such as an embedded one. Files of an fs.FS that
-// is not a directory of the system are held in memory.
-func OpenFS(fsys fs.FS, opts Options) (*Checkpoint, error) {
-	main, err := openFolder(folder{fsys, "."}, opts)
+// OpenFS opens the diffusers folder at the root of fsys, such as an embedded one; name is what Path returns and errors
+// say. Files of an fs.FS that is not a directory of the system are held in memory.
+func OpenFS(fsys fs.FS, name string, opts Options) (*Checkpoint, error) {
+	main, err := openFolder(folder{fsys, name}, opts)
 	if err != nil {
 		return nil, err
 	}

@@ -100,7 +100,7 @@ func writeTensors(t testing.TB, tensors []Tensor, metadata map[string]string) st
 
 func TestLayoutsAgree(t *testing.T) {
 	folder, single := mustOpen(t, tinyFolder, Options{}), mustOpen(t, tinySingle, Options{})
-	embedded, err := OpenFS(os.DirFS(tinyFolder), Options{})
+	embedded, err := OpenFS(os.DirFS(tinyFolder), "tiny", Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestInMemory(t *testing.T) {
 			fsys[string(kind)+"/"+name] = &fstest.MapFile{Data: b}
 		}
 	}
-	c, err := OpenFS(fsys, Options{})
+	c, err := OpenFS(fsys, "model", Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

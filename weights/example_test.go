@@ -8,7 +8,7 @@ import (
 )
 
 func ExampleOpenFS() {
-	ckpt, err := weights.OpenFS(tinyportrait.FS(), weights.Options{})
+	ckpt, err := weights.OpenFS(tinyportrait.FS(), tinyportrait.Name, weights.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -188,7 +188,7 @@ func TestSaveFolder(t *testing.T) {
 		t.Errorf("over a folder: %v", err)
 	}
 	// a folder inside an archive, or embedded, has its files only in fs.FS
-	embedded, err := OpenFS(os.DirFS(dir), Options{})
+	embedded, err := OpenFS(os.DirFS(dir), "model", Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

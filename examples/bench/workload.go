@@ -76,7 +76,7 @@ func open(dev compute.Device, o options) (*workload, error) {
 	w := &workload{device: dev}
 	var err error
 	if o.model == "" {
-		w.checkpoint, err = weights.OpenFS(tinyportrait.FS(), weights.Options{})
+		w.checkpoint, err = weights.OpenFS(tinyportrait.FS(), tinyportrait.Name, weights.Options{})
 	} else {
 		w.checkpoint, err = weights.Open(o.model, weights.Options{})
 	}

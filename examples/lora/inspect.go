@@ -33,7 +33,7 @@ func inspect(_ context.Context, c *command) error {
 	if err != nil {
 		return err
 	}
-	targets, err := s.targets()
+	targets, err := s.targets(path)
 	if err != nil {
 		return err
 	}

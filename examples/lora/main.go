@@ -23,6 +23,7 @@ import (
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/tinyportrait"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -108,24 +109,41 @@ func (c *command) file() (path string, err error) {
 	return path, nil
 }
 
-// shapes is the checkpoint that files are made for, where it is not of Stable Diffusion 1.x's own shapes.
+// shapes is the checkpoint that files are made for, where it is not of Stable Diffusion 1.x's own shapes. Files made with
+// the built-in tiny model say so themselves.
 type shapes struct{ base string }
 
 func (s *shapes) define(c *command) {
-	c.StringVar(&s.base, "base", "", "diffusers `folder` of the model, if it is not shaped like SD 1.5")
+	c.StringVar(&s.base, "base", "", "diffusers `folder` of the model, if it is not shaped like SD 1.5 or built in")
 }
 
-// targets are the weights that a LoRA can change.
-func (s *shapes) targets() (*lora.Targets, error) {
+// targets are the weights that the LoRA of a file can change.
+func (s *shapes) targets(file string) (*lora.Targets, error) {
+	open := func() (*weights.Checkpoint, error) { return weights.Open(s.base, weights.Options{}) }
 	if s.base == "" {
-		return lora.NewTargets(sd15())
+		if !madeWithTiny(file) {
+			return lora.NewTargets(sd15())
+		}
+		open = func() (*weights.Checkpoint, error) {
+			return weights.OpenFS(tinyportrait.FS(), tinyportrait.Name, weights.Options{})
+		}
 	}
-	checkpoint, err := weights.Open(s.base, weights.Options{})
+	checkpoint, err := open()
 	if err != nil {
 		return nil, fmt.Errorf("-base: %w", err)
 	}
 	defer checkpoint.Close()
 	return lora.TargetsOf(checkpoint)
+}
+
+// madeWithTiny reports whether the metadata of a file name the built-in model. What is wrong with files is said by who reads them next.
+func madeWithTiny(file string) bool {
+	f, err := weights.OpenFile(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return f.Metadata()["ss_sd_model_name"] == tinyportrait.Name
 }
 
 // ratios are LoRA files, each with its strength.

@@ -50,7 +50,7 @@ func says(t *testing.T, text string, patterns ...string) {
 // adapter opens a LoRA for the tiny model.
 func adapter(t *testing.T, path string) *lora.Adapter {
 	t.Helper()
-	targets, err := (&shapes{model}).targets()
+	targets, err := (&shapes{model}).targets(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func resize(ctx context.Context, c *command) error {
 	if err := out.isSafetensors(); err != nil {
 		return err
 	}
-	targets, err := s.targets()
+	targets, err := s.targets(path)
 	if err != nil {
 		return err
 	}

@@ -140,7 +140,7 @@ func run(ctx context.Context, args []string, log io.Writer) (err error) {
 	train.Progress = bars.show
 	train.Sample = sd.TrainingSamples(func(ctx context.Context) (*sd.Pipeline, error) {
 		if c.path == "" {
-			return sd.OpenFS(ctx, tinyportrait.FS(), "tiny-portrait", train.Device, c.weights())
+			return sd.OpenFS(ctx, tinyportrait.FS(), tinyportrait.Name, train.Device, c.weights())
 		}
 		return sd.Open(ctx, c.path, train.Device, c.weights())
 	})
@@ -156,7 +156,7 @@ func (c *command) open(ctx context.Context, log io.Writer) (*weights.Checkpoint,
 	path := c.model()
 	if path == "" {
 		fmt.Fprintln(log, "note: no -model given: this trains the built-in tiny portrait model")
-		return weights.OpenFS(tinyportrait.FS(), c.weights())
+		return weights.OpenFS(tinyportrait.FS(), tinyportrait.Name, c.weights())
 	}
 	if _, err := os.Stat(path); err != nil && hub.IsID(path) {
 		client, err := hub.New()

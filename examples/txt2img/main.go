@@ -134,7 +134,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	defer dev.Close()
 	var pipe *sd.Pipeline
 	if o.model == "" {
-		pipe, err = sd.OpenFS(ctx, tinyportrait.FS(), "tiny-portrait", dev, o.weights)
+		pipe, err = sd.OpenFS(ctx, tinyportrait.FS(), tinyportrait.Name, dev, o.weights)
 	} else {
 		pipe, err = openModel(ctx, o, dev, log)
 	}

@@ -80,7 +80,7 @@ func open(t testing.TB, dir string) Kit {
 // Open opens the kit's checkpoint until the end of the test.
 func (k Kit) Open(t testing.TB) *weights.Checkpoint {
 	t.Helper()
-	c, err := weights.OpenFS(k.Model, weights.Options{})
+	c, err := weights.OpenFS(k.Model, k.Name, weights.Options{})
 	if err != nil {
 		t.Fatalf("golden: %s: %v", k.dir, err)
 	}

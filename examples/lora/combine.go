@@ -50,7 +50,7 @@ func combine(ctx context.Context, c *command) error {
 	if err := out.isSafetensors(); err != nil {
 		return err
 	}
-	targets, err := s.targets(loras.paths[0])
+	targets, err := s.targets(loras.paths...)
 	if err != nil {
 		return err
 	}

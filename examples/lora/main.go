@@ -117,11 +117,11 @@ func (s *shapes) define(c *command) {
 	c.StringVar(&s.base, "base", "", "diffusers `folder` of the model, if it is not shaped like SD 1.5 or built in")
 }
 
-// targets are the weights that the LoRA of a file can change.
-func (s *shapes) targets(file string) (*lora.Targets, error) {
+// targets are the weights that the LoRAs of files can change; the first speaks for all.
+func (s *shapes) targets(files ...string) (*lora.Targets, error) {
 	open := func() (*weights.Checkpoint, error) { return weights.Open(s.base, weights.Options{}) }
 	if s.base == "" {
-		if !madeWithTiny(file) {
+		if len(files) == 0 || !madeWithTiny(files[0]) {
 			return lora.NewTargets(sd15())
 		}
 		open = func() (*weights.Checkpoint, error) {

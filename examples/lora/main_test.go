@@ -274,6 +274,7 @@ func TestErrors(t *testing.T) {
 		{"nothing of a LoRA", "none of its 986 tensors", "check|" + single},
 		{"no model", "-model is missing", "merge|-lora|" + kohya + "|-o|" + to},
 		{"no LoRA", "-lora is missing", "merge|-model|" + model + "|-o|" + filepath.Join(dir, "out")},
+		{"nothing to combine", "-lora is missing", "combine|-o|" + to},
 		{"no output", "-save_to is missing", "merge|-model|" + model + "|-lora|" + kohya},
 		{"ratio first", "behind its -lora", "merge|-ratio|0.5|-lora|" + kohya},
 		{"two ratios", "behind its -lora", "merge|-lora|" + kohya + "|-ratio|0.5|-ratio|1"},

@@ -91,7 +91,7 @@ func (r *run) sample(ctx context.Context, epoch int, when string) error {
 		return context.Cause(ctx)
 	}
 	if err != nil {
-		r.warn("no sample pictures of step %d: %v", r.Step, err)
+		r.warn("sample pictures of step %d: %v", r.Step, err)
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func TestSampleFails(t *testing.T) {
 	if want := []string{"1 a cat", "2 a cat", "3 a dog"}; !slices.Equal(drawn, want) {
 		t.Errorf("drawn are %q, want %q", drawn, want)
 	}
-	for i, say := range []string{"no sample pictures of step 0: lora: sample_prompts: ", "of step 3: out of paint", `of step 4: lora: `, "of step 5", "of step 6"} {
+	for i, say := range []string{"sample pictures of step 0: lora: sample_prompts: ", "of step 3: out of paint", `of step 4: lora: `, "of step 5", "of step 6"} {
 		if len(warnings) != 5 || !strings.Contains(warnings[i], say) {
 			t.Fatalf("warnings are %q, want number %d with %q", warnings, i+1, say)
 		}

@@ -100,7 +100,7 @@ func (o TrainerOptions) optimizer() (optim.Choice, error) {
 // distance is the part of optimizers that estimate how far there is to go, and so their learning rate.
 type distance interface{ D() float64 }
 
-// CheckRates reports learning rates that the optimizer cannot work with, before anything is computed: Prodigy and
+// CheckRates reports learning rates that the optimizer, if it is one that Check knows, cannot work with: Prodigy and
 // DAdaptAdam have one for everything that is trained.
 func (o TrainerOptions) CheckRates(r Rates) error {
 	c, err := o.optimizer()

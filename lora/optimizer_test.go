@@ -38,7 +38,7 @@ func TestCheckRates(t *testing.T) {
 		{"Prodigy with LoRA+", lora.TrainerOptions{OptimizerType: "Prodigy", LoRAPlusRatio: 2}, lora.Rates{UNet: 1}, `that of unet plus would be 2`},
 		{"Prodigy with LoRA+ elsewhere", lora.TrainerOptions{OptimizerType: "Prodigy", LoRAPlusTextEncoderRatio: 2}, lora.Rates{UNet: 1}, ""},
 		{"DAdaptAdam with blocks", lora.TrainerOptions{OptimizerType: "dadaptadam", BlockLRWeight: half}, lora.Rates{UNet: 1}, `that of unet_block5 would be 0.5`},
-		{"unknown", lora.TrainerOptions{OptimizerType: "SGD"}, lora.Rates{}, "want one of"},
+		{"unknown, which Check reports", lora.TrainerOptions{OptimizerType: "SGD"}, lora.Rates{}, ""},
 	} {
 		err := c.o.CheckRates(c.rates)
 		if c.say == "" && err != nil || c.say != "" && (err == nil || !strings.Contains(err.Error(), c.say)) {

@@ -189,14 +189,16 @@ func (p *portrait) dataset() dataset.Config {
 }
 
 // recipe is how much is learned, and how: as people do it for SD 1.5, and with the larger learning rates that the tiny model
-// wants. It learns its large shapes, and colours such as the sweater's, in the noisiest pictures, to which MinSNRGamma gives more weight.
+// wants. That learns with its convolutions too; and the noise of several sizes teaches it not to take large shapes and colours,
+// such as the sweater's, from the noise that a picture begins with.
 func (p *portrait) recipe() lora.TrainConfig {
 	c := lora.TrainConfig{
 		Network: lora.Network{Dim: 16, Alpha: 16}, Trainer: lora.TrainerOptions{MaxGradNorm: 1},
 		UNetLR: 1e-4, TextEncoderLR: 5e-5,
 	}
 	if p.model == "" {
-		c.UNetLR, c.TextEncoderLR, c.LRScheduler, c.Trainer.MinSNRGamma = 3e-3, 1e-3, "cosine", 5
+		c.Network.ConvDim, c.UNetLR, c.TextEncoderLR, c.LRScheduler = 8, 3e-3, 1e-3, "cosine"
+		c.Noise.MultiresNoiseIterations = 6
 	}
 	return c
 }

@@ -2,8 +2,6 @@ package lora
 
 import (
 	"cmp"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +15,7 @@ import (
 	"time"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/atomicfile"
 	"github.com/atelier-go/atelier/internal/optim"
 	"github.com/atelier-go/atelier/weights"
 )
@@ -83,10 +82,7 @@ func isLeftover(base, name string) bool {
 
 // tempFolder makes a folder beside path and called after it.
 func tempFolder(path string) (string, error) {
-	dir, base := filepath.Split(path)
-	var random [6]byte
-	rand.Read(random[:])
-	temp := filepath.Join(dir, "."+base+"."+hex.EncodeToString(random[:]))
+	temp := atomicfile.Temporary(path)
 	return temp, os.Mkdir(temp, 0o777)
 }
 
@@ -170,20 +166,7 @@ func (r *run) writeState(dir string) error {
 	if err != nil {
 		return err
 	}
-	return writeSynced(filepath.Join(dir, stateFile), data)
-}
-
-// writeSynced writes a file down to the disk.
-func writeSynced(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
+	return atomicfile.WriteFile(filepath.Join(dir, stateFile), data)
 }
 
 // replaceFolder gives a folder beside path its name. What has it is moved aside first, so that at every moment one of the
@@ -201,10 +184,7 @@ func replaceFolder(path, temp string) error {
 	if err := os.Rename(temp, path); err != nil {
 		return err
 	}
-	if dir, err := os.Open(filepath.Dir(path)); err == nil { // the name reaches the disk where folders can be synchronised
-		_ = dir.Sync()
-		dir.Close()
-	}
+	atomicfile.SyncFolder(filepath.Dir(path))
 	if old == "" {
 		return nil
 	}

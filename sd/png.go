@@ -3,14 +3,13 @@ package sd
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"image"
 	"image/png"
 	"io"
-	"os"
-	"path/filepath"
+
+	"github.com/atelier-go/atelier/internal/atomicfile"
 )
 
 // EncodePNG writes img as PNG with its infotext under the key "parameters", where the web UI and every tool that reads
@@ -66,28 +65,17 @@ func latin1(text string) ([]byte, bool) {
 
 // SavePNG writes the picture with [EncodePNG] to a temporary file beside path and renames it, so that path holds either
 // what it held before or the whole new picture.
-func SavePNG(path string, img image.Image, infotext string) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".atelier-*.png")
+func SavePNG(path string, img image.Image, infotext string) error {
+	f, err := atomicfile.Create(path)
 	if err != nil {
 		return fmt.Errorf("sd: saving %s: %w; choose a folder that exists and can be written", path, err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("sd: saving %s: %w", path, err), os.Remove(f.Name()))
-		}
-	}()
-	err = EncodePNG(f, img, infotext)
-	if err == nil {
-		err = f.Chmod(0o644)
+	defer f.Abort()
+	if err := EncodePNG(f, img, infotext); err != nil {
+		return fmt.Errorf("sd: saving %s: %w", path, err)
 	}
-	if err == nil {
-		err = f.Sync()
+	if err := f.Commit(); err != nil {
+		return fmt.Errorf("sd: saving %s: %w", path, err)
 	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return nil
 }

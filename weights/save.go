@@ -2,9 +2,7 @@ package weights
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +17,7 @@ import (
 	"github.com/nlpodyssey/safetensors"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/atomicfile"
 	"github.com/atelier-go/atelier/internal/f16"
 )
 
@@ -232,9 +231,7 @@ func (s *saver) writeFolder(main *source, name string) (err error) {
 	if _, err := os.Lstat(name); err == nil {
 		return fmt.Errorf("weights: save %s: it exists already; choose another name for the folder", name)
 	}
-	var random [6]byte
-	rand.Read(random[:])
-	temp := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+"."+hex.EncodeToString(random[:])+".tmp")
+	temp := atomicfile.Temporary(name) + ".tmp"
 	if err := os.Mkdir(temp, 0o777); err != nil {
 		return fmt.Errorf("weights: save %s: %w", name, err)
 	}
@@ -279,7 +276,7 @@ func (s *saver) writeFolder(main *source, name string) (err error) {
 	if err != nil {
 		return fmt.Errorf("weights: save %s: %w", name, err)
 	}
-	syncFolder(filepath.Dir(name))
+	atomicfile.SyncFolder(filepath.Dir(name))
 	return nil
 }
 

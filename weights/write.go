@@ -2,16 +2,14 @@ package weights
 
 import (
 	"bufio"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"unicode/utf8"
 
 	"github.com/nlpodyssey/safetensors"
+
+	"github.com/atelier-go/atelier/internal/atomicfile"
 )
 
 // Write stores tensors as a safetensors file at path. The result appears all at once: the bytes go to a
@@ -95,43 +93,28 @@ func (v view) DataLen() uint64 { return uint64(len(v.data)) }
 
 // writeFile replaces path by what fill writes, or leaves it alone.
 func writeFile(path string, fill func(io.Writer) error) error {
-	var random [6]byte
-	rand.Read(random[:])
-	temp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"."+hex.EncodeToString(random[:])+".tmp")
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return fmt.Errorf("weights: write %s: %w", path, err)
+	err := replace(path, fill)
+	switch {
+	case err == nil:
+		return nil
+	case IsDiskFull(err):
+		return fmt.Errorf("weights: write %s: the disk is full; free some space or choose another folder (what was there before is untouched): %w", path, err)
 	}
-	buffered := bufio.NewWriterSize(f, 1<<20)
-	err = fill(buffered)
-	if err == nil {
-		err = buffered.Flush()
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(temp, path)
-	}
-	if err != nil {
-		os.Remove(temp)
-		if IsDiskFull(err) {
-			return fmt.Errorf("weights: write %s: the disk is full; free some space or choose another folder (what was there before is untouched): %w", path, err)
-		}
-		return fmt.Errorf("weights: write %s: %w", path, err)
-	}
-	syncFolder(filepath.Dir(path))
-	return nil
+	return fmt.Errorf("weights: write %s: %w", path, err)
 }
 
-// syncFolder makes a rename durable where folders can be synchronised; elsewhere the system does it
-// in its own time.
-func syncFolder(dir string) {
-	if d, err := os.Open(dir); err == nil {
-		_ = d.Sync()
-		d.Close()
+func replace(path string, fill func(io.Writer) error) error {
+	f, err := atomicfile.Create(path)
+	if err != nil {
+		return err
 	}
+	defer f.Abort()
+	buffered := bufio.NewWriterSize(f, 1<<20)
+	if err := fill(buffered); err != nil {
+		return err
+	}
+	if err := buffered.Flush(); err != nil {
+		return err
+	}
+	return f.Commit()
 }

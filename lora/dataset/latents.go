@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/atelier-go/atelier/internal/atomicfile"
 )
 
 // Latents are the encoded versions of one picture. H and W are its bucket's sides divided by 8.
@@ -225,20 +225,13 @@ func (p *Picture) WriteLatents(l *Latents, encoder int64) error {
 	return nil
 }
 
-// replaceFile writes to a temporary file beside path and renames it.
-func replaceFile(path string, fill func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".atelier-*.npz")
+// replaceFile writes the file at path anew, whole or not at all.
+func replaceFile(path string, fill func(io.Writer) error) error {
+	f, err := atomicfile.Create(path)
 	if err != nil {
 		return fmt.Errorf("%w; pictures' folders must be writable for cache_latents_to_disk", err)
 	}
-	defer func() {
-		if err != nil {
-			f.Close() // again after success: harmless
-			if removal := os.Remove(f.Name()); !errors.Is(removal, fs.ErrNotExist) {
-				err = errors.Join(err, removal)
-			}
-		}
-	}()
+	defer f.Abort()
 	b := bufio.NewWriter(f)
 	if err := fill(b); err != nil {
 		return err
@@ -246,14 +239,5 @@ func replaceFile(path string, fill func(io.Writer) error) (err error) {
 	if err := b.Flush(); err != nil {
 		return err
 	}
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return f.Commit()
 }

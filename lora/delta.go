@@ -1,6 +1,9 @@
 package lora
 
-import "github.com/atelier-go/atelier/compute"
+import (
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/weights"
+)
 
 // lowRank is a product of two matrices: up [rows,rank] times down [rank,cols].
 type lowRank struct {
@@ -80,11 +83,11 @@ func (l lowRank) apply(out, w []byte, outType, wType compute.DType) {
 				a := l.down[k*l.cols+from:]
 				addRows(sum, a, a[l.cols:], a[2*l.cols:], a[3*l.cols:], b[0], b[1], b[2], b[3])
 			}
-			widen(value, w[(o*l.cols+from)*wType.Size():], wType)
+			weights.Widen(value, w[(o*l.cols+from)*wType.Size():], wType)
 			for i, d := range sum {
 				value[i] += d
 			}
-			narrow(out[(o*l.cols+from)*outType.Size():], value, outType)
+			weights.Narrow(out[(o*l.cols+from)*outType.Size():], value, outType)
 		}
 	}
 }

@@ -213,7 +213,7 @@ func parameter(c *weights.Checkpoint, t Target) ([]float32, error) {
 		return nil, fmt.Errorf("lora: %s: parameter %q: element %d is not a finite number; the checkpoint is damaged, download or convert it again", c.Path(), t.Param(), i)
 	}
 	values := make([]float32, t.Shape.Elements())
-	widen(values, data, typ.DType)
+	weights.Widen(values, data, typ.DType)
 	return values, nil
 }
 

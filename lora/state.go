@@ -152,7 +152,7 @@ func (r *run) writeState(dir string) error {
 	var tensors []weights.Tensor
 	for name, f := range state.Tensors {
 		x := weights.Tensor{Name: name, DType: weights.F32, Shape: f.Shape, Data: make([]byte, 4*len(f.Data))}
-		narrow(x.Data, f.Data, compute.F32)
+		weights.Narrow(x.Data, f.Data, compute.F32)
 		tensors = append(tensors, x)
 	}
 	metadata := map[string]string{"ss_session_id": r.base["ss_session_id"], "ss_steps": strconv.Itoa(r.Step)}

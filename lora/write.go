@@ -56,7 +56,7 @@ func encode(modules []Module, precision compute.DType) (tensors []weights.Tensor
 			x := weights.Tensor{
 				Name: m.Key() + "." + p.String(), DType: weights.DType(precision.String()), Shape: f.Shape, Data: make([]byte, len(f.Data)*precision.Size()),
 			}
-			narrow(x.Data, f.Data, precision)
+			weights.Narrow(x.Data, f.Data, precision)
 			if at := compute.FirstNonFinite(precision, x.Data); at >= 0 {
 				return nil, fmt.Errorf("tensor %q: element %d is %v, which is not finite in %v; nothing is written", x.Name, at, f.Data[at], precision)
 			}

@@ -2,12 +2,10 @@ package weights
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -18,7 +16,6 @@ import (
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/atomicfile"
-	"github.com/atelier-go/atelier/internal/f16"
 )
 
 // SaveOptions say in what a copy differs from its checkpoint. The zero value makes a plain copy.
@@ -191,18 +188,10 @@ func paramAs(source compute.ParamSource, name string, from, to compute.DType) ([
 	if err != nil || from == to {
 		return data, err
 	}
-	values := DType(from.String()).float32s(data)
-	out := make([]byte, 0, len(values)*to.Size())
-	for _, v := range values {
-		switch to {
-		case compute.F32:
-			out = binary.LittleEndian.AppendUint32(out, math.Float32bits(v))
-		case compute.F16:
-			out = binary.LittleEndian.AppendUint16(out, f16.FromF32(v))
-		case compute.BF16:
-			out = binary.LittleEndian.AppendUint16(out, f16.F32ToBF16(v))
-		}
-	}
+	values := make([]float32, len(data)/from.Size())
+	Widen(values, data, from)
+	out := make([]byte, len(values)*to.Size())
+	Narrow(out, values, to)
 	if i := compute.FirstNonFinite(to, out); i >= 0 && compute.FirstNonFinite(from, data) < 0 {
 		return nil, fmt.Errorf("element %d is %v, beyond what %v holds; save as F32 or BF16", i, values[i], to)
 	}

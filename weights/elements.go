@@ -1,4 +1,4 @@
-package lora
+package weights
 
 import (
 	"encoding/binary"
@@ -8,8 +8,8 @@ import (
 	"github.com/atelier-go/atelier/internal/f16"
 )
 
-// widen decodes len(dst) little-endian elements of type t.
-func widen(dst []float32, src []byte, t compute.DType) {
+// Widen decodes len(dst) little-endian elements of type t: F32, F16 or BF16.
+func Widen(dst []float32, src []byte, t compute.DType) {
 	src = src[:len(dst)*t.Size()]
 	switch t {
 	case compute.F32:
@@ -27,8 +27,8 @@ func widen(dst []float32, src []byte, t compute.DType) {
 	}
 }
 
-// narrow encodes src as len(src) little-endian elements of type t, rounding to nearest.
-func narrow(dst []byte, src []float32, t compute.DType) {
+// Narrow encodes src as len(src) little-endian elements of type t, F32, F16 or BF16, rounding to nearest.
+func Narrow(dst []byte, src []float32, t compute.DType) {
 	dst = dst[:len(src)*t.Size()]
 	switch t {
 	case compute.F32:

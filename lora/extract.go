@@ -2,15 +2,12 @@ package lora
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
 
-	"github.com/atelier-go/atelier/clip"
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/svd"
-	"github.com/atelier-go/atelier/unet"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -50,36 +47,6 @@ func checkQuantile(q float64) error {
 		return fmt.Errorf("lora: clamp_quantile is %v, want above 0 and up to 1, such as 0.99", q)
 	}
 	return nil
-}
-
-// TargetsOf lists the targets of a checkpoint's text encoder and UNet, and makes sure that it has all their parameters.
-func TargetsOf(c *weights.Checkpoint) (*Targets, error) {
-	text, err := c.TextEncoder()
-	if err != nil {
-		return nil, err
-	}
-	net, err := c.UNet()
-	if err != nil {
-		return nil, err
-	}
-	textConfig, err := clip.ParseConfig(text.Config())
-	if err != nil {
-		return nil, fmt.Errorf("lora: %s: %w", c.Path(), err)
-	}
-	netConfig, err := unet.ParseConfig(net.Config())
-	if err != nil {
-		return nil, fmt.Errorf("lora: %s: %w", c.Path(), err)
-	}
-	if _, err := clip.New(textConfig, text); err != nil {
-		return nil, err
-	}
-	if _, err := unet.New(netConfig, net); err != nil {
-		return nil, err
-	}
-	if err := errors.Join(text.Err(), net.Err()); err != nil {
-		return nil, err
-	}
-	return NewTargets(textConfig, netConfig)
 }
 
 // Extract makes an adapter of what a fine-tuned checkpoint has learned: for each layer that training would change (see

@@ -1,6 +1,8 @@
 package lora
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/atelier-go/atelier/clip"
@@ -61,6 +63,36 @@ func (t *Targets) find(name string, kinds ...weights.Kind) (i int, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// TargetsOf lists the targets of a checkpoint's text encoder and UNet, and makes sure that it has all their parameters.
+func TargetsOf(c *weights.Checkpoint) (*Targets, error) {
+	text, err := c.TextEncoder()
+	if err != nil {
+		return nil, err
+	}
+	net, err := c.UNet()
+	if err != nil {
+		return nil, err
+	}
+	textConfig, err := clip.ParseConfig(text.Config())
+	if err != nil {
+		return nil, fmt.Errorf("lora: %s: %w", c.Path(), err)
+	}
+	netConfig, err := unet.ParseConfig(net.Config())
+	if err != nil {
+		return nil, fmt.Errorf("lora: %s: %w", c.Path(), err)
+	}
+	if _, err := clip.New(textConfig, text); err != nil {
+		return nil, err
+	}
+	if _, err := unet.New(netConfig, net); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(text.Err(), net.Err()); err != nil {
+		return nil, err
+	}
+	return NewTargets(textConfig, netConfig)
 }
 
 // collector notes the weights that a network claims. It is an nn.Claimer.

@@ -12,7 +12,6 @@ import (
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/optim"
 	"github.com/atelier-go/atelier/lora/dataset"
-	"github.com/atelier-go/atelier/unet"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -284,17 +283,7 @@ func (r *run) makeSchedule() error {
 
 // network makes the modules that are trained.
 func (r *run) network() ([]Module, error) {
-	text, err1 := r.Checkpoint.TextEncoder()
-	net, err2 := r.Checkpoint.UNet()
-	if err := errors.Join(err1, err2); err != nil {
-		return nil, err
-	}
-	textConfig, err1 := clip.ParseConfig(text.Config())
-	unetConfig, err2 := unet.ParseConfig(net.Config())
-	if err := errors.Join(err1, err2); err != nil {
-		return nil, fmt.Errorf("lora: %s: %w", r.Checkpoint.Path(), err)
-	}
-	targets, err := NewTargets(textConfig, unetConfig)
+	targets, err := TargetsOf(r.Checkpoint)
 	if err != nil {
 		return nil, err
 	}

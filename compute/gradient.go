@@ -14,8 +14,9 @@ import (
 // only values that depend on one of wrt: a frozen layer costs its input gradient, and one below all of wrt nothing.
 // Rules read the operands of their op and never its result, so that what an op computed may be dropped or computed
 // again: results of norms, activations and gates, which cost next to nothing and whose operands their own adjoint reads,
-// are made again where the adjoint reads them, to the same bits, instead of being kept until then. An op without a rule is an error with its scope path, kept by the Builder; the ops of an adjoint have
-// none, so there are no second derivatives. Gradient is called once the loss is recorded and before Build.
+// are made again where the adjoint reads them, to the same bits, instead of being kept until then. An op without a rule is
+// an error with its scope path, kept by the Builder; the ops of an adjoint have none, so there are no second derivatives.
+// Gradient is called once the loss is recorded and before Build.
 func Gradient(b *Builder, loss Value, wrt []Value) []Value { return derive(b, loss, wrt, false) }
 
 // CheckpointedGradient is [Gradient] in less memory: what a [Builder.Segment] computed for itself alone is computed again

@@ -51,11 +51,14 @@ func Inspect(path string, t *Targets) (*Inspection, error) {
 			i.Forms = append(i.Forms, form)
 		}
 	}
-	if i.Adapter, i.Problem = Open(path, t); i.Problem != nil {
+	if i.Adapter, i.Problem = read(f, t); i.Problem != nil {
 		return i, nil
 	}
 	if i.ModelHash, err = hashData(path); err != nil {
 		return nil, fmt.Errorf("lora: %w", err)
+	}
+	if i.Adapter.Hash = i.Metadata["sshs_model_hash"]; !isSHA256(i.Adapter.Hash) {
+		i.Adapter.Hash = i.ModelHash
 	}
 	var tensors []weights.Tensor
 	for _, key := range f.Names() {

@@ -77,7 +77,8 @@ type Update struct {
 }
 
 // Trainer trains modules against the frozen networks of a checkpoint. Factors, gradients and AdamW's moments stay on the
-// device in float32 between steps; other optimizers keep what they need on the host. [Trainer.Step] learns from a batch, [Trainer.Update] moves the factors by what was learned:
+// device in float32 between steps; other optimizers keep what they need on the host. [Trainer.Step] learns from a batch,
+// [Trainer.Update] moves the factors by what was learned:
 //
 //	x_t  = √ᾱ·z + √(1-ᾱ)·ε
 //	loss = mean over samples of weight(t)·mean f(unet(x_t, t, text(ids)) - ε)

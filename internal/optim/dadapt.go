@@ -66,13 +66,5 @@ func (o *DAdaptAdam) Step(_ int, tensors []Tensor) {
 	if o.Decouple {
 		decay = delta * o.WeightDecay
 	}
-	for _, t := range tensors {
-		if t.Rate == 0 {
-			continue
-		}
-		m, v := t.State[0], t.State[1]
-		for i, p := range t.Parameter {
-			t.Parameter[i] = float32(float64(p)*(1-decay) - float64(m[i])/(math.Sqrt(float64(v[i]))+o.Eps))
-		}
-	}
+	descend(tensors, decay, 1, o.Eps) // the moments have the rate in them
 }

@@ -96,13 +96,18 @@ func (o *Prodigy) Step(_ int, tensors []Tensor) {
 	if o.Decouple {
 		decay = delta * o.WeightDecay
 	}
+	descend(tensors, decay, delta, o.d*o.Eps)
+}
+
+// descend is the step along the moments m and v, the first two arrays: p ← p·(1-decay) - rate·m/(√v + ε).
+func descend(tensors []Tensor, decay, rate, eps float64) {
 	for _, t := range tensors {
 		if t.Rate == 0 {
 			continue
 		}
 		m, v := t.State[0], t.State[1]
 		for i, p := range t.Parameter {
-			t.Parameter[i] = float32(float64(p)*(1-decay) - delta*float64(m[i])/(math.Sqrt(float64(v[i]))+o.d*o.Eps))
+			t.Parameter[i] = float32(float64(p)*(1-decay) - rate*float64(m[i])/(math.Sqrt(float64(v[i]))+eps))
 		}
 	}
 }

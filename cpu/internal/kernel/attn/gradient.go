@@ -24,8 +24,9 @@ type GradientArgs struct {
 // adds to another's sums. A pass with queries across the lanes needs no forward pass: it keeps the running maximum,
 // sum and δ of a query, and dQ as the two sums of dS·K = (P∘dP)·K - δ·(P·K). These would all but cancel where dP varies
 // little from key to key, as it does where attention is spread; so dP and δ are taken relative to a shift, the δ of the
-// first block of keys. A pass with keys across the lanes then makes dK and dV. The statistics enter that one as a channel more: a query has -log Σ exp(scores) there and a key 1,
-// so that a score is the logarithm of its probability; DY has -δ and V has 1.
+// first block of keys. A pass with keys across the lanes then makes dK and dV. The statistics enter that one as a channel
+// more: a query has -log Σ exp(scores) there and a key 1, so that a score is the logarithm of its probability; DY has -δ
+// and V has 1.
 //
 // It is run like a Plan.
 type Gradient struct {

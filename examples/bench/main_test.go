@@ -25,14 +25,7 @@ func TestReport(t *testing.T) {
 	if err := run(t.Context(), args, strings.NewReader(""), &out); err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r Report
-	if err := json.Unmarshal(data, &r); err != nil {
-		t.Fatalf("%v in\n%s", err, data)
-	}
+	r := readReport(t, path)
 	if r.Model != "tiny-portrait" || r.Width != 64 || r.Height != 96 || r.Go != runtime.Version() || !strings.Contains(r.Device, "cpu") {
 		t.Errorf("the report is of %q on %q (%s), %d×%d", r.Model, r.Device, r.Go, r.Width, r.Height)
 	}
@@ -66,6 +59,19 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// readReport reads what -json wrote.
+func readReport(t *testing.T, path string) (r Report) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		t.Fatalf("%v in\n%s", err, data)
+	}
+	return r
+}
+
 // losses are those of training the tiny model at 64×64 as PyTorch 2.15, diffusers 0.42 and PEFT 0.21 compute them in
 // float32: torch_training of peers/peers.py on tinyportrait/model with LATENT = 8, for batches of one and of two.
 var losses = map[int][]float64{
@@ -84,14 +90,7 @@ func TestTraining(t *testing.T) {
 		if err := run(t.Context(), args, strings.NewReader(""), &out); err != nil {
 			t.Fatal(err)
 		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var r Report
-		if err := json.Unmarshal(data, &r); err != nil {
-			t.Fatalf("%v in\n%s", err, data)
-		}
+		r := readReport(t, path)
 		if len(r.Phases) != len(names) {
 			t.Fatalf("%d phases, want %v", len(r.Phases), names)
 		}

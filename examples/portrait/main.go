@@ -87,7 +87,7 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 		return err
 	}
 	defer p.device.Close()
-	if err := p.findPhotos(ctx); err != nil {
+	if err := p.findPhotos(); err != nil {
 		return err
 	}
 	if err := p.train(ctx); err != nil {
@@ -112,9 +112,8 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 // adapter is the path of the LoRA.
 func (p *portrait) adapter() string { return filepath.Join(p.output, p.name+".safetensors") }
 
-// findPhotos lays out the sample photos if there are no others, tells what a training on them will be, and finds the
-// prompt in the first caption.
-func (p *portrait) findPhotos(ctx context.Context) error {
+// findPhotos lays out the sample photos if there are no others.
+func (p *portrait) findPhotos() error {
 	if err := os.MkdirAll(p.output, 0o777); err != nil {
 		return fmt.Errorf("-output: %w; choose a folder that can be written to", err)
 	}
@@ -128,15 +127,6 @@ func (p *portrait) findPhotos(ctx context.Context) error {
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("-output: %w; choose a folder that can be written to", err)
-	}
-	photos, err := dataset.Open(ctx, p.dataset())
-	if err != nil {
-		return err
-	}
-	report := photos.Report()
-	fmt.Fprint(p.log, report)
-	if p.prompt == "" {
-		p.prompt, _, _ = strings.Cut(report.FirstCaption, ",")
 	}
 	return nil
 }
@@ -203,7 +193,7 @@ func (p *portrait) recipe() lora.TrainConfig {
 	return c
 }
 
-// train makes the LoRA.
+// train makes the LoRA, and finds the prompt in the first caption.
 func (p *portrait) train(ctx context.Context) (err error) {
 	c := p.recipe()
 	c.Device, c.Dataset, c.OutputDir, c.OutputName = p.device, p.dataset(), p.output, p.name
@@ -217,11 +207,25 @@ func (p *portrait) train(ctx context.Context) (err error) {
 	}
 	defer c.Checkpoint.Close()
 	bar := terminal.NewBar(p.log, "latents", "picture")
+	c.Report = func(r lora.Report) {
+		if p.model == "" {
+			r.Warnings = nil // its learning rates are meant
+		}
+		fmt.Fprint(p.log, r)
+		if p.prompt == "" {
+			p.prompt, _, _ = strings.Cut(r.Dataset.FirstCaption, ",")
+		}
+	}
 	c.Progress = func(now lora.Progress) {
-		bar.Set(float64(now.Done), float64(now.Total))
-		if now.Phase == "latents" && now.Done == now.Total {
-			bar.Done()
-			bar = terminal.NewBar(p.log, "training", "step")
+		switch now.Phase {
+		case "latents", "steps":
+			bar.Set(float64(now.Done), float64(now.Total))
+			if now.Phase == "latents" && now.Done == now.Total {
+				bar.Done()
+				bar = terminal.NewBar(p.log, "training", "step")
+			}
+		case "warning":
+			fmt.Fprintf(p.log, "\nwarning: %s\n", now.Warning)
 		}
 	}
 	err = lora.Train(ctx, c)

@@ -32,7 +32,7 @@ func OpenFS(fsys fs.FS, name string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := regular(name, info); err != nil {
+	if err := Regular(name, info); err != nil {
 		return nil, err
 	}
 	f, err := fsys.Open(name)
@@ -90,10 +90,11 @@ func check(f fs.File, path string) error {
 	if err != nil {
 		return err
 	}
-	return regular(path, info)
+	return Regular(path, info)
 }
 
-func regular(path string, info fs.FileInfo) error {
+// Regular is an error about path, which wraps ErrNotRegular, unless info is that of a regular file.
+func Regular(path string, info fs.FileInfo) error {
 	var kind string
 	switch mode := info.Mode(); {
 	case mode.IsRegular():

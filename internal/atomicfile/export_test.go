@@ -1,0 +1,4 @@
+package atomicfile
+
+// Sweep is sweep, for tests.
+var Sweep = sweep

@@ -1,0 +1,17 @@
+//go:build !(linux || darwin || freebsd || netbsd || openbsd || dragonfly)
+
+package atomicfile
+
+import "os"
+
+// closeToRename is true where what is open keeps its name.
+const closeToRename = true
+
+// hold has nothing to do: Windows keeps what is open from being renamed or removed.
+func hold(*os.File) {}
+
+// claim takes a temporary file or folder that nobody has open, by another name.
+func claim(path string) (string, bool) {
+	to := Temporary(path)
+	return to, os.Rename(path, to) == nil
+}

@@ -47,11 +47,10 @@ type Tensor interface {
 	Shape() Shape
 	// DType is the element type.
 	DType() DType
-	// Upload copies host data to the tensor: []float32 (for F32, F16 and BF16) or []int32 (for I32) of Elements length,
-	// row-major.
-	Upload(src any) error
-	// Download copies the tensor to a host slice, the reverse of Upload.
-	Download(dst any) error
+	// Upload copies host memory to the tensor, whose elements it must fit ([Buffer.Fit]).
+	Upload(src Buffer) error
+	// Download copies the tensor to host memory, the reverse of Upload.
+	Download(dst Buffer) error
 	// Close gives the memory back.
 	Close() error
 }
@@ -71,6 +70,18 @@ func (m MemoryReport) Total() int64 { return m.Params + m.Arena + m.Worker }
 // serialised and share it. No parameter is read.
 type Estimator interface {
 	Estimate(src ParamSource, programs ...*Program) (MemoryReport, error)
+}
+
+// Peaker is implemented by devices that can measure what they can do at most.
+type Peaker interface {
+	// Peak is the greatest rate of float32 multiply-adds, in floating-point operations per second; 0 where it cannot be told.
+	Peak() float64
+}
+
+// Preciser is implemented by devices that can be asked for several precisions and may lack some.
+type Preciser interface {
+	// Precision is what matrix products are really computed in, whatever was asked for.
+	Precision() Precision
 }
 
 // Profiler is implemented by executables that can time their ops. While a function is set, each run calls it

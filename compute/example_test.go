@@ -53,14 +53,14 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer out.Close()
-	if err := in.Upload([]float32{1, 2, 3, 5, 4, 3}); err != nil {
+	if err := in.Upload(compute.Floats([]float32{1, 2, 3, 5, 4, 3})); err != nil {
 		log.Fatal(err)
 	}
 	if err := executable.Run(context.Background(), []compute.Tensor{out}, []compute.Tensor{in}); err != nil {
 		log.Fatal(err)
 	}
 	y := make([]float32, 4)
-	if err := out.Download(y); err != nil {
+	if err := out.Download(compute.Floats(y)); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(y)

@@ -23,7 +23,7 @@ func TestConformance(t *testing.T) {
 	t.Run("bf16", func(t *testing.T) {
 		isa.Need(t, isa.AVX512BF16)
 		computetest.Suite{
-			Open:            opener(Options{Workers: 3, Precision: BF16}),
+			Open:            opener(Options{Workers: 3, Precision: compute.PrecisionBF16}),
 			AllocationFree:  true,
 			OperandRoundoff: 1.0 / 256, // of a factor rounded to bfloat16's eight bits
 		}.Run(t)
@@ -42,7 +42,7 @@ func TestGradientConformance(t *testing.T) {
 	t.Run("bf16", func(t *testing.T) {
 		isa.Need(t, isa.AVX512BF16)
 		computetest.Suite{
-			Open:            opener(Options{Workers: 3, Precision: BF16}),
+			Open:            opener(Options{Workers: 3, Precision: compute.PrecisionBF16}),
 			AllocationFree:  true,
 			OperandRoundoff: 1.0 / 256, // of a factor rounded to bfloat16's eight bits
 		}.RunGradient(t)
@@ -82,9 +82,9 @@ func TestWorkersAgree(t *testing.T) {
 func TestNoAllocations(t *testing.T) {
 	n := newNetwork(t, Options{Workers: 2})
 	n.run(t)
-	hosts := make([]any, len(n.in)) // an interface made for each call would be the caller's own allocation
+	hosts := make([]compute.Buffer, len(n.in))
 	for i, tensor := range n.in {
-		hosts[i] = make([]float32, tensor.Shape().Elements())
+		hosts[i] = compute.Floats(make([]float32, tensor.Shape().Elements()))
 	}
 	if allocations := testing.AllocsPerRun(5, func() {
 		for i, tensor := range n.in {
@@ -121,7 +121,7 @@ func runNetwork(t *testing.T, o Options) (all []float32) {
 	n.run(t)
 	for _, tensor := range n.out {
 		values := make([]float32, tensor.Shape().Elements())
-		if err := tensor.Download(values); err != nil {
+		if err := tensor.Download(compute.Floats(values)); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, values...)
@@ -205,7 +205,7 @@ func newNetwork(t *testing.T, o Options) *network {
 		if program.Inputs[i] == hyper {
 			copy(values, []float32{1e-3, 0.1, 0.001, 1e-8, 0.01, 0.1, 0.001})
 		}
-		if err := tensor.Upload(values); err != nil {
+		if err := tensor.Upload(compute.Floats(values)); err != nil {
 			t.Fatal(err)
 		}
 	}

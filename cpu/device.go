@@ -3,7 +3,7 @@
 //
 // Values are float32 ([compute.F32]); parameters stay F16, BF16 or F32 as the checkpoint has them and are widened a
 // panel at a time while they are multiplied; a product and its gradient share them. Sums are kept in float32 in an
-// order that depends on shapes alone, so any number of workers gives the same bits. With [BF16] precision, matrix
+// order that depends on shapes alone, so any number of workers gives the same bits. With [compute.PrecisionBF16], matrix
 // products round both factors to bfloat16 and still sum in float32: faster on processors with VDPBF16PS, at a relative
 // error of 2–3·10⁻³ per product.
 //
@@ -23,33 +23,16 @@ import (
 	"github.com/atelier-go/atelier/cpu/internal/kernel/gemm"
 )
 
-// Precision is the type in which matrix products are computed.
-type Precision uint8
-
-// The precisions of matrix products. Everything else is float32 in both.
-const (
-	FP32 Precision = iota // float32 throughout
-	BF16                  // factors rounded to bfloat16, sums in float32; FP32 where the processor lacks the instruction
-)
-
-// String is the name on command lines: "fp32" or "bf16".
-func (p Precision) String() string {
-	if p == BF16 {
-		return "bf16"
-	}
-	return "fp32"
-}
-
 // Options configures a device. The zero value uses every processor and float32.
 type Options struct {
-	Workers   int       // goroutines computing at once; 0 means runtime.GOMAXPROCS(0)
-	Precision Precision // of matrix products
+	Workers   int               // goroutines computing at once; 0 means runtime.GOMAXPROCS(0)
+	Precision compute.Precision // of matrix products; float32 where the processor lacks the instruction for bfloat16
 }
 
 // Device is the CPU as a compute.Device. Runs of its executables are serialised and share one arena.
 type Device struct {
 	set       isa.Set
-	precision Precision
+	precision compute.Precision
 
 	mu      sync.Mutex // held while running, packing, allocating
 	pool    *pool
@@ -62,6 +45,8 @@ type Device struct {
 var (
 	_ compute.Device    = (*Device)(nil)
 	_ compute.Estimator = (*Device)(nil)
+	_ compute.Peaker    = (*Device)(nil)
+	_ compute.Preciser  = (*Device)(nil)
 )
 
 // Open starts the device. Options out of range and an unknown ATELIER_CPU are errors.
@@ -69,8 +54,8 @@ func Open(o Options) (*Device, error) {
 	if o.Workers < 0 || o.Workers > 1024 {
 		return nil, fmt.Errorf("cpu: Options.Workers is %d, want 0 (all processors) to 1024", o.Workers)
 	}
-	if o.Precision > BF16 {
-		return nil, fmt.Errorf("cpu: Options.Precision is %d, want FP32 or BF16", o.Precision)
+	if !o.Precision.Valid() {
+		return nil, fmt.Errorf("cpu: Options.Precision is %v, want fp32 or bf16", o.Precision)
 	}
 	if o.Workers == 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
@@ -80,7 +65,7 @@ func Open(o Options) (*Device, error) {
 		return nil, fmt.Errorf("cpu: %w", err)
 	}
 	if set < isa.AVX512BF16 {
-		o.Precision = FP32
+		o.Precision = compute.PrecisionFP32
 	}
 	return &Device{set: set, precision: o.Precision, pool: newPool(o.Workers), scratch: make([]*gemm.Scratch, o.Workers)}, nil
 }
@@ -89,6 +74,9 @@ func Open(o Options) (*Device, error) {
 func (d *Device) Name() string {
 	return fmt.Sprintf("cpu (%v, %v, %d workers)", d.set, d.precision, len(d.scratch))
 }
+
+// Precision implements compute.Preciser.
+func (d *Device) Precision() compute.Precision { return d.precision }
 
 // NewTensor implements compute.Device. Float tensors are F32 whatever the host type.
 func (d *Device) NewTensor(t compute.DType, shape ...int) (compute.Tensor, error) {

@@ -40,14 +40,14 @@ func Example() {
 
 	in, _ := dev.NewTensor(compute.F32, 1, 2)
 	out, _ := dev.NewTensor(compute.F32, 1, 3)
-	if err := in.Upload([]float32{3, 4}); err != nil {
+	if err := in.Upload(compute.Floats([]float32{3, 4})); err != nil {
 		log.Fatal(err)
 	}
 	if err := exe.Run(context.Background(), []compute.Tensor{out}, []compute.Tensor{in}); err != nil {
 		log.Fatal(err)
 	}
 	y := make([]float32, 3)
-	if err := out.Download(y); err != nil {
+	if err := out.Download(compute.Floats(y)); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(y)

@@ -117,7 +117,7 @@ func benchmark(b *testing.B, name string, record func(r *recorder) compute.Op) {
 			for _, v := range values {
 				t, err := device.NewTensor(compute.F32, program.Shape(v)...)
 				if err == nil {
-					err = t.Upload(spread(program.Shape(v).Elements()))
+					err = t.Upload(compute.Floats(spread(program.Shape(v).Elements())))
 				}
 				if err != nil {
 					b.Fatal(err)

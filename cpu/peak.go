@@ -7,7 +7,7 @@ import (
 	"github.com/atelier-go/atelier/cpu/internal/kernel/gemm"
 )
 
-// Peak measures what all workers of the device together can do at most, in float32 multiply-adds on registers: the
+// Peak implements compute.Peaker: it measures what all workers of the device together can do at most, in float32 multiply-adds on registers: the
 // roof for its kernels, in floating-point operations per second. It takes a fifth of a second.
 func (d *Device) Peak() float64 {
 	d.mu.Lock()

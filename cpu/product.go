@@ -189,7 +189,7 @@ func (c *compiler) linear(op compute.Linear, out compute.Value) (lowered, error)
 
 // pairs reports whether the products of a linear layer with this weight are of bfloat16.
 func (c *compiler) pairs(weight compute.Value) bool {
-	return c.device.precision == BF16 && c.info(weight).Kind == compute.ParamKind
+	return c.device.precision == compute.PrecisionBF16 && c.info(weight).Kind == compute.ParamKind
 }
 
 func (c *compiler) conv2D(op compute.Conv2D, out compute.Value) (lowered, error) {
@@ -221,7 +221,7 @@ func (c *compiler) convolution(x, w compute.Shape, stride int, pad compute.Paddi
 func (c *compiler) attention(op compute.Attention, out compute.Value) (lowered, error) {
 	q, k := c.program.Shape(op.Q), c.program.Shape(op.K)
 	plan, err := attn.New(c.device.set, attn.Config{
-		N: q[0], T: q[1], S: k[1], Heads: op.Heads, D: q[2] / op.Heads, Causal: op.Causal, BF16: c.device.precision == BF16,
+		N: q[0], T: q[1], S: k[1], Heads: op.Heads, D: q[2] / op.Heads, Causal: op.Causal, BF16: c.device.precision == compute.PrecisionBF16,
 	})
 	if err != nil {
 		return lowered{}, err

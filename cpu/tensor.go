@@ -25,48 +25,29 @@ func (t *tensor) DType() compute.DType {
 	return compute.F32
 }
 
-func (t *tensor) Upload(src any) error {
-	n := -1
-	switch src := src.(type) {
-	case []float32:
-		if n = len(src); t.f32 != nil && n == len(t.f32) {
-			copy(t.f32, src)
-			return nil
-		}
-	case []int32:
-		if n = len(src); t.i32 != nil && n == len(t.i32) {
-			copy(t.i32, src)
-			return nil
-		}
+func (t *tensor) Upload(src compute.Buffer) error {
+	if err := t.fit(src); err != nil {
+		return fmt.Errorf("cpu: upload: %w", err)
 	}
-	return t.mismatch("upload", src, n)
+	copy(t.f32, src.F32)
+	copy(t.i32, src.I32)
+	return nil
 }
 
-func (t *tensor) Download(dst any) error {
-	n := -1
-	switch dst := dst.(type) {
-	case []float32:
-		if n = len(dst); t.f32 != nil && n == len(t.f32) {
-			copy(dst, t.f32)
-			return nil
-		}
-	case []int32:
-		if n = len(dst); t.i32 != nil && n == len(t.i32) {
-			copy(dst, t.i32)
-			return nil
-		}
+func (t *tensor) Download(dst compute.Buffer) error {
+	if err := t.fit(dst); err != nil {
+		return fmt.Errorf("cpu: download: %w", err)
 	}
-	return t.mismatch("download", dst, n)
+	copy(dst.F32, t.f32)
+	copy(dst.I32, t.i32)
+	return nil
 }
 
-func (t *tensor) mismatch(verb string, host any, n int) error {
+func (t *tensor) fit(host compute.Buffer) error {
 	if t.f32 == nil && t.i32 == nil {
-		return errors.New("cpu: the tensor is closed")
+		return errors.New("the tensor is closed")
 	}
-	if n < 0 {
-		return fmt.Errorf("cpu: %s: the host data is %T, want []float32 or []int32", verb, host)
-	}
-	return fmt.Errorf("cpu: %s: the host data is %T of length %d, the tensor %v%v", verb, host, n, t.DType(), t.shape)
+	return host.Fit(compute.Type{DType: t.DType(), Shape: t.shape})
 }
 
 func (t *tensor) Close() error {

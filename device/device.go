@@ -10,8 +10,8 @@ import (
 
 // Options configures whichever device is opened. The zero value is the fastest that keeps float32 precision.
 type Options struct {
-	Workers   int           // CPU goroutines computing at once; 0 means one for each processor
-	Precision cpu.Precision // of matrix products
+	Workers   int               // CPU goroutines computing at once; 0 means one for each processor
+	Precision compute.Precision // of matrix products
 }
 
 // Open opens a device: "cpu", or "auto" for the best this machine has. Close it after everything that was opened on it.

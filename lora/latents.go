@@ -75,14 +75,14 @@ func (e *encoder) encode(ctx context.Context, pixels []float32, size dataset.Siz
 	if err := e.compile(size); err != nil {
 		return nil, err
 	}
-	if err := e.image.Upload(pixels); err != nil {
+	if err := e.image.Upload(compute.Floats(pixels)); err != nil {
 		return nil, err
 	}
 	if err := e.exe.Run(ctx, []compute.Tensor{e.result}, []compute.Tensor{e.image}); err != nil {
 		return nil, err
 	}
 	moments := make([]float32, e.result.Shape().Elements())
-	if err := e.result.Download(moments); err != nil {
+	if err := e.result.Download(compute.Floats(moments)); err != nil {
 		return nil, err
 	}
 	c := e.result.Shape().Last() / 2

@@ -71,7 +71,7 @@ func (r *run) announce() (Report, error) {
 	steps := report.Dataset.Steps
 	batches := float64(steps.BatchesPerEpoch*(steps.Epochs-1) + steps.LastEpochBatches)
 	report.Operations = flops * batches / float64(steps.BatchesPerEpoch)
-	if device, ok := r.Device.(interface{ Peak() float64 }); ok {
+	if device, ok := r.Device.(compute.Peaker); ok {
 		if peak := device.Peak(); peak > 0 {
 			report.Time = time.Duration(report.Operations / (usualPart * peak) * float64(time.Second))
 		}
@@ -99,7 +99,7 @@ func (r *run) memory(programs []*compute.Program) (int64, error) {
 	kept := 0
 	for _, f := range r.trainer.factors {
 		kept += 4 * f.shape.Elements() * (len(f.now) + 1)
-		for _, state := range append(f.state, f.parameter.f32, f.hostGradient.f32) {
+		for _, state := range append(f.state, f.parameter.F32, f.hostGradient.F32) {
 			kept += 4 * len(state)
 		}
 	}

@@ -37,7 +37,7 @@ func (e *faultyExecutable) Run(ctx context.Context, out, in []compute.Tensor) er
 		return err
 	}
 	if e.device.runs++; slices.Contains(e.device.when, e.device.runs) {
-		return out[0].Upload([]float32{float32(math.NaN())})
+		return out[0].Upload(compute.Floats([]float32{float32(math.NaN())}))
 	}
 	return nil
 }

@@ -115,7 +115,7 @@ type factor struct {
 	gradient compute.Tensor   // the sum of gradients
 
 	// What an optimizer on the host works on; with ScaleWeightNorms alone, the parameter.
-	parameter, hostGradient buffer
+	parameter, hostGradient compute.Buffer
 	state                   [][]float32
 	arrays                  []optim.Array
 }
@@ -229,16 +229,16 @@ func (t *Trainer) allocate(f *factor, parameter []float32) error {
 		}
 	}
 	if host := t.optimizer.Host; host != nil {
-		f.hostGradient = newBuffer(compute.F32, f.shape)
+		f.hostGradient = compute.NewBuffer(compute.Type{DType: compute.F32, Shape: f.shape})
 		f.arrays = host.Arrays(f.shape)
 		for _, a := range f.arrays {
 			f.state = append(f.state, make([]float32, compute.Shape(a.Shape).Elements()))
 		}
 	}
 	if t.optimizer.Host != nil || t.options.ScaleWeightNorms > 0 {
-		f.parameter = newBuffer(compute.F32, f.shape)
+		f.parameter = compute.NewBuffer(compute.Type{DType: compute.F32, Shape: f.shape})
 	}
-	return f.now[0].Upload(parameter)
+	return f.now[0].Upload(compute.Floats(parameter))
 }
 
 // SetLossScale multiplies losses on the device from now on, so that gradients of devices that compute in half precision
@@ -278,7 +278,7 @@ func (t *Trainer) run(ctx context.Context, batch *TrainBatch, evaluate bool) (lo
 	if err := s.loss.download(); err != nil {
 		return 0, err
 	}
-	return float64(s.loss.f32[0]) / t.scale, nil
+	return float64(s.loss.F32[0]) / t.scale, nil
 }
 
 // Update moves the factors by the gradients of the batches since the last one, divided by Accumulation. It is not
@@ -297,7 +297,7 @@ func (t *Trainer) Update(r Rates) (Update, error) {
 	if err != nil {
 		return Update{}, err
 	}
-	s.limits.f32[0], s.limits.f32[1] = float32(1/(float64(t.options.Accumulation)*t.scale)), float32(t.options.MaxGradNorm)
+	s.limits.F32[0], s.limits.F32[1] = float32(1/(float64(t.options.Accumulation)*t.scale)), float32(t.options.MaxGradNorm)
 	if err := s.limits.upload(); err != nil {
 		return Update{}, err
 	}
@@ -312,7 +312,7 @@ func (t *Trainer) Update(r Rates) (Update, error) {
 	if err := s.clip.download(); err != nil {
 		return Update{}, err
 	}
-	factor, norm := s.clip.f32[0], float64(s.clip.f32[1])
+	factor, norm := s.clip.F32[0], float64(s.clip.F32[1])
 	u := Update{Norm: norm, Skipped: factor == 0 && norm-norm != 0}
 	if !u.Skipped {
 		t.steps++
@@ -336,7 +336,7 @@ func (t *Trainer) uploadHyper(s *updateStep, r Rates) error {
 		if o == nil {
 			break
 		}
-		h := s.hyper[i].f32
+		h := s.hyper[i].F32
 		h[0], h[1], h[2] = float32(t.options.rate(g, r)), float32(1-o.Beta1), float32(1-o.Beta2)
 		h[3], h[4] = float32(o.Eps), float32(o.WeightDecay)
 		h[5], h[6] = float32(oneMinusPower(o.Beta1, k)), float32(oneMinusPower(o.Beta2, k))
@@ -356,20 +356,20 @@ func (t *Trainer) hostStep(s *updateStep, factor float32, r Rates) error {
 		return nil
 	}
 	for i, f := range s.trained {
-		if err := f.gradient.Download(f.hostGradient.boxed); err != nil {
+		if err := f.gradient.Download(f.hostGradient); err != nil {
 			return err
 		}
-		if err := f.now[0].Download(f.parameter.boxed); err != nil {
+		if err := f.now[0].Download(f.parameter); err != nil {
 			return err
 		}
-		for j := range f.hostGradient.f32 {
-			f.hostGradient.f32[j] *= factor
+		for j := range f.hostGradient.F32 {
+			f.hostGradient.F32[j] *= factor
 		}
 		s.tensors[i].Rate = t.options.rate(t.groups[f.group], r)
 	}
 	t.optimizer.Host.Step(t.steps, s.tensors)
 	for _, f := range s.trained {
-		if err := f.now[0].Upload(f.parameter.boxed); err != nil {
+		if err := f.now[0].Upload(f.parameter); err != nil {
 			return err
 		}
 	}
@@ -391,7 +391,7 @@ func (t *Trainer) download(of func(*factor) compute.Tensor) ([]Module, error) {
 	modules := slices.Clone(t.modules)
 	for i, f := range t.factors {
 		data := make([]float32, f.shape.Elements())
-		if err := of(f).Download(data); err != nil {
+		if err := of(f).Download(compute.Floats(data)); err != nil {
 			return nil, fmt.Errorf("lora: %s: %w", f.name, err)
 		}
 		into := &modules[i/2].Down

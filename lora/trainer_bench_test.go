@@ -26,7 +26,7 @@ func BenchmarkTrainer(b *testing.B) {
 	if path == "" {
 		b.Skipf("%s names no checkpoint", fullCheckpoint)
 	}
-	for _, precision := range []cpu.Precision{cpu.FP32, cpu.BF16} {
+	for _, precision := range []compute.Precision{compute.PrecisionFP32, compute.PrecisionBF16} {
 		for _, checkpointing := range []bool{false, true} {
 			b.Run(precision.String()+"/checkpointing="+strconv.FormatBool(checkpointing), func(b *testing.B) {
 				benchmarkTrainer(b, path, precision, lora.TrainerOptions{MaxGradNorm: 1, Checkpointing: checkpointing})
@@ -35,7 +35,7 @@ func BenchmarkTrainer(b *testing.B) {
 	}
 }
 
-func benchmarkTrainer(b *testing.B, path string, precision cpu.Precision, o lora.TrainerOptions) {
+func benchmarkTrainer(b *testing.B, path string, precision compute.Precision, o lora.TrainerOptions) {
 	device, err := cpu.Open(cpu.Options{Precision: precision})
 	if err != nil {
 		b.Fatal(err)

@@ -33,11 +33,11 @@ func (idleProgram) Close() error                                                
 
 type idleTensor struct{ compute.Type }
 
-func (x idleTensor) Shape() compute.Shape { return x.Type.Shape }
-func (x idleTensor) DType() compute.DType { return x.Type.DType }
-func (idleTensor) Upload(any) error       { return nil }
-func (idleTensor) Download(any) error     { return nil }
-func (idleTensor) Close() error           { return nil }
+func (x idleTensor) Shape() compute.Shape        { return x.Type.Shape }
+func (x idleTensor) DType() compute.DType        { return x.Type.DType }
+func (idleTensor) Upload(compute.Buffer) error   { return nil }
+func (idleTensor) Download(compute.Buffer) error { return nil }
+func (idleTensor) Close() error                  { return nil }
 
 // TestTrainerAllocates counts what steps, updates and evaluations allocate once they are compiled: nothing, on an idle
 // device and on the CPU.

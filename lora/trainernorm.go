@@ -16,20 +16,20 @@ func (t *Trainer) scaleWeightNorms(u *Update) error {
 		m := &t.modules[i]
 		down, up := t.factors[2*i], t.factors[2*i+1]
 		for _, f := range [...]*factor{down, up} {
-			if err := f.now[0].Download(f.parameter.boxed); err != nil {
+			if err := f.now[0].Download(f.parameter); err != nil {
 				return fmt.Errorf("lora: %s: %w", f.name, err)
 			}
 		}
-		norm := math.Abs(m.Scale()) * productNorm(up.parameter.f32, down.parameter.f32, t.gram[:m.Rank()*m.Rank()])
+		norm := math.Abs(m.Scale()) * productNorm(up.parameter.F32, down.parameter.F32, t.gram[:m.Rank()*m.Rank()])
 		ratio := 1.0
 		if norm > limit {
 			ratio = limit / norm
 			u.KeysScaled++
 			for _, f := range [...]*factor{down, up} {
-				for j, v := range f.parameter.f32 {
-					f.parameter.f32[j] = float32(float64(v) * math.Sqrt(ratio))
+				for j, v := range f.parameter.F32 {
+					f.parameter.F32[j] = float32(float64(v) * math.Sqrt(ratio))
 				}
-				if err := f.now[0].Upload(f.parameter.boxed); err != nil {
+				if err := f.now[0].Upload(f.parameter); err != nil {
 					return fmt.Errorf("lora: %s: %w", f.name, err)
 				}
 			}

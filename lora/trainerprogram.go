@@ -21,30 +21,14 @@ type programs struct {
 // maxCompiled bounds how many shapes of batches stay compiled, those that are only evaluated among them.
 const maxCompiled = 16
 
-// buffer is host memory for transfers. Its slice is in an interface once and for all, so that these allocate nothing.
-type buffer struct {
-	f32   []float32
-	i32   []int32
-	boxed any // the one of the two that there is
-}
-
-func newBuffer(t compute.DType, shape compute.Shape) buffer {
-	if t == compute.I32 {
-		ids := make([]int32, shape.Elements())
-		return buffer{i32: ids, boxed: ids}
-	}
-	numbers := make([]float32, shape.Elements())
-	return buffer{f32: numbers, boxed: numbers}
-}
-
 // mirror is a tensor with its like on the host.
 type mirror struct {
-	buffer
+	compute.Buffer
 	tensor compute.Tensor
 }
 
-func (m *mirror) upload() error   { return m.tensor.Upload(m.boxed) }
-func (m *mirror) download() error { return m.tensor.Download(m.boxed) }
+func (m *mirror) upload() error   { return m.tensor.Upload(m.Buffer) }
+func (m *mirror) download() error { return m.tensor.Download(m.Buffer) }
 
 // microKey is everything that the program of a batch depends on.
 type microKey struct {
@@ -194,7 +178,7 @@ func (t *Trainer) mirrors(p *compute.Program, values []compute.Value) (all []mir
 		if err != nil {
 			return all, err
 		}
-		all = append(all, mirror{newBuffer(typ.DType, typ.Shape), x})
+		all = append(all, mirror{compute.NewBuffer(typ), x})
 	}
 	return all, nil
 }
@@ -329,11 +313,11 @@ func (t *Trainer) huber() bool {
 
 // fill hands a batch to the inputs of its program, in the order of their recording.
 func (t *Trainer) fill(s *microStep, batch *TrainBatch) error {
-	copy(s.inputs[0].i32, batch.IDs)
+	copy(s.inputs[0].I32, batch.IDs)
 	at := 0
 	next := func() []float32 {
 		at++
-		return s.inputs[at].f32
+		return s.inputs[at].F32
 	}
 	copy(next(), batch.Latents)
 	copy(next(), batch.Noise)
@@ -375,7 +359,7 @@ func (t *Trainer) fill(s *microStep, batch *TrainBatch) error {
 		}
 	}
 	for i := range s.masks {
-		dropout(s.masks[i].f32, batch.NetworkDropout, mix(batch.DropoutSeed, uint64(i)))
+		dropout(s.masks[i].F32, batch.NetworkDropout, mix(batch.DropoutSeed, uint64(i)))
 		if err := s.masks[i].upload(); err != nil {
 			return fmt.Errorf("lora: %w", err)
 		}
@@ -391,7 +375,7 @@ func (t *Trainer) updateStep() (*updateStep, error) {
 	s := &updateStep{trained: t.trained()}
 	if t.optimizer.Host != nil {
 		for _, f := range s.trained {
-			s.tensors = append(s.tensors, optim.Tensor{Shape: f.shape, Parameter: f.parameter.f32, Gradient: f.hostGradient.f32, State: f.state})
+			s.tensors = append(s.tensors, optim.Tensor{Shape: f.shape, Parameter: f.parameter.F32, Gradient: f.hostGradient.F32, State: f.state})
 		}
 	}
 	if err := t.compileUpdate(s); err != nil {

@@ -120,7 +120,7 @@ type kept struct {
 // read copies the array to data, and write back.
 func (k kept) read(data []float32) error {
 	if k.tensor != nil {
-		return k.tensor.Download(data)
+		return k.tensor.Download(compute.Floats(data))
 	}
 	copy(data, k.host)
 	return nil
@@ -128,7 +128,7 @@ func (k kept) read(data []float32) error {
 
 func (k kept) write(data []float32) error {
 	if k.tensor != nil {
-		return k.tensor.Upload(data)
+		return k.tensor.Upload(compute.Floats(data))
 	}
 	copy(k.host, data)
 	return nil

@@ -57,10 +57,10 @@ func (p *Pipeline) decodeTile(ctx context.Context, latents vae.Grid) (vae.Grid, 
 	defer t.close()
 	in := t.make(compute.F32, 1, latents.Height, latents.Width, latents.Channels)
 	out := t.make(compute.F32, 1, picture.Height, picture.Width, picture.Channels)
-	t.upload(in, latents.Data)
+	t.upload(in, compute.Floats(latents.Data))
 	if t.err == nil {
 		t.err = p.run(ctx, nil, decodeKey{latents.Height, latents.Width}, []compute.Tensor{out}, []compute.Tensor{in})
 	}
-	t.download(picture.Data, out)
+	t.download(compute.Floats(picture.Data), out)
 	return picture, t.err
 }

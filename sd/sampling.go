@@ -53,11 +53,11 @@ func (p *Pipeline) encodeChunks(ctx context.Context, set adapters, chunks [][]in
 	in := t.make(compute.I32, len(chunks), length)
 	out := t.make(compute.F32, len(chunks), length, width)
 	hidden := make([]float32, len(ids)*width)
-	t.upload(in, ids)
+	t.upload(in, compute.Ints(ids))
 	if t.err == nil {
 		t.err = p.run(ctx, set, textKey{len(chunks), clipSkip}, []compute.Tensor{out}, []compute.Tensor{in})
 	}
-	t.download(hidden, out)
+	t.download(compute.Floats(hidden), out)
 	return hidden, t.err
 }
 
@@ -81,12 +81,10 @@ type sampling struct {
 	current int                 // which of slots is old
 }
 
-// upload is an input tensor with the host memory that fills it. The memory is kept as both a slice and the interface
-// value that Upload takes, because making one of the other allocates.
+// upload is an input tensor with the host memory that fills it.
 type upload struct {
 	compute.Tensor
-	host  []float32
-	boxed any
+	host []float32
 }
 
 // newSampling prepares a run: it projects the context to keys and values, compiles the step and starts the state from
@@ -132,7 +130,7 @@ func (p *Pipeline) newSampling(ctx context.Context, plan *sampler.Plan, c *condi
 	for i, v := range initial {
 		s.draw.host[i] = float32(plan.Start.Noise) * v
 	}
-	t.upload(s.slots[0][0], s.draw.boxed)
+	t.upload(s.slots[0][0], compute.Floats(s.draw.host))
 	return s, t.err
 }
 
@@ -204,7 +202,7 @@ func (s *sampling) estimate() ([]float32, error) { return s.download(s.clean) }
 
 func (s *sampling) download(from compute.Tensor) ([]float32, error) {
 	host := make([]float32, len(s.draw.host))
-	s.tensors.download(host, from)
+	s.tensors.download(compute.Floats(host), from)
 	for i, v := range host {
 		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
 			return nil, fmt.Errorf("sd: element %d of the latents is %v: the model does not work with these settings; try another sampler, a lower guidance, fp32 precision", i, v)
@@ -241,20 +239,19 @@ func (t *tensors) make(typ compute.DType, shape ...int) compute.Tensor {
 
 // input makes an input tensor and its host memory.
 func (t *tensors) input(shape ...int) upload {
-	host := make([]float32, compute.Shape(shape).Elements())
-	return upload{t.make(compute.F32, shape...), host, host}
+	return upload{t.make(compute.F32, shape...), make([]float32, compute.Shape(shape).Elements())}
 }
 
 // fill uploads the host memory of an input.
-func (t *tensors) fill(u upload) { t.upload(u.Tensor, u.boxed) }
+func (t *tensors) fill(u upload) { t.upload(u.Tensor, compute.Floats(u.host)) }
 
-func (t *tensors) upload(to compute.Tensor, host any) {
+func (t *tensors) upload(to compute.Tensor, host compute.Buffer) {
 	if t.err == nil {
 		t.err = to.Upload(host)
 	}
 }
 
-func (t *tensors) download(host any, from compute.Tensor) {
+func (t *tensors) download(host compute.Buffer, from compute.Tensor) {
 	if t.err == nil {
 		t.err = from.Download(host)
 	}

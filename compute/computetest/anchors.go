@@ -39,7 +39,7 @@ func (s Suite) testOpAnchors(t *testing.T, device compute.Device, anchors []anch
 			x.run(t)
 			var got []float32
 			for i := range x.out {
-				got = append(got, x.output(t, i).([]float32)...)
+				got = append(got, x.output(t, i).F32...)
 			}
 			if len(got) != len(a.want) {
 				t.Fatalf("the result has %d elements, want %d", len(got), len(a.want))
@@ -294,7 +294,7 @@ func testTimeFeatures(t *testing.T, device compute.Device) {
 	}
 	x := start(t, device, r)
 	x.run(t)
-	got := x.output(t, 0).([]float32)
+	got := x.output(t, 0).F32
 	for n, row := range rows {
 		// The table was computed in float64. The op's angles are float32 products of float32 frequencies: off by up to
 		// two roundoffs of the angle, which is at most t.
@@ -346,7 +346,7 @@ func testEveryHalf(t *testing.T, device compute.Device) {
 	}
 	x := start(t, device, r)
 	x.run(t)
-	for i, v := range x.output(t, 0).([]float32) {
+	for i, v := range x.output(t, 0).F32 {
 		if v != want[i] {
 			t.Fatalf("element %d: got %v, want %v", i, v, want[i])
 		}

@@ -23,7 +23,7 @@ type Operands struct {
 	b      *compute.Builder
 	random *rand.Rand
 	params compute.DType
-	inputs []any // []float32 or []int32
+	inputs []compute.Buffer
 	source Source
 }
 
@@ -35,13 +35,13 @@ func newOperands(b *compute.Builder, seed string, params compute.DType) *Operand
 
 // Values declares an F32 input of the given values.
 func (o *Operands) Values(values []float32, shape ...int) compute.Value {
-	o.inputs = append(o.inputs, values)
+	o.inputs = append(o.inputs, compute.Floats(values))
 	return o.b.Input("", compute.F32, shape...)
 }
 
 // IDs declares an I32 input of the given values.
 func (o *Operands) IDs(values []int32, shape ...int) compute.Value {
-	o.inputs = append(o.inputs, values)
+	o.inputs = append(o.inputs, compute.Ints(values))
 	return o.b.Input("", compute.I32, shape...)
 }
 
@@ -92,7 +92,7 @@ func (o *Operands) uniform(n int, mean float32, width float64) []float32 {
 // recording is a program with everything it needs to run.
 type recording struct {
 	program *compute.Program
-	inputs  []any
+	inputs  []compute.Buffer
 	source  *Source
 }
 
@@ -206,15 +206,11 @@ func (x *execution) poison(tb testing.TB) {
 	tb.Helper()
 	for _, t := range x.out {
 		host := newHost(t)
-		switch host := host.(type) {
-		case []float32:
-			for i := range host {
-				host[i] = float32(math.NaN())
-			}
-		case []int32:
-			for i := range host {
-				host[i] = -1
-			}
+		for i := range host.F32 {
+			host.F32[i] = float32(math.NaN())
+		}
+		for i := range host.I32 {
+			host.I32[i] = -1
 		}
 		if err := t.Upload(host); err != nil {
 			tb.Fatal(err)
@@ -230,12 +226,12 @@ func (x *execution) run(tb testing.TB) {
 }
 
 // output downloads output i.
-func (x *execution) output(tb testing.TB, i int) any {
+func (x *execution) output(tb testing.TB, i int) compute.Buffer {
 	tb.Helper()
 	return download(tb, x.out[i])
 }
 
-func download(tb testing.TB, t compute.Tensor) any {
+func download(tb testing.TB, t compute.Tensor) compute.Buffer {
 	tb.Helper()
 	host := newHost(t)
 	if err := t.Download(host); err != nil {
@@ -244,11 +240,7 @@ func download(tb testing.TB, t compute.Tensor) any {
 	return host
 }
 
-// newHost is a host array for t's elements.
-func newHost(t compute.Tensor) any {
-	n := t.Shape().Elements()
-	if t.DType() == compute.I32 {
-		return make([]int32, n)
-	}
-	return make([]float32, n)
+// newHost is host memory for t's elements.
+func newHost(t compute.Tensor) compute.Buffer {
+	return compute.NewBuffer(compute.Type{DType: t.DType(), Shape: t.Shape()})
 }

@@ -1,7 +1,7 @@
 // Package computetest is the conformance suite of compute devices, named and used like testing/fstest:
 //
 //	func TestConformance(t *testing.T) {
-//		computetest.Run(t, func(tb testing.TB) compute.Device { return cpu.New() })
+//		computetest.Run(t, func(tb testing.TB) compute.Device { return ref.New() })
 //	}
 //
 // It has four parts. Cases are single ops over shapes tiny, odd and Stable Diffusion's own, with parameters stored as
@@ -106,7 +106,7 @@ func (s Suite) testCase(t *testing.T, c Case, device, oracle compute.Device) {
 	run := start(t, device, guarded)
 	run.poison(t)
 	run.run(t)
-	got := make([]any, results)
+	got := make([]compute.Buffer, results)
 	for i := range got {
 		got[i] = run.output(t, i)
 		if err := c.Tolerance.check(got[i], reference.output(t, i), s.OperandRoundoff); err != nil {

@@ -78,7 +78,7 @@ func testGradientRule(t *testing.T, c Case) {
 // The differences are of fourth order, (8·(f(h)-f(-h)) - (f(2h)-f(-2h)))/12h. The step h of 2⁻¹³ ≈ 1.2·10⁻⁴ leaves an error of
 // h⁴·f⁽⁵⁾/30 ≈ 10⁻¹⁷·f⁽⁵⁾ and a rounding of 10⁻¹⁶/h ≈ 10⁻¹² of the loss. The tolerance of 10⁻⁷ of the gradient's size is far
 // above both and far below any mistake in a formula.
-func checkGradient(t *testing.T, b *compute.Builder, source *Source, inputs []any, loss compute.Value, wrt []compute.Value) {
+func checkGradient(t *testing.T, b *compute.Builder, source *Source, inputs []compute.Buffer, loss compute.Value, wrt []compute.Value) {
 	t.Helper()
 	const step, tolerance = 0x1p-13, 1e-7
 	b.Output(loss)
@@ -101,14 +101,15 @@ func checkGradient(t *testing.T, b *compute.Builder, source *Source, inputs []an
 	wide := make([]any, len(inputs))
 	at := make(map[compute.Value][]float64)
 	for i, in := range inputs {
-		wide[i] = in
-		if in, ok := in.([]float32); ok {
-			x := make([]float64, len(in))
-			for k, v := range in {
-				x[k] = float64(v)
-			}
-			wide[i], at[forward.Inputs[i]] = x, x
+		if in.I32 != nil {
+			wide[i] = in.I32
+			continue
 		}
+		x := make([]float64, len(in.F32))
+		for k, v := range in.F32 {
+			x[k] = float64(v)
+		}
+		wide[i], at[forward.Inputs[i]] = x, x
 	}
 	evaluate := func(p *compute.Program) []any {
 		t.Helper()

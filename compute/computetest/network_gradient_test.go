@@ -174,7 +174,7 @@ func TestNetworkGradients(t *testing.T) {
 func TestCheckpointedGradients(t *testing.T) {
 	for _, c := range networks[:2] { // those with segments
 		t.Run(c.name, func(t *testing.T) {
-			gradients := func(derive func(*compute.Builder, compute.Value, []compute.Value) []compute.Value) ([]any, *compute.Program) {
+			gradients := func(derive func(*compute.Builder, compute.Value, []compute.Value) []compute.Value) ([]compute.Buffer, *compute.Program) {
 				n := c.record(t)
 				n.b.Output(n.loss)
 				for _, g := range derive(&n.b, n.loss, n.wrt) {
@@ -188,7 +188,7 @@ func TestCheckpointedGradients(t *testing.T) {
 				closing(t, device)
 				x := start(t, device, &recording{p, n.o.inputs, &n.o.source})
 				x.run(t)
-				var out []any
+				var out []compute.Buffer
 				for i := range x.out {
 					out = append(out, x.output(t, i))
 				}

@@ -3,6 +3,8 @@ package computetest
 import (
 	"fmt"
 	"math"
+
+	"github.com/atelier-go/atelier/compute"
 )
 
 // Tolerance bounds how far a result may be from the oracle's, in roundoffs of float32 (2⁻²⁴).
@@ -20,17 +22,16 @@ type Tolerance struct {
 const roundoff = 1.0 / (1 << 24)
 
 // check compares a device's result with the oracle's.
-func (tol Tolerance) check(got, want any, operandRoundoff float64) error {
-	if w, ok := want.([]int32); ok {
-		g := got.([]int32)
-		for i := range w {
-			if g[i] != w[i] {
-				return fmt.Errorf("element %d: got %d, want %d", i, g[i], w[i])
+func (tol Tolerance) check(got, want compute.Buffer, operandRoundoff float64) error {
+	if want.I32 != nil {
+		for i, w := range want.I32 {
+			if got.I32[i] != w {
+				return fmt.Errorf("element %d: got %d, want %d", i, got.I32[i], w)
 			}
 		}
 		return nil
 	}
-	g, w := got.([]float32), want.([]float32)
+	g, w := got.F32, want.F32
 	limit := tol.Roundings * roundoff
 	limit += 4 * float64(tol.Products) * operandRoundoff
 	var square, errorSquare float64
@@ -65,19 +66,15 @@ func (tol Tolerance) check(got, want any, operandRoundoff float64) error {
 }
 
 // firstDifference is the first index at which two host arrays differ in any bit, or -1.
-func firstDifference(a, b any) int {
-	switch a := a.(type) {
-	case []float32:
-		for i, v := range b.([]float32) {
-			if math.Float32bits(a[i]) != math.Float32bits(v) {
-				return i
-			}
+func firstDifference(a, b compute.Buffer) int {
+	for i, v := range b.F32 {
+		if math.Float32bits(a.F32[i]) != math.Float32bits(v) {
+			return i
 		}
-	case []int32:
-		for i, v := range b.([]int32) {
-			if a[i] != v {
-				return i
-			}
+	}
+	for i, v := range b.I32 {
+		if a.I32[i] != v {
+			return i
 		}
 	}
 	return -1

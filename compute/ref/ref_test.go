@@ -83,7 +83,7 @@ func results(t *testing.T) []float32 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := in.Upload(wave(210)); err != nil {
+	if err := in.Upload(compute.Floats(wave(210))); err != nil {
 		t.Fatal(err)
 	}
 	out, err := d.NewTensor(compute.F32, 1, 35, 6)
@@ -94,7 +94,7 @@ func results(t *testing.T) []float32 {
 		t.Fatal(err)
 	}
 	y := make([]float32, 210)
-	if err := out.Download(y); err != nil {
+	if err := out.Download(compute.Floats(y)); err != nil {
 		t.Fatal(err)
 	}
 	return y

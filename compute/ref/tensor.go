@@ -20,51 +20,33 @@ var _ compute.Tensor = (*tensor)(nil)
 func (t *tensor) Shape() compute.Shape { return t.typ.Shape }
 func (t *tensor) DType() compute.DType { return t.typ.DType }
 
-func (t *tensor) Upload(src any) error {
+func (t *tensor) Upload(src compute.Buffer) error {
 	t.device.mu.Lock()
 	defer t.device.mu.Unlock()
-	switch src := src.(type) {
-	case []float32:
-		if t.f32 != nil && len(src) == len(t.f32) {
-			copy(t.f32, src)
-			return nil
-		}
-		return t.mismatch("upload", src, len(src))
-	case []int32:
-		if t.i32 != nil && len(src) == len(t.i32) {
-			copy(t.i32, src)
-			return nil
-		}
-		return t.mismatch("upload", src, len(src))
+	if err := t.fit(src); err != nil {
+		return fmt.Errorf("ref: upload: %w", err)
 	}
-	return fmt.Errorf("ref: upload of %T, want []float32 or []int32", src)
+	copy(t.f32, src.F32)
+	copy(t.i32, src.I32)
+	return nil
 }
 
-func (t *tensor) Download(dst any) error {
+func (t *tensor) Download(dst compute.Buffer) error {
 	t.device.mu.Lock()
 	defer t.device.mu.Unlock()
-	switch dst := dst.(type) {
-	case []float32:
-		if t.f32 != nil && len(dst) == len(t.f32) {
-			copy(dst, t.f32)
-			return nil
-		}
-		return t.mismatch("download", dst, len(dst))
-	case []int32:
-		if t.i32 != nil && len(dst) == len(t.i32) {
-			copy(dst, t.i32)
-			return nil
-		}
-		return t.mismatch("download", dst, len(dst))
+	if err := t.fit(dst); err != nil {
+		return fmt.Errorf("ref: download: %w", err)
 	}
-	return fmt.Errorf("ref: download to %T, want []float32 or []int32", dst)
+	copy(dst.F32, t.f32)
+	copy(dst.I32, t.i32)
+	return nil
 }
 
-func (t *tensor) mismatch(verb string, host any, n int) error {
+func (t *tensor) fit(host compute.Buffer) error {
 	if t.closed() {
-		return errors.New("ref: " + verb + ": the tensor is closed")
+		return errors.New("the tensor is closed")
 	}
-	return fmt.Errorf("ref: %s: host data is %T of length %d, the tensor is %v", verb, host, n, t.typ)
+	return host.Fit(t.typ)
 }
 
 func (t *tensor) Close() error {

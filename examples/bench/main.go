@@ -29,7 +29,6 @@ import (
 	"time"
 
 	"github.com/atelier-go/atelier/compute"
-	"github.com/atelier-go/atelier/cpu"
 	"github.com/atelier-go/atelier/device"
 	"github.com/atelier-go/atelier/examples/internal/terminal"
 )
@@ -45,11 +44,12 @@ func main() {
 
 // options are the command line.
 type options struct {
-	model, device, precision, json, dump string
-	threads, rounds, width, height       int
-	batch                                int
-	phases                               []string
-	interactive, ops                     bool
+	model, device, json, dump      string
+	threads, rounds, width, height int
+	batch                          int
+	precision                      compute.Precision
+	phases                         []string
+	interactive, ops               bool
 }
 
 func parse(args []string) (o options, err error) {
@@ -57,7 +57,7 @@ func parse(args []string) (o options, err error) {
 	f.StringVar(&o.model, "model", "", "checkpoint: a .safetensors file or a diffusers folder (default: the built-in tiny portrait model)")
 	f.StringVar(&o.device, "device", "auto", "auto or cpu")
 	f.IntVar(&o.threads, "threads", 0, "processors to use (default: all)")
-	f.StringVar(&o.precision, "precision", "fp32", "of matrix products: fp32 or bf16")
+	f.TextVar(&o.precision, "precision", compute.PrecisionFP32, "of matrix products: fp32 or bf16")
 	f.IntVar(&o.rounds, "rounds", 5, "times each phase is run, after one that does not count")
 	f.IntVar(&o.width, "width", 0, "pixels (default: the model's own)")
 	f.IntVar(&o.height, "height", 0, "pixels (default: the model's own)")
@@ -69,9 +69,6 @@ func parse(args []string) (o options, err error) {
 	f.BoolVar(&o.interactive, "interactive", false, "run phases named on standard input")
 	if err := f.Parse(args); err != nil {
 		return o, err
-	}
-	if o.precision != "fp32" && o.precision != "bf16" {
-		return o, fmt.Errorf("-precision is %q, want fp32 or bf16", o.precision)
 	}
 	if o.rounds < 1 || o.rounds > 1000 {
 		return o, fmt.Errorf("-rounds is %d, want 1 to 1000", o.rounds)
@@ -130,11 +127,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	if err != nil {
 		return err
 	}
-	opts := device.Options{Workers: o.threads}
-	if o.precision == "bf16" {
-		opts.Precision = cpu.BF16
-	}
-	dev, err := device.Open(o.device, opts)
+	dev, err := device.Open(o.device, device.Options{Workers: o.threads, Precision: o.precision})
 	if err != nil {
 		return err
 	}
@@ -143,7 +136,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	if o.model != "" {
 		report.Model = filepath.Base(o.model)
 	}
-	if peaker, ok := dev.(interface{ Peak() float64 }); ok && !o.interactive {
+	if peaker, ok := dev.(compute.Peaker); ok && !o.interactive {
 		report.PeakGFLOPS = peaker.Peak() / 1e9
 	}
 

@@ -271,10 +271,10 @@ func (w *workload) tensor(t compute.Type) (compute.Tensor, error) {
 }
 
 // values are token ids counting up, a time in the middle, or normal numbers.
-func values(info compute.ValueInfo, random *rand.Rand) any {
+func values(info compute.ValueInfo, random *rand.Rand) compute.Buffer {
 	n := info.Shape.Elements()
 	if info.DType == compute.I32 {
-		return counting(n)
+		return compute.Ints(counting(n))
 	}
 	x := make([]float32, n)
 	for i := range x {
@@ -283,7 +283,7 @@ func values(info compute.ValueInfo, random *rand.Rand) any {
 			x[i] = 500
 		}
 	}
-	return x
+	return compute.Floats(x)
 }
 
 // counting is 0, 1, … n-1.
@@ -306,7 +306,7 @@ func (p *pass) run(ctx context.Context) (outcome, error) {
 	}
 	seconds := time.Since(start).Seconds()
 	first := make([]float32, p.out[0].Shape().Elements())
-	if err := p.out[0].Download(first); err != nil {
+	if err := p.out[0].Download(compute.Floats(first)); err != nil {
 		return outcome{}, err
 	}
 	sum := 0.0

@@ -17,10 +17,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 
 	"github.com/atelier-go/atelier/compute"
-	"github.com/atelier-go/atelier/cpu"
 	"github.com/atelier-go/atelier/device"
 	"github.com/atelier-go/atelier/examples/internal/terminal"
 	"github.com/atelier-go/atelier/lora"
@@ -179,17 +177,17 @@ func (c *command) open(ctx context.Context, log io.Writer) (*weights.Checkpoint,
 func (c *command) openDevice(precision string, log io.Writer) (compute.Device, error) {
 	options := device.Options{Workers: c.threads}
 	if precision == "bf16" {
-		options.Precision = cpu.BF16
+		options.Precision = compute.PrecisionBF16
 	}
 	dev, err := device.Open(c.device, options)
 	if err != nil {
 		return nil, err
 	}
 	fmt.Fprintln(log, "device:", dev.Name())
-	switch {
-	case precision == "fp16":
+	if precision == "fp16" {
 		fmt.Fprintln(log, "note: mixed_precision fp16: a CPU computes in float32, which is more exact; losses are scaled as with fp16")
-	case precision == "bf16" && !strings.Contains(dev.Name(), "bf16,"):
+	}
+	if real, ok := dev.(compute.Preciser); ok && real.Precision() != options.Precision {
 		fmt.Fprintln(log, "note: mixed_precision bf16: this processor has no instructions for it and computes in float32")
 	}
 	return dev, nil

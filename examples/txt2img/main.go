@@ -20,7 +20,6 @@ import (
 	"strings"
 
 	"github.com/atelier-go/atelier/compute"
-	"github.com/atelier-go/atelier/cpu"
 	"github.com/atelier-go/atelier/device"
 	"github.com/atelier-go/atelier/examples/internal/terminal"
 	"github.com/atelier-go/atelier/sampler"
@@ -42,7 +41,7 @@ func main() {
 type options struct {
 	model, device, out, sampler, schedule string
 	threads                               int
-	bf16                                  bool
+	precision                             compute.Precision
 	loras                                 []string
 	weights                               sd.Options
 	request                               sd.Request
@@ -62,7 +61,7 @@ func parse(args []string, usage io.Writer) (o options, err error) {
 	})
 	f.StringVar(&o.device, "device", "auto", "auto or cpu")
 	f.IntVar(&o.threads, "threads", 0, "processors to use (default: all)")
-	precision := f.String("precision", "fp32", "of matrix products: fp32, or bf16 (faster, slightly different pictures)")
+	f.TextVar(&o.precision, "precision", compute.PrecisionFP32, "of matrix products: fp32, or bf16 (faster, slightly different pictures)")
 	f.StringVar(&o.request.Prompt, "prompt", "", "what the picture shows; <lora:NAME:0.8> applies a LoRA with that strength")
 	f.StringVar(&o.request.NegativePrompt, "negative", "", "what it does not show")
 	f.IntVar(&o.request.Width, "width", 0, "pixels, a multiple of 8 (default: the model's own, 512 for SD 1.5)")
@@ -93,9 +92,6 @@ func parse(args []string, usage io.Writer) (o options, err error) {
 	if o.request.Steps == 0 || o.request.BatchSize == 0 || o.request.Guidance == 0 {
 		return o, errors.New("-steps, -n and -cfg want numbers other than 0")
 	}
-	if o.bf16 = *precision == "bf16"; !o.bf16 && *precision != "fp32" {
-		return o, fmt.Errorf("-precision is %q, want fp32 or bf16", *precision)
-	}
 	if o.request.Sampler, o.request.Spacing, err = sampler.Parse(o.sampler, o.schedule); err != nil {
 		return o, fmt.Errorf("-sampler %q -schedule %q: %w", o.sampler, o.schedule, err)
 	}
@@ -123,11 +119,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err := writable(o.out); err != nil {
 		return err
 	}
-	opts := device.Options{Workers: o.threads}
-	if o.bf16 {
-		opts.Precision = cpu.BF16
-	}
-	dev, err := device.Open(o.device, opts)
+	dev, err := device.Open(o.device, device.Options{Workers: o.threads, Precision: o.precision})
 	if err != nil {
 		return flagError{err}
 	}

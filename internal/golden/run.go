@@ -75,15 +75,27 @@ func Run(t testing.TB, dev compute.Device, src compute.ParamSource, b *compute.B
 		defer x.Close()
 	}
 	for i, x := range in {
-		check(t, x.Upload(inputs[i]))
+		check(t, x.Upload(buffer(t, inputs[i])))
 	}
 	check(t, exe.Run(t.Context(), out, in))
 	results := make([][]float32, len(out))
 	for i, x := range out {
 		results[i] = make([]float32, x.Shape().Elements())
-		check(t, x.Download(results[i]))
+		check(t, x.Download(compute.Floats(results[i])))
 	}
 	return results
+}
+
+func buffer(t testing.TB, values any) compute.Buffer {
+	t.Helper()
+	switch values := values.(type) {
+	case []float32:
+		return compute.Floats(values)
+	case []int32:
+		return compute.Ints(values)
+	}
+	t.Fatalf("golden: an input of type %T", values)
+	return compute.Buffer{}
 }
 
 func check(t testing.TB, err error) {

@@ -86,7 +86,7 @@ func TestBuilderRejects(t *testing.T) {
 
 func TestParamTwiceIsOneValue(t *testing.T) {
 	var b Builder
-	if b.Param("w", 2, 3) != b.Param("w", 2, 3) {
+	if first, again := b.Param("w", 2, 3), b.Param("w", 2, 3); first != again {
 		t.Error("the same parameter gave two values")
 	}
 	if n := len(b.program.Params); n != 1 {

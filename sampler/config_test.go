@@ -279,10 +279,9 @@ func TestIdentities(t *testing.T) {
 	}
 
 	// Without its corrector UniPC of order 1 is Euler; with it the step from the second point on differs.
-	first := unipcStep{}
 	b := Config{Sampler: UniPC}.builder(methods[10], table)
 	b.sigma = list
-	first = b.unipcStep(0, 1)
+	first := b.unipcStep(0, 1)
 	got := first.predict(slot(0), []Mix{slot(1)}, list[0], list[1])
 	differ(t, "UniPC 1 state", got.Slot[0], list[1]/list[0], 1e-13)
 	differ(t, "UniPC 1 data", got.Slot[1], 1-list[1]/list[0], 1e-13)

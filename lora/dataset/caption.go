@@ -62,11 +62,6 @@ func (o CaptionOptions) validate() error {
 	return errors.Join(errs...)
 }
 
-// constant reports whether a caption never changes from use to use.
-func (o CaptionOptions) constant() bool {
-	return o.DropoutRate == 0 && o.DropoutEveryNEpochs == 0 && o.TagDropoutRate == 0 && !o.Wildcard && !o.Shuffle && o.TokenWarmupStep == 0
-}
-
 // CaptionUse is the moment a caption is used at.
 type CaptionUse struct {
 	Epoch    int // from 1

@@ -301,6 +301,22 @@ func FuzzNPZ(f *testing.F) {
 	})
 }
 
+func TestNPYHeaderErrors(t *testing.T) {
+	for _, text := range []string{
+		"",
+		"'descr': '<f4', 'fortran_order': False, 'shape': (4, 72, 56)}",
+		"{'descr': '<f4', 'fortran_order': False, 'shape': (4, 72, 56)",
+		"{'fortran_order': False, 'shape': (4, 72, 56)}",
+		"{'descr': '<f4', 'fortran_order': True, 'shape': (4, 72, 56)}",
+		"{'descr': '<f4, 'fortran_order': False, 'shape': (4, 72, 56}",
+		"{'descr': '<f4', 'fortran_order': False, 'shape': (4, -72)}",
+	} {
+		if descr, shape, err := parseNPYHeader(text); err == nil {
+			t.Errorf("%q is read as %s %v", text, descr, shape)
+		}
+	}
+}
+
 func FuzzNPYHeader(f *testing.F) {
 	f.Add("{'descr': '<f4', 'fortran_order': False, 'shape': (4, 72, 56), }")
 	f.Add("{'shape': (), 'descr': '<i8', 'fortran_order': False}")

@@ -143,12 +143,12 @@ func readNPY(r io.Reader) (array, error) {
 // parseNPYHeader reads a dict such as {'descr': '<f4', 'fortran_order': False, 'shape': (4, 72, 56), }.
 func parseNPYHeader(text string) (descr string, shape []int, err error) {
 	bad := fmt.Errorf("header %.80q is not understood", text)
-	body, ok := strings.CutPrefix(strings.TrimSpace(text), "{")
-	if body, ok = strings.CutSuffix(body, "}"); !ok {
+	text = strings.TrimSpace(text)
+	if !strings.HasPrefix(text, "{") || !strings.HasSuffix(text, "}") {
 		return "", nil, bad
 	}
 	field := func(key string) (string, bool) {
-		_, after, found := strings.Cut(body, "'"+key+"':")
+		_, after, found := strings.Cut(text, "'"+key+"':")
 		return strings.TrimSpace(after), found
 	}
 	quoted, ok1 := field("descr")
@@ -160,6 +160,7 @@ func parseNPYHeader(text string) (descr string, shape []int, err error) {
 	if !strings.HasPrefix(order, "False") {
 		return "", nil, errors.New("array in Fortran order, want C order")
 	}
+	var ok bool
 	if descr, _, ok = strings.Cut(quoted[1:], "'"); !ok {
 		return "", nil, bad
 	}

@@ -31,7 +31,7 @@ const (
 // bytes follow as U+0100, U+0101, …
 var byteChars = func() (chars [256]rune) {
 	n, moved := 0, 0
-	for b := rune(0); b < 256; b++ {
+	for b := range rune(256) {
 		if printable(b) {
 			chars[n] = b
 			n++

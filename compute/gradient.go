@@ -230,8 +230,8 @@ func substituteIn(field reflect.Value, f func(Value) Value) {
 		field.Set(reflect.ValueOf(changed))
 	default:
 		if field.Kind() == reflect.Struct {
-			for i := range field.NumField() {
-				substituteIn(field.Field(i), f)
+			for _, inner := range field.Fields() {
+				substituteIn(inner, f)
 			}
 		}
 	}

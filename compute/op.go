@@ -1,6 +1,9 @@
 package compute
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Op is one operation of the closed vocabulary: a struct of this package whose Value fields are its operands
 // and whose other fields are its attributes. Devices switch on the concrete type.
@@ -114,10 +117,8 @@ func wantFloat(name string, t Type, ranks ...int) error {
 	if !isFloat(t.DType) {
 		return fmt.Errorf("%s is %v, want a float type", name, t)
 	}
-	for _, r := range ranks {
-		if len(t.Shape) == r {
-			return nil
-		}
+	if slices.Contains(ranks, len(t.Shape)) {
+		return nil
 	}
 	if len(ranks) > 0 {
 		return fmt.Errorf("%s is %v, want rank %v", name, t, ranks)

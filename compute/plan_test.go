@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -150,12 +151,7 @@ func mayTake(p *Program, l *Layout, n Node, v Value) bool {
 	if !ok || l.Offset(v) != l.Offset(n.Out[0]) {
 		return false
 	}
-	for _, w := range over.Overwritable() {
-		if w == v {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(over.Overwritable(), v)
 }
 
 // liveBytes are the most bytes that must be held between two nodes, and total the bytes of all values and scratch.

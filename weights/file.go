@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 
@@ -163,9 +164,7 @@ func (f *File) Path() string { return f.path }
 // Metadata is a copy of the header's free-form strings ("format", "modelspec.…", "ss_…").
 func (f *File) Metadata() map[string]string {
 	m := make(map[string]string, len(f.metadata))
-	for k, v := range f.metadata {
-		m[k] = v
-	}
+	maps.Copy(m, f.metadata)
 	return m
 }
 

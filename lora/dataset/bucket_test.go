@@ -14,7 +14,7 @@ var noUp = Bucketing{Enable: true, NoUpscale: true}
 func mirrored(t testing.TB, portraits string) map[Size]bool {
 	t.Helper()
 	all := map[Size]bool{}
-	for _, text := range strings.Fields(portraits) {
+	for text := range strings.FieldsSeq(portraits) {
 		var s Size
 		if _, err := fmt.Sscanf(text, "%dx%d", &s.W, &s.H); err != nil {
 			t.Fatal(err)

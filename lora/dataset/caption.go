@@ -118,7 +118,7 @@ func (o CaptionOptions) split(caption, separator string) (fixed, flexible, suffi
 		parts := strings.SplitN(caption, o.KeepTokensSeparator, 3)
 		var pieces [3][]string
 		for i, part := range parts {
-			for _, piece := range strings.Split(part, separator) {
+			for piece := range strings.SplitSeq(part, separator) {
 				if piece = strings.TrimSpace(piece); piece != "" {
 					pieces[i] = append(pieces[i], piece)
 				}

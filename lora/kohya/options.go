@@ -147,10 +147,8 @@ func (o *Options) lookup(name string) (values []string, by string) {
 	if values, ok := o.file[name]; ok {
 		return values, o.path + ": " + name
 	}
-	for _, other := range yields[name] {
-		if o.named(other) {
-			return nil, ""
-		}
+	if slices.ContainsFunc(yields[name], o.named) {
+		return nil, ""
 	}
 	value, ok := o.defaults()[name]
 	if !ok {

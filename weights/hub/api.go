@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -111,9 +112,7 @@ func (c *Client) send(ctx context.Context, method, address string, r repo, heade
 	if err != nil {
 		return nil, fmt.Errorf("hub: %w; check HF_ENDPOINT", err)
 	}
-	for key, values := range header {
-		request.Header[key] = values
-	}
+	maps.Copy(request.Header, header)
 	home := request.URL
 	request.Header.Set("User-Agent", "atelier-hub/1")
 	request.Header.Set("Accept-Encoding", "identity") // sizes and ranges are of the file itself

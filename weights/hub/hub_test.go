@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -70,7 +71,7 @@ func etag(name string, content []byte) string {
 		sum := sha256.Sum256(content)
 		return hex.EncodeToString(sum[:])
 	}
-	sum := sha1.Sum(append([]byte(fmt.Sprintf("blob %d\x00", len(content))), content...))
+	sum := sha1.Sum(append(fmt.Appendf(nil, "blob %d\x00", len(content)), content...))
 	return hex.EncodeToString(sum[:])
 }
 
@@ -163,12 +164,7 @@ func (h *fakeHub) saw(t *testing.T, request string) bool {
 	t.Helper()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, r := range h.requests {
-		if r == request {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(h.requests, request)
 }
 
 // tinyFiles is the tiny model as a repository, beside files nobody needs.

@@ -18,14 +18,17 @@ type builder struct {
 	eta, sNoise          float64
 	sChurn, sTmin, sTmax float64
 	order                int
+	orders               []int   // DPM fast: of each step
 	heun                 bool    // DPM++ 2M (SDE): heun instead of midpoint
 	lowerOrderFinal      bool    // multistep: end with lower order
 	bh2                  bool    // UniPC: variant bh2
+	cfgpp                bool    // DDIM: renoise with the unconditional estimate
 	lcm                  lcmRule // LCM: boundary condition
 
-	pending Noise
-	evals   []Eval
-	slots   int
+	pending       Noise
+	evals         []Eval
+	slots         int
+	unconditional bool
 }
 
 // steps is the number of steps on the grid.
@@ -88,6 +91,13 @@ func (b *builder) eval(i int, x Mix, sigma float64) Mix {
 	return denoised
 }
 
+// unconditionalSlope is the noise estimate of the current evaluation without the prompt.
+func (b *builder) unconditionalSlope(x Mix, sigma float64) Mix {
+	b.unconditional = true
+	skip, out := b.prediction.scalings(sigma)
+	return slope(x, x.times(skip).plus(out, Mix{Unconditional: 1}), sigma)
+}
+
 // put ends the evaluation: slot 0 becomes x at noise level sigma, the following slots become rest, all others zero.
 func (b *builder) put(sigma float64, x Mix, rest ...Mix) {
 	if b.vp {
@@ -101,14 +111,16 @@ func (b *builder) put(sigma float64, x Mix, rest ...Mix) {
 
 // plan closes the list.
 func (b *builder) plan(start Start) *Plan {
+	p := &Plan{Slots: b.slots, Start: start, Steps: b.steps(), Evals: b.evals, Unconditional: b.unconditional}
 	for i := range b.evals {
 		e := &b.evals[i]
 		e.Last = i+1 == len(b.evals) || b.evals[i+1].Step != e.Step
 		for len(e.Update) < b.slots {
 			e.Update = append(e.Update, Mix{})
 		}
+		p.Noise = max(p.Noise, e.Noise.Kind)
 	}
-	return &Plan{Slots: b.slots, Start: start, Steps: b.steps(), Evals: b.evals}
+	return p
 }
 
 // slope is d = (x − D)/σ, the noise estimate and the direction dx/dσ of the probability flow.

@@ -26,13 +26,13 @@ type Config struct {
 	Denoise    float64
 	ExactSteps bool // image to image executes Steps steps, cut from a longer schedule; the web UI's hires pass does this
 
-	Eta    *float64 // stochasticity ≥ 0; nil is 1 for Euler a and the SDE samplers, 0 for DDIM; others have none
+	Eta    *float64 // stochasticity ≥ 0; nil is 1 for Euler a, the SDE samplers, DPM fast and DPM adaptive, 0 for DDIM; others have none
 	SNoise *float64 // factor ≥ 0 on all noise added during sampling; nil is 1
 
 	SChurn       float64 // total churn of Euler and Heun, ≥ 0
 	STmin, STmax float64 // noise levels between which churn applies; STmax 0 is no limit
 
-	Order           int  // of LMS (1 to 4, default 4) and UniPC (1 to 3, default 3)
+	Order           int  // of LMS (1 to 4, default 4), UniPC (1 to 3, default 3) and DPM adaptive (2 or 3, default 3)
 	BH2             bool // UniPC: variant bh2 instead of bh1
 	KeepOrderFinal  bool // UniPC: do not lower the order at the end
 	NearestTimestep bool // round the network's timesteps to table entries, as ComfyUI and the web UI's quantization do
@@ -48,6 +48,7 @@ type run struct {
 	sigma, time, to []float64 // as in builder
 	vp              bool
 	start           Start
+	orders          []int
 	min, max        float64 // noise levels of the whole schedule
 	lcm             lcmRule
 }
@@ -63,6 +64,9 @@ func New(c Config) (*Plan, error) {
 		grid = sigmaGrid
 	}
 	g, err := grid(table, c)
+	if err == nil && m.span != nil {
+		err = m.span(table, c, g)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +78,7 @@ func (c Config) builder(m method, table *Table) *builder {
 	b := &builder{
 		timeOf: table.Timestep, prediction: c.Prediction, noise: Draw,
 		eta: m.eta, sNoise: 1, sChurn: c.SChurn, sTmin: c.STmin, sTmax: c.STmax,
-		order: m.order, heun: m.heun, lowerOrderFinal: m.sampler == UniPC && !c.KeepOrderFinal, bh2: c.BH2,
+		order: m.order, heun: m.heun, cfgpp: m.cfgpp, lowerOrderFinal: m.sampler == UniPC && !c.KeepOrderFinal, bh2: c.BH2,
 	}
 	if c.NearestTimestep {
 		b.timeOf = table.nearestTimestep
@@ -82,7 +86,7 @@ func (c Config) builder(m method, table *Table) *builder {
 	if m.brownian {
 		b.noise = Brownian
 	}
-	if c.Eta != nil && (m.eta > 0 || m.sampler == DDIM) {
+	if c.Eta != nil && (m.eta > 0 || m.sampler == DDIM || m.sampler == DDIMCFGPP) {
 		b.eta = *c.Eta
 	}
 	if c.SNoise != nil {
@@ -99,10 +103,16 @@ func (c Config) builder(m method, table *Table) *builder {
 
 // plan runs a method on the grid.
 func (g *run) plan(m method, b *builder) *Plan {
-	b.sigma, b.time, b.to, b.vp, b.lcm = g.sigma, g.time, g.to, g.vp, g.lcm
+	b.sigma, b.time, b.to, b.vp, b.lcm, b.orders = g.sigma, g.time, g.to, g.vp, g.lcm, g.orders
+	if m.solve == nil {
+		return &Plan{Slots: adaptiveSlots, Start: g.start, Noise: Draw, adaptive: &adaptive{*b}}
+	}
 	m.solve(b)
 	p := b.plan(g.start)
 	p.BrownianMin, p.BrownianMax = g.min, g.max
+	if m.cfgpp {
+		p.guidance = cfgppScale
+	}
 	return p
 }
 
@@ -129,6 +139,9 @@ func (c Config) resolve() (method, *Table, error) {
 	}
 	if m.order != 0 && (c.Order < 0 || c.Order > m.order) {
 		bad("Order is %d, want 1 to %d for %s", c.Order, m.order, m.sampler)
+	}
+	if m.sampler == DPMAdaptive && c.Order == 1 {
+		bad("Order is 1, want 2 or 3 for %s", m.sampler)
 	}
 	for _, f := range []struct {
 		name  string

@@ -1,6 +1,7 @@
 package sampler
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -10,8 +11,12 @@ import (
 // checkSound checks what every plan promises.
 func checkSound(t testing.TB, p *Plan, train int) {
 	t.Helper()
-	if p.Slots < 1 || p.Slots > MaxSlots || p.Steps < 1 || len(p.Evals) < p.Steps {
-		t.Fatalf("%d slots, %d steps, %d evaluations", p.Slots, p.Steps, len(p.Evals))
+	evals, steps := p.Evals, p.Steps
+	if p.adaptive != nil {
+		evals, steps = adaptiveEvals(t, p)
+	}
+	if p.Slots < 1 || p.Slots > MaxSlots || steps < 1 || len(evals) < steps {
+		t.Fatalf("%d slots, %d steps, %d evaluations", p.Slots, steps, len(evals))
 	}
 	finite := func(what string, i int, values ...float64) {
 		for _, v := range values {
@@ -21,7 +26,10 @@ func checkSound(t testing.TB, p *Plan, train int) {
 		}
 	}
 	mix := func(what string, i int, m Mix) {
-		finite(what, i, append(m.Slot[:], m.Model, m.Noise)...)
+		finite(what, i, append(m.Slot[:], m.Model, m.Unconditional, m.Noise)...)
+		if m.Unconditional != 0 && !p.Unconditional {
+			t.Fatalf("%s of evaluation %d reads the unconditional output, which the plan does not say", what, i)
+		}
 		for k := p.Slots; k < MaxSlots; k++ {
 			if m.Slot[k] != 0 {
 				t.Fatalf("%s of evaluation %d reads slot %d of %d", what, i, k, p.Slots)
@@ -30,7 +38,7 @@ func checkSound(t testing.TB, p *Plan, train int) {
 	}
 	finite("start", 0, p.Start.Noise, p.Start.Latent)
 	step := 0
-	for i, e := range p.Evals {
+	for i, e := range evals {
 		if e.Step != step {
 			t.Fatalf("evaluation %d belongs to step %d, want %d", i, e.Step, step)
 		}
@@ -58,9 +66,28 @@ func checkSound(t testing.TB, p *Plan, train int) {
 			mix("update", i, m)
 		}
 	}
-	if step != p.Steps {
-		t.Fatalf("%d steps are completed of %d", step, p.Steps)
+	if step != steps {
+		t.Fatalf("%d steps are completed of %d", step, steps)
 	}
+}
+
+// adaptiveEvals lists the evaluations of the accepted attempts that a plan makes on the toy.
+func adaptiveEvals(t testing.TB, p *Plan) (evals []Eval, steps int) {
+	t.Helper()
+	h := toy()
+	h.noise = silence
+	var attempt []Eval
+	h.seen = func(e Eval, _, _, _ float64) {
+		if len(attempt) > 0 && attempt[len(attempt)-1].Last {
+			if attempt[0].Step != e.Step {
+				evals = append(evals, attempt...)
+			}
+			attempt = nil
+		}
+		attempt = append(attempt, e)
+	}
+	h.run(t, p, p.Start.Noise)
+	return append(evals, attempt...), attempt[0].Step + 1
 }
 
 // TestEveryCombination builds all samplers on all schedules and runs them on the toy: the result must lie near its data.
@@ -72,7 +99,8 @@ func TestEveryCombination(t *testing.T) {
 					name := fmt.Sprintf("%s/%s/%d/%v", s, spacing, steps, denoise)
 					p, err := New(Config{Sampler: s, Spacing: spacing, Steps: steps, Denoise: denoise})
 					if err != nil {
-						if !strings.Contains(err.Error(), "leaves") || spacing != Automatic || steps > 3 {
+						ended := s == DPMFast || s == DPMAdaptive // whatever the spacing, they need two noise levels to go between
+						if !strings.Contains(err.Error(), "leaves") || spacing != Automatic && !ended || steps > 3 {
 							t.Errorf("%s: %v", name, err)
 						}
 						continue
@@ -340,5 +368,36 @@ func TestNearestTimestep(t *testing.T) {
 		if e.Timestep != math.Round(fractional) {
 			t.Errorf("σ %v: timestep %v, want %v rounded", e.Sigma, e.Timestep, fractional)
 		}
+	}
+}
+
+// TestAdaptiveFails holds a plan that decides as it goes to an end: with measurements that are no numbers, that never
+// get better, with an error, and when nobody wants more of it.
+func TestAdaptiveFails(t *testing.T) {
+	p := newPlan(t, Config{Sampler: DPMAdaptive, Steps: 1})
+	broken := errors.New("broken")
+	for _, c := range []struct {
+		measured float64
+		err      error
+		want     string
+	}{
+		{math.NaN(), nil, "not finite"}, {math.Inf(1), nil, "not finite"}, {1e9, nil, "another sampler"}, {0, broken, "broken"},
+	} {
+		var got error
+		for _, got = range p.Run(func(*Eval) (float64, error) { return c.measured, c.err }) {
+			if got == nil {
+				t.Fatalf("measured %v, %v: a step is complete", c.measured, c.err)
+			}
+		}
+		if got == nil || !strings.Contains(got.Error(), c.want) || c.err != nil && got != c.err {
+			t.Errorf("measured %v, %v: the run ends with %v", c.measured, c.err, got)
+		}
+	}
+	calls := 0
+	for range p.Run(func(*Eval) (float64, error) { calls++; return 0, nil }) {
+		break
+	}
+	if calls != 3 {
+		t.Errorf("%d evaluations for one step, want 3", calls)
 	}
 }

@@ -10,15 +10,23 @@ func euler(b *builder) {
 	}
 }
 
+// cfgppScale is the part of the user's guidance that the web UI gives to DDIM CFG++.
+const cfgppScale = 1 / 12.5
+
 // eulerAncestral steps below the target and fills up with fresh noise. On a variance-preserving grid it is DDIM
-// (Song et al. 2020) with the same η, and with η = 1 the ancestral step of DDPM.
+// (Song et al. 2020) with the same η, and with η = 1 the ancestral step of DDPM. Its CFG++ form (Chung et al. 2024) adds
+// the noise of the unconditional estimate back to the guided one.
 func eulerAncestral(b *builder) {
 	for i := range b.steps() {
 		sigma, next := b.sigma[i], b.target(i)
 		x := b.state(sigma)
 		denoised := b.eval(i, x, sigma)
 		down, up := b.ancestral(sigma, next)
-		x = x.times(down/sigma).plus(1-down/sigma, denoised)
+		if b.cfgpp {
+			x = denoised.plus(down, b.unconditionalSlope(x, sigma))
+		} else {
+			x = x.times(down/sigma).plus(1-down/sigma, denoised)
+		}
 		if up > 0 {
 			x = x.plus(b.sNoise*up, b.draw(sigma, next))
 		}

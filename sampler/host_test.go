@@ -1,6 +1,7 @@
 package sampler
 
 import (
+	"iter"
 	"math"
 	"testing"
 )
@@ -27,15 +28,15 @@ func (h host) run(t testing.TB, p *Plan, start float64) float64 {
 	t.Helper()
 	slots := make([]float64, p.Slots)
 	slots[0] = start
-	for _, e := range p.Evals {
-		z := 0.0
-		if e.Noise.Kind != NoNoise {
+	z := 0.0
+	evaluate := func(e *Eval) (float64, error) {
+		if e.Noise.Kind != NoNoise && e.Noise.Kind != Kept {
 			z = h.noise(e.Noise)
-		} else if usesNoise(e) {
+		} else if e.Noise.Kind == NoNoise && usesNoise(*e) {
 			t.Fatalf("step %d uses noise that it does not declare", e.Step)
 		}
 		mix := func(m Mix, model float64) float64 {
-			sum := m.Model*model + m.Noise*z
+			sum := (m.Model+m.Unconditional)*model + m.Noise*z // there is no prompt: both outputs are the same
 			for k, s := range slots {
 				sum += m.Slot[k] * s
 			}
@@ -55,10 +56,50 @@ func (h host) run(t testing.TB, p *Plan, start float64) float64 {
 		estimate := mix(e.Denoised, model)
 		copy(slots, next)
 		if h.seen != nil {
-			h.seen(e, x, estimate, slots[0])
+			h.seen(*e, x, estimate, slots[0])
 		}
+		own := make([][]float64, p.Slots)
+		for k, s := range slots {
+			own[k] = []float64{s}
+		}
+		return measure(e.Measure, own), nil
+	}
+	for range p.steps(t, evaluate) {
 	}
 	return slots[0]
+}
+
+// measure is Distance.Between in double precision.
+func measure(d *Distance, slots [][]float64) float64 {
+	if d == nil {
+		return 0
+	}
+	sum := 0.0
+	for i, a := range slots[d.A] {
+		sum += d.square(a, slots[d.B][i], slots[d.Reference][i])
+	}
+	return math.Sqrt(sum / float64(len(slots[d.A])))
+}
+
+// steps carries a plan out and checks that it counts its steps.
+func (p *Plan) steps(t testing.TB, evaluate func(*Eval) (float64, error)) iter.Seq[Progress] {
+	return func(yield func(Progress) bool) {
+		next, complete := 0, false
+		for at, err := range p.Run(evaluate) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if at.Step != next || complete || at.Total <= at.Step || p.Steps != 0 && at.Total != p.Steps {
+				t.Fatalf("step %d of %d comes after %d steps", at.Step, at.Total, next)
+			}
+			if next, complete = next+1, at.Last(); !yield(at) {
+				return
+			}
+		}
+		if !complete {
+			t.Fatalf("the run ends after %d steps without a last one", next)
+		}
+	}
 }
 
 // usesNoise tells whether any coefficient of the evaluation multiplies noise.

@@ -18,7 +18,10 @@ const (
 	Euler          Sampler = "Euler"
 	LMS            Sampler = "LMS"
 	Heun           Sampler = "Heun"
+	DPMFast        Sampler = "DPM fast"
+	DPMAdaptive    Sampler = "DPM adaptive" // takes as many steps as its error asks for, whatever Steps says
 	DDIM           Sampler = "DDIM"
+	DDIMCFGPP      Sampler = "DDIM CFG++"
 	PLMS           Sampler = "PLMS" // PNDM without its Runge–Kutta start
 	UniPC          Sampler = "UniPC"
 	LCM            Sampler = "LCM"
@@ -29,11 +32,13 @@ type method struct {
 	sampler   Sampler
 	aliases   []string // of ComfyUI, the web UI's API and diffusers
 	solve     func(*builder)
-	spacing   Spacing // for Automatic; a method with a grid of its own has none
+	span      func(*Table, Config, *run) error // turns a list of noise levels into what the method runs on
+	spacing   Spacing                          // for Automatic; a method with a grid of its own has none
 	grid      func(*Table, Config) (*run, error)
 	eta       float64 // default
 	order     int     // default and highest; 0 if the method has one order only
 	heun      bool
+	cfgpp     bool
 	multistep bool // takes diffusers' multistep form of its spacings
 	brownian  bool
 }
@@ -56,8 +61,14 @@ var methods = []method{
 		aliases: []string{"k_lms", "LMSDiscreteScheduler", "LMSDiscrete"}},
 	{sampler: Heun, solve: heun, spacing: Uniform,
 		aliases: []string{"k_heun", "HeunDiscreteScheduler", "HeunDiscrete"}},
+	{sampler: DPMFast, solve: dpmFast, span: fastSpan, spacing: Uniform, eta: 1,
+		aliases: []string{"dpm_fast", "k_dpm_fast"}},
+	{sampler: DPMAdaptive, span: adaptiveSpan, spacing: Uniform, eta: 1, order: 3,
+		aliases: []string{"dpm_adaptive", "k_dpm_ad"}},
 	{sampler: DDIM, solve: eulerAncestral, grid: webUIGrid,
 		aliases: []string{"DDIMScheduler"}},
+	{sampler: DDIMCFGPP, solve: eulerAncestral, grid: webUIGrid, cfgpp: true,
+		aliases: []string{"ddim_cfgpp"}},
 	{sampler: PLMS, solve: plms, grid: webUIGrid,
 		aliases: []string{"PNDM", "PNDMScheduler"}},
 	{sampler: UniPC, solve: unipc, grid: webUIUniPCGrid, order: 3, multistep: true,

@@ -64,7 +64,7 @@ func TestParseOwnNames(t *testing.T) {
 	for _, s := range Names() {
 		for _, spacing := range Spacings() {
 			got, gotSpacing, err := Parse(string(s)+" "+string(spacing), "")
-			if s == DDIM || s == PLMS || s == UniPC {
+			if s == DDIM || s == DDIMCFGPP || s == PLMS || s == UniPC {
 				spacing = Automatic
 			}
 			if err != nil || got != s || gotSpacing != spacing {

@@ -269,6 +269,9 @@ var vectorSamplers = map[string]Config{
 	"dpmpp_2m_sde_midpoint_eta0":      {Sampler: DPMPP2MSDE, Eta: new(0.0)},
 	"dpmpp_2m_sde_heun":               {Sampler: DPMPP2MSDEHeun},
 	"dpmpp_2m_sde_heun_eta0":          {Sampler: DPMPP2MSDEHeun, Eta: new(0.0)},
+	"dpm_fast":                        {Sampler: DPMFast},
+	"dpm_adaptive_order2":             {Sampler: DPMAdaptive, Order: 2},
+	"dpm_adaptive_order3":             {Sampler: DPMAdaptive},
 	"plms_sigma":                      {Sampler: PLMS},
 	"lcm_ve":                          {Sampler: LCM},
 	"unipc_bh1_order2":                {Sampler: UniPC, Order: 2},
@@ -301,6 +304,10 @@ func vectorPlan(t *testing.T, name, params string) (p *Plan, start float64, nois
 		}
 		if eta, ok := o["eta"]; ok {
 			c.Eta = &eta
+		}
+		if strings.HasPrefix(name, "dpm_") { // these rows are deterministic unless they say otherwise
+			c.Steps, c.Eta = max(1, int(o["nfe"])), new(o["eta"])
+			return newPlan(t, c), start, noise
 		}
 		if spacing, ok := vectorSpacings[words[0]]; ok {
 			c.Spacing = spacing
@@ -362,6 +369,10 @@ func planOn(t testing.TB, c Config, sigmas []float64) *Plan {
 // checkTrajectory compares what the network saw at the first evaluation of every step.
 func checkTrajectory(t *testing.T, name, params string, v vector) {
 	p, start, noise := vectorPlan(t, name, params)
+	if p.adaptive != nil {
+		checkAttempts(t, p, start, v)
+		return
+	}
 	got := vector{}
 	record := func(field string, step int, value float64) {
 		if got[field] == nil {
@@ -401,8 +412,14 @@ func checkFinal(t *testing.T, name, params string, v vector) {
 	p, start, noise := vectorPlan(t, name, params)
 	h := toy()
 	h.noise = noise
-	last := 0.0
-	h.seen = func(_ Eval, _, denoised, _ float64) { last = denoised }
+	last, evaluations, attempts, accepted := 0.0, 0, 0, 0
+	h.seen = func(e Eval, _, denoised, _ float64) {
+		last, accepted = denoised, e.Step+1
+		evaluations++
+		if e.Last {
+			attempts++
+		}
+	}
 	got := h.run(t, p, start)
 	if name == "lms4_comfy" || name == "lms3" || name == "lms2" {
 		got = last // these rows end as ComfyUI does, with the estimate of x₀; k-diffusion integrates to 0
@@ -412,14 +429,43 @@ func checkFinal(t *testing.T, name, params string, v vector) {
 			switch field {
 			case "x":
 				differ(t, "x", got, want, tolerance)
-			case "nfe":
-				differ(t, "evaluations", float64(len(p.Evals)), want, 0)
+			case "nfe", "nfe_counted":
+				differ(t, "evaluations", float64(evaluations), want, 0)
+			case "steps":
+				differ(t, "attempts", float64(attempts), want, 0)
+			case "accept":
+				differ(t, "accepted attempts", float64(accepted), want, 0)
+			case "reject":
+				differ(t, "rejected attempts", float64(attempts-accepted), want, 0)
+			case "err_vs_analytic_at_sigma_min":
+				differ(t, "x - analytic", got-h.exact(14.6146, 14.614641229333646, sd15(t).Sigmas[0]), want, tolerance)
 			case "err_vs_analytic":
 				differ(t, "x - analytic", got-h.exact(14.6146, 14.614641229333646, 0), want, tolerance)
 			default:
 				t.Fatalf("field %q has no check", field)
 			}
 		}
+	}
+}
+
+// checkAttempts compares the state and the noise level after every attempt of an adaptive plan, rejected ones included.
+func checkAttempts(t *testing.T, p *Plan, start float64, v vector) {
+	h := toy()
+	after, complete := vector{"sigma_after": {}, "x_after": {}}, -1
+	put := func(x, sigma float64) { after["x_after"][complete], after["sigma_after"][complete] = x, sigma }
+	ended := false
+	h.seen = func(e Eval, x, _, _ float64) {
+		if ended {
+			put(x, e.Sigma)
+		}
+		if ended = e.Last; ended {
+			complete++
+		}
+	}
+	x := h.run(t, p, start)
+	put(x, sd15(t).Sigmas[0])
+	for field := range v {
+		checkList(t, field, after.list(field), v.list(field))
 	}
 }
 
@@ -435,7 +481,13 @@ func checkConvergence(t *testing.T, name string, v vector) {
 	high, low := table.Sigmas[999], table.Sigmas[0]
 	for n, want := range v["abs_err"] {
 		h := toy()
-		got := h.run(t, planOn(t, vectorSamplers[name], karras(high, low, n+1, 7)), 14.6146)
+		var p *Plan
+		if name == "dpm_fast" {
+			p = newPlan(t, Config{Sampler: DPMFast, Steps: n, Eta: new(0.0)})
+		} else {
+			p = planOn(t, vectorSamplers[name], karras(high, low, n+1, 7))
+		}
+		got := h.run(t, p, 14.6146)
 		differ(t, fmt.Sprint("error at n=", n), math.Abs(got-h.exact(14.6146, high, low)), want, tolerance)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/atelier-go/atelier/cpu"
 	"github.com/atelier-go/atelier/internal/golden"
 	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/sampler"
 )
 
 // loraFile is a kit's adapter in the named form: kohya, peft or locon.
@@ -107,7 +108,7 @@ func TestTagsAreNoText(t *testing.T) {
 	tokens := func(r Request) [][]int32 {
 		t.Helper()
 		r.Guidance = 7
-		got, err := p.tokenize(r)
+		got, err := p.tokenize(r, new(sampler.Plan))
 		if err != nil {
 			t.Fatal(err)
 		}

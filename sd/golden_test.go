@@ -73,7 +73,7 @@ func checkRun(t *testing.T, p *Pipeline, want golden.File) {
 	batch, height, width := noise.Shape[0], noise.Shape[1], noise.Shape[2]
 
 	request := Request{Prompt: meta["positive"], NegativePrompt: meta["negative"], Guidance: guidance, ClipSkip: 1}
-	c, err := p.encode(ctx, request)
+	c, err := p.encode(ctx, request, plan)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,8 @@ func checkRun(t *testing.T, p *Pipeline, want golden.File) {
 	}()
 	var latents []float32
 	worst := 0.0
-	for i, e := range plan.Evals {
+	for i := range plan.Evals {
+		e := &plan.Evals[i]
 		if e.Noise.Kind != sampler.NoNoise {
 			t.Fatalf("evaluation %d draws noise, which the golden does not hold", i)
 		}
@@ -96,7 +97,7 @@ func checkRun(t *testing.T, p *Pipeline, want golden.File) {
 		if at := float64(timesteps[i]); math.Abs(e.Timestep-at) > 1e-6*at {
 			t.Errorf("evaluation %d is at timestep %v, want %v", i, e.Timestep, at)
 		}
-		if err := run.evaluate(ctx, e); err != nil {
+		if _, err := run.evaluate(ctx, e); err != nil {
 			t.Fatal(err)
 		}
 		if latents, err = run.latents(); err != nil {

@@ -27,7 +27,7 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 		tile := c.DecodeTiling().Tile
 		decode = decodeKey{min(tile, height), min(tile, width)}
 	}
-	prompts, err := p.tokenize(r)
+	prompts, err := p.tokenize(r, plan)
 	if err != nil {
 		return total, err
 	}
@@ -39,7 +39,7 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 		{weights.KindTextEncoder, []any{textKey{predictions * prompts.chunks, r.ClipSkip}}},
 		{weights.KindUNet, []any{
 			contextKey{predictions * r.BatchSize, tokens},
-			stepKey{r.BatchSize, height, width, predictions, tokens, plan.Slots},
+			stepKey{r.BatchSize, height, width, predictions, tokens, plan.Slots, plan.Unconditional},
 		}},
 		{weights.KindVAE, []any{decode}},
 	} {

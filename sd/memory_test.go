@@ -29,7 +29,7 @@ func TestArenaSD15(t *testing.T) {
 		{"text encoder", textKey{2, 1}, 4},
 		{"context", contextKey{2, 77}, 16},
 		// At 64×64: 25 MiB of skip connections a sample, the 40 MiB of a GEGLU, and a few feature maps of 5 MiB.
-		{"step", stepKey{1, 64, 64, 2, 77, 2}, 200},
+		{"step", stepKey{1, 64, 64, 2, 77, 2, false}, 200},
 		// At 512×512: 256 channels and 128 of them, 256 + 128 MiB, twice 128 beside.
 		{"decode", decodeKey{64, 64}, 640},
 	} {

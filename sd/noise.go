@@ -28,18 +28,15 @@ func newNoise(source NoiseSource, seed int64, batch, channels, pixels int, plan 
 	for i := range batch {
 		n.streams = append(n.streams, source.generator(uint64(seed)+uint64(i)))
 	}
-	for _, e := range plan.Evals {
-		if e.Noise.Kind != sampler.Brownian {
-			continue
+	if plan.Noise != sampler.Brownian {
+		return n, nil
+	}
+	for i := range batch {
+		path, err := rng.NewBrownian(uint64(seed)+uint64(i), channels*pixels, plan.BrownianMin, plan.BrownianMax, source.generator)
+		if err != nil {
+			return nil, err
 		}
-		for i := range batch {
-			path, err := rng.NewBrownian(uint64(seed)+uint64(i), channels*pixels, plan.BrownianMin, plan.BrownianMax, source.generator)
-			if err != nil {
-				return nil, err
-			}
-			n.paths = append(n.paths, path)
-		}
-		break
+		n.paths = append(n.paths, path)
 	}
 	return n, nil
 }
@@ -49,7 +46,7 @@ func (n *noise) draw(dst []float32) {
 	n.each(dst, func(i int) { n.streams[i].Normal(n.plane) })
 }
 
-// fill makes the noise that an evaluation asks for and reports whether it asks for any.
+// fill makes the noise that an evaluation asks for and reports whether dst is to be sent to the device: [sampler.Kept] noise is there.
 func (n *noise) fill(dst []float32, want sampler.Noise) bool {
 	switch want.Kind {
 	case sampler.Draw:

@@ -17,7 +17,10 @@ type (
 	// contextKey: text context [predictions·batch, tokens, C] → keys and values of all cross-attentions.
 	contextKey struct{ samples, tokens int }
 	// stepKey: one evaluation of the UNet with the sampler's arithmetic around it.
-	stepKey struct{ batch, height, width, predictions, tokens, slots int }
+	stepKey struct {
+		batch, height, width, predictions, tokens, slots int
+		unconditional                                    bool
+	}
 	// decodeKey: latents [1,h,w,4] → a picture [1,8h,8w,3] in [-1,1].
 	decodeKey struct{ height, width int }
 )
@@ -42,7 +45,7 @@ func (p *Pipeline) recordContext(key contextKey) (*compute.Program, error) {
 // recordStep records one evaluation of a sampling plan. Everything that changes from one evaluation to the next is
 // an input, so that one program serves every step of every sampler with as many slots.
 //
-// Inputs: timestep [1], guidance weights [predictions], input mix [1, slots+1], mix [slots+1, slots+2], noise, the slots,
+// Inputs: timestep [1], guidance weights [predictions], input mix [1, slots+1], mix [slots+1, terms], noise, the slots,
 // then K and V of every cross-attention. Outputs: the new slots, then the estimate of the clean latents.
 func (p *Pipeline) recordStep(key stepKey) (*compute.Program, error) {
 	var b compute.Builder
@@ -50,7 +53,7 @@ func (p *Pipeline) recordStep(key stepKey) (*compute.Program, error) {
 	timestep := b.Input("timestep", compute.F32, 1)
 	weights := b.Input("guidance", compute.F32, key.predictions)
 	inputMix := b.Input("input_mix", compute.F32, 1, key.slots+1)
-	mix := b.Input("mix", compute.F32, key.slots+1, key.slots+2)
+	mix := b.Input("mix", compute.F32, key.slots+1, terms(key.slots, key.unconditional))
 	noise := b.Input("noise", compute.F32, latents...)
 	var slots []compute.Value
 	for i := range key.slots {
@@ -67,12 +70,17 @@ func (p *Pipeline) recordStep(key stepKey) (*compute.Program, error) {
 
 	sample := b.Op(compute.LinearCombination{Terms: append(slots[:key.slots:key.slots], noise), Coefficients: inputMix})
 	model := p.unet.Forward(&b, sample, cond)
+	guided := model
 	if key.predictions > 1 {
-		model = b.Op(compute.GuidanceCombine{X: model, Weights: weights})
+		guided = b.Op(compute.GuidanceCombine{X: model, Weights: weights})
 	}
-	terms := append(slots[:key.slots:key.slots], model, noise)
+	all := append(slots[:key.slots:key.slots], guided)
+	if key.unconditional {
+		all = append(all, b.Op(compute.Slice{X: model, Length: key.batch})) // the negative prompt's comes first
+	}
+	all = append(all, noise)
 	for row := range key.slots + 1 {
-		b.Output(b.Op(compute.LinearCombination{Terms: terms, Coefficients: mix, Row: row}))
+		b.Output(b.Op(compute.LinearCombination{Terms: all, Coefficients: mix, Row: row}))
 	}
 	return b.Build()
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/atelier-go/atelier/clip"
+	"github.com/atelier-go/atelier/sampler"
 )
 
 // commaBacktrack is how many tokens after a chunk's last comma move to the next chunk together rather than be torn
@@ -19,11 +20,12 @@ type tokens struct {
 }
 
 // tokenize reads the prompts of a request, of which only the positive one has tags. The negative prompt comes first, as everywhere in the field; at guidance 1
-// it has no weight and is left out. Shorter prompts are filled up with empty chunks, so that all can be attended to
+// it has no weight and is left out, unless the sampler wants it. Shorter prompts are filled up with empty chunks, so that all can be attended to
 // in one batch.
-func (p *Pipeline) tokenize(r Request) (*tokens, error) {
-	texts, t := []string{r.NegativePrompt, cutTags(r.Prompt)}, &tokens{weights: []float32{float32(1 - r.Guidance), float32(r.Guidance)}}
-	if r.Guidance == 1 {
+func (p *Pipeline) tokenize(r Request, plan *sampler.Plan) (*tokens, error) {
+	guidance := plan.Guidance(r.Guidance)
+	texts, t := []string{r.NegativePrompt, cutTags(r.Prompt)}, &tokens{weights: []float32{float32(1 - guidance), float32(guidance)}}
+	if guidance == 1 && !plan.Unconditional {
 		texts, t.weights = texts[1:], t.weights[1:]
 	}
 	var all [][][]int32

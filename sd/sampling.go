@@ -20,8 +20,8 @@ type conditioning struct {
 }
 
 // encode turns the prompts of a request into its conditioning.
-func (p *Pipeline) encode(ctx context.Context, r Request) (*conditioning, error) {
-	prompts, err := p.tokenize(r)
+func (p *Pipeline) encode(ctx context.Context, r Request, plan *sampler.Plan) (*conditioning, error) {
+	prompts, err := p.tokenize(r, plan)
 	if err != nil {
 		return nil, err
 	}
@@ -79,6 +79,8 @@ type sampling struct {
 	in, out [2][]compute.Tensor // of the step, with the one and the other of slots as the old state
 	clean   compute.Tensor      // the estimate of the clean latents
 	current int                 // which of slots is old
+
+	measured [3][]float32 // slots that are measured
 }
 
 // upload is an input tensor with the host memory that fills it.
@@ -100,7 +102,7 @@ func (p *Pipeline) newSampling(ctx context.Context, plan *sampler.Plan, c *condi
 		}
 	}()
 	predictions, slots := len(c.contexts), plan.Slots
-	if s.step, err = p.acquire(c.adapters, stepKey{batch, height, width, predictions, c.tokens, slots}); err != nil {
+	if s.step, err = p.acquire(c.adapters, stepKey{batch, height, width, predictions, c.tokens, slots, plan.Unconditional}); err != nil {
 		return nil, err
 	}
 	context, err := s.projectContext(ctx, c)
@@ -112,7 +114,7 @@ func (p *Pipeline) newSampling(ctx context.Context, plan *sampler.Plan, c *condi
 	s.timestep = t.input(1)
 	guidance := t.input(predictions)
 	s.inputMix = t.input(1, slots+1)
-	s.mix = t.input(slots+1, slots+2)
+	s.mix = t.input(slots+1, terms(slots, plan.Unconditional))
 	s.draw = t.input(latents...)
 	for i := range s.slots {
 		for range slots {
@@ -157,34 +159,57 @@ func (s *sampling) projectContext(ctx context.Context, c *conditioning) (kv []co
 	return kv, p.run(ctx, c.adapters, contextKey{samples, c.tokens}, kv, []compute.Tensor{in.Tensor})
 }
 
-// evaluate runs evaluation e of the plan. It allocates nothing.
-func (s *sampling) evaluate(ctx context.Context, e sampler.Eval) error {
+// evaluate runs an evaluation of the plan and measures what that wants to know. It allocates nothing but for the first measurement.
+func (s *sampling) evaluate(ctx context.Context, e *sampler.Eval) (measured float64, err error) {
 	t, slots := &s.tensors, s.plan.Slots
+	width := terms(slots, s.plan.Unconditional)
 	s.timestep.host[0] = float32(e.Timestep)
 	t.fill(s.timestep)
 	putSlots(s.inputMix.host, e.Input, slots)
 	s.inputMix.host[slots] = float32(e.Input.Noise)
 	t.fill(s.inputMix)
 	for i := range slots + 1 {
-		m, row := e.Denoised, s.mix.host[i*(slots+2):][:slots+2]
+		m, row := e.Denoised, s.mix.host[i*width:][:width]
 		if i < slots {
 			m = e.Update[i]
 		}
 		putSlots(row, m, slots)
-		row[slots], row[slots+1] = float32(m.Model), float32(m.Noise)
+		row[slots], row[slots+1], row[width-1] = float32(m.Model), float32(m.Unconditional), float32(m.Noise)
 	}
 	t.fill(s.mix)
 	if s.noise != nil && s.noise.fill(s.draw.host, e.Noise) {
 		t.fill(s.draw)
 	}
 	if t.err != nil {
-		return t.err
+		return 0, t.err
 	}
 	if err := s.step.Run(ctx, s.out[s.current], s.in[s.current]); err != nil {
-		return err
+		return 0, err
 	}
 	s.current = 1 - s.current
-	return nil
+	if e.Measure != nil {
+		measured = s.measure(e.Measure)
+	}
+	return measured, t.err
+}
+
+// measure makes a measurement of the new slots.
+func (s *sampling) measure(d *sampler.Distance) float64 {
+	for i, slot := range [...]int{d.A, d.B, d.Reference} {
+		if s.measured[i] == nil {
+			s.measured[i] = make([]float32, len(s.draw.host))
+		}
+		s.tensors.download(compute.Floats(s.measured[i]), s.slots[s.current][slot])
+	}
+	return d.Between(s.measured[0], s.measured[1], s.measured[2])
+}
+
+// terms is the number of tensors that a mix combines: the slots, the model's output, the unconditional one if it is used, noise.
+func terms(slots int, unconditional bool) int {
+	if unconditional {
+		return slots + 3
+	}
+	return slots + 2
 }
 
 // putSlots writes the coefficients of a mix's slots.

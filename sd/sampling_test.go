@@ -4,13 +4,14 @@ import (
 	"iter"
 	"testing"
 
+	"github.com/atelier-go/atelier/compute/ref"
 	"github.com/atelier-go/atelier/cpu"
 	"github.com/atelier-go/atelier/sampler"
 )
 
 // TestStepsAllocateNothing counts what the Go heap sees of steps after the first ones, on the device made for speed.
 func TestStepsAllocateNothing(t *testing.T) {
-	for _, s := range []sampler.Sampler{sampler.DPMPP2M, sampler.Heun, sampler.EulerA} {
+	for _, s := range []sampler.Sampler{sampler.DPMPP2M, sampler.Heun, sampler.EulerA, sampler.DDIMCFGPP} {
 		t.Run(string(s), func(t *testing.T) {
 			dev, err := cpu.Open(cpu.Options{})
 			if err != nil {
@@ -31,5 +32,58 @@ func TestStepsAllocateNothing(t *testing.T) {
 				t.Errorf("%v allocations a step, want none", n)
 			}
 		})
+	}
+}
+
+// TestUnconditionalOutput draws with a sampler that renoises with what the network sees without the prompt. At this scale
+// its guided output is that of the prompt alone, so that between equal prompts nothing but DDIM is left.
+func TestUnconditionalOutput(t *testing.T) {
+	p := openTiny(t, ref.New())
+	draw := func(s sampler.Sampler, guidance float64, negative string) Request {
+		return small(func(r *Request) { r.Sampler, r.Guidance, r.NegativePrompt, r.Steps = s, guidance, negative, 6 })
+	}
+	plain := generate(t, p, draw(sampler.DDIM, 1, "")).Images[0]
+	equal := generate(t, p, draw(sampler.DDIMCFGPP, 12.5, draw("", 0, "").Prompt)).Images[0]
+	other := generate(t, p, draw(sampler.DDIMCFGPP, 12.5, "glasses")).Images[0]
+	if d := difference(plain, equal); d > 1 {
+		t.Errorf("between equal prompts CFG++ differs from DDIM by %d/255", d)
+	}
+	if difference(plain, other) < 2 {
+		t.Error("the output without the prompt has no say")
+	}
+}
+
+// TestAdaptiveSteps compares a run that chooses its own steps with one of many small ones, and counts as it goes.
+func TestAdaptiveSteps(t *testing.T) {
+	dev, err := cpu.Open(cpu.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	p := openTiny(t, dev)
+	adaptive := small(func(r *Request) { r.Sampler, r.Eta = sampler.DPMAdaptive, new(0.0) })
+	steps := 0
+	for step, err := range p.Steps(t.Context(), adaptive) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if step.Index != steps || step.Total <= step.Index {
+			t.Fatalf("step %d of %d comes after %d steps", step.Index, step.Total, steps)
+		}
+		if steps++; !step.Last() {
+			continue
+		}
+		got, err := step.Result(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fine := generate(t, p, small(func(r *Request) { r.Steps = 60 })).Images[0]
+		coarse := generate(t, p, small(func(r *Request) { r.Steps = 6 })).Images[0]
+		if d, limit := difference(got.Images[0], fine), difference(coarse, fine); 2*d > limit {
+			t.Errorf("after %d steps of its own the picture is off by %d/255, after 6 of DPM++ 2M by %d/255", steps, d, limit)
+		}
+	}
+	if steps < 4 {
+		t.Errorf("%d steps", steps)
 	}
 }

@@ -9,11 +9,12 @@ import (
 	"gorgonia.org/tensor"
 
 	"github.com/atelier-go/atelier/internal/dense"
+	"github.com/atelier-go/atelier/sampler"
 )
 
 // Step is the state of a run after a sampling step. It is valid until the iteration goes on.
 type Step struct {
-	Index, Total int // Index is 0 to Total-1; the step at Total-1 is the last
+	Index, Total int // Index is 0 to Total-1; the step at Total-1 is the last; until it comes, DPM adaptive only estimates Total
 	run          *sampling
 	request      Request
 }
@@ -84,13 +85,13 @@ func (p *Pipeline) Steps(ctx context.Context, r Request) iter.Seq2[*Step, error]
 			return
 		}
 		defer s.close()
-		step := &Step{Total: s.plan.Steps, run: s, request: r}
-		for _, e := range s.plan.Evals {
-			if err := s.evaluate(ctx, e); err != nil {
+		step := &Step{run: s, request: r}
+		for progress, err := range s.plan.Run(func(e *sampler.Eval) (float64, error) { return s.evaluate(ctx, e) }) {
+			if err != nil {
 				yield(nil, err)
 				return
 			}
-			if step.Index = e.Step; e.Last && !yield(step, nil) {
+			if step.Index, step.Total = progress.Step, progress.Total; !yield(step, nil) {
 				return
 			}
 		}
@@ -103,7 +104,7 @@ func (p *Pipeline) start(ctx context.Context, r Request) (*sampling, Request, er
 	if err != nil {
 		return nil, r, err
 	}
-	c, err := p.encode(ctx, r)
+	c, err := p.encode(ctx, r, plan)
 	if err != nil {
 		return nil, r, err
 	}

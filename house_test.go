@@ -23,13 +23,13 @@ var rules = []struct {
 	reason  string
 }{
 	{"compute", "compute internal/f16", "", "the vocabulary knows no device, no network and no file; its reference device and suite only the vocabulary"},
-	{"sampler", "", "", "samplers are numbers: usable without any of the rest"},
+	{"sampler", "invalid", "", "samplers are numbers: usable without any of the rest"},
 	{"nn", "compute", "", "layers record ops and hold no weights"},
 	{"unet", "compute nn internal/configjson", "", "networks know no device and no file"},
 	{"vae", "compute nn internal/configjson", "", "networks know no device and no file"},
 	{"clip", "compute nn internal/configjson", "golang.org/x/text", "networks know no device and no file; the tokenizer needs Unicode tables"},
-	{"weights", "compute weights invalid internal/f16 internal/atomicfile internal/openfile internal/filelock", "golang.org/x/sys github.com/nlpodyssey/safetensors", "files are bytes with names; what they mean is the networks' business"},
-	{"cpu", "compute cpu internal/f16", "golang.org/x/sys", "a device runs any program and knows no network"},
+	{"weights", "compute sampler weights invalid internal/f16 internal/atomicfile internal/openfile internal/filelock", "golang.org/x/sys github.com/nlpodyssey/safetensors", "files are bytes with names; what they mean is the networks' business"},
+	{"cpu", "compute cpu invalid internal/f16", "golang.org/x/sys", "a device runs any program and knows no network"},
 	{"lora", "lora clip unet vae nn sampler weights compute internal/f16 internal/atomicfile internal/rng internal/optim internal/svd internal/tfevents internal/tomltree", "golang.org/x/image", "training and adapters know no pipeline"},
 	{"lora/dataset", "internal/rng internal/atomicfile internal/tomltree", "golang.org/x/image", "pictures and captions only"},
 	{"device", "compute cpu", "", "the only package that knows all devices"},
@@ -48,7 +48,7 @@ var rules = []struct {
 }
 
 // testOnly are packages that tests may import besides what the code may.
-const testOnly = "compute cpu weights weights/hub internal/golden tinyportrait sampler clip unet vae nn"
+const testOnly = "compute cpu invalid weights weights/hub internal/golden tinyportrait sampler clip unet vae nn"
 
 func TestImports(t *testing.T) {
 	each(t, func(t *testing.T, file string, f *ast.File) {

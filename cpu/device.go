@@ -21,6 +21,7 @@ import (
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/cpu/internal/isa"
 	"github.com/atelier-go/atelier/cpu/internal/kernel/gemm"
+	"github.com/atelier-go/atelier/invalid"
 )
 
 // Options configures a device. The zero value uses every processor and float32.
@@ -51,11 +52,8 @@ var (
 
 // Open starts the device. Options out of range and an unknown ATELIER_CPU are errors.
 func Open(o Options) (*Device, error) {
-	if o.Workers < 0 || o.Workers > 1024 {
-		return nil, fmt.Errorf("cpu: Options.Workers is %d, want 0 (all processors) to 1024", o.Workers)
-	}
-	if !o.Precision.Valid() {
-		return nil, fmt.Errorf("cpu: Options.Precision is %v, want fp32 or bf16", o.Precision)
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("cpu: %w", err)
 	}
 	if o.Workers == 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
@@ -68,6 +66,18 @@ func Open(o Options) (*Device, error) {
 		o.Precision = compute.PrecisionFP32
 	}
 	return &Device{set: set, precision: o.Precision, pool: newPool(o.Workers), scratch: make([]*gemm.Scratch, o.Workers)}, nil
+}
+
+// check joins the errors of all fields.
+func (o Options) check() error {
+	var errs []error
+	if o.Workers < 0 || o.Workers > 1024 {
+		errs = append(errs, invalid.Field("Options.Workers", o.Workers, "0 (all processors) to 1024"))
+	}
+	if !o.Precision.Valid() {
+		errs = append(errs, invalid.Field("Options.Precision", o.Precision, "fp32 or bf16"))
+	}
+	return errors.Join(errs...)
 }
 
 // Name is "cpu (KERNELS, PRECISION, N workers)".

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/atelier-go/atelier/device"
+	"github.com/atelier-go/atelier/invalid"
 )
 
 func ExampleOpen() {
@@ -35,7 +36,9 @@ func TestOpen(t *testing.T) {
 			t.Errorf("%q: the error %v does not name the device", name, err)
 		}
 	}
-	if _, err := device.Open("cpu", device.Options{Workers: -1}); err == nil || !strings.Contains(err.Error(), "Workers") {
-		t.Errorf("Workers -1: the error %v does not name the option", err)
+	_, err := device.Open("cpu", device.Options{Workers: -1, Precision: 7})
+	fields := invalid.Fields(err)
+	if len(fields) != 2 || fields[0].Field != "Options.Workers" || fields[1].Field != "Options.Precision" {
+		t.Errorf("Workers -1, Precision 7: the error %v does not name the options", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/svd"
+	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -102,7 +103,7 @@ func Extract(ctx context.Context, original, tuned *weights.Checkpoint, o Extract
 		}
 	}
 	version := versionEpsilon
-	if original.Prediction().Type == weights.VPrediction {
+	if original.Prediction().Type == sampler.VPrediction {
 		version = versionV
 	}
 	extracted.Metadata = describeMade(extracted.Modules, version, []string{stem(original.Path()), stem(tuned.Path())})

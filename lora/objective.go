@@ -119,21 +119,18 @@ type diffusion struct {
 
 // diffusion makes the tables of SD 1.x's schedule.
 func (o Objective) diffusion() (*diffusion, error) {
-	table, err := sampler.Schedule{}.Table()
+	plain, err := sampler.Schedule{}.AlphasCumprod()
+	if err != nil {
+		return nil, err
+	}
+	mixed, err := sampler.Schedule{ZeroTerminalSNR: o.ZeroTerminalSNR}.AlphasCumprod()
 	if err != nil {
 		return nil, err
 	}
 	d := new(diffusion)
-	copy(d.signal[:], table.AlphasCumprod)
-	for t, a := range d.signal {
+	copy(d.signal[:], mixed)
+	for t, a := range plain {
 		d.snr[t] = a / (1 - a)
-	}
-	if o.ZeroTerminalSNR {
-		first, last := math.Sqrt(d.signal[0]), math.Sqrt(d.signal[trainSteps-1])
-		for t, a := range d.signal {
-			s := (math.Sqrt(a) - last) * first / (first - last)
-			d.signal[t] = s * s
-		}
 	}
 	return d, nil
 }

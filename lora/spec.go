@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -72,7 +73,7 @@ func MergedMetadata(c *weights.Checkpoint, adapters ...Applied) map[string]strin
 	for _, a := range adapters {
 		sources = append(sources, stem(a.Path))
 	}
-	if c.Prediction().Type == weights.VPrediction {
+	if c.Prediction().Type == sampler.VPrediction {
 		m["modelspec.prediction_type"] = "v"
 	}
 	implementation := "diffusers"

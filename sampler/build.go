@@ -152,5 +152,18 @@ func (p Prediction) scalings(sigma float64) (skip, out float64) {
 	}
 }
 
+// Target is what training asks of the network for a picture's latent z with noise n, mixed as √ᾱ·z + √(1−ᾱ)·n: the
+// coefficients of z and of n, from ᾱ in [0,1].
+func (p Prediction) Target(alpha float64) (latent, noise float64) {
+	switch p {
+	case VPrediction:
+		return -math.Sqrt(1 - alpha), math.Sqrt(alpha)
+	case Sample:
+		return 1, 0
+	default:
+		return 0, 1
+	}
+}
+
 // decay is 1 − e^{−a}, the weight that data gains over a log-SNR distance a.
 func decay(a float64) float64 { return -math.Expm1(-a) }

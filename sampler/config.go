@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/atelier-go/atelier/invalid"
 )
 
 // MaxSteps bounds [Config.Steps].
@@ -118,30 +120,25 @@ func (g *run) plan(m method, b *builder) *Plan {
 
 // resolve checks every field and looks up what they name.
 func (c Config) resolve() (method, *Table, error) {
-	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("sampler: Config."+format, args...)) }
-
+	var errs complaints
 	m, ok := c.Sampler.find()
 	if !ok {
-		bad("Sampler is %.60q; there are %s (Parse reads other spellings)", c.Sampler, join(Names()))
+		errs.add("Config.Sampler", c.Sampler, "%s (Parse reads other spellings)", join(Names()))
 	}
 	if c.Spacing != Automatic && !slices.Contains(Spacings(), c.Spacing) {
-		bad("Spacing is %.60q; there are %s (Parse reads other spellings)", c.Spacing, join(Spacings()))
+		errs.add("Config.Spacing", c.Spacing, "%s (Parse reads other spellings)", join(Spacings()))
 	}
 	if c.Steps < 1 || c.Steps > MaxSteps {
-		bad("Steps is %d, want 1 to %d", c.Steps, MaxSteps)
+		errs.add("Config.Steps", c.Steps, "1 to %d", MaxSteps)
 	}
 	if !c.Prediction.valid() {
-		bad("Prediction is %.60q, want %s, %s or %s", c.Prediction, Epsilon, VPrediction, Sample)
+		errs.add("Config.Prediction", c.Prediction, "%s, %s or %s", Epsilon, VPrediction, Sample)
 	}
 	if !(c.Denoise >= 0 && c.Denoise <= 1) {
-		bad("Denoise is %v, want a strength from 0 to 1", c.Denoise)
+		errs.add("Config.Denoise", c.Denoise, "a strength from 0 to 1")
 	}
-	if m.order != 0 && (c.Order < 0 || c.Order > m.order) {
-		bad("Order is %d, want 1 to %d for %s", c.Order, m.order, m.sampler)
-	}
-	if m.sampler == DPMAdaptive && c.Order == 1 {
-		bad("Order is 1, want 2 or 3 for %s", m.sampler)
+	if lowest := max(1, m.lowest); m.order != 0 && c.Order != 0 && (c.Order < lowest || c.Order > m.order) {
+		errs.add("Config.Order", c.Order, "%d to %d for %s", lowest, m.order, m.sampler)
 	}
 	for _, f := range []struct {
 		name  string
@@ -151,16 +148,28 @@ func (c Config) resolve() (method, *Table, error) {
 		{"Rho", &c.Rho}, {"SigmaMin", &c.SigmaMin}, {"SigmaMax", &c.SigmaMax},
 	} {
 		if f.value != nil && !(*f.value >= 0 && *f.value <= 1e6) {
-			bad("%s is %v, want 0 to 1e6", f.name, *f.value)
+			errs.add("Config."+f.name, *f.value, "0 to 1e6")
 		}
 	}
 	table, err := c.Schedule.Table()
 	if err != nil {
 		errs = append(errs, err)
 	} else if lim := c.limits(table); !(lim.min < lim.max) {
-		bad("SigmaMin %v is not below SigmaMax %v", lim.min, lim.max)
+		errs.add("Config.SigmaMin", lim.min, "less than SigmaMax, %v", lim.max)
 	}
 	return m, table, errors.Join(errs...)
+}
+
+// bad is the error of a field with a value that it cannot have.
+func bad(field string, value any, want string, args ...any) error {
+	return fmt.Errorf("sampler: %w", invalid.Field(field, value, want, args...))
+}
+
+// complaints are errors to be joined.
+type complaints []error
+
+func (c *complaints) add(field string, value any, want string, args ...any) {
+	*c = append(*c, bad(field, value, want, args...))
 }
 
 // limits are the ends of the schedule.
@@ -192,7 +201,7 @@ func (c Config) scheduled() (steps, kept int) {
 func sigmaGrid(t *Table, c Config) (*run, error) {
 	steps, kept := c.scheduled()
 	if steps > MaxSteps {
-		return nil, fmt.Errorf("sampler: Config.Denoise %v with ExactSteps needs a schedule of more than %d steps; raise Denoise or lower Steps", c.Denoise, MaxSteps)
+		return nil, bad("Config.Denoise", c.Denoise, "more, or fewer steps: with ExactSteps it needs a schedule of more than %d", MaxSteps)
 	}
 	m, _ := c.Sampler.find()
 	spacing, n := c.Spacing, steps
@@ -203,7 +212,7 @@ func sigmaGrid(t *Table, c Config) (*run, error) {
 		n++
 	}
 	if (spacing == Leading || spacing == Trailing || spacing == Linspace) && n >= len(t.Sigmas) {
-		return nil, fmt.Errorf("sampler: Config.Steps asks for %d steps, spacing %s has at most %d", n, spacing, len(t.Sigmas)-1)
+		return nil, bad("Config.Steps", c.Steps, "at most %d in all: spacing %s would place %d", len(t.Sigmas)-1, spacing, n)
 	}
 	sigmas := spacing.sigmas(t, n, c.limits(t), m.multistep)
 	if c.DiscardPenultimate {
@@ -232,7 +241,7 @@ func (c Config) tail(sigmas []float64, first int) *run {
 func (c Config) webUITimestepRun(t *Table) (timesteps []int, above int, start Start, err error) {
 	steps, kept := c.scheduled()
 	if steps >= len(t.Sigmas) {
-		return nil, 0, start, fmt.Errorf("sampler: Config.Steps: %s would place %d steps on %d timesteps; take fewer steps or a higher Denoise, or set Spacing", c.Sampler, steps, len(t.Sigmas))
+		return nil, 0, start, bad("Config.Steps", c.Steps, "fewer, or a higher Denoise, or a Spacing: %s would place %d on %d timesteps", c.Sampler, steps, len(t.Sigmas))
 	}
 	timesteps = webUITimesteps(len(t.Sigmas), steps)
 	above, start = len(t.Sigmas)-1, Start{Noise: 1}
@@ -247,7 +256,10 @@ func (c Config) webUITimestepRun(t *Table) (timesteps []int, above int, start St
 
 // errNoStep reports a strength too low for a timestep sampler.
 func (c Config) errNoStep() error {
-	return fmt.Errorf("sampler: Config.Denoise %v with Config.Steps %d leaves %s no step to run; raise either", c.Denoise, c.Steps, c.Sampler)
+	if c.Denoise == 0 {
+		return bad("Config.Steps", c.Steps, "more: this leaves %s no step to run", c.Sampler)
+	}
+	return bad("Config.Denoise", c.Denoise, "more, or more steps than %d: this leaves %s no step to run", c.Steps, c.Sampler)
 }
 
 // webUIGrid is the run of the web UI's DDIM and PLMS. The lowest timestep is where they end, not one they evaluate: 20
@@ -293,7 +305,7 @@ func webUILCMGrid(t *Table, c Config) (*run, error) {
 	const origin = 50
 	steps, kept := c.scheduled()
 	if stride := len(t.Sigmas) / origin; steps > MaxSteps || stride == 0 {
-		return nil, fmt.Errorf("sampler: Config: LCM cannot place %d steps on %d training timesteps", steps, len(t.Sigmas))
+		return nil, bad("Config.Steps", c.Steps, "what can be placed: LCM would have %d of them on %d training timesteps", steps, len(t.Sigmas))
 	}
 	grid := lcmTimesteps(len(t.Sigmas), origin, origin)
 	slices.Reverse(grid)

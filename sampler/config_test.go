@@ -6,6 +6,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"github.com/atelier-go/atelier/invalid"
 )
 
 // checkSound checks what every plan promises.
@@ -152,6 +154,33 @@ func TestZeroTerminalSNR(t *testing.T) {
 	h.prediction = VPrediction
 	if got := h.run(t, p, p.Start.Noise); !(got > 0.5 && got < 2) {
 		t.Errorf("the toy ends at %v", got)
+	}
+}
+
+// TestTrainingNoise checks what training takes from here: ᾱ that ends at 0 exactly, at timestep 751 the one from which
+// sd-scripts makes a Huber constant of 0.12155 (from the uncorrected one 0.13438), and targets from which the sampler's
+// scalings get the picture back.
+func TestTrainingNoise(t *testing.T) {
+	for zero, want := range map[bool]float64{true: 0.12155, false: 0.13438} {
+		alphas, err := Schedule{ZeroTerminalSNR: zero}.AlphasCumprod()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ends := alphas[999] == 0; ends != zero {
+			t.Errorf("zero terminal SNR %v: ᾱ ends at %v", zero, alphas[999])
+		}
+		sigma := math.Sqrt((1 - alphas[751]) / alphas[751])
+		differ(t, "Huber constant", 0.9/((1+sigma)*(1+sigma))+0.1, want, 5e-6)
+	}
+	const picture, noise, alpha = 0.7, -1.3, 0.4
+	sigma := math.Sqrt((1 - alpha) / alpha)
+	for _, p := range []Prediction{"", Epsilon, VPrediction, Sample} {
+		latent, n := p.Target(alpha)
+		skip, out := p.scalings(sigma)
+		differ(t, string(p), skip*(picture+sigma*noise)+out*(latent*picture+n*noise), picture, 1e-15)
+	}
+	if latent, n := VPrediction.Target(0); latent != -1 || n != 0 {
+		t.Errorf("in pure noise v is %v·z + %v·n, want -z", latent, n)
 	}
 }
 
@@ -307,7 +336,8 @@ func TestIdentities(t *testing.T) {
 	}
 
 	// Without its corrector UniPC of order 1 is Euler; with it the step from the second point on differs.
-	b := Config{Sampler: UniPC}.builder(methods[10], table)
+	m, _ := UniPC.find()
+	b := Config{Sampler: UniPC}.builder(m, table)
 	b.sigma = list
 	first := b.unipcStep(0, 1)
 	got := first.predict(slot(0), []Mix{slot(1)}, list[0], list[1])
@@ -329,7 +359,7 @@ func TestConfigErrors(t *testing.T) {
 		{Config{Steps: 9, Prediction: "noise"}, []string{"Prediction", "v_prediction"}},
 		{Config{Steps: 9, SNoise: new(-1.0), SChurn: math.Inf(1), STmin: -2, STmax: math.NaN()}, []string{"SNoise", "SChurn", "STmin", "STmax"}},
 		{Config{Steps: 9, Rho: -7}, []string{"Rho is -7"}},
-		{Config{Steps: 9, SigmaMin: 20}, []string{"SigmaMin 20"}},
+		{Config{Steps: 9, SigmaMin: 20}, []string{"SigmaMin is 20"}},
 		{Config{Steps: 9, Sampler: LMS, Order: 5}, []string{"Order is 5", "LMS"}},
 		{Config{Steps: 9, Denoise: math.NaN()}, []string{"Denoise"}},
 		{Config{Steps: 9, Denoise: 1e-9, ExactSteps: true}, []string{"Denoise", "ExactSteps"}},
@@ -343,6 +373,9 @@ func TestConfigErrors(t *testing.T) {
 		if err == nil {
 			t.Errorf("%+v: no error", c.config)
 			continue
+		}
+		if fields := invalid.Fields(err); len(fields) != strings.Count(err.Error(), "\n")+1 {
+			t.Errorf("%+v: of error %q only %d are of fields", c.config, err, len(fields))
 		}
 		for _, want := range c.want {
 			if !strings.Contains(err.Error(), want) {

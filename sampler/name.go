@@ -37,6 +37,7 @@ type method struct {
 	grid      func(*Table, Config) (*run, error)
 	eta       float64 // default
 	order     int     // default and highest; 0 if the method has one order only
+	lowest    int     // order, 0 for 1
 	heun      bool
 	cfgpp     bool
 	multistep bool // takes diffusers' multistep form of its spacings
@@ -63,7 +64,7 @@ var methods = []method{
 		aliases: []string{"k_heun", "HeunDiscreteScheduler", "HeunDiscrete"}},
 	{sampler: DPMFast, solve: dpmFast, span: fastSpan, spacing: Uniform, eta: 1,
 		aliases: []string{"dpm_fast", "k_dpm_fast"}},
-	{sampler: DPMAdaptive, span: adaptiveSpan, spacing: Uniform, eta: 1, order: 3,
+	{sampler: DPMAdaptive, span: adaptiveSpan, spacing: Uniform, eta: 1, order: 3, lowest: 2,
 		aliases: []string{"dpm_adaptive", "k_dpm_ad"}},
 	{sampler: DDIM, solve: eulerAncestral, grid: webUIGrid,
 		aliases: []string{"DDIMScheduler"}},

@@ -43,6 +43,23 @@ type Table struct {
 
 // Table evaluates the schedule. The error names every field that is out of range.
 func (s Schedule) Table() (*Table, error) {
+	alphas, err := s.AlphasCumprod()
+	if err != nil {
+		return nil, err
+	}
+	if s.ZeroTerminalSNR {
+		alphas[len(alphas)-1] = 4.8973451890853435e-08
+		if s.Float32 {
+			alphas[len(alphas)-1] = 0x1p-24 // diffusers' choice
+		}
+	}
+	return newTable(alphas, s.Float32)
+}
+
+// AlphasCumprod is ᾱ of every training timestep, as [Table] has it but for the last one of a schedule with ZeroTerminalSNR:
+// that is 0 here, as training mixes it, while sampling needs a noise level that is finite. The error names every field
+// that is out of range.
+func (s Schedule) AlphasCumprod() ([]float64, error) {
 	if s.TrainSteps == 0 {
 		s.TrainSteps = 1000
 	}
@@ -52,33 +69,29 @@ func (s Schedule) Table() (*Table, error) {
 	if s.Betas == "" {
 		s.Betas = ScaledLinear
 	}
-	var errs []error
+	var errs complaints
 	if s.TrainSteps < 2 || s.TrainSteps > maxTrainSteps {
-		errs = append(errs, fmt.Errorf("sampler: Schedule.TrainSteps is %d, want 2 to %d", s.TrainSteps, maxTrainSteps))
+		errs.add("Schedule.TrainSteps", s.TrainSteps, "2 to %d", maxTrainSteps)
 	}
 	for _, beta := range []struct {
 		name  string
 		value float64
 	}{{"BetaStart", s.BetaStart}, {"BetaEnd", s.BetaEnd}} {
 		if !(beta.value > 0 && beta.value < 1) {
-			errs = append(errs, fmt.Errorf("sampler: Schedule.%s is %v, want a variance between 0 and 1", beta.name, beta.value))
+			errs.add("Schedule."+beta.name, beta.value, "a variance between 0 and 1")
 		}
 	}
 	if !slices.Contains([]BetaSchedule{ScaledLinear, Linear, Cosine}, s.Betas) {
-		errs = append(errs, fmt.Errorf("sampler: Schedule.Betas is %q, want %s, %s or %s", s.Betas, ScaledLinear, Linear, Cosine))
+		errs.add("Schedule.Betas", s.Betas, "%s, %s or %s", ScaledLinear, Linear, Cosine)
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
 	alphas := cumulate(s.betas(), s.Float32)
 	if s.ZeroTerminalSNR {
-		floor := 4.8973451890853435e-08
-		if s.Float32 {
-			floor = 0x1p-24 // diffusers' choice
-		}
-		rescaleToZeroSNR(alphas, floor)
+		rescaleToZeroSNR(alphas)
 	}
-	return newTable(alphas, s.Float32)
+	return alphas, nil
 }
 
 // betas are the variances of the training steps.
@@ -126,15 +139,13 @@ func cumulate(betas []float64, single bool) []float64 {
 	return alphas
 }
 
-// rescaleToZeroSNR shifts and scales √ᾱ so that it keeps its first value and ends at 0, then replaces that end by floor.
-func rescaleToZeroSNR(alphas []float64, floor float64) {
-	last := len(alphas) - 1
-	first, end := math.Sqrt(alphas[0]), math.Sqrt(alphas[last])
+// rescaleToZeroSNR shifts and scales √ᾱ so that it keeps its first value and ends at 0.
+func rescaleToZeroSNR(alphas []float64) {
+	first, end := math.Sqrt(alphas[0]), math.Sqrt(alphas[len(alphas)-1])
 	for i, a := range alphas {
 		r := (math.Sqrt(a) - end) * first / (first - end)
 		alphas[i] = r * r
 	}
-	alphas[last] = floor
 }
 
 // newTable derives the noise levels, in single precision operation by operation if asked to.

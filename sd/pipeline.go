@@ -160,7 +160,7 @@ func (p *Pipeline) openSchedule() (err error) {
 		}
 	}
 	found := p.checkpoint.Prediction()
-	p.prediction = sampler.Prediction(found.Type)
+	p.prediction = found.Type
 	p.schedule.ZeroTerminalSNR = p.schedule.ZeroTerminalSNR || found.ZeroSNR
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"os"
 	"slices"
+
+	"github.com/atelier-go/atelier/sampler"
 )
 
 // Options say what to take from where. The zero value takes everything from the path given to Open.
@@ -23,7 +25,7 @@ type Options struct {
 	// that a single file lacks. Without it a single file is taken for Stable Diffusion 1.5's shapes.
 	Config string
 	// Prediction overrides what the checkpoint says the UNet predicts; "" leaves it to the checkpoint.
-	Prediction PredictionType
+	Prediction sampler.Prediction
 }
 
 // Checkpoint is an open model: up to three components and what stands beside them.

@@ -11,6 +11,7 @@ import (
 	"testing/fstest"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/sampler"
 )
 
 const (
@@ -284,22 +285,22 @@ func TestPrediction(t *testing.T) {
 	marker := func(name string) Tensor { return Tensor{name, F32, compute.Shape{0}, nil} }
 	for _, tt := range []struct {
 		name      string
-		option    PredictionType
+		option    sampler.Prediction
 		scheduler string
 		metadata  map[string]string
 		tensors   []Tensor
 		yaml      string
 		want      Prediction
 	}{
-		{name: "default", want: Prediction{Epsilon, false, "default"}},
-		{name: "option", option: Sample, scheduler: `{"prediction_type":"epsilon"}`, want: Prediction{Sample, false, "option"}},
+		{name: "default", want: Prediction{sampler.Epsilon, false, "default"}},
+		{name: "option", option: sampler.Sample, scheduler: `{"prediction_type":"epsilon"}`, want: Prediction{sampler.Sample, false, "option"}},
 		{name: "scheduler", scheduler: `{"prediction_type":"v_prediction","rescale_betas_zero_snr":true}`, metadata: map[string]string{"modelspec.prediction_type": "epsilon"},
-			want: Prediction{VPrediction, true, "scheduler_config.json"}},
-		{name: "scheduler silent", scheduler: `{}`, metadata: map[string]string{"modelspec.prediction_type": "v"}, want: Prediction{VPrediction, false, "metadata"}},
-		{name: "metadata over marker", metadata: map[string]string{"modelspec.prediction_type": "epsilon"}, tensors: []Tensor{marker("v_pred")}, want: Prediction{Epsilon, false, "metadata"}},
-		{name: "markers", tensors: []Tensor{marker("v_pred"), marker("ztsnr")}, want: Prediction{VPrediction, true, "marker tensor"}},
-		{name: "YAML", yaml: "model:\n  params:\n    parameterization: \"v\"  # yes\n", want: Prediction{VPrediction, false, "YAML beside the file"}},
-		{name: "YAML of epsilon", yaml: "model:\n  params:\n    parameterization: \"eps\"\n", want: Prediction{Epsilon, false, "default"}},
+			want: Prediction{sampler.VPrediction, true, "scheduler_config.json"}},
+		{name: "scheduler silent", scheduler: `{}`, metadata: map[string]string{"modelspec.prediction_type": "v"}, want: Prediction{sampler.VPrediction, false, "metadata"}},
+		{name: "metadata over marker", metadata: map[string]string{"modelspec.prediction_type": "epsilon"}, tensors: []Tensor{marker("v_pred")}, want: Prediction{sampler.Epsilon, false, "metadata"}},
+		{name: "markers", tensors: []Tensor{marker("v_pred"), marker("ztsnr")}, want: Prediction{sampler.VPrediction, true, "marker tensor"}},
+		{name: "YAML", yaml: "model:\n  params:\n    parameterization: \"v\"  # yes\n", want: Prediction{sampler.VPrediction, false, "YAML beside the file"}},
+		{name: "YAML of epsilon", yaml: "model:\n  params:\n    parameterization: \"eps\"\n", want: Prediction{sampler.Epsilon, false, "default"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -8,31 +8,23 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-)
 
-// PredictionType is what a UNet was trained to predict, in diffusers' words.
-type PredictionType string
-
-// The prediction types diffusers knows. See Salimans and Ho (arXiv:2202.00512) for v.
-const (
-	Epsilon     PredictionType = "epsilon"
-	VPrediction PredictionType = "v_prediction"
-	Sample      PredictionType = "sample"
+	"github.com/atelier-go/atelier/sampler"
 )
 
 // Prediction is what the UNet predicts and where that was read. It cannot be seen from the weights.
 type Prediction struct {
-	Type    PredictionType
+	Type    sampler.Prediction
 	ZeroSNR bool   // betas are to be rescaled to zero terminal signal-to-noise ratio (arXiv:2305.08891)
 	Source  string // "option", "scheduler_config.json", "metadata", "marker tensor", "YAML beside the file" or "default"
 }
 
 // readPrediction asks, in order of trust: the user, the scheduler's configuration, the file's metadata,
 // marker tensors, a YAML file beside the checkpoint.
-func (s *source) readPrediction(option PredictionType, scheduler []byte) (Prediction, error) {
+func (s *source) readPrediction(option sampler.Prediction, scheduler []byte) (Prediction, error) {
 	var config struct {
-		Type    PredictionType `json:"prediction_type"`
-		ZeroSNR bool           `json:"rescale_betas_zero_snr"`
+		Type    sampler.Prediction `json:"prediction_type"`
+		ZeroSNR bool               `json:"rescale_betas_zero_snr"`
 	}
 	if scheduler != nil {
 		if err := json.Unmarshal(scheduler, &config); err != nil {
@@ -40,42 +32,42 @@ func (s *source) readPrediction(option PredictionType, scheduler []byte) (Predic
 		}
 	}
 	marker := func(name string) bool { return slices.Contains(s.ignored, name) }
-	var stated, marked PredictionType
+	var stated, marked sampler.Prediction
 	if len(s.files) > 0 {
-		stated = PredictionType(s.files[0].metadata["modelspec.prediction_type"])
+		stated = sampler.Prediction(s.files[0].metadata["modelspec.prediction_type"])
 		if stated == "v" {
-			stated = VPrediction
+			stated = sampler.VPrediction
 		}
 	}
 	if marker("v_pred") {
-		marked = VPrediction
+		marked = sampler.VPrediction
 	}
 	zeroSNR := config.ZeroSNR || marker("ztsnr")
 	for _, from := range []struct {
-		typ    PredictionType
+		typ    sampler.Prediction
 		source string
 	}{{option, "option"}, {config.Type, "scheduler_config.json"}, {stated, "metadata"}, {marked, "marker tensor"}, {s.readYAML(), "YAML beside the file"}} {
 		switch from.typ {
 		case "":
-		case Epsilon, VPrediction, Sample:
+		case sampler.Epsilon, sampler.VPrediction, sampler.Sample:
 			return Prediction{from.typ, zeroSNR, from.source}, nil
 		default:
 			return Prediction{}, fmt.Errorf("weights: %s: prediction type %.40q (%s) is none of epsilon, v_prediction and sample; set Options.Prediction", s.path, from.typ, from.source)
 		}
 	}
-	return Prediction{Epsilon, zeroSNR, "default"}, nil
+	return Prediction{sampler.Epsilon, zeroSNR, "default"}, nil
 }
 
 var yamlV = regexp.MustCompile(`(?m)^\s*parameterization:\s*["']?v["']?\s*(#.*)?$`)
 
 // readYAML looks into the configuration some v-prediction checkpoints are passed on with: the file's
 // name with the extension .yaml.
-func (s *source) readYAML() PredictionType {
+func (s *source) readYAML() sampler.Prediction {
 	base := strings.TrimSuffix(s.path, filepath.Ext(s.path))
 	d := folder{os.DirFS(filepath.Dir(s.path)), filepath.Dir(s.path)}
 	text, err := d.read(filepath.Base(base)+".yaml", maxConfigBytes)
 	if err == nil && yamlV.Match(text) {
-		return VPrediction
+		return sampler.VPrediction
 	}
 	return ""
 }

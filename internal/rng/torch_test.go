@@ -1,6 +1,7 @@
 package rng
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"os"
@@ -114,14 +115,25 @@ func TestTorchReference(t *testing.T) {
 
 func TestMersenneTwister(t *testing.T) {
 	// The first and the 10,000th output for the default seed, as the C++ standard fixes the latter.
-	var m mt19937
-	m.seed(5489)
-	first := m.uint32()
+	m := &NewTorch(5489).mt
+	first := m.Uint32()
 	for range 9998 {
-		m.uint32()
+		m.Uint32()
 	}
-	if last := m.uint32(); first != 3499211612 || last != 4123659995 {
+	if last := m.Uint32(); first != 3499211612 || last != 4123659995 {
 		t.Errorf("first %d, 10000th %d, want 3499211612, 4123659995", first, last)
+	}
+}
+
+// TestSavedForm holds the bytes of a saved stream to the form that states of trainings on disk have: little-endian words, of
+// which a new stream has used none.
+func TestSavedForm(t *testing.T) {
+	data, err := NewTorch(5489).MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seed, next := binary.LittleEndian.Uint32(data), binary.LittleEndian.Uint16(data[624*4:]); seed != 5489 || next != 624 || len(data) != 624*4+11 {
+		t.Errorf("%d bytes that begin with %d, at word %d; want %d, 5489, 624", len(data), seed, next, 624*4+11)
 	}
 }
 

@@ -51,7 +51,7 @@ func (op LinearInputGradient) gradient(g *adjoint, _ Value) { g.fail(op, secondD
 // DY is [N,H',W',Cout], Weight [Cout,Cin,kh,kw], the result [N,Height,Width,Channels].
 type Conv2DInputGradient struct {
 	DY, Weight      Value
-	Height, Width   int // of the convolution's input
+	Height, Width   int // extents of the convolution's input
 	First, Channels int // the input channels wanted
 	Stride          int
 	Pad             Padding

@@ -91,7 +91,7 @@ func (e Epilogue) check(t types, out Type) error {
 // types looks up the types of values while an op is checked.
 type types []ValueInfo
 
-// of is the type of v; an absent value has an invalid one that no shape rule accepts.
+// of returns the type of v; an absent value has an invalid one that no shape rule accepts.
 func (t types) of(v Value) Type {
 	if !v.Valid() {
 		return Type{}

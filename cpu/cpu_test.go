@@ -25,7 +25,7 @@ func TestConformance(t *testing.T) {
 		computetest.Suite{
 			Open:            opener(Options{Workers: 3, Precision: compute.PrecisionBF16}),
 			AllocationFree:  true,
-			OperandRoundoff: 1.0 / 256, // of a factor rounded to bfloat16's eight bits
+			OperandRoundoff: 1.0 / 256, // a factor is rounded to bfloat16's eight bits
 		}.Run(t)
 	})
 }
@@ -44,7 +44,7 @@ func TestGradientConformance(t *testing.T) {
 		computetest.Suite{
 			Open:            opener(Options{Workers: 3, Precision: compute.PrecisionBF16}),
 			AllocationFree:  true,
-			OperandRoundoff: 1.0 / 256, // of a factor rounded to bfloat16's eight bits
+			OperandRoundoff: 1.0 / 256, // a factor is rounded to bfloat16's eight bits
 		}.RunGradient(t)
 	})
 }

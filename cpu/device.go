@@ -27,7 +27,7 @@ import (
 // Options configures a device. The zero value uses every processor and float32.
 type Options struct {
 	Workers   int               // goroutines computing at once; 0 means runtime.GOMAXPROCS(0)
-	Precision compute.Precision // of matrix products; float32 where the processor lacks the instruction for bfloat16
+	Precision compute.Precision // in which matrix products are computed; float32 where the processor lacks the instruction for bfloat16
 }
 
 // Device is the CPU as a compute.Device. Runs of its executables are serialised and share one arena.

@@ -29,7 +29,7 @@ type executable struct {
 	steps   []step // by node; views have no phases
 	in, out []span
 	memory  compute.MemoryReport
-	need    gemm.Need // of each worker
+	need    gemm.Need // each worker's
 	fault   error     // set by a kernel that found a bad value, such as an id out of range
 	profile func(node int, seconds float64)
 	closed  bool

@@ -20,7 +20,7 @@ type product interface {
 type weighted struct {
 	x, x2, weight, bias, out compute.Value
 	epilogue                 compute.Epilogue
-	adjoint                  channels // of the input, whose gradient is made by the same weights turned over; zero for the product itself
+	adjoint                  channels // channels of the input, whose gradient is made by the same weights turned over; zero for the product itself
 	matrix                   func(data []byte, t compute.DType) gemm.Matrix
 	plan                     func(w *gemm.Weights) (product, error)
 	spread                   int // times the one row of PerChannel must be repeated before the kernel reads it
@@ -33,7 +33,7 @@ type channels struct{ first, count int }
 type weights struct {
 	packing packing
 	value   compute.Value // where there is no packing
-	adjoint channels      // of packed weights
+	adjoint channels      // that packed weights are turned over for; zero for the product itself
 	shape   *gemm.Weights // all that planning reads: what an op needs is known before its weights are packed
 }
 
@@ -72,7 +72,7 @@ func (c *compiler) weightsOf(op weighted) (weights, error) {
 	}, err
 }
 
-// of is w, or its adjoint where there are channels.
+// of returns w, or its adjoint where there are channels.
 func (c channels) of(w *gemm.Weights) (*gemm.Weights, error) {
 	if c.count == 0 {
 		return w, nil

@@ -11,7 +11,7 @@ import (
 // Options configures whichever device is opened. The zero value is the fastest that keeps float32 precision.
 type Options struct {
 	Workers   int               // CPU goroutines computing at once; 0 means one for each processor
-	Precision compute.Precision // of matrix products
+	Precision compute.Precision // in which matrix products are computed
 }
 
 // Open opens a device: "cpu", or "auto" for the best this machine has. Close it after everything that was opened on it.

@@ -34,7 +34,7 @@ type Config struct {
 	SChurn       float64 // total churn of Euler and Heun, ≥ 0
 	STmin, STmax float64 // noise levels between which churn applies; STmax 0 is no limit
 
-	Order           int  // of LMS (1 to 4, default 4), UniPC (1 to 3, default 3) and DPM adaptive (2 or 3, default 3)
+	Order           int  // accuracy of LMS (1 to 4, default 4), UniPC (1 to 3, default 3) and DPM adaptive (2 or 3, default 3)
 	BH2             bool // UniPC: variant bh2 instead of bh1
 	KeepOrderFinal  bool // UniPC: do not lower the order at the end
 	NearestTimestep bool // round the network's timesteps to table entries, as ComfyUI and the web UI's quantization do

@@ -212,7 +212,7 @@ func TestImageToImage(t *testing.T) {
 		steps    int
 		strength float64
 		exact    bool
-		length   int // of the schedule
+		length   int // entries of the schedule
 		start    int
 		run      int
 	}{

@@ -56,7 +56,7 @@ type schedulerConfig struct {
 	sampler   Sampler
 	multistep bool    // takes the multistep form of the spacings
 	vp        bool    // keeps y = x/√(1+σ²) in slot 0
-	eta       float64 // of DDIM and Euler a
+	eta       float64 // stochasticity of DDIM and Euler a
 	single    bool    // compute in diffusers' precision
 }
 

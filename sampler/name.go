@@ -30,7 +30,7 @@ const (
 // method is what there is to know about a sampler besides its formula.
 type method struct {
 	sampler   Sampler
-	aliases   []string // of ComfyUI, the web UI's API and diffusers
+	aliases   []string // names in ComfyUI, the web UI's API and diffusers
 	solve     func(*builder)
 	span      func(*Table, Config, *run) error // turns a list of noise levels into what the method runs on
 	spacing   Spacing                          // for Automatic; a method with a grid of its own has none

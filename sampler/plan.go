@@ -90,8 +90,8 @@ type Eval struct {
 // Mix is a linear combination of the state slots, the network's output and the noise of an evaluation.
 type Mix struct {
 	Slot          [MaxSlots]float64
-	Model         float64 // of the guided output
-	Unconditional float64 // of the output without the prompt; 0 unless the plan says that it uses it
+	Model         float64 // times the guided output
+	Unconditional float64 // times the output without the prompt; 0 unless the plan says that it uses it
 	Noise         float64
 }
 

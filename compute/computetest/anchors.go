@@ -11,7 +11,7 @@ import (
 type anchor struct {
 	name      string
 	record    func(o *Operands) compute.Op
-	want      []float32 // of all results, one after the other
+	want      []float32 // all results, one after the other
 	tolerance float64   // largest absolute error
 	reason    string
 }

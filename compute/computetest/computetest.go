@@ -156,8 +156,8 @@ func (s Suite) benchmark(b *testing.B, cases []Case) {
 			for b.Loop() {
 				x.run(b)
 			}
-			if flops := r.program.TotalFLOPs(); flops > 0 {
-				b.ReportMetric(float64(flops)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+			if flops, seconds := r.program.TotalFLOPs(), b.Elapsed().Seconds(); flops > 0 && seconds > 0 {
+				b.ReportMetric(float64(flops)*float64(b.N)/seconds/1e9, "GFLOP/s")
 			}
 		})
 	}

@@ -98,7 +98,7 @@ func convGradientCases() (cases []Case) {
 	for _, c := range []struct {
 		name            string
 		sd              bool
-		n, h, w         int // of the convolution's input
+		n, h, w         int // extents of the convolution's input
 		in, out         int
 		kh, kw, stride  int
 		pad             compute.Padding

@@ -49,7 +49,7 @@ func BF16ToF32(b uint16) float32 { return math.Float32frombits(uint32(b) << 16) 
 // F32ToBF16 is the bfloat16 nearest to f.
 func F32ToBF16(f float32) uint16 {
 	bits := math.Float32bits(f)
-	if f != f {
+	if bits&0x7FFFFFFF > 0x7F800000 {
 		return uint16(bits>>16) | 0x40 // quiet, so that the fraction is not rounded to an infinity's
 	}
 	return uint16((bits + 0x7FFF + bits>>16&1) >> 16)

@@ -18,7 +18,7 @@ type Brownian struct {
 	min     float64
 	max     float64
 
-	path     []*node // of the latest query, from the root down; later queries share its beginning
+	path     []*node // to the latest query, from the root down; later queries share its beginning
 	free     []*node
 	from, to []float64
 }

@@ -131,7 +131,7 @@ func TestAttention(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		cfg   Config
-		sigma float64 // of Q and K
+		sigma float64 // deviation of Q and K
 	}{
 		{"one of each", Config{N: 1, T: 1, S: 1, Heads: 1, D: 1}, 1},
 		{"tiny heads", Config{N: 2, T: 16, S: 16, Heads: 2, D: 4}, 1},

@@ -30,11 +30,11 @@ type GradientArgs struct {
 //
 // It is run like a Plan.
 type Gradient struct {
-	plan    *Plan // of the attention: how keys are packed
+	plan    *Plan // the attention's: how keys are packed
 	kern    *kernels
 	queries side
 	keys    side
-	scales  []float32 // of each lane of dK
+	scales  []float32 // one for each lane of dK
 	ones    []float32
 	block   int // rows visited at a time
 }
@@ -226,10 +226,10 @@ func (g *Gradient) packQueryRows(head, chunk int, m *memory, a *GradientArgs) {
 // pass is one way through the scores of a head: tokens of one side across the lanes, those of the other as rows.
 type pass struct {
 	lanes, rows *side
-	x, y        []float32 // of the lanes: Q and DY, or K and V
+	x, y        []float32 // what the lanes hold: Q and DY, or K and V
 	set         rowSet
 	dx, dy      []float32 // results of the lanes: dQ, or dK and dV
-	statistics  []float32 // of the queries across the lanes; nil in the pass of the keys
+	statistics  []float32 // those of the queries across the lanes; nil in the pass of the keys
 }
 
 func (g *Gradient) queryPass(head int, m *memory, a *GradientArgs) pass {

@@ -10,7 +10,7 @@ import (
 // workspace, and for each pixel of the input the sum over those that were copied from it.
 type adjoint struct {
 	Plan
-	n, h, w, c int // of the input
+	n, h, w, c int // extents of the input
 	resizedH   int
 	resizedW   int
 	rows       []int // first resized row copied from row i, and the end

@@ -130,7 +130,7 @@ type Plan interface {
 	Tasks(phase int) int
 	Do(phase, task int, s *gemm.Scratch, a *gemm.Args)
 	Check(a *gemm.Args) error
-	FLOPs() int // of the direct algorithm
+	FLOPs() int // by the direct algorithm
 }
 
 // NewPlan checks cfg against w, which must have been packed from Weights or be the adjoint of such, and lays out the work.

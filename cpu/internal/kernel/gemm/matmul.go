@@ -18,7 +18,7 @@ type MatMul struct {
 	cfg      MatMulConfig
 	swapped  bool // the plan computes Yᵀ = op(B)ᵀ·op(A)ᵀ
 	turned   bool // its rows are stored as columns
-	m, n     int  // of the plan's result
+	m, n     int  // extents of the plan's result
 	stride   int  // elements between turned rows
 	plan     *Plan
 	leftSize int // workspace of turned rows, in front

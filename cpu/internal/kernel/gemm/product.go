@@ -25,7 +25,7 @@ type Scratch struct {
 	Floats []float32
 	Rows   []unsafe.Pointer
 	Tile   Tile
-	Args   Args // of a plan inside a plan
+	Args   Args // for a plan inside a plan
 }
 
 // NewScratch allocates what n asks for one worker.

@@ -70,7 +70,7 @@ type Weights struct {
 	Kern       *Kernel
 
 	data    []byte
-	gather  Gather   // of weights that are not packed; see Kernel.Live
+	gather  Gather   // reads weights that are not packed; see Kernel.Live
 	forward *Weights // whose adjoint these are, for channels from first on; see Adjoint
 	first   int
 }

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/atelier-go/atelier/compute"
@@ -75,6 +76,19 @@ func TestWorkersAgree(t *testing.T) {
 				t.Fatalf("%d workers: element %d is %v, with one worker %v", workers, i, got[i], want[i])
 			}
 		}
+	}
+}
+
+// TestPrecision asks for bfloat16 where the processor's instructions are not used: the device says what it really does.
+func TestPrecision(t *testing.T) {
+	t.Setenv(isa.EnvLower, isa.Generic.String())
+	d, err := Open(Options{Workers: 1, Precision: compute.PrecisionBF16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if p := d.Precision(); p != compute.PrecisionFP32 || !strings.Contains(d.Name(), "fp32") {
+		t.Errorf("%s computes in %v, want fp32", d.Name(), p)
 	}
 }
 

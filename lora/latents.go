@@ -85,12 +85,10 @@ func (e *encoder) encode(ctx context.Context, pixels []float32, size dataset.Siz
 	if err := e.result.Download(compute.Floats(moments)); err != nil {
 		return nil, err
 	}
-	c := e.result.Shape().Last() / 2
-	sample := normal(r, len(moments)/2)
+	mean, std := vae.Moments(moments, e.result.Shape().Last()/2)
+	sample := normal(r, len(mean))
 	for i := range sample {
-		at := i/c*2*c + i%c
-		logVariance := min(max(float64(moments[at+c]), -30), 20)
-		sample[i] = moments[at] + float32(math.Exp(logVariance/2))*sample[i]
+		sample[i] = mean[i] + std[i]*sample[i]
 	}
 	return sample, nil
 }
@@ -139,8 +137,11 @@ func (e *encoder) close() error {
 	return err
 }
 
-// latents are encoded pictures, as they are and mirrored, [h,w,C] each.
-type latents map[*dataset.Picture][2][]float32
+// encoded is one version of a picture: its latents, [h,w,C], not scaled, and the mask of its loss over them, [h,w], or nil.
+type encoded struct{ latents, mask []float32 }
+
+// latents are pictures as they are and mirrored.
+type latents map[*dataset.Picture][2]encoded
 
 // cacheLatents encodes every picture once, those kept for validation too, and the mirrored ones of those that are flipped. With
 // CacheLatentsToDisk what is on disk is read instead, and what is not is written there. done is told of every picture.
@@ -161,59 +162,104 @@ func (e *encoder) cacheLatents(ctx context.Context, ds *dataset.Dataset, done fu
 	slices.SortStableFunc(pictures, func(a, b *dataset.Picture) int { // so that each size is compiled once
 		return cmpSize(a.Bucket, b.Bucket)
 	})
-	channels := e.model.Config().LatentChannels
 	for i, p := range pictures {
+		versions, err := [2]encoded{}, dataset.ErrStale
 		if disk {
-			l, err := p.ReadLatents(id)
-			if err == nil {
-				all[p] = [2][]float32{channelsLast(l.Sample, channels), channelsLast(l.Flipped, channels)}
-				done(i+1, len(pictures))
-				continue
-			}
-			if !errors.Is(err, dataset.ErrStale) {
-				return nil, fmt.Errorf("lora: %w", err)
-			}
+			versions, err = e.read(ctx, p, id)
 		}
-		var versions [2][]float32
-		for flip := range versions {
-			if flip == 1 && !p.FlipAug() {
-				continue
-			}
-			pixels, err := p.Image(flip == 1)
-			if err != nil {
-				return nil, fmt.Errorf("lora: %w", err)
-			}
-			if versions[flip], err = e.encode(ctx, pixels, p.Bucket, stream(seed, latentStream, place[p], uint64(flip))); err != nil {
-				return nil, err
-			}
-			for _, v := range versions[flip] {
-				if v-v != 0 {
-					return nil, fmt.Errorf("lora: %s: its latents are not finite; the VAE of %s is damaged, use another", p.Path, e.source.Path())
-				}
-			}
+		if errors.Is(err, dataset.ErrStale) {
+			draw := func(flip uint64) *rng.Torch { return stream(seed, latentStream, place[p], flip) }
+			versions, err = e.encodePicture(ctx, p, draw, disk, id)
+		}
+		if err != nil {
+			return nil, err
 		}
 		all[p] = versions
-		if disk {
-			if err := e.write(p, versions, channels, id); err != nil {
-				return nil, fmt.Errorf("lora: %w", err)
-			}
-		}
 		done(i+1, len(pictures))
 	}
 	return all, nil
 }
 
-// write keeps the latents of a picture on disk.
-func (e *encoder) write(p *dataset.Picture, versions [2][]float32, channels int, id int64) error {
-	f := e.model.Config().ScaleFactor()
-	l := &dataset.Latents{H: p.Bucket.H / f, W: p.Bucket.W / f, Sample: channelsFirst(versions[0], channels), Flipped: channelsFirst(versions[1], channels)}
-	if p.AlphaMask() {
-		var err error
-		if l.AlphaMask, err = p.Mask(false); err != nil {
-			return err
+// read takes the versions of a picture from disk.
+func (e *encoder) read(ctx context.Context, p *dataset.Picture, id int64) (versions [2]encoded, err error) {
+	l, err := p.ReadLatents(id)
+	if err != nil {
+		return versions, fmt.Errorf("lora: %w", err)
+	}
+	mask := l.AlphaMask
+	if mask == nil {
+		if mask, err = p.Mask(ctx, false); err != nil {
+			return versions, fmt.Errorf("lora: %w", err)
 		}
 	}
-	return p.WriteLatents(l, id)
+	channels := e.model.Config().LatentChannels
+	versions[0] = encoded{channelsLast(l.Sample, channels), e.shrink(mask, p.Bucket)}
+	if l.Flipped != nil {
+		versions[1] = encoded{channelsLast(l.Flipped, channels), e.shrink(mirrored(mask, p.Bucket.W), p.Bucket)}
+	}
+	return versions, nil
+}
+
+// encodePicture encodes the versions of a picture with the noise that draw makes for each, and keeps them if asked to.
+func (e *encoder) encodePicture(ctx context.Context, p *dataset.Picture, draw func(flip uint64) *rng.Torch, keep bool, id int64) (versions [2]encoded, err error) {
+	var mask []float32
+	for flip := range versions {
+		if flip == 1 && !p.FlipAug() {
+			continue
+		}
+		s, err := p.Load(ctx, flip == 1)
+		if err != nil {
+			return versions, fmt.Errorf("lora: %w", err)
+		}
+		z, err := e.encode(ctx, vae.FromImage(s.Image), p.Bucket, draw(uint64(flip)))
+		if err != nil {
+			return versions, err
+		}
+		for _, v := range z {
+			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+				return versions, fmt.Errorf("lora: %s: its latents are not finite; the VAE of %s is damaged, use another", p.Path, e.source.Path())
+			}
+		}
+		if flip == 0 {
+			mask = s.Mask
+		}
+		versions[flip] = encoded{z, e.shrink(s.Mask, p.Bucket)}
+	}
+	if keep {
+		err = e.write(p, versions, mask, id)
+	}
+	return versions, err
+}
+
+// write keeps the latents of a picture on disk, with the mask of its loss in pixels if that is its alpha.
+func (e *encoder) write(p *dataset.Picture, versions [2]encoded, mask []float32, id int64) error {
+	f, channels := e.model.Config().ScaleFactor(), e.model.Config().LatentChannels
+	l := &dataset.Latents{H: p.Bucket.H / f, W: p.Bucket.W / f, Sample: channelsFirst(versions[0].latents, channels), Flipped: channelsFirst(versions[1].latents, channels)}
+	if p.AlphaMask() {
+		l.AlphaMask = mask
+	}
+	if err := p.WriteLatents(l, id); err != nil {
+		return fmt.Errorf("lora: %w", err)
+	}
+	return nil
+}
+
+// shrink averages a mask in pixels over the squares that become latents; nil stays nil.
+func (e *encoder) shrink(mask []float32, size dataset.Size) []float32 {
+	if mask == nil {
+		return nil
+	}
+	factor := e.model.Config().ScaleFactor()
+	return shrink(mask, size.H/factor, size.W/factor, factor)
+}
+
+// mirrored swaps left and right in rows of a width.
+func mirrored(mask []float32, width int) []float32 {
+	out := slices.Clone(mask)
+	for row := range slices.Chunk(out, width) {
+		slices.Reverse(row)
+	}
+	return out
 }
 
 func cmpSize(a, b dataset.Size) int {

@@ -1,22 +1,16 @@
 package lora
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"unicode"
 
-	"github.com/atelier-go/atelier/lora/dataset"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -91,30 +85,12 @@ func (r *run) identify() error {
 	}
 	for _, p := range r.dataset.Pictures() {
 		id := pictureIdentity{Name: filepath.Base(filepath.Dir(p.Path)) + "/" + filepath.Base(p.Path), Caption: p.Caption}
-		if id.Sum, err = pictureDigest(p); err != nil {
+		if id.Sum, err = p.Digest(); err != nil {
 			return fmt.Errorf("lora: %w", err)
 		}
 		r.Pictures = append(r.Pictures, id)
 	}
 	return nil
-}
-
-// pictureDigest is one of a picture's file and mask.
-func pictureDigest(p *dataset.Picture) (string, error) {
-	f, err := os.Open(p.Path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	mask, err := p.Mask(false)
-	if err == nil {
-		err = binary.Write(h, binary.LittleEndian, mask)
-	}
-	return hex.EncodeToString(h.Sum(nil)[:16]), err
 }
 
 // sampledBytes is how much of each tensor tells a checkpoint from others: training changes all of its weights.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/atelier-go/atelier/internal/rng"
 	"github.com/atelier-go/atelier/lora/dataset"
+	"github.com/atelier-go/atelier/vae"
 )
 
 // channels is the number of them in latents.
@@ -23,37 +24,39 @@ func (r *run) assemble(ctx context.Context, batch dataset.Batch, draw *rng.Torch
 		if err != nil {
 			return b, err
 		}
-		for _, v := range z {
+		for _, v := range z.latents {
 			b.Latents = append(b.Latents, v*float32(config.ScalingFactor))
 		}
 		b.IDs = append(b.IDs, r.tokens(item.Caption)...)
 		b.Weights = append(b.Weights, item.LossWeight)
-		if masks[i], err = item.Mask(); err != nil {
-			return b, fmt.Errorf("lora: %w", err)
-		}
-		masked = masked || masks[i] != nil
+		masks[i] = z.mask
+		masked = masked || z.mask != nil
 	}
 	if masked {
 		for _, mask := range masks {
-			b.Mask = append(b.Mask, shrink(mask, b.Height, b.Width, factor)...)
+			if mask == nil {
+				mask = shrink(nil, b.Height, b.Width, factor)
+			}
+			b.Mask = append(b.Mask, mask...)
 		}
 	}
 	return b, nil
 }
 
-// encoded is the latents of an item, not scaled.
-func (r *run) encoded(ctx context.Context, item dataset.Item, draw *rng.Torch) ([]float32, error) {
+// encoded is the latents of an item and its mask.
+func (r *run) encoded(ctx context.Context, item dataset.Item, draw *rng.Torch) (encoded, error) {
 	if r.latents != nil {
 		if item.Flip {
 			return r.latents[item.Picture][1], nil
 		}
 		return r.latents[item.Picture][0], nil
 	}
-	pixels, err := item.Image()
+	s, err := item.Load(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("lora: %w", err)
+		return encoded{}, fmt.Errorf("lora: %w", err)
 	}
-	return r.encoder.encode(ctx, pixels, item.Bucket, draw)
+	z, err := r.encoder.encode(ctx, vae.FromImage(s.Image), item.Bucket, draw)
+	return encoded{z, r.encoder.shrink(s.Mask, item.Bucket)}, err
 }
 
 // tokens are the ids of a caption, cut off where the text encoder ends.

@@ -206,23 +206,16 @@ func TestFindHallmarks(t *testing.T) {
 		"003.jpg": {Glasses: true}, "005.jpg": {YellowSweater: true}, "007.jpg": {Bald: true}, "010.jpg": {YellowSweater: true},
 	}
 	for _, p := range photos.Pictures() {
-		pixels, err := p.Image(false)
+		sample, err := p.Load(t.Context(), false)
 		if err != nil {
 			t.Fatal(err)
-		}
-		img := image.NewNRGBA(image.Rect(0, 0, p.Bucket.W, p.Bucket.H))
-		for i := range p.Bucket.W * p.Bucket.H {
-			for c, v := range pixels[3*i : 3*i+3] {
-				img.Pix[4*i+c] = uint8((v+1)*127.5 + 0.5)
-			}
-			img.Pix[4*i+3] = 255
 		}
 		folder, name := filepath.Split(p.Path)
 		want := others[name]
 		if filepath.Base(folder) == "12_personname man" {
 			want = thePerson
 		}
-		if got := findHallmarks(img); got != want {
+		if got := findHallmarks(sample.Image); got != want {
 			t.Errorf("%s: %+v, want %+v", p.Path, got, want)
 		}
 	}

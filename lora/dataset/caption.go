@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"regexp"
 	"strings"
 )
 
@@ -25,7 +26,7 @@ type CaptionOptions struct {
 	Wildcard bool `json:"enable_wildcard,omitempty"`
 	// Shuffle puts the flexible pieces into random order.
 	Shuffle bool `json:"shuffle_caption,omitempty"`
-	// Separator stands between pieces; empty means ",".
+	// Separator stands between the pieces of a caption; empty means ",". Pieces that were moved or dropped are joined by ", ".
 	Separator string `json:"caption_separator,omitempty"`
 	// SecondarySeparator becomes Separator at the very end, so that pieces joined by it stay together.
 	SecondarySeparator string `json:"secondary_separator,omitempty"`
@@ -71,12 +72,7 @@ type CaptionUse struct {
 
 // Apply makes the text a tokenizer gets from the caption of a file, drawing from r where the options leave a choice.
 func (o CaptionOptions) Apply(caption string, use CaptionUse, r *rand.Rand) string {
-	if o.Prefix != "" {
-		caption = o.Prefix + " " + caption
-	}
-	if o.Suffix != "" {
-		caption += " " + o.Suffix
-	}
+	caption = o.surround(caption)
 	// The draws come first and always, so that one option does not shift the random numbers of another.
 	drop := r.Float64() < o.DropoutRate
 	if drop || o.DropoutEveryNEpochs > 0 && use.Epoch%o.DropoutEveryNEpochs == 0 {
@@ -101,7 +97,7 @@ func (o CaptionOptions) Apply(caption string, use CaptionUse, r *rand.Rand) stri
 				pieces = append(pieces, piece)
 			}
 		}
-		caption = strings.Join(append(pieces, suffix...), joinSeparator(separator))
+		caption = strings.Join(append(pieces, suffix...), joint)
 	}
 	if o.SecondarySeparator != "" {
 		caption = strings.ReplaceAll(caption, o.SecondarySeparator, separator)
@@ -109,8 +105,19 @@ func (o CaptionOptions) Apply(caption string, use CaptionUse, r *rand.Rand) stri
 	return caption
 }
 
-// joinSeparator is what newer sd-scripts joins pieces with: the separator and a blank.
-func joinSeparator(separator string) string { return strings.TrimRight(separator, " ") + " " }
+// joint is what sd-scripts joins pieces with, whatever separated them.
+const joint = ", "
+
+// surround puts prefix and suffix around a caption.
+func (o CaptionOptions) surround(caption string) string {
+	if o.Prefix != "" {
+		caption = o.Prefix + " " + caption
+	}
+	if o.Suffix != "" {
+		caption += " " + o.Suffix
+	}
+	return caption
+}
 
 // split divides a caption into fixed pieces, flexible pieces and fixed pieces at the end.
 func (o CaptionOptions) split(caption, separator string) (fixed, flexible, suffix []string) {
@@ -148,29 +155,20 @@ func (o CaptionOptions) warmUp(flexible []string, use CaptionUse) []string {
 	return flexible[:min(max(n, 0), len(flexible))]
 }
 
-// expandWildcards replaces every {a|b} by one of its alternatives. Braces do not nest; one without a partner stays.
+// braces hides doubled braces from wildcards, and unbraces brings them back as single ones. Captions are valid UTF-8, so
+// that bytes which are not stand for nothing else.
+var (
+	braces   = strings.NewReplacer("{{", "\xfe", "}}", "\xff")
+	unbraces = strings.NewReplacer("\xfe", "{", "\xff", "}")
+	wildcard = regexp.MustCompile(`\{[^}]+\}`)
+)
+
+// expandWildcards replaces every {a|b} by one of its alternatives, which may hold anything but a single closing brace: as in
+// sd-scripts the first { opens, so that {a{b|c} is a{b or c.
 func expandWildcards(text string, r *rand.Rand) string {
-	var out strings.Builder
-	for text != "" {
-		switch {
-		case strings.HasPrefix(text, "{{"):
-			out.WriteByte('{')
-			text = text[2:]
-		case strings.HasPrefix(text, "}}"):
-			out.WriteByte('}')
-			text = text[2:]
-		case text[0] == '{':
-			if end := strings.IndexAny(text[1:], "{}"); end >= 0 && text[1+end] == '}' {
-				alternatives := strings.Split(text[1:1+end], "|")
-				out.WriteString(alternatives[r.IntN(len(alternatives))])
-				text = text[end+2:]
-				continue
-			}
-			fallthrough
-		default:
-			out.WriteByte(text[0])
-			text = text[1:]
-		}
-	}
-	return out.String()
+	text = wildcard.ReplaceAllStringFunc(braces.Replace(text), func(choice string) string {
+		alternatives := strings.Split(choice[1:len(choice)-1], "|")
+		return alternatives[r.IntN(len(alternatives))]
+	})
+	return unbraces.Replace(text)
 }

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/atelier-go/atelier/internal/openfile"
 )
 
 // maxCaptionBytes bounds a caption file; 77 tokens are some hundreds of bytes.
@@ -16,6 +18,28 @@ const maxCaptionBytes = 1 << 20
 
 // usualCaptionExtensions are tried when no extension is configured, and looked for when the configured one finds nothing.
 var usualCaptionExtensions = []string{".txt", ".caption"}
+
+// names are the files of a folder, by their names as the eye reads them: whatever the case, and however accents are composed.
+type names map[string][]string
+
+// fold is what names that look alike have in common.
+func fold(name string) string { return strings.ToLower(norm.NFC.String(name)) }
+
+func (n names) add(name string) { n[fold(name)] = append(n[fold(name)], name) }
+
+// find is the file called name, or else one that looks like it.
+func (n names) find(name string) (found string, exact bool) {
+	alike := n[fold(name)]
+	for _, other := range alike {
+		if other == name {
+			return name, true
+		}
+	}
+	if len(alike) == 0 {
+		return "", false
+	}
+	return alike[0], false
+}
 
 // captionCandidates are the caption files a picture may have, best first. The second form belongs to face crops called
 // name_cx_cy_w_h: the four numbers are taken off.
@@ -28,36 +52,35 @@ func captionCandidates(picture, extension string) []string {
 	return candidates
 }
 
-// findCaption reads the caption of a picture. found is false if it has no caption file.
-func findCaption(picture, extension string, wildcards bool) (caption string, found bool, err error) {
+// findCaption is the caption file of a picture, empty without one. usual reports whether sd-scripts would find it too, which
+// wants the very name and knows no p.jpg.txt.
+func (n names) findCaption(picture, extension string) (file string, usual bool) {
 	extensions := []string{extension}
 	if extension == "" {
 		extensions = usualCaptionExtensions
 	}
 	for _, extension := range extensions {
-		for _, path := range captionCandidates(picture, extension) {
-			info, err := os.Stat(path)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
+		usually := captionCandidates(picture, extension)
+		for i, candidate := range append(usually, picture+extension) {
+			if found, exact := n.find(candidate); found != "" {
+				return found, exact && i < len(usually)
 			}
-			if err != nil {
-				return "", false, fmt.Errorf("dataset: caption: %w", err)
-			}
-			if info.Size() > maxCaptionBytes {
-				return "", false, fmt.Errorf("dataset: caption %s: %d bytes, want at most %d: this is no caption", path, info.Size(), maxCaptionBytes)
-			}
-			data, err := os.ReadFile(path)
-			if err != nil {
-				return "", false, fmt.Errorf("dataset: caption: %w", err)
-			}
-			caption, err := parseCaption(data, wildcards)
-			if err != nil {
-				return "", false, fmt.Errorf("dataset: caption %s: %w", path, err)
-			}
-			return caption, true, nil
 		}
 	}
-	return "", false, nil
+	return "", false
+}
+
+// readCaption reads a caption file.
+func readCaption(path string, wildcards bool) (string, error) {
+	data, err := openfile.ReadFile(path, maxCaptionBytes)
+	if err != nil {
+		return "", fmt.Errorf("dataset: caption: %w", err)
+	}
+	caption, err := parseCaption(data, wildcards)
+	if err != nil {
+		return "", fmt.Errorf("dataset: caption %s: %w", path, err)
+	}
+	return caption, nil
 }
 
 // parseCaption takes the first line of a caption file, or with wildcards all lines that are not blank, each stripped.

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/atelier-go/atelier/internal/picture"
 )
 
 // Dataset is the pictures of a [Config], checked and sorted into buckets. It does not change; all methods may be called
@@ -42,6 +44,9 @@ type folder struct {
 	warnings  []string
 	files     listing
 	uncaption []string // pictures without a caption file
+	unusual   []string // caption files that sd-scripts would not find
+	blank     []string // caption files that begin with a blank line
+	captions  map[string]bool
 }
 
 // maxSamples bounds the uses of pictures in an epoch.
@@ -179,27 +184,20 @@ func openFolder(set int, subset Subset) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &folder{Subset: subset, name: filepath.Base(subset.ImageDir), files: files}
-	var errs []error
+	f := &folder{Subset: subset, name: filepath.Base(subset.ImageDir), files: files, captions: make(map[string]bool)}
+	masks, err := f.listMasks()
+	errs := []error{err}
 	stems := map[string]string{}
-	for _, path := range files.pictures {
-		p := &Picture{Path: path, Repeats: subset.Repeats, Reg: subset.Reg, set: set, subset: &f.Subset}
+	for _, name := range files.pictures {
+		p := &Picture{Path: filepath.Join(f.ImageDir, name), Repeats: f.Repeats, Reg: f.Reg, set: set, subset: &f.Subset}
 		if twin := stems[p.stem()]; twin != "" {
-			f.warnings = append(f.warnings, fmt.Sprintf("%s and %s share their caption file and cached latents: rename one", twin, path))
+			f.warn("%s and %s share their caption file and cached latents: rename one", twin, p.Path)
 		}
-		stems[p.stem()] = path
-		caption, found, err := findCaption(path, subset.CaptionExtension, subset.Wildcard)
-		if err != nil {
+		stems[p.stem()] = p.Path
+		errs = append(errs, f.caption(p, name))
+		if masks != nil {
+			p.mask, err = findMask(masks, f.ConditioningDataDir, name)
 			errs = append(errs, err)
-		}
-		if p.Caption = caption; !found && err == nil {
-			p.Caption = subset.ClassTokens
-			f.uncaption = append(f.uncaption, path)
-		}
-		if subset.ConditioningDataDir != "" {
-			if p.mask, err = findMask(subset.ConditioningDataDir, path); err != nil {
-				errs = append(errs, err)
-			}
 		}
 		f.pictures = append(f.pictures, p)
 	}
@@ -207,66 +205,146 @@ func openFolder(set int, subset Subset) (*folder, error) {
 	return f, errors.Join(errs...)
 }
 
+func (f *folder) warn(format string, args ...any) {
+	f.warnings = append(f.warnings, fmt.Sprintf(format, args...))
+}
+
+// caption reads the caption of a picture.
+func (f *folder) caption(p *Picture, name string) (err error) {
+	file, usual := f.files.names.findCaption(name, f.CaptionExtension)
+	if file == "" {
+		p.Caption = f.ClassTokens
+		f.uncaption = append(f.uncaption, name)
+		return nil
+	}
+	f.captions[file] = true
+	if !usual {
+		f.unusual = append(f.unusual, file)
+	}
+	if p.Caption, err = readCaption(filepath.Join(f.ImageDir, file), f.Wildcard); err == nil && p.Caption == "" {
+		f.blank = append(f.blank, file)
+	}
+	return err
+}
+
 // noteFiles warns of files that are not used as their owner may expect.
 func (f *folder) noteFiles() {
-	warn := func(format string, args ...any) { f.warnings = append(f.warnings, fmt.Sprintf(format, args...)) }
-	if len(f.files.unread) > 0 {
-		warn("%s: %d pictures are in formats that are not read: %s; convert them to JPEG or PNG", f.ImageDir, len(f.files.unread), names(f.files.unread))
+	if len(f.files.unread) > 0 && len(f.pictures) > 0 {
+		f.warn("%s: %d pictures are in formats that are not read: %s; %s", f.ImageDir, len(f.files.unread), list(f.files.unread), export)
 	}
 	if f.files.ignored > 0 {
-		warn("%s: %d subfolders are not looked into", f.ImageDir, f.files.ignored)
+		f.warn("%s: %d subfolders are not looked into", f.ImageDir, f.files.ignored)
 	}
+	if len(f.unusual) > 0 {
+		f.warn("%s: %d captions are read from files that sd-scripts would not find: %s", f.ImageDir, len(f.unusual), list(f.unusual))
+	}
+	if len(f.blank) > 0 {
+		f.warn("%s: %d caption files begin with a blank line, so that their pictures are learned without a caption: %s", f.ImageDir, len(f.blank), list(f.blank))
+	}
+	f.noteUnused()
 	if n := len(f.uncaption); n > 0 {
-		warn(`%s: %d of %d pictures have no caption file and get %q: %s`, f.ImageDir, n, len(f.pictures), f.ClassTokens, names(f.uncaption))
+		f.warn(`%s: %d of %d pictures have no caption file and get %q: %s`, f.ImageDir, n, len(f.pictures), f.ClassTokens, list(f.uncaption))
 		if n == len(f.pictures) && f.CaptionExtension != "" {
-			for _, other := range usualCaptionExtensions {
-				if _, found, err := findCaption(f.uncaption[0], other, f.Wildcard); found || err != nil {
-					warn("%s: there are %s files, but caption_extension is %s: set it to %s to use them", f.ImageDir, other, f.CaptionExtension, other)
-				}
-			}
+			f.noteExtension()
 		}
 	} else if len(f.pictures) > 0 && !slices.ContainsFunc(f.pictures, func(p *Picture) bool { return strings.Contains(p.Caption, f.ClassTokens) }) {
-		warn("%s: every picture has a caption file, so the class tokens %q are not used, and no caption contains them: put them into the captions or into caption_prefix", f.ImageDir, f.ClassTokens)
+		f.warn("%s: every picture has a caption file, so the class tokens %q are not used, and no caption contains them: put them into the captions or into caption_prefix", f.ImageDir, f.ClassTokens)
 	}
 }
+
+// noteUnused warns of files that are neither pictures nor the caption of one.
+func (f *folder) noteUnused() {
+	var captions, others []string
+	for _, name := range f.files.others {
+		switch {
+		case f.captions[name]:
+		case hasExtension(name, append(usualCaptionExtensions, f.CaptionExtension)):
+			captions = append(captions, name)
+		default:
+			others = append(others, name)
+		}
+	}
+	if len(captions) > 0 && len(f.pictures) > 0 {
+		f.warn("%s: %d captions are not used, as they are no picture's: %s", f.ImageDir, len(captions), list(captions))
+	}
+	if len(others) > 0 {
+		f.warn("%s: %d files are passed over, as they are neither pictures nor captions: %s", f.ImageDir, len(others), list(others))
+	}
+}
+
+// noteExtension looks for captions with an extension that is not configured.
+func (f *folder) noteExtension() {
+	for _, other := range usualCaptionExtensions {
+		if file, _ := f.files.names.findCaption(f.uncaption[0], other); file != "" {
+			f.warn("%s: there are %s files, but caption_extension is %s: set it to %s to use them", f.ImageDir, other, f.CaptionExtension, other)
+		}
+	}
+}
+
+// export is how to make pictures of other formats readable.
+const export = "export them as JPEG or PNG (photo programs do so with Export or Save as; for new photos set an iPhone's camera to Formats, Most Compatible)"
 
 // emptiness says why a folder has no pictures.
 func (f *folder) emptiness() string {
-	if f.files.captions > 0 {
-		return fmt.Sprintf("%s holds %d captions but no pictures: put the pictures beside them (%s)", f.ImageDir, f.files.captions, strings.Join(imageExtensions, " "))
+	captions := 0
+	for _, name := range f.files.others {
+		if hasExtension(name, append(usualCaptionExtensions, f.CaptionExtension)) {
+			captions++
+		}
 	}
-	return fmt.Sprintf("%s holds no pictures (%s)", f.ImageDir, strings.Join(imageExtensions, " "))
+	switch {
+	case len(f.files.unread) > 0:
+		return fmt.Sprintf("%s holds %d pictures, but none in a format that is read: %s; %s", f.ImageDir, len(f.files.unread), list(f.files.unread), export)
+	case captions > 0:
+		return fmt.Sprintf("%s holds %d captions but no pictures: put the pictures beside them (%s)", f.ImageDir, captions, strings.Join(picture.Extensions, " "))
+	}
+	return fmt.Sprintf("%s holds no pictures (%s)", f.ImageDir, strings.Join(picture.Extensions, " "))
+}
+
+// listMasks are the files of ConditioningDataDir; nil without one.
+func (f *folder) listMasks() (names, error) {
+	if f.ConditioningDataDir == "" {
+		return nil, nil
+	}
+	entries, err := os.ReadDir(f.ConditioningDataDir)
+	if err != nil {
+		return nil, fmt.Errorf("dataset: masks: %w", err)
+	}
+	masks := make(names)
+	for _, entry := range entries {
+		masks.add(entry.Name())
+	}
+	return masks, nil
 }
 
 // findMask finds the picture in dir that has the name of picture, with its extension or another.
-func findMask(dir, picture string) (string, error) {
-	base := filepath.Base(picture)
-	stem := strings.TrimSuffix(base, filepath.Ext(base))
-	candidates := []string{filepath.Join(dir, base)}
-	for _, extension := range imageExtensions {
-		candidates = append(candidates, filepath.Join(dir, stem+extension))
+func findMask(masks names, dir, name string) (string, error) {
+	stem := strings.TrimSuffix(name, filepath.Ext(name))
+	candidates := []string{name}
+	for _, extension := range picture.Extensions {
+		candidates = append(candidates, stem+extension)
 	}
-	for _, path := range candidates {
-		if _, err := os.Stat(path); err == nil {
-			return path, nil
+	for _, candidate := range candidates {
+		if found, _ := masks.find(candidate); found != "" {
+			return filepath.Join(dir, found), nil
 		}
 	}
-	return "", fmt.Errorf("dataset: %s has no mask %s.png in %s: every picture of the folder needs one", picture, stem, dir)
+	return "", fmt.Errorf("dataset: %s has no mask %s.png in %s: every picture of the folder needs one", name, stem, dir)
 }
 
-// names lists the first few files.
-func names(paths []string) string {
-	var list []string
-	for _, p := range paths[:min(len(paths), maxNamed)] {
-		list = append(list, filepath.Base(p))
+// list names the first few of files.
+func list(files []string) string {
+	var named []string
+	for _, path := range files[:min(len(files), maxNamed)] {
+		named = append(named, filepath.Base(path))
 	}
-	if more := len(paths) - len(list); more > 0 {
-		list = append(list, fmt.Sprintf("and %d more", more))
+	if more := len(files) - len(named); more > 0 {
+		named = append(named, fmt.Sprintf("and %d more", more))
 	}
-	return strings.Join(list, ", ")
+	return strings.Join(named, ", ")
 }
 
-// maxDecoders bounds how many pictures are decoded at once: a large photo takes 200 MB.
+// maxDecoders bounds how many pictures are decoded at once.
 const maxDecoders = 4
 
 // inspect decodes every picture of a set, a few at a time, and places it in its bucket.
@@ -283,7 +361,7 @@ func (s *set) inspect(ctx context.Context, cfg Config) error {
 			for i := range work {
 				if ctx.Err() == nil {
 					all[i].skipCheck = cfg.SkipCacheCheck
-					errs[i] = all[i].inspect(s.buckets)
+					errs[i] = all[i].inspect(ctx, s.buckets)
 				}
 			}
 		})
@@ -299,7 +377,7 @@ func (s *set) inspect(ctx context.Context, cfg Config) error {
 	for _, f := range s.folders {
 		f.noteContents()
 		if f.FaceCropAugRange != ([2]float64{}) && !slices.ContainsFunc(f.pictures, func(p *Picture) bool { return p.face != face{} }) {
-			f.warnings = append(f.warnings, f.ImageDir+": face_crop_aug_range has no effect: it needs enable_bucket off and file names that end in _cx_cy_w_h, the centre and size of the face")
+			f.warn("%s: face_crop_aug_range has no effect: it needs enable_bucket off and file names that end in _cx_cy_w_h, the centre and size of the face", f.ImageDir)
 		}
 		if cfg.CacheLatentsToDisk {
 			errs = append(errs, f.sharedCaches())
@@ -308,41 +386,57 @@ func (s *set) inspect(ctx context.Context, cfg Config) error {
 	return errors.Join(errs...)
 }
 
-// inspect fills in what the file itself tells.
-func (p *Picture) inspect(buckets *Buckets) error {
-	if err := p.stat(); err != nil {
-		return err
-	}
-	h, err := readHeader(p.Path)
+// minSide is the shorter side below which a picture has less than one latent to show.
+const minSide = vaeStep
+
+// inspect fills in what the file itself tells, and decodes it once to see that it can be.
+func (p *Picture) inspect(ctx context.Context, buckets *Buckets) error {
+	f, err := picture.Open(p.Path, picture.Limits{})
 	if err != nil {
-		return err
+		return fmt.Errorf("dataset: picture: %w", err)
 	}
-	p.Size, p.orientation = h.size, h.orientation
-	if p.subset.EXIFOrientation && turned(h.orientation) {
-		p.Size = Size{h.size.H, h.size.W}
+	defer f.Close()
+	p.Size, p.orientation, p.notes, p.source = Size{f.Width, f.Height}, f.Orientation, f.Notes, sourceOf(f.Info)
+	if f.Width < minSide || f.Height < minSide {
+		return fmt.Errorf("dataset: %s: %v pixels, too small to train on (a side needs at least %d): replace or remove it", p.Path, p.Size, minSide)
 	}
-	img, err := p.load()
-	if err != nil {
-		return err
-	}
-	p.transparent = transparent(img)
-	if p.mask != "" {
-		mask, err := readHeader(p.mask)
-		if err != nil {
-			return err
-		}
-		if mask.size != h.size {
-			return fmt.Errorf("dataset: mask %s has %v pixels and its picture %s %v: make them equal", p.mask, mask.size, p.Path, h.size)
-		}
-		if _, err := readPicture(p.mask); err != nil {
-			return err
-		}
+	stored := p.Size
+	if p.subset.EXIFOrientation && picture.Turned(p.orientation) {
+		p.Size = Size{stored.H, stored.W}
 	}
 	if p.Placement, err = buckets.Place(p.Size); err != nil {
 		return fmt.Errorf("%s: %w", p.Path, err)
 	}
+	img, err := f.Decode(ctx)
+	if err != nil {
+		return fmt.Errorf("dataset: picture: %w", err)
+	}
+	p.transparent = !img.Opaque()
 	if p.subset.FaceCropAugRange != ([2]float64{}) && !buckets.bucketing.Enable {
 		p.face, _ = parseFace(p.Path)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("dataset: picture: %w", err)
+	}
+	return p.inspectMask(ctx, stored)
+}
+
+// inspectMask checks the mask of a picture of the size stored, if it has one.
+func (p *Picture) inspectMask(ctx context.Context, stored Size) error {
+	if p.mask == "" {
+		return nil
+	}
+	f, err := picture.Open(p.mask, picture.Limits{})
+	if err != nil {
+		return fmt.Errorf("dataset: mask: %w", err)
+	}
+	defer f.Close()
+	p.maskSource = sourceOf(f.Info)
+	if size := (Size{f.Width, f.Height}); size != stored {
+		return fmt.Errorf("dataset: mask %s has %v pixels and its picture %s %v: make them equal", p.mask, size, p.Path, stored)
+	}
+	if _, err = f.Decode(ctx); err != nil {
+		return fmt.Errorf("dataset: mask: %w", err)
 	}
 	return nil
 }
@@ -374,7 +468,12 @@ func (f *folder) noteContents() {
 		{enlarged, "are enlarged more than twice and will teach blur"},
 	} {
 		if len(note.paths) > 0 {
-			f.warnings = append(f.warnings, fmt.Sprintf("%s: %d pictures %s: %s", f.ImageDir, len(note.paths), note.text, names(note.paths)))
+			f.warn("%s: %d pictures %s: %s", f.ImageDir, len(note.paths), note.text, list(note.paths))
+		}
+	}
+	for _, p := range f.pictures {
+		for _, note := range p.notes {
+			f.warn("%s: %s", p.Path, note)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"image/color"
 	"math"
 	"os"
@@ -215,8 +216,8 @@ func TestWarnings(t *testing.T) {
 	writePNG(t, filepath.Join(dir, "glass.png"), 128, 128, color.NRGBA{1, 2, 3, 100})
 	writePNG(t, filepath.Join(dir, "stamp.png"), 40, 40, grey)
 	writePNG(t, filepath.Join(dir, "stripe.png"), 1280, 128, grey)
-	writeFile(t, filepath.Join(dir, "turned.jpg"), readFile(t, "testdata/turned.jpg"))
-	writeFile(t, filepath.Join(dir, "turned.png"), readFile(t, "testdata/turned.png"))
+	writeFile(t, filepath.Join(dir, "turned.jpg"), readFile(t, "../../internal/picture/testdata/turned.jpg"))
+	writeFile(t, filepath.Join(dir, "turned.png"), readFile(t, "../../internal/picture/testdata/turned.png"))
 	for _, c := range []struct {
 		name   string
 		change func(*Subset)
@@ -447,21 +448,21 @@ func paths(pictures []*Picture) (all []string) {
 // TestOrientationOption is case 48, in small: 24×16 with orientation 6.
 func TestOrientationOption(t *testing.T) {
 	dir := t.TempDir()
-	writeFile(t, filepath.Join(dir, "turned.png"), readFile(t, "testdata/turned.png"))
+	writeFile(t, filepath.Join(dir, "turned.png"), readFile(t, "../../internal/picture/testdata/turned.png"))
 	for _, honour := range []bool{false, true} {
 		set := tinySet("", "")
 		set.Subsets = []Subset{{ImageDir: dir, EXIFOrientation: honour}}
 		p := mustOpen(t, Config{Sets: []Set{set}}).Pictures()[0]
-		pixels, err := p.Image(false)
+		s, err := p.Load(t.Context(), false)
 		if err != nil {
 			t.Fatal(err)
 		}
 		w, h := p.Bucket.W, p.Bucket.H
-		if (h > w) != honour || len(pixels) != 3*w*h {
-			t.Errorf("exif_orientation %v: bucket %v, %d numbers", honour, p.Bucket, len(pixels))
+		if size := s.Image.Rect.Size(); (h > w) != honour || size.X != w || size.Y != h {
+			t.Errorf("exif_orientation %v: bucket %v, %v pixels", honour, p.Bucket, size)
 		}
 		// Red lies left as stored and above when turned; the corner above right tells which.
-		if corner := pixels[3*(w-1):][:3]; (corner[0] > 0) != honour || (corner[2] > 0) == honour {
+		if corner := s.Image.NRGBAAt(w-1, 0); (corner.R > 127) != honour || (corner.B > 127) == honour {
 			t.Errorf("exif_orientation %v: corner above right is %v", honour, corner)
 		}
 	}
@@ -473,15 +474,15 @@ func TestItemPixels(t *testing.T) {
 	set := tinySet(root, "")
 	set.Folder.AlphaMask = true
 	p := mustOpen(t, Config{Sets: []Set{set}}).Pictures()[0]
-	pixels, err := p.Image(false)
+	s, err := p.Load(t.Context(), false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []float32{1, -1, -0.6}; len(pixels) != 3*128*128 || !slices.EqualFunc(pixels[300:303], want, func(a, b float32) bool { return math.Abs(float64(a-b)) < 1e-6 }) {
-		t.Errorf("%d numbers, pixel %v, want %v", len(pixels), pixels[300:303], want)
+	if got, want := s.Image.NRGBAAt(100, 0), (color.NRGBA{255, 0, 51, 255}); s.Image.Rect.Size() != image.Pt(128, 128) || got != want {
+		t.Errorf("%v, pixel %v, want %v", s.Image.Rect, got, want)
 	}
-	mask, err := p.Mask(false)
-	if err != nil || len(mask) != 128*128 || slices.Min(mask) != 1 {
+	mask, err := p.Mask(t.Context(), false)
+	if err != nil || len(mask) != 128*128 || slices.Min(mask) != 1 || !slices.Equal(mask, s.Mask) {
 		t.Errorf("mask of %d numbers, %v", len(mask), err)
 	}
 }
@@ -490,9 +491,9 @@ func TestItemPixels(t *testing.T) {
 func TestAugmentation(t *testing.T) {
 	root := t.TempDir()
 	dir := filepath.Join(root, "400_a")
-	writeFile(t, mkdir(t, dir, "half.png"), readFile(t, "testdata/turned.png")) // red left, blue right
+	writeFile(t, mkdir(t, dir, "half.png"), readFile(t, "../../internal/picture/testdata/turned.png")) // red left, blue right
 	masks := filepath.Join(root, "masks")
-	writeFile(t, mkdir(t, masks, "half.png"), readFile(t, "testdata/turned.png"))
+	writeFile(t, mkdir(t, masks, "half.png"), readFile(t, "../../internal/picture/testdata/turned.png"))
 	set := tinySet(root, "")
 	set.Enable = false
 	set.Folder.FlipAug, set.Folder.RandomCrop, set.Folder.ConditioningDataDir = true, true, masks
@@ -518,17 +519,13 @@ func TestAugmentation(t *testing.T) {
 		}
 	}
 	flipped.Crop = Point{32, 0} // the middle of 192×128
-	pixels, err := flipped.Image()
+	s, err := flipped.Load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	mask, err := flipped.Mask()
-	if err != nil {
-		t.Fatal(err)
-	}
-	left, right := 3*(64*128+5), 3*(64*128+122)
-	if pixels[left] > 0 || pixels[right] < 0.9 || mask[left/3] > 0.1 || mask[right/3] < 0.9 {
-		t.Errorf("flipped: red is %v left and %v right, mask %v and %v", pixels[left], pixels[right], mask[left/3], mask[right/3])
+	left, right := s.Image.NRGBAAt(5, 64).R, s.Image.NRGBAAt(122, 64).R
+	if dark, light := s.Mask[64*128+5], s.Mask[64*128+122]; left > 127 || right < 242 || dark > 0.1 || light < 0.9 {
+		t.Errorf("flipped: red is %v left and %v right, mask %v and %v", left, right, dark, light)
 	}
 }
 
@@ -539,14 +536,14 @@ func TestColourAugmentation(t *testing.T) {
 		writePNG(t, mkdir(t, filepath.Join(root, "100_a"), "a.png"), 64, 64, color.NRGBA{200, 100, 50, 255})
 		set := tinySet(root, "")
 		set.Resolution, set.Folder.ColorAug = Size{64, 64}, on
-		plain, shifted := float32(200)/127.5-1, 0
+		shifted := 0
 		for b := range mustOpen(t, Config{Sets: []Set{set}, MaxTrainEpochs: 1}).Epoch(1) {
 			for _, it := range b.Items {
-				pixels, err := it.Image()
+				s, err := it.Load(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
-				if pixels[0] != plain || pixels[1] != float32(100)/127.5-1 {
+				if c := s.Image.NRGBAAt(0, 0); c.R != 200 || c.G != 100 {
 					shifted++
 				}
 			}
@@ -598,9 +595,9 @@ func TestSamplePhotos(t *testing.T) {
 		t.Errorf("%+v", r.Folders)
 	}
 	for _, p := range d.Pictures() {
-		pixels, err := p.Image(false)
-		if err != nil || len(pixels) != 3*p.Bucket.W*p.Bucket.H {
-			t.Errorf("%s: %d numbers, %v", p.Path, len(pixels), err)
+		s, err := p.Load(t.Context(), false)
+		if err != nil || s.Image.Rect.Size() != image.Pt(p.Bucket.W, p.Bucket.H) {
+			t.Errorf("%s: %v, %v", p.Path, s.Image, err)
 		}
 		if strings.Contains(p.Path, "personname") && p.Caption != "photo of personname man" {
 			t.Errorf("%s: caption %q", p.Path, p.Caption)

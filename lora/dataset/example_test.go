@@ -10,7 +10,8 @@ import (
 
 // A folder of photos as people have it: "12_personname man" and "1_man" lie in the folder named.
 func Example() {
-	ds, err := dataset.Open(context.Background(), dataset.Config{
+	ctx := context.Background()
+	ds, err := dataset.Open(ctx, dataset.Config{
 		Sets: []dataset.Set{{
 			TrainDataDir: "../../tinyportrait/photos",
 			Resolution:   dataset.Size{W: 512, H: 512},
@@ -26,11 +27,11 @@ func Example() {
 	}
 	fmt.Print(ds.Report())
 	for batch := range ds.Epoch(1) {
-		pixels, err := batch.Items[0].Image() // [H,W,3]
+		sample, err := batch.Items[0].Load(ctx)
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Println(len(batch.Items), "pictures of", len(pixels)/3/batch.Bucket.W/batch.Bucket.H, "times the bucket's pixels")
+		fmt.Println(len(batch.Items), "pictures, as large as the bucket:", sample.Image.Rect.Dx() == batch.Bucket.W)
 		break
 	}
 	// Output:
@@ -42,5 +43,5 @@ func Example() {
 	// mean ar error: 0.0049
 	// first caption: "photo of personname man"
 	// steps: 1224 = max_train_epochs 12 × 102 steps (102 batches)
-	// 2 pictures of 1 times the bucket's pixels
+	// 2 pictures, as large as the bucket: true
 }

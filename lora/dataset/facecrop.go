@@ -10,6 +10,9 @@ import (
 // face is the centre and the size of a face in a picture, in pixels.
 type face struct{ x, y, w, h int }
 
+// maxCoordinate bounds places in pictures, far beyond any.
+const maxCoordinate = 1 << 28
+
 // parseFace reads a face from a file name that ends in "_cx_cy_w_h", as face-cropping scripts write it.
 func parseFace(path string) (f face, ok bool) {
 	base := filepath.Base(path)
@@ -19,7 +22,7 @@ func parseFace(path string) (f face, ok bool) {
 	}
 	for i, n := range []*int{&f.x, &f.y, &f.w, &f.h} {
 		var err error
-		if *n, err = strconv.Atoi(pieces[len(pieces)-4+i]); err != nil || *n < 0 || *n > maxPixels {
+		if *n, err = strconv.Atoi(pieces[len(pieces)-4+i]); err != nil || *n < 0 || *n > maxCoordinate {
 			return face{}, false
 		}
 	}

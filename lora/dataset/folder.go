@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/atelier-go/atelier/internal/picture"
 )
 
 // ParseFolder splits a folder name "N_name" into the number of repeats and the class tokens, the fallback caption. Class
@@ -23,13 +26,13 @@ func conceptFolders(parent string, reg bool, template Subset) (subsets []Subset,
 	if err != nil {
 		return nil, nil, fmt.Errorf("dataset: %w", err)
 	}
-	pictures := 0
+	var pictures []string // that lie beside the folders
 	for _, entry := range entries {
 		path := filepath.Join(parent, entry.Name())
 		info, err := os.Stat(path) // a link to a folder is one
 		if err != nil || !info.IsDir() {
-			if hasExtension(path, imageExtensions) {
-				pictures++
+			if isPicture(path) || hasExtension(path, unreadExtensions) {
+				pictures = append(pictures, entry.Name())
 			}
 			continue
 		}
@@ -47,15 +50,18 @@ func conceptFolders(parent string, reg bool, template Subset) (subsets []Subset,
 			subsets = append(subsets, subset)
 		}
 	}
+	const rule = `pictures belong into folders called "N_name", such as "12_sks dog" (12 repeats per epoch), inside the folder you give`
 	if len(subsets) > 0 {
+		if len(pictures) > 0 {
+			warnings = append(warnings, fmt.Sprintf("%s: %d pictures beside the folders are not used: %s; %s", parent, len(pictures), list(pictures), rule))
+		}
 		return subsets, warnings, nil
 	}
-	const rule = `pictures belong into folders called "N_name", such as "12_sks dog" (12 repeats per epoch), inside the folder you give`
 	switch _, _, isConcept := ParseFolder(filepath.Base(parent)); {
-	case pictures > 0 && isConcept:
+	case len(pictures) > 0 && isConcept:
 		err = fmt.Errorf("dataset: %s is itself a folder of pictures: give its parent %s", parent, filepath.Dir(filepath.Clean(parent)))
-	case pictures > 0:
-		err = fmt.Errorf("dataset: %s holds %d pictures itself: %s; move them into one", parent, pictures, rule)
+	case len(pictures) > 0:
+		err = fmt.Errorf("dataset: %s holds %d pictures itself: %s; move them into one", parent, len(pictures), rule)
 	case len(entries) == 0:
 		err = fmt.Errorf("dataset: %s is empty: %s", parent, rule)
 	default:
@@ -68,12 +74,28 @@ func conceptFolders(parent string, reg bool, template Subset) (subsets []Subset,
 	return nil, warnings, errors.Join(errs...)
 }
 
-// listing is what a folder holds.
+// listing is what a folder holds, by names.
 type listing struct {
-	pictures []string // sorted paths
-	captions int      // files that look like captions
+	pictures []string // sorted
 	unread   []string // pictures in formats nothing here decodes
+	others   []string // all other files
 	ignored  int      // subfolders
+	names    names    // the others
+}
+
+// unreadExtensions are of pictures that nothing here decodes.
+var unreadExtensions = []string{".avif", ".heic", ".heif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".psd", ".svg", ".xcf"}
+
+func isPicture(name string) bool { return hasExtension(name, picture.Extensions) }
+
+func hasExtension(name string, extensions []string) bool {
+	return slices.Contains(extensions, strings.ToLower(filepath.Ext(name)))
+}
+
+// bySystem reports whether a file lies there by the system's doing.
+func bySystem(name string) bool {
+	hidden := strings.HasPrefix(name, ".") && !isPicture(name)
+	return hidden || strings.HasPrefix(name, "._") || strings.EqualFold(name, "thumbs.db") || strings.EqualFold(name, "desktop.ini")
 }
 
 func listFolder(dir string) (listing, error) {
@@ -81,19 +103,19 @@ func listFolder(dir string) (listing, error) {
 	if err != nil {
 		return listing{}, fmt.Errorf("dataset: %w", err)
 	}
-	var l listing
+	l := listing{names: make(names)}
 	for _, entry := range entries {
-		name, path := entry.Name(), filepath.Join(dir, entry.Name())
-		switch {
-		case strings.HasPrefix(name, "."):
-		case entry.IsDir():
+		switch name := entry.Name(); {
+		case entry.IsDir() && !strings.HasPrefix(name, "."):
 			l.ignored++
-		case hasExtension(name, imageExtensions):
-			l.pictures = append(l.pictures, path)
-		case hasExtension(name, usualCaptionExtensions):
-			l.captions++
-		case hasExtension(name, otherExtensions):
-			l.unread = append(l.unread, path)
+		case entry.IsDir() || bySystem(name):
+		case isPicture(name) && !strings.HasPrefix(name, "."):
+			l.pictures = append(l.pictures, name)
+		case hasExtension(name, unreadExtensions):
+			l.unread = append(l.unread, name)
+		case !hasExtension(name, []string{".npz"}): // cached latents
+			l.others = append(l.others, name)
+			l.names.add(name)
 		}
 	}
 	return l, nil

@@ -1,15 +1,14 @@
 package dataset
 
 import (
+	"archive/zip"
 	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
-	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/atelier-go/atelier/internal/atomicfile"
 )
@@ -31,8 +30,9 @@ var ErrStale = errors.New("no usable cached latents")
 
 const latentChannels = 4
 
-// Names of arrays. Newer sd-scripts appends "_{H}x{W}" to the first five so that a file can serve several resolutions; the
-// plain ones are older. sourceKey is ours; other programs do not look at it.
+// Names of arrays. sd-scripts reads the plain ones for SD 1.5, whatever resolution they have, and for newer models appends
+// "_{H}x{W}", so that a file serves several resolutions. Here the resolution encoded last has the plain names, and others keep
+// theirs with what sd-scripts would append. sourceKey is ours; other programs do not look at it.
 const (
 	latentsKey  = "latents"
 	flippedKey  = "latents_flipped"
@@ -41,9 +41,6 @@ const (
 	alphaKey    = "alpha_mask"
 	sourceKey   = "atelier_source"
 )
-
-// suffixed are the names of arrays that belong to one resolution.
-var suffixed = regexp.MustCompile(`_[0-9]+x[0-9]+$`)
 
 // LatentsPath is where the latents of the picture are kept: beside it, named for its size as sd-scripts does, such as
 // dog_3024x4032_sd.npz; or dog.npz, a name of older versions, if that exists.
@@ -65,11 +62,12 @@ func isFile(path string) bool {
 // latents that are not finite, which encoding again would likely not cure.
 func (p *Picture) ReadLatents(encoder int64) (*Latents, error) {
 	path := p.LatentsPath()
-	arrays, err := readArrays(path)
+	file, err := openArchive(path)
 	if err != nil {
 		return nil, fmt.Errorf("dataset: %s: %w: %w", path, ErrStale, err)
 	}
-	l, err := p.pick(arrays, encoder)
+	defer file.Close()
+	l, err := p.pick(file, encoder)
 	if err != nil {
 		return nil, fmt.Errorf("dataset: %s: %w: %w", path, ErrStale, err)
 	}
@@ -79,72 +77,48 @@ func (p *Picture) ReadLatents(encoder int64) (*Latents, error) {
 	return l, nil
 }
 
-func readArrays(path string) ([]array, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	var arrays []array
-	err = guard(func() (err error) {
-		arrays, err = readNPZ(f, info.Size())
-		return err
-	})
-	return arrays, err
-}
-
-// suffix is what newer sd-scripts appends to keys.
+// suffix is what sd-scripts appends to the keys of models whose files serve several resolutions.
 func (p *Picture) suffix() string {
 	return fmt.Sprintf("_%dx%d", p.Bucket.H/vaeStep, p.Bucket.W/vaeStep)
 }
 
-// pick takes the picture's latents out of the arrays of a file and checks that they are its own.
-func (p *Picture) pick(arrays []array, encoder int64) (*Latents, error) {
-	find := func(key string) (array, bool) {
-		for _, name := range []string{key + p.suffix(), key} {
-			if i := slices.IndexFunc(arrays, func(a array) bool { return a.name == name }); i >= 0 {
-				return arrays[i], true
-			}
-		}
-		return array{}, false
-	}
+// pick reads the picture's latents out of a file and checks that they are its own.
+func (p *Picture) pick(file *archive, encoder int64) (*Latents, error) {
 	var errs []error
 	floats := func(key string, shape ...int) []float32 {
-		a, found := find(key)
-		data, isFloat := a.data.([]float32)
-		switch {
-		case !found:
-			errs = append(errs, fmt.Errorf("%s is missing", key))
-		case !isFloat || !slices.Equal(a.shape, shape):
-			errs = append(errs, fmt.Errorf("%s is %T of shape %v, want float32 of %v", key, a.data, a.shape, shape))
-		default:
-			return data
-		}
-		return nil
+		data, err := pickArray[float32](file, p, key, shape...)
+		errs = append(errs, err)
+		return data
 	}
 	l := &Latents{H: p.Bucket.H / vaeStep, W: p.Bucket.W / vaeStep}
 	l.Sample = floats(latentsKey, latentChannels, l.H, l.W)
 	if p.subset.FlipAug {
 		l.Flipped = floats(flippedKey, latentChannels, l.H, l.W)
 	}
-	if p.subset.AlphaMask {
+	if p.AlphaMask() {
 		l.AlphaMask = floats(alphaKey, p.Bucket.H, p.Bucket.W)
 	}
-	if a, found := find(originalKey); found {
-		if size, _ := a.data.([]int64); !slices.Equal(size, []int64{int64(p.Size.W), int64(p.Size.H)}) {
-			errs = append(errs, fmt.Errorf("made from a picture of %v pixels, this one has %v", a.data, p.Size))
-		}
+	size, err := pickArray[int64](file, p, originalKey, 2)
+	if err == nil && !slices.Equal(size, []int64{int64(p.Size.W), int64(p.Size.H)}) {
+		errs = append(errs, fmt.Errorf("made from a picture of %v pixels, this one has %v", size, p.Size))
 	}
-	if a, found := find(sourceKey); found && !p.skipCheck {
-		if have, _ := a.data.([]int64); !slices.Equal(have, p.provenance(encoder)) {
-			errs = append(errs, errors.New("the picture, its placement or the encoder changed since"))
-		}
+	made, err := pickArray[int64](file, p, sourceKey, 8)
+	if err == nil && !p.skipCheck && !slices.Equal(made, p.provenance(encoder)) {
+		errs = append(errs, errors.New("the picture, its placement or the encoder changed since"))
 	}
 	return l, errors.Join(errs...)
+}
+
+// pickArray reads the array of a key, under the picture's resolution or else under none.
+func pickArray[T element](file *archive, p *Picture, key string, shape ...int) ([]T, error) {
+	name := key + p.suffix()
+	if !file.has(name) {
+		name = key
+	}
+	if !file.has(name) {
+		return nil, fmt.Errorf("%s is missing", key)
+	}
+	return readArray[T](file, name, shape...)
 }
 
 // provenance is all that latents depend on beside the pixels' values.
@@ -175,8 +149,8 @@ func (l *Latents) finite() error {
 	return nil
 }
 
-// WriteLatents keeps the latents of the picture beside it, in place of those of the same bucket size; those of other
-// resolutions in the same file stay. The file is replaced as a whole or not at all. See [Picture.ReadLatents] for encoder.
+// WriteLatents keeps the latents of the picture beside it, where sd-scripts finds them too, in place of those of the same
+// bucket size; those of other resolutions in the same file stay. The file is replaced as a whole or not at all. See [Picture.ReadLatents] for encoder.
 func (p *Picture) WriteLatents(l *Latents, encoder int64) error {
 	path := p.LatentsPath()
 	fail := func(err error) error {
@@ -189,8 +163,8 @@ func (p *Picture) WriteLatents(l *Latents, encoder int64) error {
 		return fail(fmt.Errorf("%d numbers for %d×%d latents, want %d for %d×%d", len(l.Sample), l.H, l.W, n, h, w))
 	case p.subset.FlipAug != (l.Flipped != nil) || l.Flipped != nil && len(l.Flipped) != n:
 		return fail(fmt.Errorf("%d numbers of flipped latents, flip_aug is %v", len(l.Flipped), p.subset.FlipAug))
-	case p.subset.AlphaMask != (l.AlphaMask != nil) || l.AlphaMask != nil && len(l.AlphaMask) != p.Bucket.W*p.Bucket.H:
-		return fail(fmt.Errorf("%d numbers of alpha mask, alpha_mask is %v", len(l.AlphaMask), p.subset.AlphaMask))
+	case p.AlphaMask() != (l.AlphaMask != nil) || l.AlphaMask != nil && len(l.AlphaMask) != p.Bucket.W*p.Bucket.H:
+		return fail(fmt.Errorf("%d numbers of alpha mask, alpha_mask is %v", len(l.AlphaMask), p.AlphaMask()))
 	}
 	if err := l.finite(); err != nil {
 		return fail(err)
@@ -208,21 +182,25 @@ func (p *Picture) WriteLatents(l *Latents, encoder int64) error {
 	if l.AlphaMask != nil {
 		arrays = append(arrays, array{alphaKey, []int{p.Bucket.H, p.Bucket.W}, l.AlphaMask})
 	}
-	for i := range arrays {
-		arrays[i].name += p.suffix()
-	}
-	if old, err := readArrays(path); err == nil { // a damaged file is simply replaced
-		for _, a := range old {
-			if suffixed.MatchString(a.name) && !strings.HasSuffix(a.name, p.suffix()) {
-				arrays = append(arrays, a)
-			}
-		}
-	}
-	err := replaceFile(path, func(w io.Writer) error { return writeNPZ(w, arrays) })
-	if err != nil {
+	if err := replaceFile(path, func(w io.Writer) error { return p.fill(w, arrays, path) }); err != nil {
 		return fail(err)
 	}
 	return nil
+}
+
+// fill writes arrays and those of other resolutions in the file at path. A damaged file is simply replaced.
+func (p *Picture) fill(w io.Writer, arrays []array, path string) error {
+	z := zip.NewWriter(w)
+	if err := writeArrays(z, arrays); err != nil {
+		return err
+	}
+	if old, err := openArchive(path); err == nil {
+		err = old.copyOthers(z, p.suffix())
+		if err := errors.Join(err, old.Close()); err != nil {
+			return err
+		}
+	}
+	return z.Close()
 }
 
 // replaceFile writes the file at path anew, whole or not at all.

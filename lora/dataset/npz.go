@@ -7,13 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
+	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/atelier-go/atelier/internal/openfile"
 )
 
-// array is one member of a NumPy .npz archive: float32, float64 or int64 numbers in C order.
+// array is one member of a NumPy .npz archive, to be written: numbers in C order.
 type array struct {
 	name  string
 	shape []int
@@ -21,17 +25,49 @@ type array struct {
 }
 
 const (
+	maxArchive      = 1 << 30
 	maxArrays       = 256
-	maxArrayBytes   = 64 << 20 // the alpha mask of a 4096×4096 bucket
 	maxNPYHeader    = 1 << 12
 	npyMagic        = "\x93NUMPY"
 	npyHeaderAlign  = 64
 	maxArrayDimsNPY = 8
 )
 
-// readNPZ reads an archive as numpy.savez or savez_compressed write it. It refuses everything else, pickled objects above
-// all, and never takes more memory than maxArrayBytes per array.
-func readNPZ(r io.ReaderAt, size int64) ([]array, error) {
+// archive is an open .npz archive as numpy.savez or savez_compressed write it. Arrays are read one by one, by those who know
+// their shapes, so that a file takes no more memory than what is wanted of it.
+type archive struct {
+	io.Closer
+	size    int64
+	members []*zip.File
+	places  map[string]int // in members, by names without .npy
+}
+
+func openArchive(path string) (*archive, error) {
+	f, err := openfile.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	a, err := readArchive(f)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	a.Closer = f
+	return a, nil
+}
+
+func readArchive(f *os.File) (*archive, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return newArchive(f, info.Size())
+}
+
+func newArchive(r io.ReaderAt, size int64) (*archive, error) {
+	if size > maxArchive {
+		return nil, fmt.Errorf("npz: %d bytes, want at most %d", size, maxArchive)
+	}
 	z, err := zip.NewReader(r, size)
 	if err != nil {
 		return nil, fmt.Errorf("npz: %w", err)
@@ -39,116 +75,134 @@ func readNPZ(r io.ReaderAt, size int64) ([]array, error) {
 	if len(z.File) > maxArrays {
 		return nil, fmt.Errorf("npz: %d arrays, want at most %d", len(z.File), maxArrays)
 	}
-	var arrays []array
-	seen := map[string]bool{}
-	for _, member := range z.File {
-		name := strings.TrimSuffix(member.Name, ".npy")
-		if name == member.Name || seen[name] {
+	a := &archive{size: size, members: z.File, places: make(map[string]int)}
+	for i, member := range z.File {
+		name, ok := strings.CutSuffix(member.Name, ".npy")
+		if ok {
+			_, twice := a.places[name]
+			ok = !twice
+		}
+		if !ok {
 			return nil, fmt.Errorf("npz: member %.60q is no .npy or there twice", member.Name)
 		}
-		seen[name] = true
-		f, err := member.Open()
-		if err != nil {
-			return nil, fmt.Errorf("npz: %.60q: %w", name, err)
-		}
-		a, err := readNPY(f)
-		if err := errors.Join(err, f.Close()); err != nil {
-			return nil, fmt.Errorf("npz: %.60q: %w", name, err)
-		}
-		a.name = name
-		arrays = append(arrays, a)
+		a.places[name] = i
 	}
-	return arrays, nil
+	return a, nil
 }
 
-// readNPY reads one array: magic, version, header length, a Python dict, the numbers.
-func readNPY(r io.Reader) (array, error) {
+func (a *archive) has(name string) bool {
+	_, ok := a.places[name]
+	return ok
+}
+
+// element is what arrays are read as.
+type element interface{ float32 | int64 }
+
+// readArray reads the array called name, which must have the given shape.
+func readArray[T element](a *archive, name string, shape ...int) (numbers []T, err error) {
+	err = a.open(name, func(descr string, have []int, r io.Reader) error {
+		if !slices.Equal(have, shape) {
+			return fmt.Errorf("shape %v, want %v", have, shape)
+		}
+		numbers, err = readNumbers[T](descr, shape, r)
+		return err
+	})
+	return numbers, err
+}
+
+// open hands the header of the array called name and a reader of its numbers to do.
+func (a *archive) open(name string, do func(descr string, shape []int, r io.Reader) error) error {
+	f, err := a.members[a.places[name]].Open()
+	if err != nil {
+		return fmt.Errorf("npz: %.60q: %w", name, err)
+	}
+	descr, shape, err := readNPYHeader(f)
+	if err == nil {
+		err = do(descr, shape, f)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("npz: %.60q: %w", name, err)
+	}
+	return nil
+}
+
+// readNPYHeader reads what is before an array's numbers: magic, version, header length, a Python dict.
+func readNPYHeader(r io.Reader) (descr string, shape []int, err error) {
 	var head [8]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return array{}, err
+		return "", nil, err
 	}
 	if string(head[:6]) != npyMagic {
-		return array{}, errors.New("no NumPy array")
+		return "", nil, errors.New("no NumPy array")
 	}
 	var length uint32
 	if head[6] == 1 {
 		var short uint16
-		if err := binary.Read(r, binary.LittleEndian, &short); err != nil {
-			return array{}, err
-		}
+		err = binary.Read(r, binary.LittleEndian, &short)
 		length = uint32(short)
-	} else if err := binary.Read(r, binary.LittleEndian, &length); err != nil {
-		return array{}, err
+	} else {
+		err = binary.Read(r, binary.LittleEndian, &length)
+	}
+	if err != nil {
+		return "", nil, err
 	}
 	if length > maxNPYHeader {
-		return array{}, fmt.Errorf("header of %d bytes, want at most %d", length, maxNPYHeader)
+		return "", nil, fmt.Errorf("header of %d bytes, want at most %d", length, maxNPYHeader)
 	}
 	text := make([]byte, length)
 	if _, err := io.ReadFull(r, text); err != nil {
-		return array{}, err
+		return "", nil, err
 	}
-	descr, shape, err := parseNPYHeader(string(text))
-	if err != nil {
-		return array{}, err
-	}
-	width := map[string]int{"<f4": 4, "<f8": 8, "<i4": 4, "<i8": 8}[descr]
-	if width == 0 {
-		return array{}, fmt.Errorf("numbers of type %.20q, want <f4, <f8, <i4 or <i8", descr)
-	}
+	return parseNPYHeader(string(text))
+}
+
+// readNumbers reads exactly as many numbers as the shape has.
+func readNumbers[T element](descr string, shape []int, r io.Reader) ([]T, error) {
 	count := 1
 	for _, n := range shape {
-		if n < 0 || n > maxArrayBytes || count > maxArrayBytes/width/max(n, 1) {
-			return array{}, fmt.Errorf("shape %v has more than %d bytes", shape, maxArrayBytes)
-		}
 		count *= n
 	}
-	// Reading before allocating by the header's word keeps a short lie short.
-	raw, err := io.ReadAll(io.LimitReader(r, int64(count*width)+1))
+	numbers := make([]T, count)
+	var err error
+	switch into := any(numbers).(type) {
+	case []float32:
+		if descr != "<f4" {
+			return nil, fmt.Errorf("numbers of type %.20q, want <f4", descr)
+		}
+		err = binary.Read(r, binary.LittleEndian, into)
+	case []int64:
+		switch descr {
+		case "<i8":
+			err = binary.Read(r, binary.LittleEndian, into)
+		case "<i4": // NumPy's int on Windows before version 2
+			short := make([]int32, count)
+			err = binary.Read(r, binary.LittleEndian, short)
+			for i, v := range short {
+				into[i] = int64(v)
+			}
+		default:
+			return nil, fmt.Errorf("numbers of type %.20q, want <i8 or <i4", descr)
+		}
+	}
 	if err != nil {
-		return array{}, err
+		return nil, fmt.Errorf("fewer numbers than shape %v has: %w", shape, err)
 	}
-	if len(raw) != count*width {
-		return array{}, fmt.Errorf("shape %v wants %d bytes, there are %d or more", shape, count*width, len(raw))
+	if n, err := r.Read(make([]byte, 1)); n > 0 || err != io.EOF {
+		return nil, fmt.Errorf("more numbers than shape %v has", shape)
 	}
-	a := array{shape: shape}
-	switch descr {
-	case "<f4":
-		numbers := make([]float32, count)
-		for i := range numbers {
-			numbers[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
-		}
-		a.data = numbers
-	case "<f8":
-		numbers := make([]float64, count)
-		for i := range numbers {
-			numbers[i] = math.Float64frombits(binary.LittleEndian.Uint64(raw[8*i:]))
-		}
-		a.data = numbers
-	case "<i4": // NumPy's int on Windows before version 2
-		numbers := make([]int64, count)
-		for i := range numbers {
-			numbers[i] = int64(int32(binary.LittleEndian.Uint32(raw[4*i:])))
-		}
-		a.data = numbers
-	case "<i8":
-		numbers := make([]int64, count)
-		for i := range numbers {
-			numbers[i] = int64(binary.LittleEndian.Uint64(raw[8*i:]))
-		}
-		a.data = numbers
-	}
-	return a, nil
+	return numbers, nil
 }
 
 // parseNPYHeader reads a dict such as {'descr': '<f4', 'fortran_order': False, 'shape': (4, 72, 56), }.
 func parseNPYHeader(text string) (descr string, shape []int, err error) {
 	bad := fmt.Errorf("header %.80q is not understood", text)
-	text = strings.TrimSpace(text)
-	if !strings.HasPrefix(text, "{") || !strings.HasSuffix(text, "}") {
+	body, opened := strings.CutPrefix(strings.TrimSpace(text), "{")
+	body, closed := strings.CutSuffix(body, "}")
+	if !opened || !closed {
 		return "", nil, bad
 	}
 	field := func(key string) (string, bool) {
-		_, after, found := strings.Cut(text, "'"+key+"':")
+		_, after, found := strings.Cut(body, "'"+key+"':")
 		return strings.TrimSpace(after), found
 	}
 	quoted, ok1 := field("descr")
@@ -160,11 +214,9 @@ func parseNPYHeader(text string) (descr string, shape []int, err error) {
 	if !strings.HasPrefix(order, "False") {
 		return "", nil, errors.New("array in Fortran order, want C order")
 	}
-	var ok bool
-	if descr, _, ok = strings.Cut(quoted[1:], "'"); !ok {
-		return "", nil, bad
-	}
-	if tuple, _, ok = strings.Cut(tuple[1:], ")"); !ok {
+	descr, _, quotes := strings.Cut(quoted[1:], "'")
+	tuple, _, brackets := strings.Cut(tuple[1:], ")")
+	if !quotes || !brackets {
 		return "", nil, bad
 	}
 	for part := range strings.SplitSeq(tuple, ",") {
@@ -180,9 +232,67 @@ func parseNPYHeader(text string) (descr string, shape []int, err error) {
 	return descr, shape, nil
 }
 
-// writeNPZ writes an archive as numpy.savez does: stored, not compressed.
-func writeNPZ(w io.Writer, arrays []array) error {
-	z := zip.NewWriter(w)
+// suffixed are the names of arrays that say their resolution.
+var suffixed = regexp.MustCompile(`_[0-9]+x[0-9]+$`)
+
+// copyOthers copies the arrays of other resolutions than suffix says, as they are; those without one get their own appended.
+func (a *archive) copyOthers(z *zip.Writer, suffix string) error {
+	own := a.resolution()
+	total := int64(0)
+	for _, member := range a.members {
+		name := strings.TrimSuffix(member.Name, ".npy")
+		switch {
+		case !suffixed.MatchString(name) && own == "":
+			continue // of nothing that is known
+		case !suffixed.MatchString(name):
+			name += own
+		}
+		// Entries that overlap would make a small file a large one.
+		if total += int64(member.CompressedSize64); total > a.size || strings.HasSuffix(name, suffix) {
+			continue
+		}
+		if err := copyMember(z, member, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resolution is what sd-scripts would append to the names of those arrays that have their plain names; empty without any.
+func (a *archive) resolution() (suffix string) {
+	if !a.has(latentsKey) {
+		return ""
+	}
+	err := a.open(latentsKey, func(_ string, shape []int, _ io.Reader) error {
+		if len(shape) == 3 {
+			suffix = fmt.Sprintf("_%dx%d", shape[1], shape[2])
+		}
+		return nil
+	})
+	if err != nil {
+		return ""
+	}
+	return suffix
+}
+
+// copyMember copies a member under another name without unpacking it.
+func copyMember(z *zip.Writer, member *zip.File, name string) error {
+	header := member.FileHeader
+	header.Name = name + ".npy"
+	w, err := z.CreateRaw(&header)
+	if err != nil {
+		return err
+	}
+	r, err := member.OpenRaw()
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, r)
+	return err
+}
+
+// writeArrays writes arrays as numpy.savez does: stored, not compressed.
+func writeArrays(z *zip.Writer, arrays []array) error {
 	for _, a := range arrays {
 		f, err := z.CreateHeader(&zip.FileHeader{Name: a.name + ".npy", Method: zip.Store, Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)})
 		if err != nil {
@@ -192,7 +302,7 @@ func writeNPZ(w io.Writer, arrays []array) error {
 			return err
 		}
 	}
-	return z.Close()
+	return nil
 }
 
 func writeNPY(w io.Writer, a array) error {

@@ -1,12 +1,19 @@
 package dataset
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"image"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+
+	"github.com/atelier-go/atelier/internal/openfile"
+	"github.com/atelier-go/atelier/internal/picture"
 )
 
 // Picture is one picture of a dataset.
@@ -31,12 +38,16 @@ type Picture struct {
 	face        face   // to crop around; zero without FaceCropAugRange
 	held        bool   // kept for validation
 	transparent bool
+	notes       []string // what of the file is not shown
 	source      source
+	maskSource  source
 	skipCheck   bool
 }
 
-// source tells one version of a picture's file from another.
+// source tells one version of a file from another.
 type source struct{ bytes, modified int64 }
+
+func sourceOf(info os.FileInfo) source { return source{info.Size(), info.ModTime().UnixNano()} }
 
 // FlipAug reports whether the picture is also used mirrored, so that both versions need latents.
 func (p *Picture) FlipAug() bool { return p.subset.FlipAug }
@@ -44,32 +55,71 @@ func (p *Picture) FlipAug() bool { return p.subset.FlipAug }
 // AlphaMask reports whether the picture's alpha is a mask of the loss, which its cached latents then carry.
 func (p *Picture) AlphaMask() bool { return p.subset.AlphaMask }
 
-// Image is the picture as trained without augmentation beyond a flip: [H,W,3] of its bucket, RGB, −1…1.
-func (p *Picture) Image(flip bool) ([]float32, error) {
-	return Item{Picture: p, Placement: p.Placement, Flip: flip}.Image()
+// Sample is what a use of a picture shows the network.
+type Sample struct {
+	// Image has the size of the picture's bucket and no alpha.
+	Image *image.NRGBA
+	// Mask is the mask of the loss, cut as the image is: [H,W] of the bucket, 0…1. It is nil if the picture has none, which
+	// means ones.
+	Mask []float32
 }
 
-// Mask is the mask of the loss, [H,W] of its bucket, 0…1; nil if the picture has none, which means ones.
-func (p *Picture) Mask(flip bool) ([]float32, error) {
-	return Item{Picture: p, Placement: p.Placement, Flip: flip}.Mask()
+// Load decodes the picture as trained without augmentation beyond a flip.
+func (p *Picture) Load(ctx context.Context, flip bool) (Sample, error) {
+	return Item{Picture: p, Placement: p.Placement, Flip: flip}.Load(ctx)
 }
 
-// load decodes, turns and composites.
-func (p *Picture) load() (*image.NRGBA, error) {
-	img, err := readPicture(p.Path)
+// Mask is the mask alone of what [Picture.Load] returns.
+func (p *Picture) Mask(ctx context.Context, flip bool) ([]float32, error) {
+	return Item{Picture: p, Placement: p.Placement, Flip: flip}.Mask(ctx)
+}
+
+// Text is the caption with prefix and suffix, before anything is left to chance; with wildcards it may have several lines.
+func (p *Picture) Text() string { return p.subset.CaptionOptions.surround(p.Caption) }
+
+// Digest tells the contents of the picture's file, and of its mask's, from others.
+func (p *Picture) Digest() (string, error) {
+	h := sha256.New()
+	for _, path := range []string{p.Path, p.mask} {
+		if path == "" {
+			continue
+		}
+		if err := hashFile(h, path); err != nil {
+			return "", fmt.Errorf("dataset: picture: %w", err)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16]), nil
+}
+
+func hashFile(h io.Writer, path string) error {
+	f, err := openfile.Open(path)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(h, f)
+	return err
+}
+
+// decode hands the decoded file at path to do, turned as the subset asks for, if it is still the version that was checked.
+func (p *Picture) decode(ctx context.Context, path string, version source, do func(*image.NRGBA)) error {
+	f, err := picture.Open(path, picture.Limits{})
+	if err != nil {
+		return fmt.Errorf("dataset: picture: %w", err)
+	}
+	defer f.Close()
+	if sourceOf(f.Info) != version {
+		return fmt.Errorf("dataset: %s was replaced or edited since training began: leave pictures alone while training", path)
+	}
+	img, err := f.Decode(ctx)
+	if err != nil {
+		return fmt.Errorf("dataset: picture: %w", err)
 	}
 	if p.subset.EXIFOrientation {
-		img = orient(img, p.orientation)
+		img = picture.Orient(img, p.orientation)
 	}
-	if size := (Size{img.Rect.Dx(), img.Rect.Dy()}); size != p.Size {
-		return nil, fmt.Errorf("dataset: %s: %v pixels, it had %v when training began: leave pictures alone while training", p.Path, size, p.Size)
-	}
-	if p.subset.AlphaOverWhite {
-		overWhite(img)
-	}
-	return img, nil
+	do(img)
+	return nil
 }
 
 // Item is one use of a picture in a batch.
@@ -87,59 +137,53 @@ type Item struct {
 	colour colourShift
 }
 
-// Image loads the pixels: [H,W,3] of the batch's bucket, RGB, −1…1. It is safe for concurrent use.
-func (it Item) Image() ([]float32, error) {
-	img, err := it.Picture.load()
-	if err != nil {
-		return nil, err
-	}
-	img = it.cut(img, 3)
-	it.colour.apply(img)
-	pixels := make([]float32, 0, len(img.Pix)/4*3)
-	for i := 0; i < len(img.Pix); i += 4 {
-		for _, v := range img.Pix[i:][:3] {
-			pixels = append(pixels, float32(v)/127.5-1)
+// Load decodes the picture, once, and its mask. It is safe for concurrent use.
+func (it Item) Load(ctx context.Context) (s Sample, err error) {
+	p := it.Picture
+	err = p.decode(ctx, p.Path, p.source, func(img *image.NRGBA) {
+		if p.subset.AlphaMask && p.mask == "" {
+			s.Mask = it.channel(img, 3)
 		}
+		if p.subset.AlphaOverWhite {
+			picture.OverWhite(img)
+		}
+		s.Image = it.cut(img, 3)
+		it.colour.apply(s.Image)
+	})
+	if err == nil && p.mask != "" {
+		s.Mask, err = it.Mask(ctx)
 	}
-	return pixels, nil
+	return s, err
 }
 
-// Mask loads the mask of the loss, cut as the pixels are: [H,W] of the batch's bucket, 0…1. It is nil if the picture has
-// none, which means ones.
-func (it Item) Mask() ([]float32, error) {
-	var img *image.NRGBA
-	var err error
-	channel := 3
+// Mask is the mask alone of what [Item.Load] returns.
+func (it Item) Mask(ctx context.Context) (mask []float32, err error) {
 	switch p := it.Picture; {
 	case p.mask != "":
-		channel = 0
-		img, err = readPicture(p.mask)
-		if err == nil && p.subset.EXIFOrientation {
-			img = orient(img, p.orientation)
-		}
+		err = p.decode(ctx, p.mask, p.maskSource, func(img *image.NRGBA) { mask = it.channel(img, 0) })
 	case p.subset.AlphaMask:
-		img, err = p.load()
-	default:
-		return nil, nil
+		err = p.decode(ctx, p.Path, p.source, func(img *image.NRGBA) { mask = it.channel(img, 3) })
 	}
-	if err != nil {
-		return nil, err
-	}
+	return mask, err
+}
+
+// channel is one channel of the picture, cut, from 0 to 1.
+func (it Item) channel(img *image.NRGBA, c int) []float32 {
 	img = it.cut(img, 4)
-	mask := make([]float32, len(img.Pix)/4)
-	for i := range mask {
-		mask[i] = float32(img.Pix[4*i+channel]) / 255
+	values := make([]float32, len(img.Pix)/4)
+	for i := range values {
+		values[i] = float32(img.Pix[4*i+c]) / 255
 	}
-	return mask, nil
+	return values
 }
 
 // cut scales, crops and flips.
 func (it Item) cut(img *image.NRGBA, channels int) *image.NRGBA {
 	window := image.Rect(it.Crop.X, it.Crop.Y, it.Crop.X+it.Bucket.W, it.Crop.Y+it.Bucket.H)
-	filter, _ := it.Picture.subset.ResizeInterpolation.canonical() // validated by Open
-	img = resample(img, it.Resized, window, filter, channels)
+	resized := image.Pt(it.Resized.W, it.Resized.H)
+	img = picture.Resample(img, resized, window, it.Picture.subset.ResizeInterpolation.filter(img.Rect.Size(), resized), channels)
 	if it.Flip {
-		img = orient(img, 2)
+		img = picture.Orient(img, 2)
 	}
 	return img
 }
@@ -196,7 +240,7 @@ func (c colourShift) apply(img *image.NRGBA) {
 		// The power acts on 0…255 and not on 0…1, as in sd-scripts: 1.05 brightens strongly.
 		var table [256]uint8
 		for v := range table {
-			table[v] = uint8(clampByte(math.Pow(float64(v), c.gamma)))
+			table[v] = uint8(min(math.Pow(float64(v), c.gamma), 255))
 		}
 		for i := 0; i < len(img.Pix); i += 4 {
 			for ch := range 3 {
@@ -229,16 +273,6 @@ func rotateHue(rgb []uint8, degrees float64) {
 		distance := math.Abs(math.Mod(sextant-own+3, 6) - 3)
 		rgb[i] = uint8(math.Round(low + chroma*min(max(2-distance, 0), 1)))
 	}
-}
-
-// stat notes which version of the file is being used.
-func (p *Picture) stat() error {
-	info, err := os.Stat(p.Path)
-	if err != nil {
-		return fmt.Errorf("dataset: picture: %w", err)
-	}
-	p.source = source{info.Size(), info.ModTime().UnixNano()}
-	return nil
 }
 
 // stem is the path without its extension.

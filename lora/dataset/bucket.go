@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/atelier-go/atelier/invalid"
 )
 
 // Size is a width and a height in pixels.
@@ -71,15 +73,19 @@ type Buckets struct {
 }
 
 // NewBuckets makes the buckets for a resolution, whose area every bucket keeps to within a step. It fails if the bounds
-// leave no room for the resolution or a number is out of range.
+// leave no room for the resolution or a number is out of range, with an [invalid.FieldError] for each: "Resolution" or a field
+// of Bucketing.
 func NewBuckets(resolution Size, bucketing Bucketing) (*Buckets, error) {
 	bucketing, warnings := bucketing.withDefaults()
 	k := &Buckets{resolution: resolution, bucketing: bucketing, warnings: warnings}
 	var errs []error
-	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf("dataset: "+format, args...)) }
+	refuse := func(field string, value any, want string, args ...any) {
+		errs = append(errs, invalid.Field(field, value, want, args...))
+	}
 	short, long := min(resolution.W, resolution.H), max(resolution.W, resolution.H)
 	if short < sd15Step || long > maxSide {
-		refuse("resolution is %dx%d, want sides of %d to %d pixels, such as 512", resolution.W, resolution.H, sd15Step, maxSide)
+		refuse("Resolution", resolution, "sides of %d to %d pixels, such as 512", sd15Step, maxSide)
+		return nil, errors.Join(errs...)
 	}
 	if !bucketing.Enable {
 		k.resolution = Size{resolution.W / vaeStep * vaeStep, resolution.H / vaeStep * vaeStep}
@@ -90,14 +96,14 @@ func NewBuckets(resolution Size, bucketing Bucketing) (*Buckets, error) {
 		return k, errors.Join(errs...)
 	}
 	if bucketing.ResoSteps < sd15Step || bucketing.ResoSteps%sd15Step != 0 {
-		refuse("bucket_reso_steps is %d, want a multiple of %d for SD 1.5", bucketing.ResoSteps, sd15Step)
+		refuse("ResoSteps", bucketing.ResoSteps, "a multiple of %d for SD 1.5", sd15Step)
 		return nil, errors.Join(errs...)
 	}
 	if bucketing.MinReso < bucketing.ResoSteps || bucketing.MinReso > short {
-		refuse("min_bucket_reso is %d, want %d to %d, the shorter side of resolution %v", bucketing.MinReso, bucketing.ResoSteps, short, resolution)
+		refuse("MinReso", bucketing.MinReso, "%d to %d, the shorter side of the resolution %v", bucketing.ResoSteps, short, resolution)
 	}
 	if bucketing.MaxReso < long || bucketing.MaxReso > maxSide {
-		refuse("max_bucket_reso is %d, want %d, the longer side of resolution %v, to %d", bucketing.MaxReso, long, resolution, maxSide)
+		refuse("MaxReso", bucketing.MaxReso, "%d, the longer side of the resolution %v, to %d", long, resolution, maxSide)
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)

@@ -73,12 +73,12 @@ func TestBucketsRefuse(t *testing.T) {
 		bucketing  Bucketing
 		want       string
 	}{
-		{"25: step 32", Size{512, 512}, Bucketing{Enable: true, ResoSteps: 32}, "bucket_reso_steps"},
-		{"26: min 576", Size{512, 512}, Bucketing{Enable: true, MinReso: 576}, "min_bucket_reso is 576"},
-		{"26: max 448", Size{512, 512}, Bucketing{Enable: true, MaxReso: 448}, "max_bucket_reso is 448"},
-		{"step -64", Size{512, 512}, Bucketing{Enable: true, ResoSteps: -64}, "bucket_reso_steps"},
-		{"resolution 0", Size{}, up, "resolution is 0x0"},
-		{"resolution 100000", Size{100000, 512}, Bucketing{}, "resolution is 100000x512"},
+		{"25: step 32", Size{512, 512}, Bucketing{Enable: true, ResoSteps: 32}, "ResoSteps"},
+		{"26: min 576", Size{512, 512}, Bucketing{Enable: true, MinReso: 576}, "MinReso is 576"},
+		{"26: max 448", Size{512, 512}, Bucketing{Enable: true, MaxReso: 448}, "MaxReso is 448"},
+		{"step -64", Size{512, 512}, Bucketing{Enable: true, ResoSteps: -64}, "ResoSteps"},
+		{"resolution 0", Size{}, up, "Resolution is 0x0"},
+		{"resolution 100000", Size{100000, 512}, Bucketing{}, "Resolution is 100000x512"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if _, err := NewBuckets(c.resolution, c.bucketing); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -3,11 +3,12 @@ package dataset
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"regexp"
 	"strings"
+
+	"github.com/atelier-go/atelier/invalid"
 )
 
 // CaptionOptions say what happens to a caption each time it is used. The zero value uses it as it is. The names are those of
@@ -44,21 +45,21 @@ func (o CaptionOptions) validate() error {
 	var errs []error
 	rate := func(name string, value float64) {
 		if !(value >= 0 && value <= 1) {
-			errs = append(errs, fmt.Errorf("%s is %v, want 0 to 1", name, value))
+			errs = append(errs, invalid.Field(name, value, "0 to 1"))
 		}
 	}
 	count := func(name string, value int) {
 		if value < 0 {
-			errs = append(errs, fmt.Errorf("%s is %d, want 0 or more", name, value))
+			errs = append(errs, invalid.Field(name, value, "0 or more"))
 		}
 	}
-	rate("caption_dropout_rate", o.DropoutRate)
-	rate("caption_tag_dropout_rate", o.TagDropoutRate)
-	count("caption_dropout_every_n_epochs", o.DropoutEveryNEpochs)
-	count("keep_tokens", o.KeepTokens)
-	count("token_warmup_min", o.TokenWarmupMin)
+	rate("DropoutRate", o.DropoutRate)
+	rate("TagDropoutRate", o.TagDropoutRate)
+	count("DropoutEveryNEpochs", o.DropoutEveryNEpochs)
+	count("KeepTokens", o.KeepTokens)
+	count("TokenWarmupMin", o.TokenWarmupMin)
 	if !(o.TokenWarmupStep >= 0 && o.TokenWarmupStep < math.MaxInt32) {
-		errs = append(errs, fmt.Errorf("token_warmup_step is %v, want a number of steps or a fraction of all steps", o.TokenWarmupStep))
+		errs = append(errs, invalid.Field("TokenWarmupStep", o.TokenWarmupStep, "a number of steps or a fraction of all steps"))
 	}
 	return errors.Join(errs...)
 }

@@ -1,10 +1,11 @@
 package dataset
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/atelier-go/atelier/invalid"
 )
 
 // Config says what a LoRA is trained on. Keys of its JSON form are the option names of sd-scripts.
@@ -87,77 +88,97 @@ type Subset struct {
 	ConditioningDataDir string `json:"conditioning_data_dir,omitempty"`
 }
 
-// validate reports every problem that shows without looking at files.
+// validate reports every problem that shows without looking at files, as [invalid.FieldError]s of "Config".
 func (c Config) validate() error {
 	var errs []error
-	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf("dataset: "+format, args...)) }
+	refuse := func(field string, value any, want string, args ...any) {
+		errs = append(errs, invalid.Field(field, value, want, args...))
+	}
 	if len(c.Sets) == 0 {
-		refuse("no dataset given: name a train_data_dir or list datasets")
+		refuse("Sets", nil, "a dataset: no dataset given")
 	}
 	for _, n := range []struct {
-		name  string
+		field string
 		value int
-	}{{"gradient_accumulation_steps", c.GradientAccumulationSteps}, {"max_train_epochs", c.MaxTrainEpochs}, {"max_train_steps", c.MaxTrainSteps}} {
+	}{{"GradientAccumulationSteps", c.GradientAccumulationSteps}, {"MaxTrainEpochs", c.MaxTrainEpochs}, {"MaxTrainSteps", c.MaxTrainSteps}} {
 		if n.value < 0 || n.value > maxCount {
-			refuse("%s is %d, want 0 to %d", n.name, n.value, maxCount)
+			refuse(n.field, n.value, "0 to %d", maxCount)
 		}
 	}
 	if !(c.PriorLossWeight >= 0 && c.PriorLossWeight <= 1e6) {
-		refuse("prior_loss_weight is %v, want a number from 0", c.PriorLossWeight)
+		refuse("PriorLossWeight", c.PriorLossWeight, "a number from 0")
 	}
 	for i, s := range c.Sets {
-		where := ""
-		if len(c.Sets) > 1 {
-			where = fmt.Sprintf("dataset %d: ", i+1)
-		}
-		if s.BatchSize < 0 || s.BatchSize > 1<<16 {
-			refuse("%sbatch_size is %d, want 1 or more", where, s.BatchSize)
-		}
-		if !(s.ValidationSplit >= 0 && s.ValidationSplit < 1) {
-			refuse("%svalidation_split is %v, want 0 to below 1", where, s.ValidationSplit)
-		}
-		subsets := s.Subsets
-		if s.TrainDataDir != "" || s.RegDataDir != "" {
-			folder := s.Folder
-			folder.ImageDir = cmp.Or(s.TrainDataDir, s.RegDataDir)
-			subsets = append([]Subset{folder}, subsets...)
-		} else if len(subsets) == 0 {
-			refuse("%sno folder given: name a train_data_dir or list subsets", where)
-		}
-		for _, sub := range subsets {
-			if err := sub.validate(c); err != nil {
-				refuse("%s%s: %w", where, cmp.Or(sub.ImageDir, "subset"), err)
-			}
-		}
+		errs = append(errs, within(fmt.Sprintf("Sets[%d]", i), s.validate(c)))
 	}
-	return errors.Join(errs...)
+	if err := within("Config", errors.Join(errs...)); err != nil {
+		return fmt.Errorf("dataset: %w", err)
+	}
+	return nil
+}
+
+// within says of which field the fields are that errors speak of.
+func within(field string, err error) error {
+	for _, e := range invalid.Fields(err) {
+		e.Field = field + "." + e.Field
+	}
+	return err
 }
 
 // maxCount bounds repeats, steps and epochs, far beyond any training.
 const maxCount = 1 << 30
 
+func (s Set) validate(c Config) error {
+	var errs []error
+	if s.BatchSize < 0 || s.BatchSize > 1<<16 {
+		errs = append(errs, invalid.Field("BatchSize", s.BatchSize, "1 or more"))
+	}
+	if !(s.ValidationSplit >= 0 && s.ValidationSplit < 1) {
+		errs = append(errs, invalid.Field("ValidationSplit", s.ValidationSplit, "0 to below 1"))
+	}
+	if s.TrainDataDir != "" || s.RegDataDir != "" {
+		errs = append(errs, within("Folder", s.Folder.validate(c)))
+	} else if len(s.Subsets) == 0 {
+		errs = append(errs, invalid.Field("TrainDataDir", nil, "a folder: no folder given"))
+	}
+	for i, subset := range s.Subsets {
+		if subset.ImageDir == "" {
+			errs = append(errs, invalid.Field(fmt.Sprintf("Subsets[%d].ImageDir", i), nil, "a folder of pictures"))
+		}
+		errs = append(errs, within(fmt.Sprintf("Subsets[%d]", i), subset.validate(c)))
+	}
+	return errors.Join(errs...)
+}
+
 func (s Subset) validate(c Config) error {
 	errs := []error{s.CaptionOptions.validate()}
-	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if s.ImageDir == "" {
-		refuse("image_dir is missing")
+	refuse := func(field string, value any, want string, args ...any) {
+		errs = append(errs, invalid.Field(field, value, want, args...))
 	}
 	if s.Repeats < 0 || s.Repeats > maxRepeats {
-		refuse("num_repeats is %d, want 1 to %d", s.Repeats, maxRepeats)
+		refuse("Repeats", s.Repeats, "1 to %d", maxRepeats)
 	}
 	if s.CaptionExtension != "" && !strings.HasPrefix(s.CaptionExtension, ".") {
-		refuse("caption_extension is %q, want it with its dot, such as .txt", s.CaptionExtension)
+		refuse("CaptionExtension", s.CaptionExtension, "it with its dot, such as .txt")
 	}
 	if _, err := s.ResizeInterpolation.canonical(); err != nil {
-		errs = append(errs, err)
+		refuse("ResizeInterpolation", string(s.ResizeInterpolation), "lanczos, box, nearest, bilinear, bicubic or area")
 	}
 	low, high := s.FaceCropAugRange[0], s.FaceCropAugRange[1]
 	faces := low != 0 || high != 0
 	if faces && !(low > 0 && low <= high && high <= maxSide) {
-		refuse("face_crop_aug_range is %v,%v, want two ascending numbers above 0, such as 2.0,4.0", low, high)
+		refuse("FaceCropAugRange", s.FaceCropAugRange, "two ascending numbers above 0, such as 2.0,4.0")
 	}
-	if cached := c.CacheLatents || c.CacheLatentsToDisk; cached && (s.ColorAug || s.RandomCrop || faces) {
-		refuse("color_aug, random_crop and face_crop_aug_range change pictures at each use, cached latents stay as they are: switch off those or cache_latents")
+	const kept = "it off: cached latents (cache_latents) stay as they are, and this changes pictures at each use"
+	if c.CacheLatents || c.CacheLatentsToDisk {
+		for _, o := range []struct {
+			field string
+			on    bool
+		}{{"ColorAug", s.ColorAug}, {"RandomCrop", s.RandomCrop}, {"FaceCropAugRange", faces}} {
+			if o.on {
+				refuse(o.field, nil, kept)
+			}
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -57,7 +57,7 @@ const maxNamed = 5
 
 // Open finds, decodes and counts everything cfg names. It fails with all problems it finds together: unusable options,
 // folders without pictures, pictures that cannot be decoded or trained, captions that are empty files or no UTF-8, each
-// with its path. What is odd but usable becomes a warning of [Dataset.Report].
+// with its path; unusable options are [invalid.FieldError]s of "Config". What is odd but usable becomes a warning of [Dataset.Report].
 func Open(ctx context.Context, cfg Config) (*Dataset, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func (d *Dataset) openSet(ctx context.Context, index int, s Set) (*set, error) {
 	s.BatchSize = cmp.Or(s.BatchSize, 1)
 	buckets, err := NewBuckets(s.Resolution, s.Bucketing)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("dataset: %w", within(fmt.Sprintf("Config.Sets[%d]", index), err))
 	}
 	d.warn(s.notes...)
 	d.warn(buckets.Warnings()...)

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/atelier-go/atelier/invalid"
 )
 
 var grey = color.NRGBA{128, 128, 128, 255}
@@ -170,10 +172,10 @@ func TestOpenRefuses(t *testing.T) {
 		{"everything held for validation", "parent", func(c *Config) { c.Sets[0].ValidationSplit = 0.9 }, []string{"leaves no picture for training"}},
 		{"numbers out of range", "parent", func(c *Config) {
 			c.Sets[0].ValidationSplit, c.PriorLossWeight, c.MaxTrainSteps, c.Sets[0].BatchSize = math.NaN(), math.NaN(), -1, -1
-		}, []string{"validation_split", "prior_loss_weight", "max_train_steps", "batch_size"}},
+		}, []string{"Config.Sets[0].ValidationSplit is NaN", "Config.PriorLossWeight is NaN", "Config.MaxTrainSteps is -1", "Config.Sets[0].BatchSize is -1"}},
 		{"caption extension without a dot", "parent", func(c *Config) { c.Sets[0].Folder.CaptionExtension = "txt" }, []string{"with its dot"}},
-		{"filter", "parent", func(c *Config) { c.Sets[0].Folder.ResizeInterpolation = "sharp" }, []string{"resize_interpolation"}},
-		{"resolution", "parent", func(c *Config) { c.Sets[0].Resolution = Size{7, 7} }, []string{"resolution is 7x7"}},
+		{"filter", "parent", func(c *Config) { c.Sets[0].Folder.ResizeInterpolation = "sharp" }, []string{`Config.Sets[0].Folder.ResizeInterpolation is "sharp"`}},
+		{"resolution", "parent", func(c *Config) { c.Sets[0].Resolution = Size{7, 7} }, []string{"Config.Sets[0].Resolution is 7x7"}},
 		{"masks", "parent", func(c *Config) { c.Sets[0].Folder.ConditioningDataDir = path("nothing") }, []string{"a000.png has no mask"}},
 	} {
 		cfg := one(c.train)
@@ -181,6 +183,27 @@ func TestOpenRefuses(t *testing.T) {
 			c.change(&cfg)
 		}
 		checkRefused(t, c.name, cfg, c.want)
+	}
+}
+
+// TestFieldErrors: a program can tell which field each error is about.
+func TestFieldErrors(t *testing.T) {
+	cfg := Config{CacheLatents: true, Sets: []Set{
+		{TrainDataDir: "x", BatchSize: -1, Folder: Subset{ColorAug: true, CaptionOptions: CaptionOptions{KeepTokens: -1}}},
+		{Subsets: []Subset{{ImageDir: "y"}, {Repeats: -1}}},
+		{},
+	}}
+	_, err := Open(t.Context(), cfg)
+	var fields []string
+	for _, e := range invalid.Fields(err) {
+		fields = append(fields, e.Field)
+	}
+	want := []string{
+		"Config.Sets[0].BatchSize", "Config.Sets[0].Folder.KeepTokens", "Config.Sets[0].Folder.ColorAug",
+		"Config.Sets[1].Subsets[1].ImageDir", "Config.Sets[1].Subsets[1].Repeats", "Config.Sets[2].TrainDataDir",
+	}
+	if !slices.Equal(fields, want) {
+		t.Errorf("fields %q, want %q", fields, want)
 	}
 }
 

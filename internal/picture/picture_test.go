@@ -2,9 +2,11 @@ package picture_test
 
 import (
 	"bytes"
+	"compress/zlib"
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"image"
 	"image/color"
@@ -118,6 +120,45 @@ func TestEXIFForms(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestPNGOrientation are the places of a PNG that Pillow looks at.
+func TestPNGOrientation(t *testing.T) {
+	file := string(readFile(t, "testdata/rgb.png"))
+	const ihdr = 33 // where the first chunk ends
+	tiff := exif(binary.BigEndian, "MM", 3, 1, 0, 6)
+	profile := fmt.Sprintf("\nexif\n    %d\n%x\n%x\n", len(tiff)+6, "Exif\x00\x00", tiff)
+	var packed bytes.Buffer
+	z := zlib.NewWriter(&packed)
+	if _, err := io.WriteString(z, profile); err != nil || z.Close() != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, kind, data string
+		want             int
+	}{
+		{"EXIF", "eXIf", tiff, 6},
+		{"ImageMagick's", "tEXt", "Raw profile type exif\x00" + profile, 6},
+		{"compressed", "zTXt", "Raw profile type exif\x00\x00" + packed.String(), 6},
+		{"no digits", "tEXt", "Raw profile type exif\x00\nexif\n  3\nxyz\n", 1},
+		{"no lines", "tEXt", "Raw profile type exif\x00", 1},
+		{"cut off", "zTXt", "Raw profile type exif\x00\x00" + packed.String()[:10], 1},
+		{"XMP", "iTXt", "XML:com.adobe.xmp\x00\x00\x00\x00\x00<rdf:Description tiff:Orientation=\"8\"/>", 8},
+		{"a comment", "tEXt", "Comment\x00hello", 1},
+	} {
+		chunk := string(binary.BigEndian.AppendUint32(nil, uint32(len(c.data)))) + c.kind + c.data
+		chunk += string(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte(c.kind+c.data))))
+		f, err := open([]byte(file[:ihdr] + chunk + file[ihdr:]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Orientation != c.want {
+			t.Errorf("%s: orientation %d, want %d", c.name, f.Orientation, c.want)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -103,7 +103,7 @@ func Open(path string, t *Targets) (*Adapter, error) {
 		return nil, err
 	}
 	if a.Hash = a.Metadata["sshs_model_hash"]; !isSHA256(a.Hash) {
-		if a.Hash, err = hashData(path); err != nil {
+		if a.Hash, err = DataHash(path); err != nil {
 			return nil, fmt.Errorf("lora: %w", err)
 		}
 	}
@@ -172,7 +172,7 @@ func (a *Adapter) addModules(f *weights.File, t *Targets, keys [][parts]string, 
 				continue
 			}
 			var err error
-			if *factor, err = readFactor(f, key[p]); err != nil {
+			if *factor, err = ReadFactor(f, key[p]); err != nil {
 				return fmt.Errorf("lora: %w", err)
 			}
 		}
@@ -181,7 +181,7 @@ func (a *Adapter) addModules(f *weights.File, t *Targets, keys [][parts]string, 
 		}
 		m.Alpha = settings[m.Kind].alpha(m.Name, m.Rank())
 		if key[alpha] != "" {
-			value, err := readFactor(f, key[alpha])
+			value, err := ReadFactor(f, key[alpha])
 			if err != nil {
 				return fmt.Errorf("lora: %w", err)
 			}
@@ -222,8 +222,8 @@ func present(keys [parts]string) (list []string) {
 	return list
 }
 
-// readFactor copies a tensor and checks that it holds numbers.
-func readFactor(f *weights.File, key string) (Factor, error) {
+// ReadFactor copies a tensor and checks that it holds numbers.
+func ReadFactor(f *weights.File, key string) (Factor, error) {
 	x, err := f.Tensor(key)
 	if err != nil {
 		return Factor{}, err
@@ -250,8 +250,8 @@ func isSHA256(s string) bool {
 	return err == nil && len(b) == sha256.Size
 }
 
-// hashData is the SHA-256 of a safetensors file's tensor data, everything behind the header, in hexadecimal.
-func hashData(path string) (string, error) {
+// DataHash is the SHA-256 of a safetensors file's tensor data, everything behind the header, in hexadecimal.
+func DataHash(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/atelier-go/atelier/lora/internal/loratest"
+
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/weights"
@@ -24,10 +26,12 @@ func open(t testing.TB, path string, targets *lora.Targets) *lora.Adapter {
 	return a
 }
 
-func kohyaFile() string { return filepath.Join(tinyRandom, "goldens", "lora_kohya.safetensors") }
+func kohyaFile() string {
+	return filepath.Join("..", "testdata", "tiny-random", "goldens", "lora_kohya.safetensors")
+}
 
 func TestOpenCounts(t *testing.T) {
-	targets := tinyTargets(t)
+	targets := loratest.TinyTargets(t)
 	for _, c := range []struct {
 		file       string
 		text, unet int
@@ -37,7 +41,7 @@ func TestOpenCounts(t *testing.T) {
 		{"lora_peft", 18, 192},
 	} {
 		t.Run(c.file, func(t *testing.T) {
-			a := open(t, filepath.Join(tinyRandom, "goldens", c.file+".safetensors"), targets)
+			a := open(t, filepath.Join(loratest.TinyRandom(t), "goldens", c.file+".safetensors"), targets)
 			count := map[weights.Kind]int{}
 			for _, m := range a.Modules {
 				count[m.Kind]++
@@ -124,7 +128,7 @@ var namings = []naming{
 
 // TestNamings renames the tensors of a file and wants the same adapter.
 func TestNamings(t *testing.T) {
-	targets := tinyTargets(t)
+	targets := loratest.TinyTargets(t)
 	original := open(t, kohyaFile(), targets)
 	for _, c := range namings {
 		t.Run(c.name, func(t *testing.T) {
@@ -135,9 +139,9 @@ func TestNamings(t *testing.T) {
 				if module == "" {
 					continue
 				}
-				tensors = append(tensors, tensor(module+c.down, m.Down), tensor(module+c.up, m.Up))
+				tensors = append(tensors, loratest.Tensor(module+c.down, m.Down), loratest.Tensor(module+c.up, m.Up))
 				if c.alpha != "" {
-					tensors = append(tensors, tensor(module+c.alpha, lora.Factor{Data: []float32{float32(m.Alpha)}}))
+					tensors = append(tensors, loratest.Tensor(module+c.alpha, lora.Factor{Data: []float32{float32(m.Alpha)}}))
 				} else {
 					m.Alpha = float64(m.Rank())
 				}
@@ -146,7 +150,7 @@ func TestNamings(t *testing.T) {
 			if len(want) < 64 {
 				t.Fatalf("only %d modules", len(want))
 			}
-			a := open(t, write(t, tensors, nil), targets)
+			a := open(t, loratest.Write(t, tensors, nil), targets)
 			if len(a.Unmatched)+len(a.Ignored) > 0 {
 				t.Errorf("unmatched %.300q, ignored %.300q", a.Unmatched, a.Ignored)
 			}
@@ -159,7 +163,7 @@ func TestNamings(t *testing.T) {
 
 // TestPublishedKeys resolves keys as the tools' own files have them, against Stable Diffusion 1.5.
 func TestPublishedKeys(t *testing.T) {
-	targets := sd15Targets(t)
+	targets := loratest.SD15Targets(t)
 	shapes := map[string]compute.Shape{}
 	for _, target := range targets.All() {
 		shapes[target.Name] = target.Shape
@@ -195,9 +199,9 @@ func TestPublishedKeys(t *testing.T) {
 			if !ok {
 				t.Fatalf("%q is no module", c.module)
 			}
-			m := randomModule(testRand(), lora.Target{Shape: shape}, 1)
+			m := loratest.RandomModule(loratest.Rand(), lora.Target{Shape: shape}, 1)
 			upKey := strings.NewReplacer("lora_down", "lora_up", "lora_A", "lora_B", ".down.", ".up.").Replace(c.key)
-			a := open(t, write(t, []weights.Tensor{tensor(c.key, m.Down), tensor(upKey, m.Up)}, nil), targets)
+			a := open(t, loratest.Write(t, []weights.Tensor{loratest.Tensor(c.key, m.Down), loratest.Tensor(upKey, m.Up)}, nil), targets)
 			if len(a.Modules) != 1 || a.Modules[0].Name != c.module || a.Modules[0].Scale() != 1 {
 				t.Errorf("have %+v of scale %v, want %s of scale 1", a.Modules[0].Target, a.Modules[0].Scale(), c.module)
 			}
@@ -207,9 +211,9 @@ func TestPublishedKeys(t *testing.T) {
 
 // TestAlpha stores alpha 3 of a rank-4 module in every way there is.
 func TestAlpha(t *testing.T) {
-	targets := tinyTargets(t)
-	m := randomModule(testRand(), standard(targets)[0], 4)
-	pair := []weights.Tensor{tensor(m.Key()+".lora_down.weight", m.Down), tensor(m.Key()+".lora_up.weight", m.Up)}
+	targets := loratest.TinyTargets(t)
+	m := loratest.RandomModule(loratest.Rand(), loratest.Standard(targets)[0], 4)
+	pair := []weights.Tensor{loratest.Tensor(m.Key()+".lora_down.weight", m.Down), loratest.Tensor(m.Key()+".lora_up.weight", m.Up)}
 	le := binary.LittleEndian
 	for _, c := range []struct {
 		dtype weights.DType
@@ -224,7 +228,7 @@ func TestAlpha(t *testing.T) {
 	} {
 		for _, shape := range []compute.Shape{{}, {1}} {
 			t.Run(string(c.dtype)+shape.String(), func(t *testing.T) {
-				a := open(t, write(t, append(pair[:2:2], weights.Tensor{Name: m.Key() + ".alpha", DType: c.dtype, Shape: shape, Data: c.data}), nil), targets)
+				a := open(t, loratest.Write(t, append(pair[:2:2], weights.Tensor{Name: m.Key() + ".alpha", DType: c.dtype, Shape: shape, Data: c.data}), nil), targets)
 				if got := a.Modules[0].Scale(); got != 0.75 {
 					t.Errorf("the scale is %v, want 0.75", got)
 				}
@@ -235,15 +239,15 @@ func TestAlpha(t *testing.T) {
 
 // TestAdapterMetadata reads scales from the header, where diffusers keeps them.
 func TestAdapterMetadata(t *testing.T) {
-	targets := tinyTargets(t)
+	targets := loratest.TinyTargets(t)
 	var tensors []weights.Tensor
 	for _, target := range targets.All() {
 		switch target.Name {
 		case "mid_block.attentions.0.proj_in", "mid_block.attentions.0.transformer_blocks.0.attn1.to_q",
 			"up_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q", "text_model.encoder.layers.0.mlp.fc1":
-			m := randomModule(testRand(), target, 4)
+			m := loratest.RandomModule(loratest.Rand(), target, 4)
 			name := string(target.Kind) + "." + target.Name
-			tensors = append(tensors, tensor(name+".lora_A.weight", m.Down), tensor(name+".lora_B.weight", m.Up))
+			tensors = append(tensors, loratest.Tensor(name+".lora_A.weight", m.Down), loratest.Tensor(name+".lora_B.weight", m.Up))
 		}
 	}
 	for _, c := range []struct {
@@ -271,7 +275,7 @@ func TestAdapterMetadata(t *testing.T) {
 			if c.metadata != "" {
 				metadata["lora_adapter_metadata"] = c.metadata
 			}
-			a, err := lora.Open(write(t, tensors, metadata), targets)
+			a, err := lora.Open(loratest.Write(t, tensors, metadata), targets)
 			if c.err != "" {
 				if err == nil || !strings.Contains(err.Error(), c.err) {
 					t.Errorf("the error is %v\nwant %q in it", err, c.err)
@@ -299,8 +303,8 @@ func TestAdapterMetadata(t *testing.T) {
 
 // TestAdapterConfig reads the scale of a PEFT folder's file from the configuration beside it.
 func TestAdapterConfig(t *testing.T) {
-	targets := tinyTargets(t)
-	m := randomModule(testRand(), standard(targets)[0], 4)
+	targets := loratest.TinyTargets(t)
+	m := loratest.RandomModule(loratest.Rand(), loratest.Standard(targets)[0], 4)
 	for _, c := range []struct {
 		name, start, config string
 		scale               float64
@@ -313,7 +317,7 @@ func TestAdapterConfig(t *testing.T) {
 		{name: "broken", start: "base_model.model.", config: `{`, err: "adapter_config.json"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			path := write(t, []weights.Tensor{tensor(c.start+m.Name+".lora_A.weight", m.Down), tensor(c.start+m.Name+".lora_B.weight", m.Up)}, nil)
+			path := loratest.Write(t, []weights.Tensor{loratest.Tensor(c.start+m.Name+".lora_A.weight", m.Down), loratest.Tensor(c.start+m.Name+".lora_B.weight", m.Up)}, nil)
 			if c.config != "" {
 				if err := os.WriteFile(filepath.Join(filepath.Dir(path), "adapter_config.json"), []byte(c.config), 0o666); err != nil {
 					t.Fatal(err)
@@ -336,16 +340,16 @@ func TestAdapterConfig(t *testing.T) {
 
 // TestHash takes the hash from the metadata where it is one, and else from the tensor data.
 func TestHash(t *testing.T) {
-	targets := tinyTargets(t)
-	m := randomModule(testRand(), standard(targets)[0], 2)
-	tensors := []weights.Tensor{tensor(m.Key()+".lora_down.weight", m.Down), tensor(m.Key()+".lora_up.weight", m.Up)}
+	targets := loratest.TinyTargets(t)
+	m := loratest.RandomModule(loratest.Rand(), loratest.Standard(targets)[0], 2)
+	tensors := []weights.Tensor{loratest.Tensor(m.Key()+".lora_down.weight", m.Down), loratest.Tensor(m.Key()+".lora_up.weight", m.Up)}
 	given := strings.Repeat("0123456789abcdef", 4)
 	for _, c := range []struct {
 		name, metadata string
 		computed       bool
 	}{{"given", given, false}, {"none", "", true}, {"short", "abc", true}, {"no digits", given[:63] + "x", true}} {
 		t.Run(c.name, func(t *testing.T) {
-			path := write(t, tensors, map[string]string{"sshs_model_hash": c.metadata})
+			path := loratest.Write(t, tensors, map[string]string{"sshs_model_hash": c.metadata})
 			want := given
 			if c.computed {
 				_, data := fileParts(t, path)
@@ -360,12 +364,12 @@ func TestHash(t *testing.T) {
 
 // TestUnmatched lists what does not belong to the model.
 func TestUnmatched(t *testing.T) {
-	targets := tinyTargets(t)
-	m := randomModule(testRand(), standard(targets)[0], 2)
-	a := open(t, write(t, []weights.Tensor{
-		tensor(m.Key()+".lora_down.weight", m.Down), tensor(m.Key()+".lora_up.weight", m.Up),
-		tensor("lora_unet_nowhere.lora_down.weight", m.Down), tensor("something", m.Up),
-		tensor("bundle_emb.name.string_to_param.*", m.Up),
+	targets := loratest.TinyTargets(t)
+	m := loratest.RandomModule(loratest.Rand(), loratest.Standard(targets)[0], 2)
+	a := open(t, loratest.Write(t, []weights.Tensor{
+		loratest.Tensor(m.Key()+".lora_down.weight", m.Down), loratest.Tensor(m.Key()+".lora_up.weight", m.Up),
+		loratest.Tensor("lora_unet_nowhere.lora_down.weight", m.Down), loratest.Tensor("something", m.Up),
+		loratest.Tensor("bundle_emb.name.string_to_param.*", m.Up),
 	}, nil), targets)
 	if want := []string{"lora_unet_nowhere.lora_down.weight", "something"}; !reflect.DeepEqual(a.Unmatched, want) {
 		t.Errorf("unmatched are %q, want %q", a.Unmatched, want)

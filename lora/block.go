@@ -13,12 +13,12 @@ import (
 // The blocks that sd-scripts divides the UNet into: twelve on the way down, of which the first has no layer that is
 // trained, the middle, and twelve on the way up.
 const (
-	blocks    = 25
-	halfBlock = 12 // the middle; also the number of blocks on either side
+	Blocks      = 25
+	MiddleBlock = 12 // also the number of blocks on either side
 )
 
-// block is the UNet's block that a target lies in, -1 for the text encoder. Deeper models' last blocks count as one.
-func (t Target) block() int {
+// Block is the UNet's block that a target lies in, 0 to Blocks-1, or -1 for the text encoder. Deeper models' last blocks count as one.
+func (t Target) Block() int {
 	path := strings.Split(t.Name, ".")
 	if t.Kind != weights.KindUNet || len(path) < 4 {
 		return -1
@@ -30,11 +30,11 @@ func (t Target) block() int {
 	}
 	switch path[0] {
 	case "down_blocks":
-		return min(1+3*i+j, halfBlock-1)
+		return min(1+3*i+j, MiddleBlock-1)
 	case "up_blocks":
-		return min(halfBlock+1+3*i+j, blocks-1)
+		return min(MiddleBlock+1+3*i+j, Blocks-1)
 	}
-	return halfBlock
+	return MiddleBlock
 }
 
 // presets are curves over a side's blocks, x being 0 at the first and 1 at the last.
@@ -58,11 +58,11 @@ func ParseBlockLRWeights(down, mid, up string, threshold float64) ([]float64, er
 	if down == "" && mid == "" && up == "" {
 		return nil, nil
 	}
-	all := make([]float64, 0, blocks)
+	all := make([]float64, 0, Blocks)
 	for _, part := range []struct {
 		option, text string
 		n            int
-	}{{"down_lr_weight", down, halfBlock}, {"mid_lr_weight", mid, 1}, {"up_lr_weight", up, blocks - halfBlock - 1}} {
+	}{{"down_lr_weight", down, MiddleBlock}, {"mid_lr_weight", mid, 1}, {"up_lr_weight", up, Blocks - MiddleBlock - 1}} {
 		list, err := blockWeights(part.text, part.n)
 		if err != nil {
 			return nil, fmt.Errorf("lora: %s is %.100q: %w", part.option, part.text, err)

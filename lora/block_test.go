@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/atelier-go/atelier/lora/internal/loratest"
+
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/weights"
 )
@@ -65,7 +67,7 @@ func TestParseBlockLRWeights(t *testing.T) {
 
 // TestNetworkBlocks counts the UNet's modules under options for its blocks.
 func TestNetworkBlocks(t *testing.T) {
-	targets := sd15Targets(t)
+	targets := loratest.SD15Targets(t)
 	weight := func(down, mid, up string) []float64 {
 		w, err := lora.ParseBlockLRWeights(down, mid, up, 0)
 		if err != nil {

@@ -23,16 +23,16 @@ func ParseBlockWeights(text string) (BlockWeights, error) {
 		return nil, fmt.Errorf("lora: lbws is %.200q: %w; want a list such as [1,0,0.5,…]", text, err)
 	}
 	switch len(list) {
-	case blocks + 1:
+	case Blocks + 1:
 		return list, nil
 	case len(shortBlocks):
-		all := slices.Repeat([]float64{1}, blocks+1)
+		all := slices.Repeat([]float64{1}, Blocks+1)
 		for i, at := range shortBlocks {
 			all[at] = list[i]
 		}
 		return all, nil
 	}
-	return nil, fmt.Errorf("lora: lbws has %d numbers, want %d or %d", len(list), len(shortBlocks), blocks+1)
+	return nil, fmt.Errorf("lora: lbws has %d numbers, want %d or %d", len(list), len(shortBlocks), Blocks+1)
 }
 
 // of is the weight for a target.
@@ -43,5 +43,5 @@ func (w BlockWeights) of(t Target) float64 {
 	if t.Kind == weights.KindTextEncoder {
 		return w[0]
 	}
-	return w[1+max(0, t.block())]
+	return w[1+max(0, t.Block())]
 }

@@ -58,8 +58,8 @@ func (o CombineOptions) Check() error {
 		return errors.New("lora: lbws go with the exact sum only; leave one of them out")
 	}
 	for _, w := range o.BlockWeights {
-		if w != nil && len(w) != blocks+1 {
-			return fmt.Errorf("lora: lbws has %d numbers, want %d", len(w), blocks+1)
+		if w != nil && len(w) != Blocks+1 {
+			return fmt.Errorf("lora: lbws has %d numbers, want %d", len(w), Blocks+1)
 		}
 	}
 	return checkQuantile(o.ClampQuantile)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/atelier-go/atelier/lora/internal/loratest"
+
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/weights"
@@ -19,13 +21,13 @@ func at(a *lora.Adapter, strength float64) lora.Applied {
 // overlapping are three adapters of different ranks and alphas; each lacks modules of another.
 func overlapping() []lora.Applied {
 	forms := formsOfModules()
-	r := testRand()
+	r := loratest.Rand()
 	var second, third []lora.Module
 	for _, m := range forms[:5] {
-		second = append(second, randomModule(r, m.Target, 4))
+		second = append(second, loratest.RandomModule(r, m.Target, 4))
 	}
 	for _, m := range forms[2:] {
-		third = append(third, randomModule(r, m.Target, 7))
+		third = append(third, loratest.RandomModule(r, m.Target, 7))
 	}
 	return []lora.Applied{at(adapter(forms[:6]...), 0.7), at(adapter(second...), -1.3), at(adapter(third...), 0)}
 }
@@ -112,12 +114,12 @@ func TestCombineNetworks(t *testing.T) {
 
 // TestBlockWeights wants each block's change multiplied by its own weight, in both forms of the list.
 func TestBlockWeights(t *testing.T) {
-	r := testRand()
+	r := loratest.Rand()
 	unet := func(name string) lora.Module {
-		return randomModule(r, lora.Target{Kind: weights.KindUNet, Name: name, Shape: compute.Shape{6, 5}}, 2)
+		return loratest.RandomModule(r, lora.Target{Kind: weights.KindUNet, Name: name, Shape: compute.Shape{6, 5}}, 2)
 	}
 	a := adapter(
-		randomModule(r, lora.Target{Kind: weights.KindTextEncoder, Name: "text_model.encoder.layers.3.mlp.fc1", Shape: compute.Shape{6, 5}}, 2),
+		loratest.RandomModule(r, lora.Target{Kind: weights.KindTextEncoder, Name: "text_model.encoder.layers.3.mlp.fc1", Shape: compute.Shape{6, 5}}, 2),
 		unet("down_blocks.0.attentions.1.proj_in"), unet("down_blocks.2.downsamplers.0.conv"), unet("mid_block.attentions.0.proj_in"),
 		unet("up_blocks.0.resnets.1.time_emb_proj"), unet("up_blocks.1.attentions.0.proj_in"), unet("up_blocks.3.attentions.2.proj_out"),
 	)
@@ -161,8 +163,8 @@ func FuzzBlockWeights(f *testing.F) {
 // TestCombineTensors has the factors of sd-scripts' rule.
 func TestCombineTensors(t *testing.T) {
 	target := lora.Target{Kind: weights.KindUNet, Name: "m", Shape: compute.Shape{6, 5}}
-	r := testRand()
-	first, second := randomModule(r, target, 4), randomModule(r, target, 4)
+	r := loratest.Rand()
+	first, second := loratest.RandomModule(r, target, 4), loratest.RandomModule(r, target, 4)
 	first.Alpha, second.Alpha = 16, 4
 	for _, c := range []struct {
 		name               string
@@ -203,7 +205,7 @@ func TestCombineTensors(t *testing.T) {
 		})
 	}
 	// concatenated, the change is the sum with the squared ratios, weaker by the rank that was added
-	third := randomModule(testRand(), target, 2)
+	third := loratest.RandomModule(loratest.Rand(), target, 2)
 	third.Alpha = 16
 	combined, err := lora.Combine(t.Context(), lora.CombineOptions{Method: lora.CombineConcat}, at(adapter(first), 0.5), at(adapter(third), 1))
 	if err != nil {
@@ -229,8 +231,8 @@ func float64s(x []float32) (y []float64) {
 
 func TestCombineErrors(t *testing.T) {
 	forms := formsOfModules()
-	other := randomModule(testRand(), lora.Target{Kind: weights.KindUNet, Name: "linear", Shape: compute.Shape{4, 24}}, 2)
-	zero := randomModule(testRand(), forms[0].Target, 16)
+	other := loratest.RandomModule(loratest.Rand(), lora.Target{Kind: weights.KindUNet, Name: "linear", Shape: compute.Shape{4, 24}}, 2)
+	zero := loratest.RandomModule(loratest.Rand(), forms[0].Target, 16)
 	zero.Alpha = 0
 	for _, c := range []struct {
 		name, say string
@@ -246,7 +248,7 @@ func TestCombineErrors(t *testing.T) {
 		{"quantile", "clamp_quantile", lora.CombineOptions{NewRank: 3, ClampQuantile: 2}, []lora.Applied{at(adapter(forms...), 1)}},
 		{"rank of the reference's rule", "exact sum only", lora.CombineOptions{NewRank: 3, Method: lora.CombineTensors}, []lora.Applied{at(adapter(forms...), 1)}},
 		{"unequal ranks", "ranks 16 and 4", lora.CombineOptions{Method: lora.CombineTensors},
-			[]lora.Applied{at(adapter(forms[0]), 1), at(adapter(randomModule(testRand(), forms[0].Target, 4)), 1)}},
+			[]lora.Applied{at(adapter(forms[0]), 1), at(adapter(loratest.RandomModule(loratest.Rand(), forms[0].Target, 4)), 1)}},
 		{"alpha 0", "alpha 0 beside 0", lora.CombineOptions{Method: lora.CombineTensors}, []lora.Applied{at(adapter(zero), 1), at(adapter(forms[0]), 1)}},
 		{"block weights", "want 26", lora.CombineOptions{BlockWeights: []lora.BlockWeights{{1}}}, []lora.Applied{at(adapter(forms...), 1)}},
 		{"block weights of another", "for 2 of 1", lora.CombineOptions{BlockWeights: make([]lora.BlockWeights, 2)}, []lora.Applied{at(adapter(forms...), 1)}},

@@ -11,8 +11,5 @@
 // [Resize] gives an adapter other ranks, [Combine] makes one of several, [Extract] one of two checkpoints, [Inspect] and
 // [Check] say what is in a file.
 //
-// [Train] makes an adapter of a folder of pictures: package dataset reads them, a [Network] says what is trained, a
-// [Trainer] learns from one batch at a time on any device, and kohya-ss/sd-scripts' option names mean what they mean there.
-//
 // LoHa, LoKr, DoRA, IA3, OFT, GLoRA and full differences are refused by name, never applied in part.
 package lora

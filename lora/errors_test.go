@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/atelier-go/atelier/lora/internal/loratest"
+
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/weights"
@@ -16,9 +18,9 @@ import (
 
 // TestOpenErrors opens what is no adapter for the model. Every error names the file and says what to do.
 func TestOpenErrors(t *testing.T) {
-	targets := sd15Targets(t)
+	targets := loratest.SD15Targets(t)
 	zero := func(name string, shape ...int) weights.Tensor {
-		return tensor(name, lora.Factor{Shape: shape, Data: make([]float32, compute.Shape(shape).Elements())})
+		return loratest.Tensor(name, lora.Factor{Shape: shape, Data: make([]float32, compute.Shape(shape).Elements())})
 	}
 	// pair is a whole module with these widths.
 	pair := func(module string, in, out int) []weights.Tensor {
@@ -29,7 +31,7 @@ func TestOpenErrors(t *testing.T) {
 	const conv = "lora_unet_down_blocks_0_resnets_0_conv1"                           // [320,320,3,3]
 	with := func(more ...weights.Tensor) []weights.Tensor { return append(pair(q, 320, 320), more...) }
 	bad := zero(k+".lora_down.weight", 2, 768)
-	copy(bad.Data[4*5:], tensor("", lora.Factor{Data: []float32{float32(math.NaN())}}).Data)
+	copy(bad.Data[4*5:], loratest.Tensor("", lora.Factor{Data: []float32{float32(math.NaN())}}).Data)
 	infinite := weights.Tensor{Name: q + ".alpha", DType: weights.F16, Data: []byte{0x00, 0x7C}}
 	huge := weights.Tensor{Name: q + ".alpha", DType: weights.F64, Data: []byte{0, 0, 0, 0, 0, 0, 0xF0, 0x7E}} // beyond float32
 	for _, c := range []struct {
@@ -94,7 +96,7 @@ func TestOpenErrors(t *testing.T) {
 		{name: "mid of a linear layer", tensors: with(zero(q+".lora_mid.weight", 2, 2, 1, 1)), found: "a LoRA for a model of other shapes", say: "with mid"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			path := write(t, c.tensors, c.metadata)
+			path := loratest.Write(t, c.tensors, c.metadata)
 			_, err := lora.Open(path, targets)
 			if err == nil || !strings.HasPrefix(err.Error(), "lora: ") || !strings.Contains(err.Error(), c.say) || !strings.Contains(err.Error(), path) {
 				t.Fatalf("the error is %v\nwant the file and %q in it", err, c.say)
@@ -116,7 +118,7 @@ func TestOpenErrors(t *testing.T) {
 
 // TestOpenFiles opens what is no safetensors file.
 func TestOpenFiles(t *testing.T) {
-	targets := tinyTargets(t)
+	targets := loratest.TinyTargets(t)
 	whole, err := os.ReadFile(kohyaFile())
 	if err != nil {
 		t.Fatal(err)

@@ -9,9 +9,7 @@ import (
 
 	"github.com/atelier-go/atelier/clip"
 	"github.com/atelier-go/atelier/compute"
-	"github.com/atelier-go/atelier/compute/ref"
 	"github.com/atelier-go/atelier/lora"
-	"github.com/atelier-go/atelier/lora/dataset"
 	"github.com/atelier-go/atelier/tinyportrait"
 	"github.com/atelier-go/atelier/unet"
 	"github.com/atelier-go/atelier/weights"
@@ -99,48 +97,4 @@ func ExampleParseTag() {
 	tag, err := lora.ParseTag("personname_lora_v1:0.6:unet=0.9") // of <lora:personname_lora_v1:0.6:unet=0.9>
 	fmt.Println(tag.Name, tag.TextEncoder, tag.UNet, err)
 	// Output: personname_lora_v1 0.6 0.9 <nil>
-}
-
-// ExampleTrain trains the smallest of models for two steps. A real training has another checkpoint, a resolution of 512, a
-// rank of 16 and twelve epochs.
-func ExampleTrain() {
-	ckpt, err := weights.Open(filepath.Join("..", "testdata", "tiny-random", "model"), weights.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer ckpt.Close()
-	dev := ref.New()
-	defer dev.Close()
-	dir, err := os.MkdirTemp("", "lora")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-
-	err = lora.Train(context.Background(), lora.TrainConfig{
-		Device: dev, Checkpoint: ckpt,
-		Dataset: dataset.Config{
-			Sets:         []dataset.Set{{Resolution: dataset.Size{W: 64, H: 64}, TrainDataDir: filepath.Join("..", "tinyportrait", "photos"), BatchSize: 2}},
-			CacheLatents: true, MaxTrainSteps: 2, Seed: 1,
-		},
-		Network: lora.Network{Dim: 4, Alpha: 4}, Trainer: lora.TrainerOptions{MaxGradNorm: 1},
-		UNetLR: 1e-4, TextEncoderLR: 5e-5, OutputDir: dir, OutputName: "personname_lora_v1",
-		Progress: func(p lora.Progress) {
-			if p.Phase == "steps" {
-				fmt.Printf("step %d of %d\n", p.Done, p.Total)
-			}
-		},
-	})
-	if err != nil {
-		log.Fatal(err)
-	}
-	saved, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(filepath.Base(saved[0]))
-	// Output:
-	// step 1 of 2
-	// step 2 of 2
-	// personname_lora_v1.safetensors
 }

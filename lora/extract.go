@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/python"
 	"github.com/atelier-go/atelier/internal/svd"
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/weights"
@@ -109,9 +110,9 @@ func Extract(ctx context.Context, original, tuned *weights.Checkpoint, o Extract
 	extracted.Metadata = describeMade(extracted.Modules, version, []string{stem(original.Path()), stem(tuned.Path())})
 	arguments := map[string]string{}
 	if o.ConvDim > 0 {
-		arguments["conv_dim"], arguments["conv_alpha"] = fmt.Sprint(o.ConvDim), python(float64(o.ConvDim))
+		arguments["conv_dim"], arguments["conv_alpha"] = fmt.Sprint(o.ConvDim), python.String(float64(o.ConvDim))
 	}
-	extracted.Metadata["ss_network_args"] = pythonJSON(arguments)
+	extracted.Metadata["ss_network_args"] = python.JSON(arguments)
 	return extracted, nil
 }
 

@@ -10,17 +10,19 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/atelier-go/atelier/lora/internal/loratest"
+
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/weights"
 )
 
 var (
-	tinyFolder = filepath.Join(tinyRandom, "model")
-	tinySingle = filepath.Join(tinyRandom, "tiny-random-ldm.safetensors")
+	tinyFolder = filepath.Join("..", "testdata", "tiny-random", "model")
+	tinySingle = filepath.Join("..", "testdata", "tiny-random", "tiny-random-ldm.safetensors")
 )
 
-// openCheckpoint opens a model of tinyRandom's shapes.
+// openCheckpoint opens a model of the tiny random model's shapes.
 func openCheckpoint(t testing.TB, path string) *weights.Checkpoint {
 	t.Helper()
 	o := weights.Options{}
@@ -85,12 +87,12 @@ func floats(t testing.TB, p compute.ParamSource, name string) []float64 {
 // TestSavedMerge wants of a checkpoint with merged adapters, in both layouts, what merging at loading gives, to the byte,
 // and after the opposite merge the first weights up to the two roundings.
 func TestSavedMerge(t *testing.T) {
-	targets := tinyTargets(t)
+	targets := loratest.TinyTargets(t)
 	for _, path := range []string{tinySingle, tinyFolder} {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			c := openCheckpoint(t, path)
-			kohya := open(t, filepath.Join(tinyRandom, "goldens", "lora_kohya.safetensors"), targets)
-			locon := open(t, filepath.Join(tinyRandom, "goldens", "lora_locon.safetensors"), targets)
+			kohya := open(t, filepath.Join(loratest.TinyRandom(t), "goldens", "lora_kohya.safetensors"), targets)
+			locon := open(t, filepath.Join(loratest.TinyRandom(t), "goldens", "lora_locon.safetensors"), targets)
 			adapters := []lora.Applied{at(kohya, 0.6), at(locon, -0.3)}
 			merged := openCheckpoint(t, saveMerged(t, c, compute.InvalidDType, adapters...))
 			if got := merged.Metadata(); got["modelspec.merged_from"] == "" || got["modelspec.architecture"] != "stable-diffusion-v1" || got["format"] != "pt" {
@@ -137,7 +139,7 @@ func TestSavedMerge(t *testing.T) {
 	}
 }
 
-// fineTuned is tinyRandom's single file with changes of some weights, all in F32, so that small ones are not lost.
+// fineTuned is the tiny random model's single file with changes of some weights, all in F32, so that small ones are not lost.
 func fineTuned(t *testing.T, change func(name string, values []float32)) *weights.Checkpoint {
 	t.Helper()
 	f, err := weights.OpenFile(tinySingle)
@@ -153,18 +155,18 @@ func fineTuned(t *testing.T, change func(name string, values []float32)) *weight
 		}
 		values := x.Float32s()
 		change(key, values)
-		tensors = append(tensors, tensor(key, lora.Factor{Shape: x.Shape, Data: values}))
+		tensors = append(tensors, loratest.Tensor(key, lora.Factor{Shape: x.Shape, Data: values}))
 	}
-	return openCheckpoint(t, write(t, tensors, nil))
+	return openCheckpoint(t, loratest.Write(t, tensors, nil))
 }
 
 // TestExtractRestores merges adapters of known rank into a checkpoint in F32 and wants them back.
 func TestExtractRestores(t *testing.T) {
-	targets := tinyTargets(t)
+	targets := loratest.TinyTargets(t)
 	c := openCheckpoint(t, tinySingle)
 	for _, file := range []string{"lora_kohya", "lora_locon"} {
 		t.Run(file, func(t *testing.T) {
-			a := open(t, filepath.Join(tinyRandom, "goldens", file+".safetensors"), targets)
+			a := open(t, filepath.Join(loratest.TinyRandom(t), "goldens", file+".safetensors"), targets)
 			rank, conv := 1, 0
 			for i := range a.Modules {
 				rank = max(rank, a.Modules[i].Rank())
@@ -219,7 +221,7 @@ func TestExtractRestores(t *testing.T) {
 func TestExtractTextEncoder(t *testing.T) {
 	c := openCheckpoint(t, tinySingle)
 	text, net := 0, 0
-	for _, target := range standard(tinyTargets(t)) {
+	for _, target := range loratest.Standard(loratest.TinyTargets(t)) {
 		if target.Kind == weights.KindTextEncoder {
 			text++
 		} else {

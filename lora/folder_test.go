@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/atelier-go/atelier/lora/internal/loratest"
+
 	"github.com/atelier-go/atelier/lora"
 )
 
@@ -23,7 +25,7 @@ func put(t testing.TB, dir, name, alias string) string {
 	if alias == "-" {
 		metadata = nil
 	}
-	writeTo(t, path, nil, metadata)
+	loratest.WriteTo(t, path, nil, metadata)
 	return path
 }
 
@@ -130,7 +132,7 @@ func TestFolderErrors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := lora.Open(path, tinyTargets(t)); err == nil || !strings.Contains(err.Error(), c.say) {
+		if _, err := lora.Open(path, loratest.TinyTargets(t)); err == nil || !strings.Contains(err.Error(), c.say) {
 			t.Errorf("%q: the error is %v\nwant %q in it", c.name, err, c.say)
 		}
 	}

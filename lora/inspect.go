@@ -54,7 +54,7 @@ func Inspect(path string, t *Targets) (*Inspection, error) {
 	if i.Adapter, i.Problem = read(f, t); i.Problem != nil {
 		return i, nil
 	}
-	if i.ModelHash, err = hashData(path); err != nil {
+	if i.ModelHash, err = DataHash(path); err != nil {
 		return nil, fmt.Errorf("lora: %w", err)
 	}
 	if i.Adapter.Hash = i.Metadata["sshs_model_hash"]; !isSHA256(i.Adapter.Hash) {

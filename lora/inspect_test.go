@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/atelier-go/atelier/lora/internal/loratest"
+
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/weights"
@@ -19,14 +21,14 @@ import (
 
 // TestInspect tells the spellings apart, and files that are no adapter.
 func TestInspect(t *testing.T) {
-	targets := tinyTargets(t)
-	goldens := filepath.Join(tinyRandom, "goldens")
+	targets := loratest.TinyTargets(t)
+	goldens := filepath.Join(loratest.TinyRandom(t), "goldens")
 	keys := func(names ...string) string {
 		var tensors []weights.Tensor
 		for _, name := range names {
-			tensors = append(tensors, tensor(name, randomFactor(testRand(), 4, 4)))
+			tensors = append(tensors, loratest.Tensor(name, loratest.RandomFactor(loratest.Rand(), 4, 4)))
 		}
-		return write(t, tensors, nil)
+		return loratest.Write(t, tensors, nil)
 	}
 	for _, c := range []struct {
 		name, path string
@@ -70,11 +72,11 @@ func TestInspect(t *testing.T) {
 
 // TestInspectHashes computes the hashes that Write stores, and sees where a file was changed behind their back.
 func TestInspectHashes(t *testing.T) {
-	targets := sd15Targets(t)
+	targets := loratest.SD15Targets(t)
 	var modules []lora.Module
-	for _, target := range standard(targets) {
+	for _, target := range loratest.Standard(targets) {
 		if target.Kind == weights.KindUNet {
-			modules = append(modules, randomModule(testRand(), target, 2))
+			modules = append(modules, loratest.RandomModule(loratest.Rand(), target, 2))
 		}
 	}
 	path := filepath.Join(t.TempDir(), "x.safetensors")
@@ -147,10 +149,10 @@ func FuzzTagFrequency(f *testing.F) {
 
 // TestCheck counts and measures, and finds what is no number.
 func TestCheck(t *testing.T) {
-	targets := sd15Targets(t)
+	targets := loratest.SD15Targets(t)
 	var modules []lora.Module
-	for _, target := range standard(targets) {
-		modules = append(modules, randomModule(testRand(), target, 1))
+	for _, target := range loratest.Standard(targets) {
+		modules = append(modules, loratest.RandomModule(loratest.Rand(), target, 1))
 	}
 	path := filepath.Join(t.TempDir(), "x.safetensors")
 	if err := lora.Write(path, modules, compute.F16, nil); err != nil {
@@ -163,12 +165,12 @@ func TestCheck(t *testing.T) {
 	if report.Factors != 528 || report.Modules != 264 || len(report.Tensors) != 792 {
 		t.Errorf("%d factors, %d modules, %d tensors, want 528, 264, 792", report.Factors, report.Modules, len(report.Tensors))
 	}
-	path = write(t, []weights.Tensor{
-		tensor("lora_unet_a.lora_up.weight", lora.Factor{Shape: compute.Shape{2, 2}, Data: []float32{1, -3, 0.5, 1.5}}),
-		tensor("lora_unet_a.lora_down.weight", lora.Factor{Shape: compute.Shape{1, 2}, Data: []float32{2, -2}}),
-		tensor("lora_unet_a.alpha", lora.Factor{Shape: compute.Shape{}, Data: []float32{4}}),
-		tensor("b.lora_B.weight", lora.Factor{Shape: compute.Shape{0, 2}}),
-		tensor("c.lora_A.weight", lora.Factor{Shape: compute.Shape{1, 4}, Data: []float32{1, float32(math.NaN()), 2, float32(math.Inf(-1))}}),
+	path = loratest.Write(t, []weights.Tensor{
+		loratest.Tensor("lora_unet_a.lora_up.weight", lora.Factor{Shape: compute.Shape{2, 2}, Data: []float32{1, -3, 0.5, 1.5}}),
+		loratest.Tensor("lora_unet_a.lora_down.weight", lora.Factor{Shape: compute.Shape{1, 2}, Data: []float32{2, -2}}),
+		loratest.Tensor("lora_unet_a.alpha", lora.Factor{Shape: compute.Shape{}, Data: []float32{4}}),
+		loratest.Tensor("b.lora_B.weight", lora.Factor{Shape: compute.Shape{0, 2}}),
+		loratest.Tensor("c.lora_A.weight", lora.Factor{Shape: compute.Shape{1, 4}, Data: []float32{1, float32(math.NaN()), 2, float32(math.Inf(-1))}}),
 	}, nil)
 	report, err = lora.Check(t.Context(), path)
 	wrong, ok := errors.AsType[*lora.NonFiniteError](err)

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/atelier-go/atelier/lora/internal/loratest"
+
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/weights"
@@ -29,7 +31,7 @@ func (z zeros) ParamData(name string) ([]byte, error) {
 // BenchmarkMerge merges an adapter of every attention (attention) or of every weight (all) into a UNet of full size, by
 // two packers as the cpu device has them.
 func BenchmarkMerge(b *testing.B) {
-	targets := sd15Targets(b)
+	targets := loratest.SD15Targets(b)
 	const rank = 16
 	for _, c := range []struct {
 		name    string
@@ -49,7 +51,7 @@ func BenchmarkMerge(b *testing.B) {
 				}
 				src.shapes[t.Param()] = t.Shape
 				src.data = make([]byte, max(len(src.data), 2*t.Shape.Elements()))
-				a.Modules = append(a.Modules, randomModule(testRand(), t, rank))
+				a.Modules = append(a.Modules, loratest.RandomModule(loratest.Rand(), t, rank))
 				names = append(names, t.Param())
 				elements += t.Shape.Elements()
 			}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/atelier-go/atelier/lora/internal/loratest"
+
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/f16"
 	"github.com/atelier-go/atelier/lora"
@@ -46,7 +48,7 @@ func stored(name string, f lora.Factor, d compute.DType) weights.Tensor {
 	for _, v := range f.Data {
 		switch d {
 		case compute.F32:
-			return tensor(name, f)
+			return loratest.Tensor(name, f)
 		case compute.F16:
 			h := f16.FromF32(v)
 			x.Data = append(x.Data, byte(h), byte(h>>8))
@@ -91,8 +93,8 @@ func product(m lora.Module, strength float64, ranks int) []float64 {
 
 // TestMerge compares every form of module and every type of parameter with the definition.
 func TestMerge(t *testing.T) {
-	r := testRand()
-	factor := func(shape ...int) lora.Factor { return randomFactor(r, shape...) }
+	r := loratest.Rand()
+	factor := func(shape ...int) lora.Factor { return loratest.RandomFactor(r, shape...) }
 	none := lora.Factor{}
 	for _, c := range []struct {
 		name                  string
@@ -173,18 +175,18 @@ func checkParam(t *testing.T, src compute.ParamSource, name string, want []float
 
 // TestMergeSeveral lays three adapters over two parameters of two networks.
 func TestMergeSeveral(t *testing.T) {
-	r := testRand()
+	r := loratest.Rand()
 	target := func(kind weights.Kind, name string) lora.Target {
 		return lora.Target{Kind: kind, Name: name, Shape: compute.Shape{6, 5}}
 	}
 	both := lora.Target{Kind: weights.KindUNet, Name: "both", Shape: compute.Shape{6, 5}}
-	module := func(t lora.Target, rank int) lora.Module { return randomModule(r, t, rank) }
+	module := func(t lora.Target, rank int) lora.Module { return loratest.RandomModule(r, t, rank) }
 	first := &lora.Adapter{Modules: []lora.Module{module(both, 2), module(target(weights.KindTextEncoder, "text"), 3)}}
 	second := &lora.Adapter{Modules: []lora.Module{module(both, 3), module(target(weights.KindUNet, "second"), 1)}}
 	third := &lora.Adapter{Modules: []lora.Module{module(target(weights.KindUNet, "third"), 1)}}
 	src := &memory{params: map[string]weights.Tensor{}}
 	for _, name := range []string{"both.weight", "text.weight", "second.weight", "third.weight", "both.bias"} {
-		src.params[name] = tensor(name, randomFactor(r, 6, 5))
+		src.params[name] = loratest.Tensor(name, loratest.RandomFactor(r, 6, 5))
 	}
 	before := map[string][]byte{}
 	for name, x := range src.params {
@@ -247,11 +249,11 @@ func TestMergeSeveral(t *testing.T) {
 
 // TestMergeNothing multiplies by an up factor of zeros, as before training: the bits stay.
 func TestMergeNothing(t *testing.T) {
-	r := testRand()
-	m := randomModule(r, lora.Target{Kind: weights.KindUNet, Name: "module", Shape: compute.Shape{8, 8, 3, 3}}, 4)
+	r := loratest.Rand()
+	m := loratest.RandomModule(r, lora.Target{Kind: weights.KindUNet, Name: "module", Shape: compute.Shape{8, 8, 3, 3}}, 4)
 	clear(m.Up.Data)
 	for _, d := range []compute.DType{compute.F32, compute.F16, compute.BF16} {
-		x := stored("module.weight", randomFactor(r, 8, 8, 3, 3), d)
+		x := stored("module.weight", loratest.RandomFactor(r, 8, 8, 3, 3), d)
 		src := &memory{params: map[string]weights.Tensor{"module.weight": x}}
 		merged, err := lora.Merge(src, weights.KindUNet, lora.MergeOptions{}, lora.Applied{Adapter: &lora.Adapter{Modules: []lora.Module{m}}, Strength: lora.Strength{UNet: 1}})
 		if err != nil {
@@ -264,7 +266,7 @@ func TestMergeNothing(t *testing.T) {
 }
 
 func TestMergeErrors(t *testing.T) {
-	m := randomModule(testRand(), lora.Target{Kind: weights.KindUNet, Name: "module", Shape: compute.Shape{4, 4}}, 2)
+	m := loratest.RandomModule(loratest.Rand(), lora.Target{Kind: weights.KindUNet, Name: "module", Shape: compute.Shape{4, 4}}, 2)
 	large := m
 	large.Alpha = 1e6
 	w := func(x weights.Tensor) *memory {
@@ -288,7 +290,7 @@ func TestMergeErrors(t *testing.T) {
 		{"strength infinite", w(good), m, lora.Strength{UNet: math.Inf(1)}, lora.MergeOptions{}, "strength +Inf"},
 		{"negative ranks", w(good), m, lora.Strength{UNet: 1, Rank: -1}, lora.MergeOptions{}, "first -1 ranks"},
 		{"no such parameter", &memory{}, m, lora.Strength{UNet: 1}, lora.MergeOptions{}, `no parameter "module.weight"`},
-		{"other shape", w(tensor("", randomFactor(testRand(), 4, 5))), m, lora.Strength{UNet: 1}, lora.MergeOptions{}, "opened for another model"},
+		{"other shape", w(loratest.Tensor("", loratest.RandomFactor(loratest.Rand(), 4, 5))), m, lora.Strength{UNet: 1}, lora.MergeOptions{}, "opened for another model"},
 		{"no float", w(weights.Tensor{DType: weights.I32, Shape: compute.Shape{4, 4}, Data: make([]byte, 64)}), m, lora.Strength{UNet: 1}, lora.MergeOptions{}, "want F32, F16 or BF16"},
 		{"to no float", w(good), m, lora.Strength{UNet: 1}, lora.MergeOptions{Type: compute.I32}, "want F32, F16 or BF16"},
 		{"short", w(short), m, lora.Strength{UNet: 1}, lora.MergeOptions{}, "has 30 bytes, want 32"},

@@ -90,8 +90,8 @@ func (n Network) Check() error {
 
 // checkBlocks reports a list for the UNet's blocks that is not of their number.
 func checkBlocks(option string, have int, block bool) error {
-	if block && have != 0 && have != blocks {
-		return fmt.Errorf("lora: %s has %d values, want %d: 12 on the way down, the middle, 12 on the way up", option, have, blocks)
+	if block && have != 0 && have != Blocks {
+		return fmt.Errorf("lora: %s has %d values, want %d: 12 on the way down, the middle, 12 on the way up", option, have, Blocks)
 	}
 	return nil
 }
@@ -141,7 +141,7 @@ func (n Network) rank(t Target) (dim int, alpha float64) {
 	case t.Kind == weights.KindUNet && !in(".attentions.") && n.ConvDim == 0 && len(n.ConvBlockDims) == 0:
 		return 0, 0
 	}
-	convolution, block := len(t.Shape) == 4 && t.Shape[2:].Elements() > 1, t.block()
+	convolution, block := len(t.Shape) == 4 && t.Shape[2:].Elements() > 1, t.Block()
 	if block >= 0 && len(n.BlockLRWeight) > 0 && n.BlockLRWeight[block] == 0 {
 		return 0, 0
 	}
@@ -162,40 +162,4 @@ func (n Network) rank(t Target) (dim int, alpha float64) {
 		alpha = float64(dim)
 	}
 	return dim, alpha
-}
-
-// drop draws what a batch is learned without. The text encoder reads captions in the given number of chunks, each of
-// which counts as a sample there.
-func (n Network) drop(b *TrainBatch, modules []Module, chunks int, r *rng.Torch) {
-	if n.Dropout > 0 {
-		var seed [2]int32
-		r.Intn(seed[:], math.MaxInt32)
-		b.NetworkDropout, b.DropoutSeed = n.Dropout, uint64(seed[0])<<32|uint64(seed[1])
-	}
-	b.Dropout = n.dropRanks(modules, b.Samples, chunks, r)
-}
-
-// dropRanks draws what the ranks of each module are multiplied with for a batch; nil without dropout. What is left of a
-// module's ranks grows by as much as is dropped on average, what is left of the modules does not.
-func (n Network) dropRanks(modules []Module, samples, chunks int, r *rng.Torch) (all [][]float32) {
-	if n.RankDropout == 0 && n.ModuleDropout == 0 {
-		return nil
-	}
-	for i := range modules {
-		skip := uniform(r) < n.ModuleDropout
-		rows := samples
-		if modules[i].Kind == weights.KindTextEncoder {
-			rows *= chunks
-		}
-		ranks := make([]float32, rows*modules[i].Rank())
-		r.Uniform(ranks)
-		for j, u := range ranks {
-			ranks[j] = 0
-			if !skip && float64(u) >= n.RankDropout {
-				ranks[j] = float32(1 / (1 - n.RankDropout))
-			}
-		}
-		all = append(all, ranks)
-	}
-	return all
 }

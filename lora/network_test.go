@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/atelier-go/atelier/lora/internal/loratest"
+
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/weights"
@@ -12,7 +14,7 @@ import (
 
 // TestNetwork counts the modules and parameters that sd-scripts trains of Stable Diffusion 1.5.
 func TestNetwork(t *testing.T) {
-	targets := sd15Targets(t)
+	targets := loratest.SD15Targets(t)
 	for _, c := range []struct {
 		name       string
 		network    lora.Network
@@ -44,7 +46,7 @@ func TestNetwork(t *testing.T) {
 
 // TestNetworkModules looks at modules of one network: shapes, scales and first values.
 func TestNetworkModules(t *testing.T) {
-	modules, err := lora.Network{Dim: 8, Alpha: 16, ConvDim: 4}.New(sd15Targets(t), 1)
+	modules, err := lora.Network{Dim: 8, Alpha: 16, ConvDim: 4}.New(loratest.SD15Targets(t), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,10 +72,10 @@ func TestNetworkModules(t *testing.T) {
 			continue
 		}
 		bound := 1 / math.Sqrt(float64(c.down[1:].Elements()))
-		if s := size(m.Down.Data); s > bound*(1+1e-6) || s < 0.9*bound {
+		if s := loratest.Largest(m.Down.Data); s > bound*(1+1e-6) || s < 0.9*bound {
 			t.Errorf("%s: down is up to %g, want nearly %g", c.key, s, bound)
 		}
-		if s := size(m.Up.Data); s != 0 {
+		if s := loratest.Largest(m.Up.Data); s != 0 {
 			t.Errorf("%s: up is up to %g, want 0", c.key, s)
 		}
 	}
@@ -91,7 +93,7 @@ func TestNetworkErrors(t *testing.T) {
 		{lora.Network{RankDropout: 1}, "rank_dropout is 1"},
 		{lora.Network{UNetOnly: true, TextEncoderOnly: true}, "exclude each other"},
 	} {
-		if _, err := c.network.New(sd15Targets(t), 1); err == nil || !strings.Contains(err.Error(), c.say) {
+		if _, err := c.network.New(loratest.SD15Targets(t), 1); err == nil || !strings.Contains(err.Error(), c.say) {
 			t.Errorf("%+v: error %v, want %q in it", c.network, err, c.say)
 		}
 	}

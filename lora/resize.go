@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/python"
 	"github.com/atelier-go/atelier/internal/svd"
 )
 
@@ -207,7 +208,7 @@ func (o ResizeOptions) describe(a *Adapter, modules []Module) map[string]string 
 	old, _ := extremes(a.Modules)
 	comment := fmt.Sprintf("dimension is resized from %s to %d; ", old, o.NewRank)
 	if o.DynamicMethod != "" {
-		comment = fmt.Sprintf("Dynamic resize with %s: %s from %s; ", o.DynamicMethod, python(o.DynamicParam), old)
+		comment = fmt.Sprintf("Dynamic resize with %s: %s from %s; ", o.DynamicMethod, python.String(o.DynamicParam), old)
 	}
 	m["ss_training_comment"] = comment + m["ss_training_comment"]
 	m["ss_network_dim"], m["ss_network_alpha"] = extremes(modules)

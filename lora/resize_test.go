@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/atelier-go/atelier/lora/internal/loratest"
+
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/weights"
@@ -33,7 +35,7 @@ func checkDelta(t *testing.T, name string, got, want []float64, tolerance float6
 
 // formsOfModules are modules in every form on small weights.
 func formsOfModules() []lora.Module {
-	r := testRand()
+	r := loratest.Rand()
 	unet := func(name string, shape ...int) lora.Target {
 		return lora.Target{Kind: weights.KindUNet, Name: name, Shape: shape}
 	}
@@ -42,11 +44,11 @@ func formsOfModules() []lora.Module {
 	conv := unet("conv", 30, 20, 3, 3)
 	narrow := unet("narrow", 3, 50)
 	modules := []lora.Module{
-		randomModule(r, linear, 16), randomModule(r, point, 16), randomModule(r, conv, 16), randomModule(r, narrow, 16),
-		randomModule(r, lora.Target{Kind: weights.KindTextEncoder, Name: "text", Shape: compute.Shape{40, 40}}, 16),
+		loratest.RandomModule(r, linear, 16), loratest.RandomModule(r, point, 16), loratest.RandomModule(r, conv, 16), loratest.RandomModule(r, narrow, 16),
+		loratest.RandomModule(r, lora.Target{Kind: weights.KindTextEncoder, Name: "text", Shape: compute.Shape{40, 40}}, 16),
 	}
-	mid := lora.Module{Target: unet("mid", 30, 20, 3, 3), Down: randomFactor(r, 4, 20, 1, 1), Up: randomFactor(r, 30, 4, 1, 1), Mid: randomFactor(r, 4, 4, 3, 3), Alpha: 2}
-	matrices := lora.Module{Target: unet("matrices", 30, 20, 1, 1), Down: randomFactor(r, 16, 20), Up: randomFactor(r, 30, 16), Alpha: 4}
+	mid := lora.Module{Target: unet("mid", 30, 20, 3, 3), Down: loratest.RandomFactor(r, 4, 20, 1, 1), Up: loratest.RandomFactor(r, 30, 4, 1, 1), Mid: loratest.RandomFactor(r, 4, 4, 3, 3), Alpha: 2}
+	matrices := lora.Module{Target: unet("matrices", 30, 20, 1, 1), Down: loratest.RandomFactor(r, 16, 20), Up: loratest.RandomFactor(r, 30, 16), Alpha: 4}
 	return append(modules, mid, matrices)
 }
 
@@ -112,7 +114,7 @@ func TestResizeIsBest(t *testing.T) {
 	if math.Abs(r.SumRetained-s0/(s0+s1)) > 1e-12 || math.Abs(r.FroRetained-s0/math.Hypot(s0, s1)) > 1e-12 || r.MaxRatio != 1 {
 		t.Errorf("report %+v", r)
 	}
-	big := randomModule(testRand(), lora.Target{Kind: weights.KindUNet, Name: "big", Shape: compute.Shape{40, 40}}, 32)
+	big := loratest.RandomModule(loratest.Rand(), lora.Target{Kind: weights.KindUNet, Name: "big", Shape: compute.Shape{40, 40}}, 32)
 	big.Alpha = 16
 	if resized, _, err = lora.Resize(t.Context(), adapter(big), lora.ResizeOptions{NewRank: 3}); err != nil || resized.Modules[0].Alpha != 1.5 {
 		t.Errorf("alpha 16 of rank 32 is %v at rank 3 (%v), want 1.5", resized.Modules[0].Alpha, err)
@@ -124,7 +126,7 @@ func TestResizeRanks(t *testing.T) {
 	a := adapter(formsOfModules()...)
 	a.Modules = append(a.Modules, lora.Module{
 		Target: lora.Target{Kind: weights.KindUNet, Name: "zero", Shape: compute.Shape{8, 8}}, Alpha: 2,
-		Down: randomFactor(testRand(), 4, 8), Up: lora.Factor{Shape: compute.Shape{8, 4}, Data: make([]float32, 32)},
+		Down: loratest.RandomFactor(loratest.Rand(), 4, 8), Up: lora.Factor{Shape: compute.Shape{8, 4}, Data: make([]float32, 32)},
 	})
 	resized, _, err := lora.Resize(t.Context(), a, lora.ResizeOptions{NewRank: 20, NewConvRank: 6})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/atelier-go/atelier/internal/python"
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/weights"
 )
@@ -14,11 +15,14 @@ import (
 // The values of ss_base_model_version for Stable Diffusion 1.x, by what the UNet predicts.
 const versionEpsilon, versionV = "sd_v1", "sd_v1_v"
 
+// Product is what our files have where others name the version of their program.
+const Product = "atelier"
+
 // extremes are ss_network_dim and ss_network_alpha of modules: numbers if all have the same, else "Dynamic".
 func extremes(modules []Module) (dim, alpha string) {
 	const dynamic = "Dynamic"
 	for i := range modules {
-		d, a := strconv.Itoa(modules[i].Rank()), python(modules[i].Alpha)
+		d, a := strconv.Itoa(modules[i].Rank()), python.String(modules[i].Alpha)
 		if i == 0 {
 			dim, alpha = d, a
 		}
@@ -49,7 +53,7 @@ func specify(m map[string]string, architecture, implementation string, sources [
 	m["modelspec.sai_model_spec"] = "1.0.1"
 	m["modelspec.architecture"] = architecture
 	m["modelspec.implementation"] = implementation
-	m["modelspec.implementation_version"] = product
+	m["modelspec.implementation_version"] = Product
 	m["modelspec.date"] = time.Now().Format("2006-01-02T15:04:05")
 	delete(m, "modelspec.hash_sha256") // of what the file was before
 	prediction := "epsilon"

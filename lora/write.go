@@ -45,7 +45,7 @@ func encode(modules []Module, precision compute.DType) (tensors []weights.Tensor
 	}
 	for i := range modules {
 		m := &modules[i]
-		if !m.complete() {
+		if !m.Complete() {
 			return nil, fmt.Errorf("module %q: factors %v·%v do not make up the weight %v", m.Name, m.Up.Shape, m.Down.Shape, m.Shape)
 		}
 		factors := map[part]Factor{down: m.Down, up: m.Up, alpha: {compute.Shape{}, []float32{float32(m.Alpha)}}}
@@ -66,8 +66,8 @@ func encode(modules []Module, precision compute.DType) (tensors []weights.Tensor
 	return tensors, nil
 }
 
-// complete reports whether the factors have as many numbers as their shapes say, and fit.
-func (m *Module) complete() bool {
+// Complete reports whether the factors have as many numbers as their shapes say, and fit.
+func (m *Module) Complete() bool {
 	for _, f := range []Factor{m.Down, m.Up, m.Mid} {
 		if f.Data != nil && f.Shape.Elements() != len(f.Data) {
 			return false

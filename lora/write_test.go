@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/atelier-go/atelier/lora/internal/loratest"
+
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/f16"
 	"github.com/atelier-go/atelier/lora"
@@ -22,15 +24,15 @@ import (
 
 // TestWriteThenRead writes modules of all forms in every precision and wants the same ones back, rounded.
 func TestWriteThenRead(t *testing.T) {
-	targets := tinyTargets(t)
+	targets := loratest.TinyTargets(t)
 	var modules []lora.Module
-	for _, target := range standard(targets)[:40] {
-		modules = append(modules, randomModule(testRand(), target, 3))
+	for _, target := range loratest.Standard(targets)[:40] {
+		modules = append(modules, loratest.RandomModule(loratest.Rand(), target, 3))
 	}
 	for _, target := range targets.All() {
 		if strings.HasSuffix(target.Name, "mid_block.resnets.0.conv1") {
-			m := randomModule(testRand(), target, 2)
-			m.Down, m.Mid = randomFactor(testRand(), 2, target.Shape[1], 1, 1), randomFactor(testRand(), 2, 2, 3, 3)
+			m := loratest.RandomModule(loratest.Rand(), target, 2)
+			m.Down, m.Mid = loratest.RandomFactor(loratest.Rand(), 2, target.Shape[1], 1, 1), loratest.RandomFactor(loratest.Rand(), 2, 2, 3, 3)
 			modules = append(modules, m)
 		}
 	}
@@ -97,8 +99,8 @@ func hexSHA256(data []byte) string {
 
 // TestWriteKohya compares full-size files with what kohya's have: names, shapes, sizes, hashes.
 func TestWriteKohya(t *testing.T) {
-	targets := sd15Targets(t)
-	all := standard(targets)
+	targets := loratest.SD15Targets(t)
+	all := loratest.Standard(targets)
 	for _, c := range []struct {
 		name             string
 		rank             int
@@ -113,10 +115,10 @@ func TestWriteKohya(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var modules []lora.Module
-			r := testRand()
+			r := loratest.Rand()
 			for _, target := range all {
 				if c.text || target.Kind == weights.KindUNet {
-					modules = append(modules, randomModule(r, target, c.rank))
+					modules = append(modules, loratest.RandomModule(r, target, c.rank))
 				}
 			}
 			path := filepath.Join(t.TempDir(), "x.safetensors")
@@ -184,7 +186,7 @@ func TestWriteKohya(t *testing.T) {
 		var modules []lora.Module
 		for _, target := range all {
 			if strings.HasPrefix(c.key, target.Key()+".") {
-				modules = append(modules, randomModule(testRand(), target, 8))
+				modules = append(modules, loratest.RandomModule(loratest.Rand(), target, 8))
 			}
 		}
 		path := filepath.Join(t.TempDir(), "x.safetensors")
@@ -206,9 +208,9 @@ func TestWriteKohya(t *testing.T) {
 func TestWriteErrors(t *testing.T) {
 	target := lora.Target{Kind: weights.KindUNet, Name: "conv_in", Shape: compute.Shape{4, 4, 3, 3}}
 	changed := func(change func(m *lora.Module)) []lora.Module {
-		m := randomModule(testRand(), target, 2)
+		m := loratest.RandomModule(loratest.Rand(), target, 2)
 		change(&m)
-		return []lora.Module{randomModule(testRand(), lora.Target{Kind: weights.KindUNet, Name: "conv_out", Shape: compute.Shape{4, 4}}, 2), m}
+		return []lora.Module{loratest.RandomModule(loratest.Rand(), lora.Target{Kind: weights.KindUNet, Name: "conv_out", Shape: compute.Shape{4, 4}}, 2), m}
 	}
 	good := changed(func(*lora.Module) {})
 	for _, c := range []struct {

@@ -5,14 +5,15 @@ import (
 	"errors"
 
 	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/lora/train"
 )
 
-// TrainingSamples makes the function that draws the sample pictures of a training, lora.TrainConfig.Sample. For each round
+// TrainingSamples makes the function that draws the sample pictures of a training, train.TrainConfig.Sample. For each round
 // open opens a pipeline on the model that is trained, and it is closed when the pictures are written, so that between
 // rounds the training has the memory to itself. Pictures carry their infotext, with the adapter under the name of the
 // training and the SHA-256 of its factors as they are.
-func TrainingSamples(open func(ctx context.Context) (*Pipeline, error)) func(ctx context.Context, s lora.Sample) error {
-	return func(ctx context.Context, s lora.Sample) (err error) {
+func TrainingSamples(open func(ctx context.Context) (*Pipeline, error)) func(ctx context.Context, s train.Sample) error {
+	return func(ctx context.Context, s train.Sample) (err error) {
 		adapter, err := lora.NewAdapter(s.Name, s.Modules)
 		if err != nil {
 			return err
@@ -33,7 +34,7 @@ func TrainingSamples(open func(ctx context.Context) (*Pipeline, error)) func(ctx
 }
 
 // drawSample draws one picture and saves it.
-func (p *Pipeline) drawSample(ctx context.Context, s lora.SamplePicture, clipSkip int, adapter *lora.Adapter) error {
+func (p *Pipeline) drawSample(ctx context.Context, s train.SamplePicture, clipSkip int, adapter *lora.Adapter) error {
 	r := Request{
 		Prompt: s.Prompt, NegativePrompt: s.NegativePrompt, Adapters: []Adapter{{LoRA: adapter}}, Width: s.Width, Height: s.Height,
 		Steps: s.Steps, Sampler: s.Sampler, Spacing: s.Spacing, Guidance: s.Guidance, ClipSkip: clipSkip, Seed: -1,

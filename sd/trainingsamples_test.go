@@ -16,6 +16,7 @@ import (
 	"github.com/atelier-go/atelier/internal/golden"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/lora/dataset"
+	"github.com/atelier-go/atelier/lora/train"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -33,13 +34,13 @@ func TestTrainingSamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	prompts, err := lora.ParseSamplePrompts("p.txt", []byte("a man --n dog --w 64 --h 72 --s 3 --d 7 --l 3 --ss euler\n<lora:no:1> --s 1\na man --w 64 --h 64 --s 2 --ss ddim"))
+	prompts, err := train.ParseSamplePrompts("p.txt", []byte("a man --n dog --w 64 --h 72 --s 3 --d 7 --l 3 --ss euler\n<lora:no:1> --s 1\na man --w 64 --h 64 --s 2 --ss ddim"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := lora.Sample{Name: "person", Modules: a.Modules, ClipSkip: 2}
+	s := train.Sample{Name: "person", Modules: a.Modules, ClipSkip: 2}
 	for i, prompt := range prompts {
-		s.Pictures = append(s.Pictures, lora.SamplePicture{SamplePrompt: prompt, Path: filepath.Join(dir, string(rune('a'+i))+".png")})
+		s.Pictures = append(s.Pictures, train.SamplePicture{SamplePrompt: prompt, Path: filepath.Join(dir, string(rune('a'+i))+".png")})
 	}
 	var opened *Pipeline
 	draw := TrainingSamples(func(context.Context) (*Pipeline, error) {
@@ -99,14 +100,14 @@ func TestSampleWhileTraining(t *testing.T) {
 	photos := filepath.Join(golden.Root(t), "tinyportrait", "photos", "12_personname man")
 	var hashes []string
 	for _, sampled := range []bool{false, true} {
-		cfg := lora.TrainConfig{
+		cfg := train.TrainConfig{
 			Device: dev, Checkpoint: ckpt, UNetLR: 1e-2, OutputDir: t.TempDir(), OutputName: "x", SavePrecision: compute.F32, Network: lora.Network{Dim: 2},
 			Dataset: dataset.Config{
 				Sets:          []dataset.Set{{Resolution: dataset.Size{W: 64, H: 64}, Subsets: []dataset.Subset{{ImageDir: photos}}}},
 				MaxTrainSteps: 3, CacheLatents: true,
 			},
 			SampleAtFirst: sampled, SamplePrompts: prompts, Sample: TrainingSamples(func(context.Context) (*Pipeline, error) { return openTiny(t, dev), nil }),
-			Progress: func(p lora.Progress) {
+			Progress: func(p train.Progress) {
 				if p.Warning != "" && strings.Contains(p.Warning, "sample") {
 					t.Error(p.Warning)
 				}
@@ -115,7 +116,7 @@ func TestSampleWhileTraining(t *testing.T) {
 		if sampled {
 			cfg.SampleEveryNSteps = 1
 		}
-		if err := lora.Train(t.Context(), cfg); errors.Is(err, compute.ErrUnsupported) {
+		if err := train.Train(t.Context(), cfg); errors.Is(err, compute.ErrUnsupported) {
 			t.Skip(err)
 		} else if err != nil {
 			t.Fatal(err)

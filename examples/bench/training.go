@@ -10,6 +10,7 @@ import (
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/rng"
 	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/lora/train"
 )
 
 // trainingPhases are the steps of training, without and with gradient checkpointing.
@@ -22,7 +23,7 @@ const (
 )
 
 // rates are the usual learning rates.
-var rates = lora.Rates{TextEncoder: 5e-5, UNet: 1e-4}
+var rates = train.Rates{TextEncoder: 5e-5, UNet: 1e-4}
 
 // training is one step of training a LoRA of both networks, on the same batch each time: noise mixed into latents, the
 // text encoder, the UNet, the loss, the gradients of all factors, their norm clipped to 1, and AdamW.
@@ -30,8 +31,8 @@ type training struct {
 	Training
 	name     string
 	recorder *recorder
-	trainer  *lora.Trainer
-	batch    lora.TrainBatch
+	trainer  *train.Trainer
+	batch    train.TrainBatch
 }
 
 // newTraining puts the factors on the device. What is random is that of peers/peers.py: the stream of
@@ -46,7 +47,7 @@ func newTraining(name string, w *workload, c configs, samples int) (*training, e
 		return nil, err
 	}
 	t := &training{name: name, recorder: &recorder{Device: w.device, name: name}}
-	t.batch = lora.TrainBatch{
+	t.batch = train.TrainBatch{
 		Samples: samples, Height: w.height / c.codec.ScaleFactor(), Width: w.width / c.codec.ScaleFactor(),
 		IDs: counting(samples * c.text.MaxPositionEmbeddings), Timesteps: slices.Repeat([]int{timestep}, samples),
 	}
@@ -66,8 +67,8 @@ func newTraining(name string, w *workload, c configs, samples int) (*training, e
 			m.Down.Data[j] = (2*u - 1) * bound
 		}
 	}
-	options := lora.TrainerOptions{MaxGradNorm: 1, Checkpointing: name == "train_step_checkpointed"}
-	t.trainer, err = lora.NewTrainer(t.recorder, w.checkpoint, modules, options)
+	options := train.TrainerOptions{MaxGradNorm: 1, Checkpointing: name == "train_step_checkpointed"}
+	t.trainer, err = train.NewTrainer(t.recorder, w.checkpoint, modules, options)
 	return t, err
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/atelier-go/atelier/examples/internal/terminal"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/lora/dataset"
+	"github.com/atelier-go/atelier/lora/train"
 	"github.com/atelier-go/atelier/sd"
 	"github.com/atelier-go/atelier/tinyportrait"
 	"github.com/atelier-go/atelier/weights"
@@ -181,9 +182,9 @@ func (p *portrait) dataset() dataset.Config {
 // recipe is how much is learned, and how: as people do it for SD 1.5, and with the larger learning rates that the tiny model
 // wants. That learns with its convolutions too; and the noise of several sizes teaches it not to take large shapes and colours,
 // such as the sweater's, from the noise that a picture begins with.
-func (p *portrait) recipe() lora.TrainConfig {
-	c := lora.TrainConfig{
-		Network: lora.Network{Dim: 16, Alpha: 16}, Trainer: lora.TrainerOptions{MaxGradNorm: 1},
+func (p *portrait) recipe() train.TrainConfig {
+	c := train.TrainConfig{
+		Network: lora.Network{Dim: 16, Alpha: 16}, Trainer: train.TrainerOptions{MaxGradNorm: 1},
 		UNetLR: 1e-4, TextEncoderLR: 5e-5,
 	}
 	if p.model == "" {
@@ -207,7 +208,7 @@ func (p *portrait) train(ctx context.Context) (err error) {
 	}
 	defer c.Checkpoint.Close()
 	bar := terminal.NewBar(p.log, "latents", "picture")
-	c.Report = func(r lora.Report) {
+	c.Report = func(r train.Report) {
 		if p.model == "" {
 			r.Warnings = nil // its learning rates are meant
 		}
@@ -216,7 +217,7 @@ func (p *portrait) train(ctx context.Context) (err error) {
 			p.prompt, _, _ = strings.Cut(r.Dataset.FirstCaption, ",")
 		}
 	}
-	c.Progress = func(now lora.Progress) {
+	c.Progress = func(now train.Progress) {
 		switch now.Phase {
 		case "latents", "steps":
 			bar.Set(float64(now.Done), float64(now.Total))
@@ -228,7 +229,7 @@ func (p *portrait) train(ctx context.Context) (err error) {
 			fmt.Fprintf(p.log, "\nwarning: %s\n", now.Warning)
 		}
 	}
-	err = lora.Train(ctx, c)
+	err = train.Train(ctx, c)
 	bar.Done()
 	return err
 }

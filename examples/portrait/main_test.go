@@ -14,8 +14,8 @@ import (
 	"testing"
 
 	"github.com/atelier-go/atelier/device"
-	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/lora/dataset"
+	"github.com/atelier-go/atelier/lora/train"
 	"github.com/atelier-go/atelier/sd"
 )
 
@@ -170,7 +170,7 @@ func TestInterrupted(t *testing.T) {
 			cancel()
 		}
 	}))
-	var stopped *lora.InterruptedError
+	var stopped *train.InterruptedError
 	if !errors.As(err, &stopped) || stopped.Step < 1 || stopped.Step > 3 {
 		t.Fatalf("%v, want that it stopped after a step or two", err)
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/atelier-go/atelier/examples/internal/terminal"
-	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/lora/train"
 )
 
 // bars show a training: one for the pictures that are encoded, then one for its steps in the form that users of kohya's
@@ -29,7 +29,7 @@ func newBars(w io.Writer) *bars {
 	return &bars{w: w, latents: terminal.NewBar(w, "latents", "picture")}
 }
 
-func (b *bars) show(p lora.Progress) {
+func (b *bars) show(p train.Progress) {
 	switch p.Phase {
 	case "latents":
 		b.encodes = true
@@ -70,7 +70,7 @@ func (b *bars) say(format string, args ...any) {
 }
 
 // step draws the bar of steps, at most ten times a second.
-func (b *bars) step(p lora.Progress) {
+func (b *bars) step(p train.Progress) {
 	now := time.Now()
 	if b.start.IsZero() {
 		b.start = cmp.Or(b.last, now)
@@ -97,7 +97,7 @@ func (b *bars) rate(seconds float64) {
 }
 
 // line is the bar of steps.
-func (b *bars) line(p lora.Progress, now time.Time) string {
+func (b *bars) line(p train.Progress, now time.Time) string {
 	const width = 10
 	part := float64(p.Done) / float64(max(1, p.Total))
 	full := int(part * width)

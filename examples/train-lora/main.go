@@ -21,8 +21,8 @@ import (
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/device"
 	"github.com/atelier-go/atelier/examples/internal/terminal"
-	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/lora/kohya"
+	"github.com/atelier-go/atelier/lora/train"
 	"github.com/atelier-go/atelier/sd"
 	"github.com/atelier-go/atelier/tinyportrait"
 	"github.com/atelier-go/atelier/weights"
@@ -42,7 +42,7 @@ func main() {
 
 // status is what the program exits with: that of an interrupt in a shell, or of any error.
 func status(err error) int {
-	if _, ok := errors.AsType[*lora.InterruptedError](err); ok || errors.Is(err, context.Canceled) {
+	if _, ok := errors.AsType[*train.InterruptedError](err); ok || errors.Is(err, context.Canceled) {
 		return 130
 	}
 	return 1
@@ -108,41 +108,41 @@ func run(ctx context.Context, args []string, log io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	train, notes, err := c.options.Config()
+	config, notes, err := c.options.Config()
 	for _, note := range notes {
 		fmt.Fprintln(log, "note:", note)
 	}
 	if err != nil {
 		return err
 	}
-	if train.Resume == "latest" {
-		if train.Resume, err = lora.LatestState(train.OutputDir, train.OutputName); err != nil {
+	if config.Resume == "latest" {
+		if config.Resume, err = train.LatestState(config.OutputDir, config.OutputName); err != nil {
 			return fmt.Errorf("-resume latest: %w", err)
 		}
 	}
-	if train.Checkpoint, err = c.open(ctx, log); err != nil {
+	if config.Checkpoint, err = c.open(ctx, log); err != nil {
 		return err
 	}
-	defer train.Checkpoint.Close()
-	if train.Device, err = c.openDevice(train.MixedPrecision, log); err != nil {
+	defer config.Checkpoint.Close()
+	if config.Device, err = c.openDevice(config.MixedPrecision, log); err != nil {
 		return err
 	}
-	defer train.Device.Close()
+	defer config.Device.Close()
 	if err := c.options.WritePrompts(); err != nil {
 		return err
 	}
 
 	bars := newBars(log)
 	defer bars.done()
-	train.Report = func(r lora.Report) { fmt.Fprint(log, r) }
-	train.Progress = bars.show
-	train.Sample = sd.TrainingSamples(func(ctx context.Context) (*sd.Pipeline, error) {
+	config.Report = func(r train.Report) { fmt.Fprint(log, r) }
+	config.Progress = bars.show
+	config.Sample = sd.TrainingSamples(func(ctx context.Context) (*sd.Pipeline, error) {
 		if c.path == "" {
-			return sd.OpenFS(ctx, tinyportrait.FS(), tinyportrait.Name, train.Device, c.weights())
+			return sd.OpenFS(ctx, tinyportrait.FS(), tinyportrait.Name, config.Device, c.weights())
 		}
-		return sd.Open(ctx, c.path, train.Device, c.weights())
+		return sd.Open(ctx, c.path, config.Device, c.weights())
 	})
-	if err := lora.Train(ctx, train); err != nil {
+	if err := train.Train(ctx, config); err != nil {
 		return err
 	}
 	bars.say("model saved")

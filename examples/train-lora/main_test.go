@@ -13,7 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/lora/train"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -143,7 +143,7 @@ func TestInterruptedLate(t *testing.T) {
 	dir := t.TempDir()
 	args := []string{"-data", photos, "-output_dir", dir, "-max_train_steps", "5", "-resolution", "64", "-min_bucket_reso", "64", "-train_batch_size", "1", "-network_dim", "2"}
 	err := run(ctx, args, &interrupter{after: "\rsteps:", cancel: cancel})
-	stopped, ok := errors.AsType[*lora.InterruptedError](err)
+	stopped, ok := errors.AsType[*train.InterruptedError](err)
 	if !ok || status(err) != 130 {
 		t.Fatalf("%v: exit %d, want an interruption and 130", err, status(err))
 	}
@@ -229,10 +229,10 @@ func TestBar(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var out strings.Builder
 				b := newBars(&out)
-				b.show(lora.Progress{Phase: "latents", Done: 1, Total: 1})
+				b.show(train.Progress{Phase: "latents", Done: 1, Total: 1})
 				for i := range c.done {
 					time.Sleep(c.step)
-					b.show(lora.Progress{Phase: "steps", Done: i + 1, Total: 1296, AverageLoss: 0.09534})
+					b.show(train.Progress{Phase: "steps", Done: i + 1, Total: 1296, AverageLoss: 0.09534})
 				}
 				if got := out.String()[strings.LastIndex(out.String(), "\r")+1:]; got != c.want {
 					t.Errorf("have %q\nwant %q", got, c.want)

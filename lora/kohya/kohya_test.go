@@ -13,6 +13,7 @@ import (
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/lora/dataset"
+	"github.com/atelier-go/atelier/lora/train"
 )
 
 // samples are values of options for which their kind does not suggest one.
@@ -156,14 +157,14 @@ func photos(t *testing.T) string {
 }
 
 // read reads a file of testdata with another train_data_dir and further command line.
-func read(t *testing.T, name, train string, line ...string) (*Options, lora.TrainConfig, []string) {
+func read(t *testing.T, name, folder string, line ...string) (*Options, train.TrainConfig, []string) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(data), "TRAIN", filepath.ToSlash(train))), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(data), "TRAIN", filepath.ToSlash(folder))), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	o, err := parse(append([]string{"-config_file", path}, line...)...)
@@ -198,7 +199,7 @@ func wantNotes(t *testing.T, notes []string, want ...string) {
 }
 
 // base is what sd-scripts' defaults make of an empty configuration.
-func base() (c lora.TrainConfig, s dataset.Set) {
+func base() (c train.TrainConfig, s dataset.Set) {
 	c.Dataset = dataset.Config{MaxTrainSteps: 1600, GradientAccumulationSteps: 1, PriorLossWeight: 1}
 	c.LearningRate, c.UNetLR, c.TextEncoderLR = 2e-6, 2e-6, 2e-6
 	c.LRScheduler, c.LRSchedulerNumCycles, c.LRSchedulerPower, c.Trainer.OptimizerType = "constant", 1, 1, "AdamW"
@@ -211,10 +212,10 @@ func base() (c lora.TrainConfig, s dataset.Set) {
 }
 
 func TestGUIJSON(t *testing.T) {
-	train := photos(t)
-	o, have, notes := read(t, "gui.json", train)
+	folder := photos(t)
+	o, have, notes := read(t, "gui.json", folder)
 	want, set := base()
-	set.TrainDataDir, set.Resolution, set.BatchSize = filepath.ToSlash(train), dataset.Size{W: 512, H: 512}, 2
+	set.TrainDataDir, set.Resolution, set.BatchSize = filepath.ToSlash(folder), dataset.Size{W: 512, H: 512}, 2
 	set.Enable, set.MaxReso, set.NoUpscale = true, 2048, true
 	set.Folder.CaptionExtension, set.Folder.Prefix = ".txt", "photo of"
 	want.Dataset.Sets, want.Dataset.MaxTrainSteps, want.Dataset.CacheLatents = []dataset.Set{set}, 1296, true
@@ -225,7 +226,7 @@ func TestGUIJSON(t *testing.T) {
 	want.Trainer.ClipSkip, want.Trainer.MinSNRGamma, want.Trainer.Checkpointing, want.MaxTokenLength = 1, 5, true, 75
 	want.OutputDir, want.OutputName, want.SaveEveryNEpochs, want.TrainingComment = "C:/lora/out", "personname_lora_v1", 2, "trigger: personname"
 	want.SavePrecision, want.MixedPrecision, want.SampleSampler = compute.F16, "fp16", "euler_a"
-	want.Logging = lora.Logging{Dir: "C:/lora/log", With: "tensorboard"}
+	want.Logging = train.Logging{Dir: "C:/lora/log", With: "tensorboard"}
 	same(t, have, want)
 	if have, want := o.Value("pretrained_model_name_or_path"), "C:/models/v1-5-pruned-emaonly.safetensors"; have != want {
 		t.Errorf("the model is %q, want %q", have, want)
@@ -234,10 +235,10 @@ func TestGUIJSON(t *testing.T) {
 }
 
 func TestOldPreset(t *testing.T) {
-	train := photos(t)
-	_, have, notes := read(t, "old-preset.json", train, "-train_data_dir", train)
+	folder := photos(t)
+	_, have, notes := read(t, "old-preset.json", folder, "-train_data_dir", folder)
 	want, set := base()
-	set.TrainDataDir, set.Resolution, set.BatchSize = train, dataset.Size{W: 512, H: 650}, 3
+	set.TrainDataDir, set.Resolution, set.BatchSize = folder, dataset.Size{W: 512, H: 650}, 3
 	set.MaxReso, set.NoUpscale, set.Folder.CaptionExtension = 2048, true, ".txt"
 	want.Dataset.Sets, want.Dataset.MaxTrainSteps, want.Dataset.CacheLatents, want.Dataset.Seed = []dataset.Set{set}, 72, true, 1234
 	want.LearningRate, want.UNetLR, want.TextEncoderLR, want.Trainer.OptimizerType = 1e-4, 1e-4, 5e-5, "AdamW8bit"
@@ -250,10 +251,10 @@ func TestOldPreset(t *testing.T) {
 }
 
 func TestGUITOML(t *testing.T) {
-	train := photos(t)
-	_, have, notes := read(t, "gui.toml", train)
+	folder := photos(t)
+	_, have, notes := read(t, "gui.toml", folder)
 	want, set := base()
-	set.TrainDataDir, set.Resolution, set.BatchSize = filepath.ToSlash(train), dataset.Size{W: 512, H: 512}, 2
+	set.TrainDataDir, set.Resolution, set.BatchSize = filepath.ToSlash(folder), dataset.Size{W: 512, H: 512}, 2
 	set.Enable, set.MaxReso, set.NoUpscale, set.Folder.CaptionExtension = true, 2048, true, ".txt"
 	want.Dataset.Sets, want.Dataset.MaxTrainSteps, want.Dataset.CacheLatents = []dataset.Set{set}, 1296, true
 	want.LearningRate, want.UNetLR, want.TextEncoderLR = 1e-4, 1e-4, 5e-5
@@ -282,7 +283,7 @@ func TestConfigTOML(t *testing.T) {
 	}
 }
 
-func same(t *testing.T, have, want lora.TrainConfig) {
+func same(t *testing.T, have, want train.TrainConfig) {
 	t.Helper()
 	h, w := leaves(settings{TrainConfig: have}), leaves(settings{TrainConfig: want})
 	for field := range w {
@@ -326,10 +327,10 @@ func TestRecipe(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var want lora.TrainConfig
+			var want train.TrainConfig
 			want.Dataset.MaxTrainEpochs, want.Dataset.MaxTrainSteps, want.Dataset.CacheLatents = c.epochs, c.steps, c.cached
 			want.LearningRate, want.UNetLR, want.TextEncoderLR, want.Network.Alpha = c.rate, c.unet, c.text, c.alpha
-			got := lora.TrainConfig{LearningRate: have.LearningRate, UNetLR: have.UNetLR, TextEncoderLR: have.TextEncoderLR}
+			got := train.TrainConfig{LearningRate: have.LearningRate, UNetLR: have.UNetLR, TextEncoderLR: have.TextEncoderLR}
 			got.Dataset = dataset.Config{MaxTrainEpochs: have.Dataset.MaxTrainEpochs, MaxTrainSteps: have.Dataset.MaxTrainSteps, CacheLatents: have.Dataset.CacheLatents}
 			got.Network.Alpha = have.Network.Alpha
 			same(t, got, want)
@@ -436,7 +437,7 @@ func TestFileErrors(t *testing.T) {
 
 // TestGUIRules has the rules by which the GUI makes a config_file, in fields of a form.
 func TestGUIRules(t *testing.T) {
-	train := photos(t)
+	folder := photos(t)
 	for _, c := range []struct {
 		name, form, option, want string
 	}{
@@ -490,7 +491,7 @@ func TestGUIRules(t *testing.T) {
 		{`"max_train_steps": 0, "epoch": ""`, 1600},
 	} {
 		var o Options
-		if err := o.parse([]byte(`{"LoRA_type": "Standard", "train_data_dir": "` + filepath.ToSlash(train) + `", ` + c.form + `}`)); err != nil {
+		if err := o.parse([]byte(`{"LoRA_type": "Standard", "train_data_dir": "` + filepath.ToSlash(folder) + `", ` + c.form + `}`)); err != nil {
 			t.Fatal(err)
 		}
 		o.path = "form.json"

@@ -13,8 +13,8 @@ import (
 	"strings"
 
 	"github.com/atelier-go/atelier/internal/atomicfile"
-	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/lora/dataset"
+	"github.com/atelier-go/atelier/lora/train"
 )
 
 // Options are the options of a training from a command line, a file or both. The zero value names none and is ready to use.
@@ -193,7 +193,7 @@ func (o *Options) Value(name string) string {
 // Config makes a training of the options, all but its device and checkpoint, for which pretrained_model_name_or_path and
 // vae are to be asked with [Options.Value]. Notes say what of the options is not as it seems. Everything wrong with them is
 // reported together; what the training itself finds wrong with their values it will say.
-func (o *Options) Config() (config lora.TrainConfig, notes []string, err error) {
+func (o *Options) Config() (config train.TrainConfig, notes []string, err error) {
 	s := new(settings)
 	errs := []error{}
 	for _, g := range table {

@@ -10,13 +10,13 @@ import (
 	"strings"
 
 	"github.com/atelier-go/atelier/compute"
-	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/lora/dataset"
+	"github.com/atelier-go/atelier/lora/train"
 )
 
 // settings are what the table's places are in: a training and what is not part of one.
 type settings struct {
-	lora.TrainConfig
+	train.TrainConfig
 	set dataset.Set // of train_data_dir, and the defaults of dataset_config
 
 	model, vae, configFile, datasetConfig, defaults string

@@ -1,0 +1,255 @@
+package train
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/python"
+	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/lora/dataset"
+)
+
+// describe makes the metadata that do not change while training: those of sd-scripts' train_network.py.
+func (r *run) describe() error {
+	m := map[string]any{"ss_session_id": r.session, "ss_training_started_at": seconds(r.started)}
+	r.describeTraining(m)
+	r.describeNoise(m)
+	r.describeDataset(m)
+	m["modelspec.sai_model_spec"] = "1.0.1"
+	m["modelspec.architecture"] = "stable-diffusion-v1/lora"
+	m["modelspec.implementation"] = "diffusers"
+	m["modelspec.implementation_version"] = lora.Product
+	m["modelspec.title"] = r.OutputName
+	m["modelspec.prediction_type"] = "epsilon"
+	if r.Trainer.VParameterization {
+		m["modelspec.prediction_type"] = "v"
+	}
+	if n := r.Trainer.ClipSkip; n > 0 {
+		m["modelspec.encoder_layer"] = n
+	}
+	if low, high := r.Noise.MinTimestep, r.Noise.MaxTimestep; low != 0 || high != 0 {
+		if high == 0 {
+			high = trainSteps
+		}
+		m["modelspec.timestep_range"] = fmt.Sprintf("%d,%d", low, high)
+	}
+	if err := r.describeCheckpoint(m); err != nil {
+		return err
+	}
+	r.base = make(map[string]string)
+	for key, value := range m {
+		r.base[key] = python.String(value)
+	}
+	return nil
+}
+
+// metadata are those of a file that is saved now.
+func (r *run) metadata(epoch int) map[string]string {
+	m, now := maps.Clone(r.base), time.Now()
+	m["ss_training_finished_at"], m["modelspec.date"] = python.String(seconds(now)), now.Format("2006-01-02T15:04:05")
+	m["ss_steps"], m["ss_epoch"] = strconv.Itoa(r.Step), strconv.Itoa(epoch)
+	return m
+}
+
+func (r *run) describeTraining(m map[string]any) {
+	o, steps := r.Trainer, r.dataset.Steps()
+	m["ss_output_name"], m["ss_training_comment"] = r.OutputName, optional(r.TrainingComment)
+	m["ss_learning_rate"], m["ss_text_encoder_lr"], m["ss_unet_lr"] = optional(r.LearningRate), optional(r.TextEncoderLR), optional(r.UNetLR)
+	m["ss_num_epochs"], m["ss_max_train_steps"], m["ss_num_batches_per_epoch"] = steps.Epochs, steps.Total, steps.BatchesPerEpoch
+	m["ss_gradient_checkpointing"], m["ss_gradient_accumulation_steps"] = o.Checkpointing, max(1, o.Accumulation)
+	m["ss_lr_warmup_steps"], m["ss_lr_scheduler"] = numeric(r.LRWarmupSteps), "constant"
+	if r.LRScheduler != "" {
+		m["ss_lr_scheduler"] = r.LRScheduler
+	}
+	m["ss_network_module"], m["ss_network_dropout"] = "networks.lora", optional(r.Network.Dropout)
+	m["ss_network_dim"], m["ss_network_alpha"] = optional(r.Network.Dim), optional(r.Network.Alpha)
+	arguments := map[string]string{}
+	for key, value := range map[string]float64{
+		"conv_dim": float64(r.Network.ConvDim), "conv_alpha": r.Network.ConvAlpha, "loraplus_lr_ratio": o.LoRAPlusRatio,
+		"loraplus_unet_lr_ratio": o.LoRAPlusUNetRatio, "loraplus_text_encoder_lr_ratio": o.LoRAPlusTextEncoderRatio,
+		"rank_dropout": r.Network.RankDropout, "module_dropout": r.Network.ModuleDropout,
+	} {
+		if value != 0 {
+			arguments[key] = strconv.FormatFloat(value, 'g', -1, 64)
+		}
+	}
+	blockArguments(arguments, r.Network)
+	if len(arguments) > 0 {
+		m["ss_network_args"] = python.JSON(arguments)
+	}
+	m["ss_mixed_precision"], m["ss_full_fp16"], m["ss_fp8_base"], m["ss_fp8_base_unet"] = "no", false, false, false
+	if r.MixedPrecision != "" {
+		m["ss_mixed_precision"] = r.MixedPrecision
+	}
+	m["ss_v2"], m["ss_base_model_version"] = false, "sd_v1"
+	if o.VParameterization {
+		m["ss_base_model_version"] = "sd_v1_v"
+	}
+	m["ss_clip_skip"], m["ss_max_token_length"] = optional(o.ClipSkip), optional(r.MaxTokenLength)
+	m["ss_seed"], m["ss_lowram"] = strconv.FormatUint(r.Dataset.Seed, 10), false
+	m["ss_min_snr_gamma"], m["ss_debiased_estimation"] = optional(o.MinSNRGamma), o.DebiasedEstimation
+	m["ss_scale_weight_norms"], m["ss_max_grad_norm"], m["ss_zero_terminal_snr"] = optional(o.ScaleWeightNorms), o.MaxGradNorm, o.ZeroTerminalSNR
+	m["ss_loss_type"] = [...]string{compute.L2: "l2", compute.L1: "l1", compute.Huber: "huber", compute.SmoothL1: "smooth_l1"}[o.Loss]
+	m["ss_huber_schedule"], m["ss_huber_c"], m["ss_huber_scale"] = "snr", 0.1, 1.0
+	if o.HuberSchedule != "" {
+		m["ss_huber_schedule"] = o.HuberSchedule
+	}
+	if o.HuberC != 0 {
+		m["ss_huber_c"] = o.HuberC
+	}
+	if o.HuberScale != 0 {
+		m["ss_huber_scale"] = o.HuberScale
+	}
+	m["ss_optimizer"] = r.trainer.optimizer.Class
+	m["ss_sd_scripts_commit_hash"] = lora.Product
+}
+
+// blockArguments adds what a network has for each block.
+func blockArguments(arguments map[string]string, n lora.Network) {
+	list := func(key string, values any) {
+		if text := strings.Trim(fmt.Sprint(values), "[]"); text != "" {
+			arguments[key] = strings.ReplaceAll(text, " ", ",")
+		}
+	}
+	list("block_dims", n.BlockDims)
+	list("block_alphas", n.BlockAlphas)
+	list("conv_block_dims", n.ConvBlockDims)
+	list("conv_block_alphas", n.ConvBlockAlphas)
+	if w := n.BlockLRWeight; len(w) == lora.Blocks {
+		list("down_lr_weight", w[:lora.MiddleBlock])
+		list("mid_lr_weight", w[lora.MiddleBlock])
+		list("up_lr_weight", w[lora.MiddleBlock+1:])
+	}
+}
+
+func (r *run) describeNoise(m map[string]any) {
+	n := r.Noise
+	m["ss_noise_offset"], m["ss_noise_offset_random_strength"] = optional(n.NoiseOffset), n.NoiseOffsetRandomStrength
+	m["ss_adaptive_noise_scale"] = optional(n.AdaptiveNoiseScale)
+	m["ss_multires_noise_iterations"], m["ss_multires_noise_discount"] = optional(n.MultiresNoiseIterations), 0.3
+	if n.MultiresNoiseDiscount != 0 {
+		m["ss_multires_noise_discount"] = n.MultiresNoiseDiscount
+	}
+	m["ss_ip_noise_gamma"], m["ss_ip_noise_gamma_random_strength"] = optional(n.IPNoiseGamma), n.IPNoiseGammaRandomStrength
+}
+
+// describeDataset describes the pictures as sd-scripts does in folder mode; with several sets, the first.
+func (r *run) describeDataset(m map[string]any) {
+	report, set := r.dataset.Report(), r.Dataset.Sets[0]
+	m["ss_num_train_images"], m["ss_num_reg_images"], m["ss_num_validation_images"] = report.TrainImages, report.RegImages, report.ValidationImages
+	m["ss_cache_latents"] = r.Dataset.CacheLatents || r.Dataset.CacheLatentsToDisk
+	m["ss_prior_loss_weight"] = 1.0
+	if w := r.Dataset.PriorLossWeight; w != 0 {
+		m["ss_prior_loss_weight"] = w
+	}
+	captions := set.Folder.CaptionOptions
+	m["ss_caption_dropout_rate"], m["ss_caption_dropout_every_n_epochs"] = captions.DropoutRate, captions.DropoutEveryNEpochs
+	m["ss_caption_tag_dropout_rate"], m["ss_face_crop_aug_range"] = captions.TagDropoutRate, nil
+	batch := max(1, set.BatchSize)
+	m["ss_batch_size_per_device"], m["ss_total_batch_size"] = batch, batch*max(1, r.Trainer.Accumulation)
+	m["ss_resolution"] = fmt.Sprintf("(%d, %d)", set.Resolution.W, set.Resolution.H)
+	m["modelspec.resolution"] = set.Resolution.String()
+	m["ss_color_aug"], m["ss_flip_aug"], m["ss_random_crop"] = set.Folder.ColorAug, set.Folder.FlipAug, set.Folder.RandomCrop
+	m["ss_shuffle_caption"], m["ss_keep_tokens"] = captions.Shuffle, captions.KeepTokens
+	m["ss_enable_bucket"], m["ss_bucket_no_upscale"] = set.Bucketing.Enable, set.Bucketing.NoUpscale
+	m["ss_min_bucket_reso"], m["ss_max_bucket_reso"] = nil, nil
+	if set.Bucketing.Enable {
+		m["ss_min_bucket_reso"], m["ss_max_bucket_reso"] = 256, 1024
+		if n := set.Bucketing.MinReso; n != 0 {
+			m["ss_min_bucket_reso"] = n
+		}
+		if n := set.Bucketing.MaxReso; n != 0 {
+			m["ss_max_bucket_reso"] = n
+		}
+	}
+	type folder struct {
+		Repeats int `json:"n_repeats"`
+		Images  int `json:"img_count"`
+	}
+	folders := map[bool]map[string]folder{false: {}, true: {}}
+	for _, f := range report.Folders {
+		folders[f.Reg][f.Name] = folder{f.Repeats, f.Images}
+	}
+	m["ss_dataset_dirs"], m["ss_reg_dataset_dirs"] = python.JSON(folders[false]), python.JSON(folders[true])
+	m["ss_tag_frequency"], m["ss_bucket_info"] = python.JSON(report.TagFrequency), "null"
+	if set.Bucketing.Enable {
+		m["ss_bucket_info"] = bucketInfo(report)
+	}
+}
+
+// bucketInfo is ss_bucket_info.
+func bucketInfo(report dataset.Report) string {
+	type bucket struct {
+		Resolution [2]int `json:"resolution"`
+		Count      int    `json:"count"`
+	}
+	buckets := make(map[string]bucket)
+	for i, b := range report.Buckets {
+		buckets[strconv.Itoa(i)] = bucket{[2]int{b.Resolution.W, b.Resolution.H}, b.Count}
+	}
+	return python.JSON(struct {
+		Buckets map[string]bucket `json:"buckets"`
+		Error   float64           `json:"mean_img_ar_error"`
+	}{buckets, report.MeanARError})
+}
+
+// describeCheckpoint names the base model, with the two hashes that web UIs know files by.
+func (r *run) describeCheckpoint(m map[string]any) error {
+	path := r.Checkpoint.Path()
+	m["ss_sd_model_name"] = filepath.Base(path)
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist): // embedded, or a model's id
+		return nil
+	case err != nil:
+		return fmt.Errorf("lora: %w", err)
+	case info.IsDir():
+		m["ss_sd_model_hash"] = "IsADirectory"
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("lora: %w", err)
+	}
+	defer f.Close()
+	window, whole := sha256.New(), sha256.New()
+	if _, err := io.Copy(window, io.NewSectionReader(f, 1<<20, 1<<16)); err != nil {
+		return fmt.Errorf("lora: %w", err)
+	}
+	if _, err := io.Copy(whole, f); err != nil {
+		return fmt.Errorf("lora: %w", err)
+	}
+	m["ss_sd_model_hash"] = hex.EncodeToString(window.Sum(nil))[:8]
+	m["ss_new_sd_model_hash"] = hex.EncodeToString(whole.Sum(nil))
+	return nil
+}
+
+// seconds is Unix time as Python's time.time() has it.
+func seconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
+
+// optional is v, or nil for the zero value: an option that was not given.
+func optional[T comparable](v T) any {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return v
+}
+
+// numeric is the number that an option spells, 0 for none.
+func numeric(option string) any {
+	if option == "" {
+		return 0
+	}
+	return option
+}

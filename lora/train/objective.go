@@ -1,0 +1,136 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/sampler"
+)
+
+// Objective is what a training minimises, in the options of sd-scripts. The zero value is the mean squared error of the
+// predicted noise.
+type Objective struct {
+	Loss compute.LossFunction // "loss_type"
+	// HuberSchedule, HuberC and HuberScale choose the constant of Huber and SmoothL1 for each timestep, "huber_schedule",
+	// "huber_c" and "huber_scale"; zero values mean "snr", 0.1 and 1.
+	HuberSchedule      string
+	HuberC, HuberScale float64
+	// MinSNRGamma weighs a sample by min(SNR,γ)/SNR, "min_snr_gamma"; 0 is off, 5 is usual. Hang et al. (arXiv:2303.09556).
+	MinSNRGamma float64
+	// DebiasedEstimation weighs a sample by 1/√SNR, "debiased_estimation_loss". Yu et al. (arXiv:2310.08442).
+	DebiasedEstimation bool
+	// VParameterization is for checkpoints that predict v = √ᾱ·ε − √(1−ᾱ)·z, "v_parameterization".
+	VParameterization bool
+	// ScaleVPredLoss weighs their samples as if they predicted noise, "scale_v_pred_loss_like_noise_pred"; VPredLikeLoss
+	// does the reverse to others, "v_pred_like_loss".
+	ScaleVPredLoss bool
+	VPredLikeLoss  float64
+	// ZeroTerminalSNR makes the last timestep pure noise, "zero_terminal_snr". Lin et al. (arXiv:2305.08891).
+	ZeroTerminalSNR bool
+}
+
+// huberSchedules are the values of "huber_schedule".
+var huberSchedules = []string{"", "snr", "exponential", "constant"}
+
+// Check reports what is wrong with the options, all of it.
+func (o Objective) Check() error {
+	var errs []error
+	if o.Loss > compute.SmoothL1 {
+		errs = append(errs, fmt.Errorf("lora: loss_type %d is unknown; want l2, l1, huber or smooth_l1", o.Loss))
+	}
+	if !slices.Contains(huberSchedules, o.HuberSchedule) {
+		errs = append(errs, fmt.Errorf("lora: huber_schedule is %q, want %s", o.HuberSchedule, strings.Join(huberSchedules[1:], ", ")))
+	}
+	for _, c := range []struct {
+		option string
+		value  float64
+	}{{"huber_c", o.HuberC}, {"huber_scale", o.HuberScale}, {"min_snr_gamma", o.MinSNRGamma}, {"v_pred_like_loss", o.VPredLikeLoss}} {
+		if !(c.value >= 0) || math.IsInf(c.value, 0) {
+			errs = append(errs, fmt.Errorf("lora: %s is %v, want a number of 0 or more", c.option, c.value))
+		}
+	}
+	switch {
+	case o.ScaleVPredLoss && !o.VParameterization:
+		errs = append(errs, errors.New("lora: scale_v_pred_loss_like_noise_pred is for v_parameterization; leave it out"))
+	case o.VPredLikeLoss != 0 && o.VParameterization:
+		errs = append(errs, errors.New("lora: v_pred_like_loss is for checkpoints that predict noise; leave it out with v_parameterization"))
+	}
+	return errors.Join(errs...)
+}
+
+// maxSNR caps the signal-to-noise ratio in all weights but that of MinSNRGamma.
+const maxSNR = 1000
+
+// weight is what the loss of a sample is multiplied with at a signal-to-noise ratio.
+func (o Objective) weight(snr float64) float64 {
+	w, capped := 1.0, min(snr, maxSNR)
+	if g := o.MinSNRGamma; g > 0 {
+		if o.VParameterization {
+			w *= min(snr, g) / (snr + 1)
+		} else {
+			w *= min(snr, g) / snr
+		}
+	}
+	if o.ScaleVPredLoss {
+		w *= capped / (capped + 1)
+	}
+	w *= 1 + o.VPredLikeLoss*(capped+1)/capped
+	if o.DebiasedEstimation {
+		if o.VParameterization {
+			w /= capped + 1
+		} else {
+			w /= math.Sqrt(capped)
+		}
+	}
+	return w
+}
+
+// huber is the constant c of Huber and SmoothL1 at a timestep.
+func (o Objective) huber(timestep int, snr float64) float64 {
+	c, scale := o.HuberC, o.HuberScale
+	if c == 0 {
+		c = 0.1
+	}
+	if scale == 0 {
+		scale = 1
+	}
+	switch o.HuberSchedule {
+	case "constant":
+		return c * scale
+	case "exponential":
+		return math.Exp(float64(timestep)*math.Log(c)/trainSteps) * scale
+	}
+	sigma := 1 / math.Sqrt(snr) // √((1-ᾱ)/ᾱ)
+	return (1-c)/((1+sigma)*(1+sigma)) + c
+}
+
+// trainSteps is the number of timesteps.
+const trainSteps = 1000
+
+// diffusion is the noise that a training mixes in.
+type diffusion struct {
+	signal [trainSteps]float64 // ᾱ: the share of the picture's variance
+	snr    [trainSteps]float64 // ᾱ/(1-ᾱ), without the change for zero terminal SNR
+}
+
+// diffusion makes the tables of SD 1.x's schedule.
+func (o Objective) diffusion() (*diffusion, error) {
+	plain, err := sampler.Schedule{}.AlphasCumprod()
+	if err != nil {
+		return nil, err
+	}
+	mixed, err := sampler.Schedule{ZeroTerminalSNR: o.ZeroTerminalSNR}.AlphasCumprod()
+	if err != nil {
+		return nil, err
+	}
+	d := new(diffusion)
+	copy(d.signal[:], mixed)
+	for t, a := range plain {
+		d.snr[t] = a / (1 - a)
+	}
+	return d, nil
+}

@@ -1,0 +1,198 @@
+package train
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/atelier-go/atelier/internal/optim"
+	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/weights"
+)
+
+// Rates are the learning rates of a step.
+type Rates struct{ TextEncoder, UNet float64 }
+
+// GroupRate is the learning rate of a group of factors, by the name that sd-scripts logs it under: "textencoder" or "unet",
+// with "_block12" for one of the UNet's blocks if these have weights, with " plus" for the up factors of LoRA+.
+type GroupRate struct {
+	Name string
+	Rate float64
+}
+
+// group is a part of the factors that has a learning rate of its own.
+type group struct {
+	kind  weights.Kind
+	block int  // of the UNet, if its blocks have weights; else -1
+	plus  bool // the up factors of LoRA+
+}
+
+// name is that of GroupRate.
+func (g group) name() string {
+	name := "unet"
+	if g.kind == weights.KindTextEncoder {
+		name = "textencoder"
+	}
+	if g.block >= 0 {
+		name = fmt.Sprintf("%s_block%d", name, g.block)
+	}
+	if g.plus {
+		name += " plus"
+	}
+	return name
+}
+
+// group is the one that a factor of a module belongs to.
+func (o TrainerOptions) group(t lora.Target, up bool) group {
+	g := group{kind: t.Kind, block: -1, plus: up && o.loraPlus(t.Kind) != 0}
+	if len(o.BlockLRWeight) > 0 {
+		g.block = t.Block()
+	}
+	return g
+}
+
+// loraPlus is LoRA+'s ratio for a network, 0 for none.
+func (o TrainerOptions) loraPlus(kind weights.Kind) float64 {
+	ratio := o.LoRAPlusUNetRatio
+	if kind == weights.KindTextEncoder {
+		ratio = o.LoRAPlusTextEncoderRatio
+	}
+	if ratio == 0 {
+		ratio = o.LoRAPlusRatio
+	}
+	return ratio
+}
+
+// rate is the learning rate of a group.
+func (o TrainerOptions) rate(g group, r Rates) float64 {
+	rate := r.UNet
+	if g.kind == weights.KindTextEncoder {
+		rate = r.TextEncoder
+	}
+	if g.block >= 0 {
+		rate *= o.BlockLRWeight[g.block]
+	}
+	if g.plus {
+		rate *= o.loraPlus(g.kind)
+	}
+	return rate
+}
+
+// GroupRates are the learning rates of a step, by groups in the order of their first modules.
+func (t *Trainer) GroupRates(r Rates) []GroupRate {
+	all := make([]GroupRate, len(t.groups))
+	for i, g := range t.groups {
+		all[i] = GroupRate{g.name(), t.options.rate(g, r)}
+	}
+	return all
+}
+
+// optimizer is the one that the options choose.
+func (o TrainerOptions) optimizer() (optim.Choice, error) {
+	c, err := optim.Choose(o.OptimizerType, o.OptimizerArgs)
+	if err != nil {
+		return c, fmt.Errorf("lora: %w", err)
+	}
+	if a, ok := c.Host.(*optim.Adafactor); ok && a.WarmupInit && !a.RelativeStep {
+		return c, fmt.Errorf("lora: Adafactor's warmup_init=True is for relative_step=True; leave out one of them")
+	}
+	return c, nil
+}
+
+// distance is the part of optimizers that estimate how far there is to go, and so their learning rate.
+type distance interface{ D() float64 }
+
+// CheckRates reports learning rates that the optimizer, if it is one that Check knows, cannot work with: Prodigy and
+// DAdaptAdam have one for everything that is trained.
+func (o TrainerOptions) CheckRates(r Rates) error {
+	c, err := o.optimizer()
+	if _, ok := c.Host.(distance); err != nil || !ok {
+		return nil // what is wrong with the options is Check's to report
+	}
+	groups := []group{{weights.KindTextEncoder, -1, false}}
+	if len(o.BlockLRWeight) == 0 {
+		groups = append(groups, group{weights.KindUNet, -1, false})
+	}
+	for block := 1; block < len(o.BlockLRWeight); block++ { // the first has no layer
+		groups = append(groups, group{weights.KindUNet, block, false})
+	}
+	for _, g := range groups {
+		if g.plus = o.loraPlus(g.kind) != 0; g.plus {
+			groups = append(groups, g)
+		}
+	}
+	return o.checkEqual(c.Name, groups, r)
+}
+
+// checkEqual reports groups of which the rates are neither equal nor 0.
+func (o TrainerOptions) checkEqual(optimizer string, groups []group, r Rates) error {
+	first := 0.0
+	for _, g := range groups {
+		switch rate := o.rate(g, r); {
+		case first == 0:
+			first = rate
+		case rate != 0 && rate != first:
+			return fmt.Errorf("lora: optimizer_type %s has one learning rate for everything, but text_encoder_lr is %v and unet_lr %v, and that of %s would be %v; "+
+				"make them equal, 1 is usual, or one of them 0 so that it is not trained, without loraplus_lr_ratio and weights of blocks",
+				optimizer, r.TextEncoder, r.UNet, g.name(), rate)
+		}
+	}
+	return nil
+}
+
+// Notes tell what a user of these options and learning rates should know: what runs for AdamW8bit, rates that the optimizer
+// makes no use of, or that are too low for it.
+func (o TrainerOptions) Notes(r Rates) (notes []string) {
+	c, err := o.optimizer()
+	if err != nil {
+		return nil
+	}
+	if c.Note != "" {
+		notes = append(notes, c.Note)
+	}
+	highest := max(r.TextEncoder, r.UNet)
+	if _, ok := c.Host.(distance); ok && highest > 0 && highest <= 0.1 {
+		notes = append(notes, fmt.Sprintf("a learning rate of %v is too low for %s, which multiplies it with one that it finds itself; use about 1", highest, c.Name))
+	}
+	if a, ok := c.Host.(*optim.Adafactor); ok && a.RelativeStep {
+		notes = append(notes, "Adafactor with relative_step has learning rates and a schedule of its own: those given and lr_scheduler are not used")
+	}
+	return notes
+}
+
+// schedule is the one that a training gets which asks for s: Adafactor's relative steps are none but their own.
+func (o TrainerOptions) schedule(s optim.Schedule) (optim.Schedule, error) {
+	c, err := o.optimizer()
+	if err != nil {
+		return s, err
+	}
+	a, ok := c.Host.(*optim.Adafactor)
+	switch relative := ok && a.RelativeStep; {
+	case relative && s.Warmup != 0:
+		return s, fmt.Errorf("lora: lr_warmup_steps makes %d steps, but Adafactor with relative_step has no warm-up; want 0, or optimizer_args relative_step=False", s.Warmup)
+	case relative:
+		s.Type, s.Rules = optim.AdafactorRate, nil
+	case s.Type == optim.AdafactorRate:
+		return s, fmt.Errorf("lora: lr_scheduler adafactor is for optimizer_type Adafactor with relative_step; want another, such as constant")
+	}
+	return s, s.Check()
+}
+
+// checkOptimizer reports what is wrong with the options of the step.
+func (o TrainerOptions) checkOptimizer() error {
+	for _, c := range []struct {
+		option string
+		value  float64
+	}{
+		{"max_grad_norm", o.MaxGradNorm}, {"scale_weight_norms", o.ScaleWeightNorms}, {"loraplus_lr_ratio", o.LoRAPlusRatio},
+		{"loraplus_unet_lr_ratio", o.LoRAPlusUNetRatio}, {"loraplus_text_encoder_lr_ratio", o.LoRAPlusTextEncoderRatio},
+	} {
+		if !(c.value >= 0) || math.IsInf(c.value, 0) {
+			return fmt.Errorf("lora: %s is %v, want 0 for none or a positive number", c.option, c.value)
+		}
+	}
+	if n := len(o.BlockLRWeight); n != 0 && n != lora.Blocks {
+		return fmt.Errorf("lora: the learning rate weight of blocks has %d values, want %d", n, lora.Blocks)
+	}
+	_, err := o.optimizer()
+	return err
+}

@@ -1,0 +1,488 @@
+package train_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/cpu"
+	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/lora/dataset"
+	"github.com/atelier-go/atelier/lora/train"
+	"github.com/atelier-go/atelier/weights"
+)
+
+// changing are the metadata in which two runs of one training differ.
+var changing = []string{"ss_session_id", "ss_training_started_at", "ss_training_finished_at", "modelspec.date", "sshs_legacy_hash"}
+
+// sameFile compares two files of a training to the bit, but for those metadata.
+func sameFile(t *testing.T, got, want string) {
+	t.Helper()
+	a, b := openFile(t, got), openFile(t, want)
+	if !slices.Equal(a.Names(), b.Names()) {
+		t.Errorf("%s has tensors %q, want %q", got, a.Names(), b.Names())
+		return
+	}
+	for _, name := range a.Names() {
+		x, err1 := a.Tensor(name)
+		y, err2 := b.Tensor(name)
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		if x.DType != y.DType || !x.Shape.Equal(y.Shape) || !bytes.Equal(x.Data, y.Data) {
+			t.Errorf("%s differs from that of %s", name, want)
+		}
+	}
+	am, bm := a.Metadata(), b.Metadata()
+	for _, key := range changing {
+		delete(am, key)
+		delete(bm, key)
+	}
+	if !maps.Equal(am, bm) {
+		t.Errorf("metadata are %q\nwant         %q", am, bm)
+	}
+}
+
+func openFile(t *testing.T, path string) *weights.File {
+	t.Helper()
+	f, err := weights.OpenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// countdown is a context that is done after its Done was called so often: a device asks before each op.
+type countdown struct {
+	context.Context
+	left   *int
+	cancel context.CancelFunc
+}
+
+func newCountdown(t *testing.T, calls int) countdown {
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	return countdown{ctx, &calls, cancel}
+}
+
+func (c countdown) Done() <-chan struct{} {
+	if *c.left--; *c.left == 0 {
+		c.cancel()
+	}
+	return c.Context.Done()
+}
+
+// TestResume stops trainings in the middle of an op, twice each, and goes on: the file must be that of the training without
+// a stop (case 89).
+func TestResume(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(c *train.TrainConfig)
+	}{
+		{"plain", func(c *train.TrainConfig) {}},
+		{"Prodigy, accumulation, fp16, no cache, dropout", func(c *train.TrainConfig) {
+			c.Dataset.GradientAccumulationSteps, c.MixedPrecision, c.Dataset.CacheLatents = 2, "fp16", false
+			c.Trainer.OptimizerType, c.UNetLR, c.TextEncoderLR = "Prodigy", 1, 1
+			c.Network.RankDropout, c.Noise.NoiseOffset, c.LRWarmupSteps = 0.2, 0.1, "25%"
+			c.Dataset.Sets[0].Folder.FlipAug, c.Dataset.Sets[0].Folder.DropoutRate = true, 0.3
+		}},
+		{"Adafactor, norms bounded, steps that end in an epoch, latents on disk, alpha that is no float32", func(c *train.TrainConfig) {
+			c.Trainer.OptimizerType, c.Trainer.OptimizerArgs, c.Trainer.ScaleWeightNorms = "Adafactor", []string{"relative_step=False"}, 0.01
+			c.Dataset.MaxTrainEpochs, c.Dataset.MaxTrainSteps, c.Dataset.CacheLatentsToDisk, c.Network.Alpha = 0, 5, true, 0.7
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := trainConfig(t, 2)
+			c.change(&cfg)
+			count := newCountdown(t, 1<<40)
+			err := train.Train(count, cfg)
+			skipUnsupported(t, err)
+			if err != nil {
+				t.Fatal(err)
+			}
+			calls := 1<<40 - *count.left
+
+			stopped := cfg // and on another number of threads, and with what changes no result
+			stopped.OutputDir, stopped.Device = t.TempDir(), trainConfig(t, 1).Device
+			stopped.Report, stopped.Logging = func(train.Report) {}, train.Logging{Dir: t.TempDir()}
+			for _, part := range []float64{0.55, 0.4} {
+				err := train.Train(newCountdown(t, int(part*float64(calls))), stopped)
+				var stop *train.InterruptedError
+				if !errors.As(err, &stop) || stop.State == "" {
+					t.Fatalf("the error is %v, want an InterruptedError with a state", err)
+				}
+				if latest, err := train.LatestState(stopped.OutputDir, "x"); latest != stop.State {
+					t.Errorf("the latest state is %q, %v, want %q", latest, err, stop.State)
+				}
+				stopped.Resume = stop.State
+				stopped.Report, stopped.Logging = nil, train.Logging{}
+			}
+			var first train.Progress
+			stopped.Progress = func(p train.Progress) {
+				if p.Phase == "steps" && first.Phase == "" {
+					first = p
+				}
+			}
+			mustTrain(t, stopped)
+			if want := fmt.Sprintf("x-step%08d-state", first.Done-1); filepath.Base(stopped.Resume) != want {
+				t.Errorf("resumed from %s, the first step is %d", stopped.Resume, first.Done)
+			}
+			sameFile(t, filepath.Join(stopped.OutputDir, "x.safetensors"), filepath.Join(cfg.OutputDir, "x.safetensors"))
+		})
+	}
+}
+
+// TestStates saves states with every file and at the end, keeps the last two, and goes on from one in the middle and one
+// at the end, after which an epoch and the training are still to be ended.
+func TestStates(t *testing.T) {
+	cfg := trainConfig(t, 2)
+	cfg.SaveState, cfg.SaveEveryNSteps, cfg.SaveLastNSteps, cfg.SaveLastNStepsState, cfg.SaveEveryNEpochs = true, 1, 4, 1, 1
+	for _, left := range []string{".x-step00000004-state.0123456789ab", "x-step00000005-state", "x-000001-state"} { // of a run that was killed, and of another
+		if err := os.MkdirAll(filepath.Join(cfg.OutputDir, left, "old"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var states []string
+	cfg.Progress = func(p train.Progress) {
+		if p.State != "" {
+			states = append(states, filepath.Base(p.State))
+		}
+	}
+	mustTrain(t, cfg)
+	want := []string{
+		"x-000001-state", "x-000001.safetensors", "x-state", "x-step00000002.safetensors", "x-step00000003.safetensors", "x-step00000004.safetensors",
+		"x-step00000005-state", "x-step00000005.safetensors", "x-step00000006-state", "x-step00000006.safetensors", "x.safetensors",
+	}
+	if got := files(t, cfg.OutputDir); !slices.Equal(got, want) {
+		t.Errorf("files are %q\nwant      %q", got, want)
+	}
+	if got, want := files(t, filepath.Join(cfg.OutputDir, "x-000001-state")), []string{"model.safetensors", "optimizer.safetensors", "train_state.json"}; !slices.Equal(got, want) {
+		t.Errorf("a state holds %q, want %q", got, want)
+	}
+	told := []string{"x-step00000001-state", "x-step00000002-state", "x-step00000003-state", "x-000001-state", "x-step00000004-state", "x-step00000005-state", "x-step00000006-state", "x-state"}
+	if !slices.Equal(states, told) {
+		t.Errorf("states are told as %q, want %q", states, told)
+	}
+	if latest, err := train.LatestState(cfg.OutputDir, "x"); filepath.Base(latest) != "x-state" {
+		t.Errorf("the latest state is %q, %v", latest, err)
+	}
+	again := cfg
+	again.SaveState = false
+	for _, state := range []string{"x-000001-state", "x-step00000006-state"} {
+		again.OutputDir, again.Resume = t.TempDir(), filepath.Join(cfg.OutputDir, state)
+		mustTrain(t, again)
+		sameFile(t, filepath.Join(again.OutputDir, "x.safetensors"), filepath.Join(cfg.OutputDir, "x.safetensors"))
+		if a := openTrained(t, filepath.Join(again.Resume, "model.safetensors")); a.Metadata["ss_session_id"] != openTrained(t, filepath.Join(again.OutputDir, "x.safetensors")).Metadata["ss_session_id"] {
+			t.Error("the session has another id after it was resumed")
+		}
+	}
+}
+
+// TestSaveFails cannot save the file of a step, which is a warning, and the last file, which is an error.
+func TestSaveFails(t *testing.T) {
+	cfg := trainConfig(t, 2)
+	cfg.SaveState, cfg.SaveEveryNSteps, cfg.SaveEveryNEpochs = true, 2, 1
+	if err := os.MkdirAll(filepath.Join(cfg.OutputDir, "x-step00000002.safetensors", "full"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	var warnings []string
+	cfg.Progress = func(p train.Progress) {
+		if p.Phase == "warning" {
+			warnings = append(warnings, p.Warning)
+		}
+	}
+	mustTrain(t, cfg)
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "x-step00000002.safetensors: ") || !strings.HasSuffix(warnings[0], "; the training goes on") {
+		t.Errorf("warnings are %q, want one about the file of step 2", warnings)
+	}
+	if got := states(files(t, cfg.OutputDir)); !slices.Equal(got, []string{"x-000001-state", "x-state", "x-step00000004-state", "x-step00000006-state"}) {
+		t.Errorf("states are %q", got)
+	}
+	cfg.OutputName, cfg.Dataset.MaxTrainEpochs, cfg.SaveEveryNSteps = "y", 1, 0
+	if err := os.MkdirAll(filepath.Join(cfg.OutputDir, "y.safetensors", "full"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := train.Train(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "y.safetensors: ") {
+		t.Errorf("without the last file the error is %v", err)
+	}
+}
+
+func TestLatestState(t *testing.T) {
+	if latest, err := train.LatestState(t.TempDir(), ""); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without any the latest state is %q, %v", latest, err)
+	}
+	dir := t.TempDir()
+	for i, name := range []string{"x-step00000009-state", "x-000001-state", ".x-000003-state.0123456789ab", "y-state", "x-extra-state", "x-step1-state", "x-000009-state"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		state := fmt.Sprintf(`{"format": 1, "current_epoch": 1, "rate_scale": 1, "saved_at": "2026-01-01T00:00:%02dZ"}`, i)
+		if name == "x-000009-state" {
+			state = state[:20] // not whole
+		}
+		if err := os.WriteFile(filepath.Join(dir, name, "train_state.json"), []byte(state), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if latest, err := train.LatestState(dir, "x"); filepath.Base(latest) != ".x-000003-state.0123456789ab" {
+		t.Errorf("the latest state is %q, %v, want the one saved last, which did not get its name", latest, err)
+	}
+}
+
+// TestResumeErrors resumes with other options, other pictures and from what is no state.
+func TestResumeErrors(t *testing.T) {
+	cfg := trainConfig(t, 2)
+	cfg.Dataset.MaxTrainEpochs, cfg.SaveStateOnTrainEnd = 1, true
+	mustTrain(t, cfg)
+	state := filepath.Join(cfg.OutputDir, "x-state")
+	cfg.Resume, cfg.OutputDir = state, t.TempDir()
+	edit := func(file string, change func(data []byte) []byte) func(t *testing.T, c *train.TrainConfig) {
+		return func(t *testing.T, c *train.TrainConfig) {
+			c.Resume = filepath.Join(t.TempDir(), "state")
+			if err := os.CopyFS(c.Resume, os.DirFS(state)); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(c.Resume, file)
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if data = change(data); data == nil {
+				err = os.Remove(path)
+			} else {
+				err = os.WriteFile(path, data, 0o666)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	replace := func(old, new string) func(data []byte) []byte {
+		return func(data []byte) []byte { return bytes.Replace(data, []byte(old), []byte(new), 1) }
+	}
+	folder := filepath.Join(cfg.Dataset.Sets[0].TrainDataDir, "2_personname man")
+	for _, c := range []struct {
+		name   string
+		change func(t *testing.T, c *train.TrainConfig)
+		say    []string
+	}{
+		{"options", func(t *testing.T, c *train.TrainConfig) {
+			c.UNetLR, c.Network.Dim, c.Dataset.Seed, c.Trainer.MinSNRGamma, c.LRWarmupSteps = 2e-3, 3, 43, 5, ""
+			c.Dataset.Sets = slices.Clone(c.Dataset.Sets)
+			c.Dataset.Sets[0].Folder.FlipAug, c.Dataset.Sets[0].Resolution.W = true, 128
+		}, []string{
+			"x-state belongs to another training", "unet_lr is 0.002, in the state 0.001", "network_dim is 3, in the state 2", "seed is 43, in the state 42",
+			"min_snr_gamma is 5, in the state unset", "lr_warmup_steps is unset, in the state 1", "datasets[0].folder.flip_aug is true, in the state unset",
+			"datasets[0].resolution is 128x64, in the state 64x64", "as network_weights",
+		}},
+		{"length", func(t *testing.T, c *train.TrainConfig) { c.Dataset.MaxTrainEpochs = 3 }, []string{"max_train_epochs is 3, in the state 1"}},
+		{"latents that are not kept", func(t *testing.T, c *train.TrainConfig) { c.Dataset.CacheLatents = false }, []string{"cache_latents is unset, in the state true"}},
+		{"weights to continue from", func(t *testing.T, c *train.TrainConfig) {
+			c.NetworkWeights = filepath.Join(filepath.Dir(state), "x.safetensors")
+		}, []string{"network_weights is "}},
+		{"caption", func(t *testing.T, c *train.TrainConfig) {
+			replaceFile(t, filepath.Join(folder, "001.txt"), "a dog")
+		}, []string{`the caption of 2_personname man/001.jpg is "a dog", in the state "`}},
+		{"another picture of a name, and one more", func(t *testing.T, c *train.TrainConfig) {
+			data, err := os.ReadFile(filepath.Join(folder, "004.png"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			replaceFile(t, filepath.Join(folder, "004.png"), string(data)+"more")
+			replaceFile(t, filepath.Join(folder, "005.png"), string(data))
+		}, []string{"picture 2_personname man/004.png is of SHA-256 ", "picture 2_personname man/005.png is of SHA-256 ", ", in the state not there"}},
+
+		{"nothing there", func(t *testing.T, c *train.TrainConfig) { c.Resume = filepath.Join(t.TempDir(), "no") }, []string{"resume: ", "no such file"}},
+		{"a file", func(t *testing.T, c *train.TrainConfig) { c.Resume = filepath.Join(state, "model.safetensors") }, []string{"is a file; name the folder"}},
+		{"another folder", func(t *testing.T, c *train.TrainConfig) { c.Resume = folder }, []string{"is no state: it has no train_state.json"}},
+		{"kohya's", func(t *testing.T, c *train.TrainConfig) {
+			c.Resume = t.TempDir()
+			for _, name := range []string{"model.safetensors", "optimizer.bin", "random_states_0.pkl", "scheduler.bin", "train_state.json"} {
+				replaceFile(t, filepath.Join(c.Resume, name), `{"current_epoch": 1, "current_step": 3}`)
+			}
+		}, []string{"is a state of sd-scripts; its pickled files", "as network_weights"}},
+		{"no JSON", edit("train_state.json", func(data []byte) []byte { return data[:len(data)/2] }), []string{"train_state.json: ", "take an earlier state"}},
+		{"another format", edit("train_state.json", replace(`"format": 1`, `"format": 2`)), []string{"format is 2, want 1"}},
+		{"no place", edit("train_state.json", replace(`"current_step": 3`, `"current_step": -3`)), []string{"no place in a training"}},
+		{"another place", edit("train_state.json", replace(`"current_epoch": 2`, `"current_epoch": 1`)), []string{"step 3 of 3 is not that of batch 0 of epoch 1"}},
+		{"scaler", edit("train_state.json", replace(`"rate_scale"`, `"scaler": {"Exponent": 1}, "rate_scale"`)), []string{"the scaler of fp16"}},
+		{"no model", edit("model.safetensors", func([]byte) []byte { return nil }), []string{"model.safetensors"}},
+		{"half a model", edit("model.safetensors", func(data []byte) []byte { return data[:len(data)/2] }), []string{"model.safetensors", "take an earlier state"}},
+		{"half an optimizer", edit("optimizer.safetensors", func(data []byte) []byte { return data[:len(data)-1] }), []string{"optimizer.safetensors", "take an earlier state"}},
+		{"the model twice", edit("optimizer.safetensors", func([]byte) []byte {
+			data, err := os.ReadFile(filepath.Join(state, "model.safetensors"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return data
+		}), []string{".m\" is missing"}},
+		{"of another step", edit("optimizer.safetensors", replace(`"ss_steps":"3"`, `"ss_steps":"2"`)), []string{"the files do not belong together"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			changed := cfg
+			c.change(t, &changed)
+			err := train.Train(t.Context(), changed)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, say := range c.say {
+				if !strings.Contains(err.Error(), say) {
+					t.Errorf("the error is %v\nwant %q in it", err, say)
+				}
+			}
+		})
+	}
+}
+
+// replaceFile writes a file, and puts back what was there when the test is over.
+func replaceFile(t *testing.T, path, content string) {
+	t.Helper()
+	before, err := os.ReadFile(path)
+	t.Cleanup(func() {
+		if err != nil {
+			os.Remove(path)
+		} else if err := os.WriteFile(path, before, 0o666); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.WriteFile(path, []byte(content), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// killedTraining names the folder in which this program, run once more, trains.
+const killedTraining = "ATELIER_TEST_TRAIN_IN"
+
+func TestMain(m *testing.M) {
+	dir := os.Getenv(killedTraining)
+	if dir == "" {
+		os.Exit(m.Run())
+	}
+	if err := trainIn(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// trainIn trains eleven epochs of three steps with the pictures in a folder, saving after each step, from the latest state
+// there is. It writes a line before it begins and after each step.
+func trainIn(dir string) error {
+	dev, err := cpu.Open(cpu.Options{Workers: 1})
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	ckpt, err := weights.Open(filepath.Join("..", "..", "testdata", "tiny-random", "model"), weights.Options{})
+	if err != nil {
+		return err
+	}
+	defer ckpt.Close()
+	cfg := train.TrainConfig{
+		Device: dev, Checkpoint: ckpt,
+		Dataset: dataset.Config{
+			Sets: []dataset.Set{{Resolution: dataset.Size{W: 64, H: 64}, BatchSize: 2, TrainDataDir: dir}}, Seed: 42, MaxTrainEpochs: 11, CacheLatents: true,
+		},
+		Network: lora.Network{Dim: 2, Alpha: 2}, UNetLR: 1e-3, LRScheduler: "cosine", OutputDir: filepath.Join(dir, "out"), OutputName: "x", SavePrecision: compute.F32,
+		SaveEveryNSteps: 1, SaveEveryNEpochs: 2, SaveState: true, SaveLastNStepsState: 2,
+		Progress: func(p train.Progress) {
+			if p.Phase == "steps" {
+				fmt.Println("step", p.Done)
+			}
+		},
+	}
+	if cfg.Resume, err = train.LatestState(cfg.OutputDir, cfg.OutputName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	fmt.Println("begin")
+	return train.Train(context.Background(), cfg)
+}
+
+// TestKilled kills a training at ten moments, each time goes on from the latest state, and compares what it comes to with a
+// training that was left alone.
+func TestKilled(t *testing.T) {
+	start := func(dir string) (*exec.Cmd, io.Reader) {
+		t.Helper()
+		child := exec.Command(os.Args[0])
+		child.Env = append(os.Environ(), killedTraining+"="+dir)
+		child.Stderr = os.Stderr
+		out, err := child.StdoutPipe()
+		if err == nil {
+			err = child.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return child, out
+	}
+	finish := func(dir string) (took time.Duration) {
+		t.Helper()
+		begun := time.Now()
+		child, out := start(dir)
+		if _, err := io.Copy(io.Discard, out); err != nil {
+			t.Fatal(err)
+		}
+		if err := child.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		return time.Since(begun)
+	}
+	alone, killed := photos(t), photos(t)
+	for _, dir := range []string{alone, killed} {
+		if err := os.Mkdir(filepath.Join(dir, "out"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step := finish(alone) / 33
+
+	r := rand.New(rand.NewPCG(1, 2))
+	reached := 0
+	for range 10 {
+		child, out := start(killed)
+		for line := range r.IntN(4) { // "begin" and up to two steps, or right away
+			if n, err := fmt.Fscanln(out, new(string), new(int)); err != nil && line > 0 {
+				t.Fatalf("line %d of a training after step %d: %d fields, %v", line, reached, n, err)
+			} else if n == 2 {
+				reached++
+			}
+		}
+		time.Sleep(time.Duration(r.Float64() * float64(step)))
+		if err := child.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		child.Wait()
+	}
+	if _, err := os.Stat(filepath.Join(killed, "out", "x.safetensors")); err == nil {
+		t.Fatal("the training was over before it was killed ten times")
+	}
+	latest, err := train.LatestState(filepath.Join(killed, "out"), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("ten kills during and after %d steps of %v; the latest state is %s", reached, step, filepath.Base(latest))
+	finish(killed)
+	for _, name := range []string{"x.safetensors", "x-000010.safetensors", "x-step00000033.safetensors"} {
+		sameFile(t, filepath.Join(killed, "out", name), filepath.Join(alone, "out", name))
+	}
+	if got, want := files(t, filepath.Join(killed, "out")), files(t, filepath.Join(alone, "out")); !slices.Equal(states(got), states(want)) {
+		t.Errorf("states left are %q, want %q", states(got), states(want))
+	}
+}
+
+// states are the folders of states, in any form, among files.
+func states(files []string) []string {
+	return slices.DeleteFunc(slices.Clone(files), func(name string) bool { return !strings.Contains(name, "-state") })
+}

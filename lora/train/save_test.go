@@ -1,0 +1,115 @@
+package train
+
+import (
+	"errors"
+	"math"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/lora/dataset"
+)
+
+// TestSaves counts which files remain, as acceptance tables of sd-scripts' behaviour have it.
+func TestSaves(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		cfg           TrainConfig
+		epochs, steps int // done, of which the last epoch saves under the final name
+		want          string
+	}{
+		{"every 2 epochs", TrainConfig{SaveEveryNEpochs: 2}, 10, 0, "x-000002 x-000004 x-000006 x-000008"},
+		{"every epoch, the last 3", TrainConfig{SaveEveryNEpochs: 1, SaveLastNEpochs: 3}, 6, 0, "x-000003 x-000004 x-000005"},
+		{"every 10 steps, the last 30", TrainConfig{SaveEveryNSteps: 10, SaveLastNSteps: 30}, 0, 50,
+			"x-step00000020 x-step00000030 x-step00000040 x-step00000050"},
+		{"a third of the epochs", TrainConfig{SaveEveryNEpochs: 1, SaveNEpochRatio: 3}, 10, 0, "x-000003 x-000006 x-000009"},
+		{"more often than there are epochs", TrainConfig{SaveNEpochRatio: 30}, 4, 0, "x-000001 x-000002 x-000003"},
+		{"never", TrainConfig{}, 10, 100, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.cfg.OutputDir, c.cfg.OutputName, c.cfg.SaveEveryNEpochs = t.TempDir(), "x", c.cfg.savesEvery(c.epochs)
+			happen := func(s series, n, keep int) {
+				if !s.has(n) {
+					return
+				}
+				if err := errors.Join(os.WriteFile(s.path(n), nil, 0o666), s.remove(n, keep, s.path)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for epoch := 1; epoch < c.epochs; epoch++ {
+				happen(c.cfg.epochSeries(), epoch, c.cfg.SaveLastNEpochs)
+			}
+			for step := 1; step <= c.steps; step++ {
+				happen(c.cfg.stepSeries(), step, c.cfg.SaveLastNSteps)
+			}
+			entries, err := os.ReadDir(c.cfg.OutputDir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, e := range entries {
+				got = append(got, strings.TrimSuffix(e.Name(), extension))
+			}
+			if strings.Join(got, " ") != c.want {
+				t.Errorf("files are %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestOptionsNotGiven(t *testing.T) {
+	for _, c := range []struct{ have, want any }{
+		{optional(0), nil}, {optional(0.5), 0.5}, {optional(""), nil}, {optional("x"), "x"}, {numeric(""), 0}, {numeric("10%"), "10%"},
+	} {
+		if c.have != c.want {
+			t.Errorf("got %v, want %v", c.have, c.want)
+		}
+	}
+}
+
+func TestBucketInfo(t *testing.T) {
+	report := dataset.Report{MeanARError: 0.02777777777777779, Buckets: []dataset.BucketReport{{Resolution: dataset.Size{W: 448, H: 576}, Count: 1}}}
+	want := `{"buckets": {"0": {"resolution": [448, 576], "count": 1}}, "mean_img_ar_error": 0.02777777777777779}`
+	if got := bucketInfo(report); got != want {
+		t.Errorf("ss_bucket_info is %s, want %s", got, want)
+	}
+}
+
+// TestAverage takes two batches an epoch: 0.1 and 0.3, then 0.5.
+func TestAverage(t *testing.T) {
+	var a average
+	if !math.IsNaN(a.mean()) {
+		t.Errorf("of nothing it is %v, want NaN", a.mean())
+	}
+	for _, c := range []struct{ loss, want float64 }{{0.1, 0.1}, {0.3, 0.2}, {0.5, 0.4}, {0.7, 0.6}, {0.1, 0.4}} {
+		if a.add(c.loss, 2); math.Abs(a.mean()-c.want) > 1e-12 {
+			t.Errorf("after %v it is %v, want %v", c.loss, a.mean(), c.want)
+		}
+	}
+}
+
+// TestRates chooses what is trained by the rates that are given.
+func TestRates(t *testing.T) {
+	for _, c := range []struct {
+		name               string
+		cfg                TrainConfig
+		text, unet         float64
+		textOnly, unetOnly bool
+	}{
+		{"both from learning_rate", TrainConfig{LearningRate: 1e-4}, 1e-4, 1e-4, false, false},
+		{"each its own", TrainConfig{LearningRate: 1, UNetLR: 1e-4, TextEncoderLR: 5e-5}, 5e-5, 1e-4, false, false},
+		{"UNet alone", TrainConfig{LearningRate: 1, UNetLR: 1e-4}, 0, 1e-4, false, true},
+		{"text encoder alone", TrainConfig{TextEncoderLR: 5e-5}, 5e-5, 0, true, false},
+		{"UNet by option", TrainConfig{LearningRate: 1e-4, Network: lora.Network{UNetOnly: true}}, 0, 1e-4, false, true},
+		{"text encoder by option", TrainConfig{LearningRate: 1e-4, Network: lora.Network{TextEncoderOnly: true}}, 1e-4, 0, true, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := c.cfg.defaults()
+			if got.TextEncoderLR != c.text || got.UNetLR != c.unet || got.Network.TextEncoderOnly != c.textOnly || got.Network.UNetOnly != c.unetOnly {
+				t.Errorf("text encoder %v (alone %v), UNet %v (alone %v); want %v (%v), %v (%v)", got.TextEncoderLR, got.Network.TextEncoderOnly,
+					got.UNetLR, got.Network.UNetOnly, c.text, c.textOnly, c.unet, c.unetOnly)
+			}
+		})
+	}
+}

@@ -1,0 +1,304 @@
+package train
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/atomicfile"
+	"github.com/atelier-go/atelier/internal/optim"
+	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/weights"
+)
+
+// The files of a state. The factors are in kohya's form, so that modelFile is a LoRA by itself; stateFile is written last.
+const (
+	modelFile     = "model" + extension
+	optimizerFile = "optimizer" + extension
+	stateFile     = "train_state.json"
+)
+
+// stateFormat is the version of what stateFile means.
+const stateFormat = 1
+
+// maxStateBytes bounds stateFile: 26 bytes for the loss of each batch of an epoch, and the captions.
+const maxStateBytes = 256 << 20
+
+// position is where a training stands between two steps.
+type position struct {
+	// Epoch is the one being learned, from 1, and Batch how many of its batches are done. After its end, with everything that
+	// is saved then, Epoch is the next one.
+	Epoch int `json:"current_epoch"`
+	Batch int `json:"current_batch"`
+	// Step counts the optimizer's steps, those skipped for an overflow included, Advanced those of the schedule.
+	Step     int           `json:"current_step"`
+	Advanced int           `json:"scheduler_step"`
+	Scaler   *optim.Scaler `json:"scaler,omitempty"` // of fp16
+	Average  average       `json:"average_loss"`
+	// RateScale multiplies the learning rates: 1, and 1/2 after a roll-back.
+	RateScale float64 `json:"rate_scale"`
+}
+
+// trainState is the content of stateFile.
+type trainState struct {
+	Format int `json:"format"`
+	position
+	Optimizer map[string]float64 `json:"optimizer"`
+	Session   uint32             `json:"session_id"`
+	Started   time.Time          `json:"training_started_at"`
+	Saved     time.Time          `json:"saved_at"`
+	identity
+}
+
+// statePath is the state that belongs to a LoRA file.
+func statePath(path string) string { return strings.TrimSuffix(path, extension) + "-state" }
+
+// isState reports whether a folder called base may be a state of a training called name.
+func isState(base, name string) bool {
+	rest, ok := strings.CutPrefix(base, name+"-")
+	if !ok || rest == "state" {
+		return ok
+	}
+	number, ok := strings.CutSuffix(rest, "-state")
+	digits, step := strings.CutPrefix(number, "step")
+	_, err := strconv.ParseUint(digits, 10, 63)
+	return ok && err == nil && (step && len(digits) >= 8 || !step && len(digits) >= 6)
+}
+
+// isLeftover reports whether a folder is a state that did not get its name, or lost it to a newer one; see tempFolder.
+func isLeftover(base, name string) bool {
+	rest, ok := strings.CutPrefix(base, ".")
+	return ok && isState(strings.TrimSuffix(rest, filepath.Ext(rest)), name)
+}
+
+// tempFolder makes a folder beside path and called after it.
+func tempFolder(path string) (string, error) {
+	temp := atomicfile.Temporary(path)
+	return temp, os.Mkdir(temp, 0o777)
+}
+
+// LatestState finds the state that a training saved last under outputName in outputDir, to go on from as
+// TrainConfig.Resume. Only whole states count, among them one that the end of the program kept from getting its name.
+// Without any the error is fs.ErrNotExist.
+func LatestState(outputDir, outputName string) (path string, err error) {
+	outputName = cmp.Or(outputName, defaultOutputName)
+	entries, err := os.ReadDir(outputDir)
+	if err != nil {
+		return "", fmt.Errorf("lora: output_dir: %w", err)
+	}
+	var latest time.Time
+	for _, e := range entries {
+		if !e.IsDir() || !isState(e.Name(), outputName) && !isLeftover(e.Name(), outputName) {
+			continue
+		}
+		candidate := filepath.Join(outputDir, e.Name())
+		if s, err := readTrainState(candidate); err == nil && s.Saved.After(latest) {
+			path, latest = candidate, s.Saved
+		}
+	}
+	if path == "" {
+		return "", fmt.Errorf("lora: %s: no state %s-…-state is in it; save some with save_state: %w", outputDir, outputName, fs.ErrNotExist)
+	}
+	return path, nil
+}
+
+// saveState writes the state to the folder at path. It appears whole or not at all.
+func (r *run) saveState(path string) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("lora: saving the state %s: %w", path, err)
+		}
+	}()
+	temp, err := tempFolder(path)
+	if err != nil {
+		return err
+	}
+	if err := r.writeState(temp); err != nil {
+		return errors.Join(err, os.RemoveAll(temp))
+	}
+	if err := replaceFolder(path, temp); err != nil {
+		return err
+	}
+	r.lastState = path
+	return r.removeLeftovers()
+}
+
+// writeState writes the files of a state.
+func (r *run) writeState(dir string) error {
+	state, err := r.trainer.State()
+	if err != nil {
+		return err
+	}
+	modules, err := r.trainer.Modules()
+	if err != nil {
+		return err
+	}
+	if err := lora.Write(filepath.Join(dir, modelFile), modules, compute.F32, r.metadata(r.epochsDone())); err != nil {
+		return err
+	}
+	for i := range modules {
+		for _, part := range factorParts {
+			delete(state.Tensors, modules[i].Key()+part)
+		}
+	}
+	var tensors []weights.Tensor
+	for name, f := range state.Tensors {
+		x := weights.Tensor{Name: name, DType: weights.F32, Shape: f.Shape, Data: make([]byte, 4*len(f.Data))}
+		weights.Narrow(x.Data, f.Data, compute.F32)
+		tensors = append(tensors, x)
+	}
+	metadata := map[string]string{"ss_session_id": r.base["ss_session_id"], "ss_steps": strconv.Itoa(r.Step)}
+	if err := weights.Write(filepath.Join(dir, optimizerFile), tensors, metadata); err != nil {
+		return err
+	}
+	whole := trainState{
+		Format: stateFormat, position: r.position, Optimizer: state.Numbers, Session: r.session, Started: r.started, Saved: time.Now(), identity: r.identity,
+	}
+	data, err := json.MarshalIndent(whole, "", "\t")
+	if err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(filepath.Join(dir, stateFile), data)
+}
+
+// replaceFolder gives a folder beside path its name. What has it is moved aside first, so that at every moment one of the
+// two is there in whole.
+func replaceFolder(path, temp string) error {
+	var old string
+	if _, err := os.Lstat(path); err == nil {
+		if old, err = tempFolder(path); err != nil {
+			return err
+		}
+		if err := errors.Join(os.Remove(old), os.Rename(path, old)); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return err
+	}
+	atomicfile.SyncFolder(filepath.Dir(path))
+	if old == "" {
+		return nil
+	}
+	return os.RemoveAll(old)
+}
+
+// removeLeftovers removes what programs that ended while saving states of this name left behind.
+func (r *run) removeLeftovers() error {
+	entries, err := os.ReadDir(r.OutputDir)
+	for _, e := range entries {
+		if isLeftover(e.Name(), r.OutputName) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(r.OutputDir, e.Name())))
+		}
+	}
+	return err
+}
+
+// readTrainState reads stateFile.
+func readTrainState(dir string) (s trainState, err error) {
+	path := filepath.Join(dir, stateFile)
+	info, err := os.Stat(path)
+	if err != nil {
+		return s, err
+	}
+	if info.Size() > maxStateBytes {
+		return s, fmt.Errorf("%s: %d bytes, want at most %d", path, info.Size(), maxStateBytes)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return s, err
+	}
+	if err := s.parse(data); err != nil {
+		return s, fmt.Errorf("%s: %w; take an earlier state", path, err)
+	}
+	return s, nil
+}
+
+// parse reads the content of stateFile and checks what goes for every training.
+func (s *trainState) parse(data []byte) error {
+	if err := json.Unmarshal(data, s); err != nil {
+		return err
+	}
+	switch a := s.Average; {
+	case s.Format != stateFormat:
+		return fmt.Errorf("format is %d, want %d: this is no state of this program, or of another version of it", s.Format, stateFormat)
+	case s.Epoch < 1 || s.Batch < 0 || s.Step < 0 || s.Advanced < 0 || s.Advanced > s.Step || a.Next < 0 || a.Next >= max(1, len(a.Losses)),
+		s.RateScale != 1 && s.RateScale != rollBackFactor, s.Scaler != nil && (s.Scaler.Exponent < -1000 || s.Scaler.Exponent > 1000 || s.Scaler.Good < 0):
+		return fmt.Errorf("epoch %d, batch %d, step %d: no place in a training", s.Epoch, s.Batch, s.Step)
+	}
+	return nil
+}
+
+// readState reads the whole of a state.
+func readState(dir string) (trainState, State, error) {
+	s, err := readTrainState(dir)
+	if err != nil {
+		return s, State{}, err
+	}
+	all := State{Tensors: make(map[string]lora.Factor), Numbers: maps.Clone(s.Optimizer)}
+	for _, name := range []string{modelFile, optimizerFile} {
+		if err := all.read(filepath.Join(dir, name), s); err != nil {
+			return s, State{}, fmt.Errorf("%w; take an earlier state", err)
+		}
+	}
+	return s, all, nil
+}
+
+// read adds the tensors of a file that belongs to a state.
+func (all State) read(path string, s trainState) error {
+	f, err := weights.OpenFile(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if m := f.Metadata(); m["ss_session_id"] != strconv.FormatUint(uint64(s.Session), 10) || m["ss_steps"] != strconv.Itoa(s.Step) {
+		return fmt.Errorf("%s: of step %q of training %q, %s of step %d of %d: the files do not belong together",
+			path, m["ss_steps"], m["ss_session_id"], stateFile, s.Step, s.Session)
+	}
+	for _, name := range f.Names() {
+		if strings.HasSuffix(name, ".alpha") {
+			continue
+		}
+		if info, _ := f.Info(name); info.DType != weights.F32 {
+			return fmt.Errorf("%s: tensor %.200q is %s, want F32", path, name, info.DType)
+		}
+		if all.Tensors[name], err = lora.ReadFactor(f, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// foreignState says what is wrong with a folder that is no state of this program.
+func foreignState(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is a file; name the folder of a state, NAME-step00000500-state", dir)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		return slices.Contains([]string{".bin", ".pkl", ".pt"}, filepath.Ext(e.Name()))
+	}) {
+		return fmt.Errorf("%s is a state of sd-scripts; its pickled files can only be read there. Begin anew with its %s as network_weights", dir, modelFile)
+	}
+	if !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == stateFile }) {
+		return fmt.Errorf("%s is no state: it has no %s; name a folder called NAME-step00000500-state", dir, stateFile)
+	}
+	return nil
+}

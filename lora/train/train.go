@@ -1,0 +1,524 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/atelier-go/atelier/clip"
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/optim"
+	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/lora/dataset"
+	"github.com/atelier-go/atelier/weights"
+)
+
+// TrainConfig is what Train is told, in the options of sd-scripts' train_network.py, whose names the comments give where
+// they are others. Zero values leave an option out unless a comment says otherwise.
+type TrainConfig struct {
+	// Device and Checkpoint are what is trained on; the caller closes them afterwards.
+	Device     compute.Device
+	Checkpoint *weights.Checkpoint
+	// Dataset holds the pictures and the length of the training. Its seed fixes everything random.
+	Dataset dataset.Config
+
+	Network lora.Network
+	Noise   Noise
+	Trainer TrainerOptions // its Accumulation is the dataset's gradient_accumulation_steps, its BlockLRWeight the network's
+	// MaxTokenLength is how many tokens of a caption are learned, "max_token_length": 75, 150 or 225; 0 means 75.
+	MaxTokenLength int
+
+	// NetworkWeights is a file to continue from: modules it has begin with its factors and keep its alphas, others as usual. With
+	// DimFromWeights exactly its modules are trained, whatever their ranks.
+	NetworkWeights string
+	DimFromWeights bool
+
+	// LearningRate is for both networks where neither UNetLR nor TextEncoderLR is given. If only one of them is given, the
+	// other network is not trained.
+	LearningRate, UNetLR, TextEncoderLR float64
+
+	// LRScheduler is constant if empty; LRWarmupSteps and LRDecaySteps are numbers of steps ("100") or parts of all ("0.1", "10%").
+	LRScheduler                                string
+	LRWarmupSteps, LRDecaySteps                string
+	LRSchedulerNumCycles, LRSchedulerTimescale int
+	LRSchedulerPower, LRSchedulerMinLRRatio    float64
+	LRSchedulerArgs                            []string // "step_rules=1:10,0.1:20,0.01" of piecewise_constant
+
+	// MixedPrecision tells what the device computes in: "no", "fp16" or "bf16"; "" means no. With fp16 losses are scaled.
+	MixedPrecision string
+
+	// OutputDir is created if need be. OutputName is "last" if empty.
+	OutputDir, OutputName string
+	// SavePrecision is F32, F16 or BF16; the zero value means F16.
+	SavePrecision compute.DType
+	// SaveEveryNEpochs and SaveEveryNSteps keep files of what is learned so far; of them SaveLastNEpochs and those of the
+	// SaveLastNSteps last steps remain. SaveNEpochRatio, if not 0, replaces SaveEveryNEpochs by the epochs there are divided by it.
+	SaveEveryNEpochs, SaveEveryNSteps, SaveNEpochRatio int
+	SaveLastNEpochs, SaveLastNSteps                    int
+	TrainingComment                                    string
+
+	// SaveState saves a state beside each of these files and beside the last, SaveStateOnTrainEnd beside the last alone: a
+	// folder called after the file, OutputName-step00000500-state, from which Resume goes on. Of states SaveLastNEpochsState and
+	// those of the SaveLastNStepsState last steps remain; 0 keeps as many as of the files.
+	SaveState, SaveStateOnTrainEnd            bool
+	SaveLastNEpochsState, SaveLastNStepsState int
+	// Resume is a state to go on from, at its step, to the same end as if there had been no stop. Options that change the
+	// result, and the pictures, must be those it was saved with. See [LatestState].
+	Resume string
+
+	// SampleAtFirst, SampleEveryNEpochs and, without the latter, SampleEveryNSteps have Sample draw the prompts of the file
+	// SamplePrompts, which is read anew each time; see [ParseSamplePrompts]. Pictures go to OutputDir/sample. SampleSampler is
+	// for prompts that name no sampler; see [ParseSampleSampler]. What goes wrong with samples is told to Progress and stops nothing.
+	SampleAtFirst                         bool
+	SampleEveryNEpochs, SampleEveryNSteps int
+	SamplePrompts, SampleSampler          string
+	Sample                                func(ctx context.Context, s Sample) error
+
+	// ValidateEveryNEpochs and ValidateEveryNSteps say when the loss on the pictures kept from training (validation_split) is
+	// computed: without both after each epoch. MaxValidationSteps bounds the batches that it is computed of.
+	ValidateEveryNEpochs, ValidateEveryNSteps int
+	MaxValidationSteps                        int
+
+	Logging Logging
+
+	// Report, if there is one, is told what the training will be before anything is computed.
+	Report func(Report)
+	// Progress, if there is one, is told of every picture encoded, every step done and whatever else happens. Train waits for it.
+	Progress func(Progress)
+}
+
+// Train trains an adapter on folders of pictures and saves it as OutputDir/OutputName.safetensors, in kohya's form with
+// its metadata. Everything wrong with the options is reported together, before anything is computed.
+//
+// When ctx is done it stops within one op, saves what the steps so far have learned beside the final file as
+// OutputName-step00000123.safetensors with its state, and returns an *InterruptedError. Files and states appear whole or not
+// at all; what cannot be saved before the end is told as a warning. Equal configurations give equal factors, whether or not
+// the training was stopped, or killed, and resumed between.
+//
+// A loss that is not finite, or gradients that no loss scale makes so, take the training back to its last state, with half
+// the learning rates from there; the second time they end it.
+func Train(ctx context.Context, cfg TrainConfig) error {
+	r, err := newRun(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	err = r.train(ctx)
+	return errors.Join(err, r.close())
+}
+
+// run is one training.
+type run struct {
+	TrainConfig
+	identity
+	started   time.Time
+	session   uint32
+	dataset   *dataset.Dataset
+	tokenizer *clip.Tokenizer
+	ids       map[string][]int32 // of captions
+	schedule  optim.Schedule
+	rates     Rates // at their highest
+	encoder   *encoder
+	latents   latents // nil if pictures are encoded each time they are used
+	trainer   *Trainer
+	base      map[string]string // metadata that stay
+	log       *log
+	logFailed error // no reason to stop, so Train tells at the end
+
+	position
+	pending   []float64 // losses of batches that no step has used yet
+	lastState string    // saved or gone on from
+	warnings  []string  // to be told before anything else
+}
+
+// defaultOutputName is that of sd-scripts.
+const defaultOutputName = "last"
+
+// defaults fills in what is zero.
+func (c TrainConfig) defaults() TrainConfig {
+	if c.UNetLR == 0 && c.TextEncoderLR == 0 {
+		c.UNetLR, c.TextEncoderLR = c.LearningRate, c.LearningRate
+		switch {
+		case c.Network.UNetOnly:
+			c.TextEncoderLR = 0
+		case c.Network.TextEncoderOnly:
+			c.UNetLR = 0
+		}
+	}
+	c.Network.UNetOnly = c.Network.UNetOnly || c.TextEncoderLR == 0
+	c.Network.TextEncoderOnly = c.Network.TextEncoderOnly || c.UNetLR == 0
+	if c.OutputName == "" {
+		c.OutputName = defaultOutputName
+	}
+	if c.SavePrecision == compute.InvalidDType {
+		c.SavePrecision = compute.F16
+	}
+	c.Trainer.Accumulation, c.Trainer.BlockLRWeight = c.Dataset.GradientAccumulationSteps, c.Network.BlockLRWeight
+	return c
+}
+
+// check reports everything that is wrong with the options but the schedule.
+func (c TrainConfig) check() error {
+	var errs []error
+	complain := func(format string, args ...any) { errs = append(errs, fmt.Errorf("lora: "+format, args...)) }
+	if c.Device == nil || c.Checkpoint == nil {
+		complain("training needs a device and a checkpoint")
+	}
+	for _, o := range []struct {
+		name string
+		lr   float64
+	}{{"learning_rate", c.LearningRate}, {"unet_lr", c.UNetLR}, {"text_encoder_lr", c.TextEncoderLR}} {
+		if !(o.lr >= 0 && o.lr <= 1) {
+			complain("%s is %v, want a number up to 1 such as 1e-4", o.name, o.lr)
+		}
+	}
+	if c.UNetLR == 0 && c.TextEncoderLR == 0 {
+		complain("learning_rate, unet_lr and text_encoder_lr are all 0; want a number such as 1e-4")
+	} else {
+		errs = append(errs, c.Network.Check())
+	}
+	if !slices.Contains([]string{"", "no", "fp16", "bf16"}, c.MixedPrecision) {
+		complain("mixed_precision is %q, want no, fp16 or bf16", c.MixedPrecision)
+	}
+	if _, err := captionChunks(c.MaxTokenLength); err != nil {
+		errs = append(errs, err)
+	}
+	if c.SavePrecision != compute.F32 && c.SavePrecision != compute.F16 && c.SavePrecision != compute.BF16 {
+		complain("save_precision is %v, want F32, F16 or BF16", c.SavePrecision)
+	}
+	if c.DimFromWeights && c.NetworkWeights == "" {
+		complain("dim_from_weights needs network_weights; name the file to continue from")
+	}
+	for _, o := range []struct {
+		name string
+		n    int
+	}{
+		{"save_every_n_epochs", c.SaveEveryNEpochs}, {"save_every_n_steps", c.SaveEveryNSteps}, {"save_n_epoch_ratio", c.SaveNEpochRatio},
+		{"save_last_n_epochs", c.SaveLastNEpochs}, {"save_last_n_steps", c.SaveLastNSteps},
+		{"save_last_n_epochs_state", c.SaveLastNEpochsState}, {"save_last_n_steps_state", c.SaveLastNStepsState},
+		{"validate_every_n_epochs", c.ValidateEveryNEpochs}, {"validate_every_n_steps", c.ValidateEveryNSteps}, {"max_validation_steps", c.MaxValidationSteps},
+	} {
+		if o.n < 0 {
+			complain("%s is %d, want a number from 0", o.name, o.n)
+		}
+	}
+	errs = append(errs, c.checkSampling(), c.Trainer.Check(), c.Trainer.CheckRates(Rates{c.TextEncoderLR, c.UNetLR}), c.Noise.Check(), c.Logging.Check(), c.checkOutput())
+	return errors.Join(errs...)
+}
+
+// newRun prepares a training.
+func newRun(ctx context.Context, cfg TrainConfig) (_ *run, err error) {
+	cfg = cfg.defaults()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	r := &run{TrainConfig: cfg, started: time.Now(), session: rand.Uint32(), ids: make(map[string][]int32), rates: Rates{cfg.TextEncoderLR, cfg.UNetLR}}
+	r.position = r.start()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.close())
+		}
+	}()
+	if r.dataset, err = dataset.Open(ctx, cfg.Dataset); err != nil {
+		return nil, err
+	}
+	r.SaveEveryNEpochs = r.savesEvery(r.dataset.Steps().Epochs)
+	if err := r.makeSchedule(); err != nil {
+		return nil, err
+	}
+	r.tokenizer = clip.Default()
+	if folder := cfg.Checkpoint.Tokenizer(); folder != nil {
+		if r.tokenizer, err = clip.OpenTokenizer(folder); err != nil {
+			return nil, err
+		}
+	}
+	modules, err := r.network()
+	if err != nil {
+		return nil, err
+	}
+	if r.encoder, err = newEncoder(cfg.Device, cfg.Checkpoint); err != nil {
+		return nil, err
+	}
+	if r.trainer, err = NewTrainer(cfg.Device, cfg.Checkpoint, modules, cfg.Trainer); err != nil {
+		return nil, err
+	}
+	if err := r.identify(); err != nil {
+		return nil, err
+	}
+	if err := r.resume(); err != nil {
+		return nil, err
+	}
+	if err := r.describe(); err != nil {
+		return nil, err
+	}
+	r.log, err = cfg.Logging.open(r.started)
+	return r, err
+}
+
+// makeSchedule counts the options' steps.
+func (r *run) makeSchedule() error {
+	total := r.dataset.Steps().Total
+	warmup, err1 := optim.Count(r.LRWarmupSteps, total)
+	decay, err2 := optim.Count(r.LRDecaySteps, total)
+	if err1 != nil {
+		err1 = fmt.Errorf("lora: lr_warmup_steps: %w", err1)
+	}
+	if err2 != nil {
+		err2 = fmt.Errorf("lora: lr_decay_steps: %w", err2)
+	}
+	if warmup != 0 && (r.LRScheduler == "" || r.LRScheduler == string(optim.Constant)) {
+		r.warnings = append(r.warnings, fmt.Sprintf("lr_warmup_steps %s is ignored: lr_scheduler constant has none; constant_with_warmup has", r.LRWarmupSteps))
+		warmup = 0
+	}
+	r.schedule = optim.Schedule{
+		Type: optim.ScheduleType(r.LRScheduler), Steps: total, Warmup: warmup, Decay: decay, Cycles: r.LRSchedulerNumCycles,
+		Power: r.LRSchedulerPower, Timescale: r.LRSchedulerTimescale, MinRatio: r.LRSchedulerMinLRRatio, LearningRate: r.LearningRate,
+	}
+	var err3, err4 error
+	r.schedule.Rules, err3 = optim.StepRules(r.LRSchedulerArgs)
+	r.schedule, err4 = r.Trainer.schedule(r.schedule)
+	return errors.Join(err1, err2, err3, err4)
+}
+
+// network makes the modules that are trained.
+func (r *run) network() ([]lora.Module, error) {
+	targets, err := lora.TargetsOf(r.Checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	modules, err := r.Network.New(targets, mix(r.Dataset.Seed, networkStream))
+	if err != nil || r.NetworkWeights == "" {
+		return modules, err
+	}
+	return r.continued(modules, targets)
+}
+
+// continued puts the factors of NetworkWeights into modules, or makes modules of them.
+func (r *run) continued(modules []lora.Module, targets *lora.Targets) ([]lora.Module, error) {
+	a, err := lora.Open(r.NetworkWeights, targets)
+	if err != nil {
+		return nil, fmt.Errorf("lora: network_weights: %w", err)
+	}
+	place := make(map[string]int)
+	for i := range modules {
+		place[modules[i].Key()] = i
+	}
+	var exact []lora.Module
+	for _, m := range a.Modules {
+		if m.Kind == weights.KindTextEncoder && r.Network.UNetOnly || m.Kind == weights.KindUNet && r.Network.TextEncoderOnly {
+			continue
+		}
+		exact = append(exact, m)
+		i, ok := place[m.Key()]
+		if !ok || r.DimFromWeights {
+			continue
+		}
+		if have, want := m.Rank(), modules[i].Rank(); have != want {
+			return nil, fmt.Errorf("lora: network_weights: %s: %q has rank %d, the network %d; set network_dim to it, or dim_from_weights", a.Path, m.Key(), have, want)
+		}
+		modules[i] = m
+	}
+	if r.DimFromWeights {
+		return exact, nil
+	}
+	return modules, nil
+}
+
+// train does everything once the training is prepared.
+func (r *run) train(ctx context.Context) error {
+	if r.Report != nil {
+		report, err := r.announce()
+		if err != nil {
+			return err
+		}
+		r.Report(report)
+	} else {
+		for _, w := range r.pitfalls() {
+			r.warn("%s", w)
+		}
+	}
+	err := r.cacheLatents(ctx)
+	if err == nil && r.Step == 0 {
+		err = r.sampleEpoch(ctx, 0)
+	}
+	if err == nil {
+		err = r.learnAll(ctx)
+	}
+	if err != nil {
+		return r.interrupted(ctx, err)
+	}
+	return r.finish()
+}
+
+// pitfalls are options that are seldom meant, and those that are ignored.
+func (r *run) pitfalls() []string {
+	warnings := slices.Clone(r.warnings)
+	for i := range r.trainer.modules {
+		if m := &r.trainer.modules[i]; m.Scale() > 1 {
+			warnings = append(warnings, fmt.Sprintf("alpha %v is above the rank, %d: changes are scaled up by %.3g, which has ended in NaN for many; lower alpha", m.Alpha, m.Rank(), m.Scale()))
+			break
+		}
+	}
+	if rate := max(r.rates.TextEncoder, r.rates.UNet); rate > usualRate && r.trainer.optimizer.AdamW != nil {
+		warnings = append(warnings, fmt.Sprintf("a learning rate of %v is far above the usual 1e-4 and gives noise with most models", rate))
+	}
+	if steps := r.dataset.Steps().Total; steps >= longTraining && r.SaveEveryNEpochs == 0 && r.SaveEveryNSteps == 0 {
+		warnings = append(warnings, fmt.Sprintf("%d steps without a file in between; save_every_n_epochs 1 keeps one of each epoch to choose from", steps))
+	}
+	return warnings
+}
+
+const (
+	usualRate    = 1e-3 // the highest learning rate that makes sense with AdamW
+	longTraining = 1000 // steps
+)
+
+// cacheLatents encodes the pictures if that is to be done once.
+func (r *run) cacheLatents(ctx context.Context) (err error) {
+	if !r.Dataset.CacheLatents && !r.Dataset.CacheLatentsToDisk {
+		return nil
+	}
+	r.latents, err = r.encoder.cacheLatents(ctx, r.dataset, func(n, total int) { r.report(Progress{Phase: "latents", Done: n, Total: total}) })
+	if err != nil {
+		return err
+	}
+	return r.encoder.close()
+}
+
+// learnAll does all steps from where the training stands, and once more from its last state if numbers cease to be finite.
+func (r *run) learnAll(ctx context.Context) error {
+	err := r.learnEpochs(ctx)
+	if d, ok := errors.AsType[*divergence](err); ok {
+		if err = r.rollBack(d); err == nil {
+			err = r.learnEpochs(ctx)
+		}
+	}
+	if d, ok := errors.AsType[*divergence](err); ok {
+		return r.giveUp(d)
+	}
+	return err
+}
+
+// learnEpochs does all steps from where the training stands.
+func (r *run) learnEpochs(ctx context.Context) error {
+	steps := r.dataset.Steps()
+	for r.Epoch <= steps.Epochs {
+		batches := steps.BatchesPerEpoch
+		if r.Epoch == steps.Epochs {
+			batches = steps.LastEpochBatches
+		}
+		for batch := range r.dataset.Epoch(r.Epoch) {
+			if batch.Index < r.Batch {
+				continue
+			}
+			if err := r.learn(ctx, batch, batch.Index+1 == batches); err != nil {
+				return err
+			}
+		}
+		if err := r.endEpoch(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endEpoch does what the end of an epoch calls for. A state that is saved before does all of it again.
+func (r *run) endEpoch(ctx context.Context) (err error) {
+	epoch, epochs := r.Epoch, r.dataset.Steps().Epochs
+	if err := r.validateEpoch(ctx, epoch); err != nil {
+		return err
+	}
+	if err := r.sampleEpoch(ctx, epoch); err != nil {
+		return err
+	}
+	r.Epoch, r.Batch = epoch+1, 0
+	if epoch == epochs {
+		return nil
+	}
+	done := Progress{Phase: "epoch", Done: epoch, Total: epochs, Epoch: epoch, AverageLoss: r.Average.mean()}
+	if done.Saved, done.State, err = r.saveEpoch(epoch); err != nil {
+		r.warn("%v; the training goes on", err)
+	}
+	r.report(done)
+	return nil
+}
+
+// learn does one batch, and the step that it completes.
+func (r *run) learn(ctx context.Context, batch dataset.Batch, last bool) error {
+	draw := stream(r.Dataset.Seed, batchStream, uint64(batch.Epoch), uint64(batch.Index))
+	b, err := r.assemble(ctx, batch, draw)
+	if err != nil {
+		return err
+	}
+	r.Noise.draw(&b, r.channels(), draw)
+	drop(r.Network, &b, r.trainer.modules, max(1, r.MaxTokenLength/chunkTokens), draw)
+	if r.Scaler != nil {
+		r.trainer.SetLossScale(r.Scaler.Scale())
+	}
+	loss, err := r.trainer.Step(ctx, b)
+	if err != nil {
+		return err
+	}
+	if loss-loss != 0 {
+		return r.diverged(batch, fmt.Sprintf("the loss is %v", loss))
+	}
+	r.pending = append(r.pending, loss)
+	if !last && (batch.Index+1)%max(1, r.Trainer.Accumulation) != 0 {
+		return nil
+	}
+	return r.update(ctx, batch, loss)
+}
+
+// update does the step that a batch completes.
+func (r *run) update(ctx context.Context, batch dataset.Batch, loss float64) error {
+	factor := r.RateScale * r.schedule.Factor(r.Advanced)
+	rates := Rates{factor * r.rates.TextEncoder, factor * r.rates.UNet}
+	u, err := r.trainer.Update(rates)
+	if err != nil {
+		return err
+	}
+	if r.Scaler != nil {
+		r.Scaler.Update(!u.Skipped)
+	}
+	if u.Skipped && (r.Scaler == nil || r.Scaler.Scale() < 1) {
+		return r.diverged(batch, "the gradients are not finite")
+	}
+	for _, loss := range r.pending {
+		r.Average.add(loss, r.dataset.Steps().BatchesPerEpoch)
+	}
+	r.pending = r.pending[:0]
+	r.Batch = batch.Index + 1
+	r.Step++
+	if !u.Skipped {
+		r.Advanced++
+	}
+	done := Progress{
+		Phase: "steps", Done: r.Step, Total: r.dataset.Steps().Total, Epoch: batch.Epoch, Loss: loss, AverageLoss: r.Average.mean(),
+		Norm: u.Norm, Skipped: u.Skipped, Rates: rates, D: u.D, KeysScaled: u.KeysScaled, AverageKeyNorm: u.AverageKeyNorm, MaxKeyNorm: u.MaxKeyNorm,
+	}
+	if done.Saved, done.State, err = r.saveStep(); err != nil {
+		r.warn("%v; the training goes on", err)
+	}
+	r.report(done)
+	if err := r.validateStep(ctx); err != nil {
+		return err
+	}
+	return r.sampleStep(ctx)
+}
+
+// epochsDone is the number of whole epochs.
+func (r *run) epochsDone() int { return r.Step / max(1, r.dataset.Steps().StepsPerEpoch) }
+
+// close gives the memory back.
+func (r *run) close() error {
+	var errs []error
+	if r.trainer != nil {
+		errs = append(errs, r.trainer.Close())
+	}
+	if r.encoder != nil {
+		errs = append(errs, r.encoder.close())
+	}
+	return errors.Join(append(errs, r.log.close(), r.logFailed)...)
+}

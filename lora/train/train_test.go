@@ -1,0 +1,402 @@
+package train_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/atelier-go/atelier/lora/internal/loratest"
+	"github.com/atelier-go/atelier/lora/train"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/cpu"
+	"github.com/atelier-go/atelier/internal/golden"
+	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/lora/dataset"
+	"github.com/atelier-go/atelier/weights"
+)
+
+// photos copies three of the sample photos with their captions into a folder of two repeats and returns its parent.
+func photos(t *testing.T) string {
+	t.Helper()
+	parent, from := t.TempDir(), filepath.Join("..", "..", "tinyportrait", "photos", "12_personname man")
+	into := filepath.Join(parent, "2_personname man")
+	if err := os.Mkdir(into, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"001.jpg", "001.txt", "004.png", "004.txt", "011.webp", "011.txt"} {
+		data, err := os.ReadFile(filepath.Join(from, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(into, name), data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return parent
+}
+
+// trainConfig trains tiny-random on photos in the smallest pictures there are: six uses, three batches an epoch.
+func trainConfig(t *testing.T, workers int) train.TrainConfig {
+	t.Helper()
+	dev, err := cpu.Open(cpu.Options{Workers: workers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dev.Close() })
+	ckpt, err := weights.Open(filepath.Join(loratest.TinyRandom(t), "model"), weights.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ckpt.Close() })
+	return train.TrainConfig{
+		Device: dev, Checkpoint: ckpt,
+		Dataset: dataset.Config{
+			Sets: []dataset.Set{{Resolution: dataset.Size{W: 64, H: 64}, BatchSize: 2, TrainDataDir: photos(t)}},
+			Seed: 42, MaxTrainEpochs: 2, CacheLatents: true,
+		},
+		Network: lora.Network{Dim: 2, Alpha: 2}, UNetLR: 1e-3, TextEncoderLR: 5e-4, OutputDir: t.TempDir(), OutputName: "x",
+		Trainer: train.TrainerOptions{MaxGradNorm: 1}, LRScheduler: "cosine", LRWarmupSteps: "1",
+	}
+}
+
+// tryTrain is train.Train; a device without the ops of training skips the test.
+func tryTrain(t *testing.T, cfg train.TrainConfig) error {
+	t.Helper()
+	err := train.Train(t.Context(), cfg)
+	skipUnsupported(t, err)
+	return err
+}
+
+func mustTrain(t *testing.T, cfg train.TrainConfig) *lora.Adapter {
+	t.Helper()
+	if err := tryTrain(t, cfg); err != nil {
+		t.Fatal(err)
+	}
+	return openTrained(t, filepath.Join(cfg.OutputDir, cfg.OutputName+".safetensors"))
+}
+
+func openTrained(t *testing.T, path string) *lora.Adapter {
+	t.Helper()
+	a, err := lora.Open(path, loratest.TinyTargets(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(a.Unmatched)+len(a.Ignored) > 0 {
+		t.Errorf("%s: unmatched %q, ignored %q", path, a.Unmatched, a.Ignored)
+	}
+	return a
+}
+
+// files lists a folder.
+func files(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func TestTrain(t *testing.T) {
+	cfg := trainConfig(t, 1)
+	cfg.SaveEveryNEpochs, cfg.SaveEveryNSteps = 1, 4
+	var told []train.Progress
+	cfg.Progress = func(p train.Progress) { told = append(told, p) }
+	a := mustTrain(t, cfg)
+
+	if got, want := files(t, cfg.OutputDir), []string{"x-000001.safetensors", "x-step00000004.safetensors", "x.safetensors"}; !slices.Equal(got, want) {
+		t.Errorf("files are %q, want %q", got, want)
+	}
+	if got, want := len(a.Modules), len(loratest.Standard(loratest.TinyTargets(t))); got != want {
+		t.Errorf("%d modules are saved, want %d", got, want)
+	}
+	for _, m := range a.Modules {
+		if loratest.Largest(m.Up.Data) == 0 && !strings.Contains(m.Name, "mid_block.attentions.0.transformer_blocks.0.attn1.to_") {
+			t.Errorf("%s has learned nothing", m.Name)
+		}
+	}
+	for key, want := range map[string]string{
+		"ss_network_dim": "2", "ss_network_alpha": "2.0", "ss_network_module": "networks.lora", "ss_unet_lr": "0.001", "ss_text_encoder_lr": "0.0005",
+		"ss_learning_rate": "None", "ss_num_train_images": "6", "ss_num_batches_per_epoch": "3", "ss_num_epochs": "2", "ss_steps": "6", "ss_epoch": "2",
+		"ss_resolution": "(64, 64)", "ss_clip_skip": "None", "ss_seed": "42", "ss_lr_scheduler": "cosine", "ss_output_name": "x", "ss_bucket_info": "null",
+		"ss_dataset_dirs": `{"2_personname man": {"n_repeats": 2, "img_count": 3}}`, "ss_base_model_version": "sd_v1", "ss_max_grad_norm": "1.0",
+		"ss_sd_model_name": "model", "ss_sd_model_hash": "IsADirectory", "modelspec.architecture": "stable-diffusion-v1/lora", "modelspec.resolution": "64x64",
+	} {
+		if got := a.Metadata[key]; got != want {
+			t.Errorf("metadata %q is %q, want %q", key, got, want)
+		}
+	}
+
+	var steps []train.Progress
+	var ends []string
+	pictures := 0
+	for _, p := range told {
+		switch p.Phase {
+		case "steps":
+			steps = append(steps, p)
+		case "latents":
+			pictures++
+		case "epoch":
+			ends = append(ends, filepath.Base(p.Saved))
+		}
+	}
+	if want := []string{"x-000001.safetensors", "x.safetensors"}; !slices.Equal(ends, want) {
+		t.Errorf("the ends of epochs save %q, want %q", ends, want)
+	}
+	if pictures != 3 || len(steps) != 6 {
+		t.Fatalf("%d pictures and %d steps are reported, want 3 and 6", pictures, len(steps))
+	}
+	if first := steps[0]; first.Rates != (train.Rates{}) || first.Done != 1 || first.Total != 6 || first.Epoch != 1 || !(first.Norm > 0) {
+		t.Errorf("the first step is %+v, want number 1 of 6 with rates 0, its warm-up", first)
+	}
+	if second := steps[1]; second.Rates != (train.Rates{TextEncoder: 5e-4, UNet: 1e-3}) {
+		t.Errorf("the second step has rates %+v, want the whole ones", second.Rates)
+	}
+	if saved := steps[3].Saved; saved != filepath.Join(cfg.OutputDir, "x-step00000004.safetensors") {
+		t.Errorf("the fourth step saved %q", saved)
+	}
+	mean := (steps[3].Loss + steps[4].Loss + steps[5].Loss) / 3
+	if got := steps[5].AverageLoss; math.Abs(got-mean) > 1e-9 {
+		t.Errorf("the average loss is %v, want %v, that of the last epoch", got, mean)
+	}
+}
+
+// TestTrainDeterministic trains twice with the same seed, on one thread and on three, and once with another.
+func TestTrainDeterministic(t *testing.T) {
+	first, second := mustTrain(t, trainConfig(t, 1)), mustTrain(t, trainConfig(t, 3))
+	if first.Hash != second.Hash {
+		t.Errorf("hashes are %s and %s, want the same", first.Hash, second.Hash)
+	}
+	other := trainConfig(t, 1)
+	other.Dataset.Seed++
+	if third := mustTrain(t, other); third.Hash == first.Hash {
+		t.Error("another seed gives the same file")
+	}
+}
+
+// TestTrainOptions trains with options that change what is recorded; each must change the result and save a whole file.
+func TestTrainOptions(t *testing.T) {
+	short := func() train.TrainConfig {
+		cfg := trainConfig(t, 2)
+		cfg.Dataset.MaxTrainEpochs = 1
+		return cfg
+	}
+	plain := mustTrain(t, short())
+	for _, c := range []struct {
+		name   string
+		change func(c *train.TrainConfig)
+		same   bool // as without
+	}{
+		{"gradient checkpointing", func(c *train.TrainConfig) { c.Trainer.Checkpointing = true }, true},
+		{"AdamW8bit", func(c *train.TrainConfig) { c.Trainer.OptimizerType = "AdamW8bit" }, true},
+		{"latents on disk", func(c *train.TrainConfig) { c.Dataset.CacheLatentsToDisk = true }, true},
+		{"loss scale", func(c *train.TrainConfig) { c.MixedPrecision = "fp16" }, true},
+		{"no cache", func(c *train.TrainConfig) { c.Dataset.CacheLatents = false }, false},
+		{"accumulation", func(c *train.TrainConfig) { c.Dataset.GradientAccumulationSteps = 2 }, false},
+		{"UNet only", func(c *train.TrainConfig) { c.TextEncoderLR = 0 }, false},
+		{"text encoder only, clip skip", func(c *train.TrainConfig) { c.UNetLR = 0; c.Trainer.ClipSkip = 2 }, false},
+		{"weights of the loss", func(c *train.TrainConfig) { c.Trainer.MinSNRGamma = 5; c.Trainer.DebiasedEstimation = true }, false},
+		{"v-prediction", func(c *train.TrainConfig) { c.Trainer.VParameterization = true }, false},
+		{"smooth L1", func(c *train.TrainConfig) { c.Trainer.Loss = compute.SmoothL1 }, false},
+		{"noise", func(c *train.TrainConfig) {
+			c.Noise = train.Noise{NoiseOffset: 0.1, MultiresNoiseIterations: 3, IPNoiseGamma: 0.1, MinTimestep: 100, MaxTimestep: 900}
+		}, false},
+		{"flips and masks", func(c *train.TrainConfig) {
+			c.Dataset.Sets[0].Folder.FlipAug = true
+			c.Dataset.Sets[0].Folder.AlphaMask = true
+		}, false},
+		{"dropout", func(c *train.TrainConfig) { c.Network.RankDropout, c.Network.ModuleDropout = 0.2, 0.1 }, false},
+		{"LoRA+", func(c *train.TrainConfig) { c.Trainer.LoRAPlusRatio = 16 }, false},
+		{"network_dropout", func(c *train.TrainConfig) { c.Network.Dropout = 0.2 }, false},
+		{"max-norm", func(c *train.TrainConfig) { c.Trainer.ScaleWeightNorms = 1e-4 }, false},
+		{"long captions with dropout", func(c *train.TrainConfig) { c.MaxTokenLength, c.Network.RankDropout = 225, 0.2 }, false},
+		{"weights of blocks", func(c *train.TrainConfig) { c.Network.BlockLRWeight = slices.Repeat([]float64{0.5}, 25) }, false},
+		{"Adafactor", func(c *train.TrainConfig) { c.Trainer.OptimizerType, c.LRWarmupSteps = "Adafactor", "" }, false},
+		{"Prodigy", func(c *train.TrainConfig) {
+			c.Trainer.OptimizerType, c.UNetLR, c.TextEncoderLR = "Prodigy", 1, 1
+			c.Trainer.OptimizerArgs = []string{"decouple=True", "weight_decay=0.01", "d_coef=2"}
+		}, false},
+		{"rules of steps", func(c *train.TrainConfig) {
+			c.LRScheduler, c.LRWarmupSteps, c.LRSchedulerArgs = "piecewise_constant", "", []string{"step_rules=1:2,0.1"}
+		}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := short()
+			c.change(&cfg)
+			a := mustTrain(t, cfg)
+			if (a.Hash == plain.Hash) != c.same {
+				t.Errorf("the factors equal those without the option: %v, want %v", a.Hash == plain.Hash, c.same)
+			}
+			if c.name == "latents on disk" {
+				if again := mustTrain(t, cfg); again.Hash != a.Hash {
+					t.Error("training on the latents that were kept gives another file")
+				}
+			}
+		})
+	}
+}
+
+// TestTrainParts leaves a network out by its learning rate, and gives both the common one.
+func TestTrainParts(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		lr, text, unet float64
+		want           train.Rates
+	}{
+		{"UNet", 0, 0, 1e-4, train.Rates{UNet: 1e-4}},
+		{"both", 1e-4, 0, 0, train.Rates{TextEncoder: 1e-4, UNet: 1e-4}},
+	} {
+		cfg := trainConfig(t, 1)
+		cfg.LearningRate, cfg.TextEncoderLR, cfg.UNetLR = c.lr, c.text, c.unet
+		cfg.LRScheduler, cfg.LRWarmupSteps, cfg.Dataset.MaxTrainEpochs = "constant", "", 1
+		var rates train.Rates
+		cfg.Progress = func(p train.Progress) {
+			if p.Phase == "steps" {
+				rates = p.Rates
+			}
+		}
+		count := map[weights.Kind]int{}
+		for _, m := range mustTrain(t, cfg).Modules {
+			count[m.Kind]++
+		}
+		if rates != c.want || (count[weights.KindTextEncoder] > 0) != (c.want.TextEncoder > 0) || count[weights.KindUNet] == 0 {
+			t.Errorf("%s: rates are %+v and modules %v, want rates %+v", c.name, rates, count, c.want)
+		}
+	}
+}
+
+// TestTrainContinued goes on from a file with a learning rate that changes nothing.
+func TestTrainContinued(t *testing.T) {
+	cfg := trainConfig(t, 2)
+	first := mustTrain(t, cfg)
+	next := func(change func(c *train.TrainConfig)) train.TrainConfig {
+		c := trainConfig(t, 2)
+		c.NetworkWeights, c.UNetLR, c.TextEncoderLR = first.Path, 1e-12, 1e-12
+		change(&c)
+		return c
+	}
+	for name, change := range map[string]func(c *train.TrainConfig){
+		"same rank":        func(c *train.TrainConfig) { c.Network.Alpha = 1 }, // the file's alpha counts
+		"dim_from_weights": func(c *train.TrainConfig) { c.Network.Dim, c.DimFromWeights = 7, true },
+	} {
+		second := mustTrain(t, next(change))
+		if len(second.Modules) != len(first.Modules) {
+			t.Fatalf("%s: %d modules, want %d", name, len(second.Modules), len(first.Modules))
+		}
+		got := factors(second.Modules)
+		for key, want := range factors(first.Modules) {
+			if d := golden.Compare(got[key], want); loratest.Largest(want) > 0 && d.Relative > 1e-3 { // files are F16
+				t.Errorf("%s: %s: %v", name, key, d)
+			}
+		}
+		for i, m := range second.Modules {
+			if m.Alpha != first.Modules[i].Alpha {
+				t.Errorf("%s: %s has alpha %v, want the file's, %v", name, m.Key(), m.Alpha, first.Modules[i].Alpha)
+			}
+		}
+	}
+	err := train.Train(t.Context(), next(func(c *train.TrainConfig) { c.Network.Dim = 3 }))
+	if err == nil || !strings.Contains(err.Error(), "has rank 2, the network 3; set network_dim") {
+		t.Errorf("another rank gives %v", err)
+	}
+}
+
+// TestTrainInterrupted stops a training after its second step.
+func TestTrainInterrupted(t *testing.T) {
+	cfg := trainConfig(t, 2)
+	reason := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cfg.Progress = func(p train.Progress) {
+		if p.Phase == "steps" && p.Done == 2 {
+			cancel(reason)
+		}
+	}
+	err := train.Train(ctx, cfg)
+	skipUnsupported(t, err)
+	var stop *train.InterruptedError
+	if !errors.As(err, &stop) || !errors.Is(err, reason) || stop.Step != 2 || stop.Steps != 6 {
+		t.Fatalf("the error is %v, want an InterruptedError after step 2 of 6", err)
+	}
+	want := []string{"x-step00000002-state", "x-step00000002.safetensors"}
+	if got := files(t, cfg.OutputDir); !slices.Equal(got, want) || filepath.Base(stop.Path) != want[1] || filepath.Base(stop.State) != want[0] {
+		t.Errorf("files are %q, the error names %q and %q; want %q", got, stop.Path, stop.State, want)
+	}
+	if say := "after step 2 of 6, what was learned is in " + stop.Path + "; to go on, train with the same options and resume " + stop.State + ": enough"; !strings.Contains(err.Error(), say) {
+		t.Errorf("the error is %v\nwant %s in it", err, say)
+	}
+	if a := openTrained(t, stop.Path); a.Metadata["ss_steps"] != "2" || a.Metadata["ss_epoch"] != "0" {
+		t.Errorf("the file is of step %s and epoch %s, want 2 and 0", a.Metadata["ss_steps"], a.Metadata["ss_epoch"])
+	}
+
+	cfg = trainConfig(t, 2)
+	cfg.Progress = nil
+	if err := train.Train(ctx, cfg); !errors.Is(err, reason) {
+		t.Errorf("training with a context that is done gives %v", err)
+	}
+	if got := files(t, cfg.OutputDir); len(got) > 0 {
+		t.Errorf("it writes %q", got)
+	}
+}
+
+func TestTrainErrors(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		change func(c *train.TrainConfig)
+		say    string
+	}{
+		{"no device", func(c *train.TrainConfig) { c.Device = nil }, "needs a device"},
+		{"rate that is none", func(c *train.TrainConfig) { c.UNetLR = math.NaN() }, "unet_lr is NaN"},
+		{"no rates", func(c *train.TrainConfig) { c.UNetLR, c.TextEncoderLR = 0, 0 }, "are all 0"},
+		{"negative rank", func(c *train.TrainConfig) { c.Network.Dim = -1 }, "network_dim is -1"},
+		{"optimizer", func(c *train.TrainConfig) { c.Trainer.OptimizerType = "SGD" }, `optimizer_type is "SGD", want one of AdamW`},
+		{"schedule", func(c *train.TrainConfig) { c.LRScheduler = "sine" }, `lr_scheduler is "sine"`},
+		{"warm-up", func(c *train.TrainConfig) { c.LRWarmupSteps = "1.5" }, "lr_warmup_steps"},
+		{"precision", func(c *train.TrainConfig) { c.MixedPrecision = "fp8" }, `mixed_precision is "fp8"`},
+		{"save precision", func(c *train.TrainConfig) { c.SavePrecision = compute.I32 }, "save_precision is I32"},
+		{"timesteps", func(c *train.TrainConfig) { c.Noise.MaxTimestep = 1001 }, "max_timestep 1001"},
+		{"no folder", func(c *train.TrainConfig) { c.OutputDir = "" }, "output_dir is empty"},
+		{"folder that is a file", func(c *train.TrainConfig) { c.OutputDir = file }, "output_dir: "},
+		{"name with a folder", func(c *train.TrainConfig) { c.OutputName = "a/b" }, `output_name is "a/b"`},
+		{"no pictures", func(c *train.TrainConfig) { c.Dataset.Sets[0].TrainDataDir = t.TempDir() }, "pictures belong into folders"},
+		{"nothing to take ranks from", func(c *train.TrainConfig) { c.DimFromWeights = true }, "dim_from_weights needs network_weights"},
+		{"no file to continue from", func(c *train.TrainConfig) { c.NetworkWeights = file + "x" }, "network_weights: "},
+		{"betas", func(c *train.TrainConfig) { c.Trainer.OptimizerArgs = []string{"betas=(2,0.999)"} }, "want numbers from 0 to 1"},
+		{"negative numbers", func(c *train.TrainConfig) { c.SaveNEpochRatio, c.SaveLastNStepsState = -1, -2 }, "save_n_epoch_ratio is -1, want a number from 0\nlora: save_last_n_steps_state is -2"},
+		{"samples that nobody draws", func(c *train.TrainConfig) { c.SampleAtFirst, c.SamplePrompts = true, file }, "need a function that draws them"},
+		{"samples of nothing", func(c *train.TrainConfig) { c.SampleEveryNSteps = 1 }, "sample_prompts is empty"},
+		{"prompts that are none", func(c *train.TrainConfig) { c.SampleEveryNSteps, c.SamplePrompts = 1, file }, "want .txt, .toml or .json"},
+		{"sampler", func(c *train.TrainConfig) { c.SampleEveryNEpochs, c.SampleSampler = 1, "magic" }, "sample_sampler: "},
+		{"Prodigy of two rates", func(c *train.TrainConfig) { c.Trainer.OptimizerType, c.UNetLR, c.TextEncoderLR = "Prodigy", 1, 0.5 }, "one learning rate for everything"},
+		{"Adafactor with warm-up", func(c *train.TrainConfig) { c.Trainer.OptimizerType = "Adafactor" }, "Adafactor with relative_step has no warm-up"},
+		{"Adafactor's schedule", func(c *train.TrainConfig) { c.LRScheduler, c.LRWarmupSteps = "adafactor", "" }, "lr_scheduler adafactor is for"},
+		{"Adafactor's arguments", func(c *train.TrainConfig) {
+			c.Trainer.OptimizerType, c.Trainer.OptimizerArgs = "Adafactor", []string{"relative_step=False", "warmup_init=True"}
+		}, "warmup_init=True is for relative_step=True"},
+		{"rules of steps", func(c *train.TrainConfig) { c.LRSchedulerArgs = []string{"T_max=3"} }, `lr_scheduler_args "T_max=3"`},
+		{"captions too long", func(c *train.TrainConfig) { c.MaxTokenLength = 300 }, "max_token_length is 300"},
+		{"weights of blocks", func(c *train.TrainConfig) { c.Network.BlockLRWeight = slices.Repeat([]float64{1}, 3) }, "has 3 values, want 25"},
+		{"max-norm", func(c *train.TrainConfig) { c.Trainer.ScaleWeightNorms = math.NaN() }, "scale_weight_norms is NaN"},
+		{"norm", func(c *train.TrainConfig) { c.Trainer.MaxGradNorm = -1 }, "max_grad_norm is -1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := trainConfig(t, 1)
+			c.change(&cfg)
+			if err := train.Train(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), c.say) {
+				t.Errorf("the error is %v\nwant %q in it", err, c.say)
+			}
+		})
+	}
+}

@@ -1,0 +1,450 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/atelier-go/atelier/clip"
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/optim"
+	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/nn"
+	"github.com/atelier-go/atelier/unet"
+	"github.com/atelier-go/atelier/weights"
+)
+
+// TrainerOptions say how a Trainer trains. The zero value is a sensible default.
+type TrainerOptions struct {
+	Objective
+	// OptimizerType is AdamW if empty, Lion, SGDNesterov, Adafactor, Prodigy, DAdaptAdam, or one of the first three with its
+	// state in fewer bits or paged, which runs without, "optimizer_type". OptimizerArgs are its constants as "key=value",
+	// "optimizer_args": "weight_decay=0.1", "betas=(0.9,0.99)".
+	OptimizerType string
+	OptimizerArgs []string
+	// ClipSkip counts the last layers of the text encoder that are left out, plus one, "clip_skip"; 0 means 1, all layers.
+	ClipSkip int
+	// MaxGradNorm bounds the norm of all gradients together, "max_grad_norm"; 0 does not.
+	MaxGradNorm float64
+	// Accumulation is how many batches make a step, "gradient_accumulation_steps"; 0 means 1.
+	Accumulation int
+	// Checkpointing computes what resnets, transformers and encoder layers keep for the way back anew instead,
+	// "gradient_checkpointing": a third more work in much less memory, with the same result to the bit.
+	Checkpointing bool
+	// LoRAPlusRatio multiplies the learning rate of the up factors, "loraplus_lr_ratio"; 0 means 1. Hayou et al.
+	// (arXiv:2402.12354). LoRAPlusUNetRatio and LoRAPlusTextEncoderRatio are for one network, "loraplus_unet_lr_ratio" and
+	// "loraplus_text_encoder_lr_ratio"; 0 means LoRAPlusRatio.
+	LoRAPlusRatio, LoRAPlusUNetRatio, LoRAPlusTextEncoderRatio float64
+	// BlockLRWeight multiplies the learning rate in each of the UNet's 25 blocks, as in [lora.Network]; nil for ones.
+	BlockLRWeight []float64
+	// ScaleWeightNorms bounds the norm of each module's change after every Update, "scale_weight_norms"; 0 does not.
+	ScaleWeightNorms float64
+}
+
+// Check reports what is wrong with the options.
+func (o TrainerOptions) Check() error { return errors.Join(o.Objective.Check(), o.checkOptimizer()) }
+
+// TrainBatch is what a training learns from at once, all that is random being given.
+type TrainBatch struct {
+	Samples, Height, Width int // N, h and w: of latents, not of pictures
+
+	Latents   []float32 // z, [N,h,w,4], scaled as the UNet knows them
+	Noise     []float32 // ε, [N,h,w,4], what is to be predicted
+	Perturbed []float32 // the noise that is mixed in, where it is another one ("ip_noise_gamma"); nil for Noise
+	Timesteps []int     // [N], 0 to 999
+	IDs       []int32   // token ids of the captions, [N,77·k]: k chunks of each, as [CaptionIDs] makes them
+	Weights   []float32 // of samples in the loss, [N]; nil for ones
+	Mask      []float32 // of the loss, [N,h,w]; nil for ones
+	// Dropout has for each module the numbers that its ranks are multiplied with, [N,r], and [N·k,r] in the text encoder, which
+	// reads chunks as samples: 0 where dropped. Nil is without.
+	Dropout [][]float32
+	// NetworkDropout is the probability that a number which a down factor gives is dropped; DropoutSeed says which.
+	NetworkDropout float64
+	DropoutSeed    uint64
+}
+
+// Update tells what became of a step.
+type Update struct {
+	Norm    float64 // of all gradients together, before it was bounded
+	Skipped bool    // gradients were not finite: nothing changed
+	D       float64 // what Prodigy and DAdaptAdam multiply learning rates with; 0 for others
+
+	// With ScaleWeightNorms: how many modules were scaled down, and the mean and largest norm of their changes afterwards.
+	KeysScaled                 int
+	AverageKeyNorm, MaxKeyNorm float64
+}
+
+// Trainer trains modules against the frozen networks of a checkpoint. Factors, gradients and AdamW's moments stay on the
+// device in float32 between steps; other optimizers keep what they need on the host. [Trainer.Step] learns from a batch,
+// [Trainer.Update] moves the factors by what was learned:
+//
+//	x_t  = √ᾱ·z + √(1-ᾱ)·ε
+//	loss = mean over samples of weight(t)·mean f(unet(x_t, t, text(ids)) - ε)
+//
+// A Trainer is used by one goroutine and closed after use, before the device and the checkpoint.
+type Trainer struct {
+	device    compute.Device
+	options   TrainerOptions
+	diffusion *diffusion
+	text      *clip.Model
+	unet      *unet.Model
+	layers    map[weights.Kind]*nn.Layers
+	params    compute.Params
+
+	modules   []lora.Module // without their numbers
+	factors   []*factor     // down and up of each module
+	groups    []group
+	optimizer optim.Choice
+	gram      []float64 // scratch of ScaleWeightNorms
+	programs
+	batches int // learned from since the last update
+	steps   int // done and not skipped
+	scale   float64
+}
+
+// factorParts are the ends of the names of a module's two factors, as kohya's files have them.
+var factorParts = [...]string{".lora_down.weight", ".lora_up.weight"}
+
+// factor is a matrix that is trained.
+type factor struct {
+	name      string
+	shape     compute.Shape
+	group     int
+	untrained bool // the loss does not depend on it
+
+	now      []compute.Tensor // the parameter and, with AdamW, its two moments
+	gradient compute.Tensor   // the sum of gradients
+
+	// What an optimizer on the host works on; with ScaleWeightNorms alone, the parameter.
+	parameter, hostGradient compute.Buffer
+	state                   [][]float32
+	arrays                  []optim.Array
+}
+
+// NewTrainer puts modules, of the usual two factors, on a device to be trained. The modules are not written to.
+func NewTrainer(dev compute.Device, c *weights.Checkpoint, modules []lora.Module, o TrainerOptions) (_ *Trainer, err error) {
+	o.Accumulation = max(1, o.Accumulation)
+	t := &Trainer{device: dev, options: o, modules: slices.Clone(modules), scale: 1, layers: make(map[weights.Kind]*nn.Layers)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.Close())
+		}
+	}()
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
+	if t.optimizer, err = o.optimizer(); err != nil {
+		return nil, err
+	}
+	if len(modules) == 0 {
+		return nil, errors.New("lora: there is nothing to train")
+	}
+	if t.diffusion, err = o.diffusion(); err != nil {
+		return nil, err
+	}
+	if err := t.openNetworks(c); err != nil {
+		return nil, err
+	}
+	for i := range t.modules {
+		if err := t.addModule(&t.modules[i]); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// openNetworks builds both networks on the checkpoint.
+func (t *Trainer) openNetworks(c *weights.Checkpoint) error {
+	text, err1 := c.TextEncoder()
+	net, err2 := c.UNet()
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	textConfig, err1 := clip.ParseConfig(text.Config())
+	unetConfig, err2 := unet.ParseConfig(net.Config())
+	if err := errors.Join(err1, err2); err != nil {
+		return fmt.Errorf("lora: %s: %w", c.Path(), err)
+	}
+	for kind, component := range map[weights.Kind]*weights.Component{weights.KindTextEncoder: text, weights.KindUNet: net} {
+		t.layers[kind] = &nn.Layers{Claimer: component}
+	}
+	t.text, err1 = clip.New(textConfig, t.layers[weights.KindTextEncoder])
+	t.unet, err2 = unet.New(unetConfig, t.layers[weights.KindUNet])
+	if err := errors.Join(err1, err2); err != nil {
+		return fmt.Errorf("lora: %s: %w", c.Path(), err)
+	}
+	if err := errors.Join(text.Err(), net.Err()); err != nil {
+		return err
+	}
+	if have, want := textConfig.HiddenSize, unetConfig.CrossAttentionDim; have != want {
+		return fmt.Errorf("lora: %s: the text encoder has %d channels, the UNet reads %d; they belong to different models", c.Path(), have, want)
+	}
+	var err error
+	t.params, err = t.device.Load(networks{text, net})
+	return err
+}
+
+// addModule uploads the factors of a module, and keeps of them their shapes.
+func (t *Trainer) addModule(m *lora.Module) error {
+	if !m.Complete() || m.Mid.Data != nil {
+		return fmt.Errorf("lora: module %q: factors %v·%v; training wants two that make up the weight %v", m.Name, m.Up.Shape, m.Down.Shape, m.Shape)
+	}
+	if s := m.Scale(); s == 0 || s-s != 0 {
+		return fmt.Errorf("lora: module %q: alpha is %v, so nothing could be learned; want a number such as the rank, %d", m.Name, m.Alpha, m.Rank())
+	}
+	if err := t.layers[m.Kind].Attach(m.Name, nil); err != nil {
+		return fmt.Errorf("lora: %w", err)
+	}
+	if t.options.ScaleWeightNorms > 0 {
+		t.gram = slices.Grow(t.gram, m.Rank()*m.Rank())
+	}
+	for p, data := range []lora.Factor{m.Down, m.Up} {
+		f := &factor{name: m.Key() + factorParts[p], shape: data.Shape}
+		t.factors = append(t.factors, f)
+		g := t.options.group(m.Target, p == 1)
+		if f.group = slices.Index(t.groups, g); f.group < 0 {
+			f.group, t.groups = len(t.groups), append(t.groups, g)
+		}
+		if err := t.allocate(f, data.Data); err != nil {
+			return fmt.Errorf("lora: %s: %w", f.name, err)
+		}
+	}
+	m.Down.Data, m.Up.Data = nil, nil
+	return nil
+}
+
+// allocate makes what a factor needs on the device and on the host.
+func (t *Trainer) allocate(f *factor, parameter []float32) error {
+	tensors := []*compute.Tensor{&f.gradient}
+	f.now = make([]compute.Tensor, 1)
+	if t.optimizer.AdamW != nil {
+		f.now = make([]compute.Tensor, 3)
+	}
+	for i := range f.now {
+		tensors = append(tensors, &f.now[i])
+	}
+	for _, x := range tensors {
+		var err error
+		if *x, err = t.device.NewTensor(compute.F32, f.shape...); err != nil {
+			return err
+		}
+	}
+	if host := t.optimizer.Host; host != nil {
+		f.hostGradient = compute.NewBuffer(compute.Type{DType: compute.F32, Shape: f.shape})
+		f.arrays = host.Arrays(f.shape)
+		for _, a := range f.arrays {
+			f.state = append(f.state, make([]float32, compute.Shape(a.Shape).Elements()))
+		}
+	}
+	if t.optimizer.Host != nil || t.options.ScaleWeightNorms > 0 {
+		f.parameter = compute.NewBuffer(compute.Type{DType: compute.F32, Shape: f.shape})
+	}
+	return f.now[0].Upload(compute.Floats(parameter))
+}
+
+// SetLossScale multiplies losses on the device from now on, so that gradients of devices that compute in half precision
+// do not vanish. It changes no result otherwise. At first it is 1.
+func (t *Trainer) SetLossScale(scale float64) { t.scale = scale }
+
+// Step learns from a batch: it adds the gradients of its loss to those of the batches since the last Update, and returns
+// the loss. A Step that fails, as it does when ctx is done, leaves the sum of gradients undefined and the factors as they are.
+func (t *Trainer) Step(ctx context.Context, batch TrainBatch) (loss float64, err error) {
+	loss, err = t.run(ctx, &batch, false)
+	if err != nil {
+		return 0, err
+	}
+	t.batches++
+	return loss, nil
+}
+
+// Evaluate is the loss of a batch, without dropout, and learns nothing from it.
+func (t *Trainer) Evaluate(ctx context.Context, batch TrainBatch) (loss float64, err error) {
+	batch.Dropout, batch.NetworkDropout = nil, 0
+	return t.run(ctx, &batch, true)
+}
+
+// run computes the loss of a batch, and its gradients unless it is only evaluated.
+func (t *Trainer) run(ctx context.Context, batch *TrainBatch, evaluate bool) (loss float64, err error) {
+	s, err := t.microStep(batch, evaluate)
+	if err != nil {
+		return 0, err
+	}
+	if err := t.fill(s, batch); err != nil {
+		return 0, err
+	}
+	t.bind(s)
+	if err := s.exe.Run(ctx, s.out, s.in); err != nil {
+		return 0, err
+	}
+	if err := s.loss.download(); err != nil {
+		return 0, err
+	}
+	return float64(s.loss.F32[0]) / t.scale, nil
+}
+
+// Update moves the factors by the gradients of the batches since the last one, divided by Accumulation. It is not
+// stopped halfway. Gradients that are not finite change nothing. Rates that the optimizer cannot work with are an error,
+// as of [TrainerOptions.CheckRates].
+func (t *Trainer) Update(r Rates) (Update, error) {
+	if t.batches == 0 {
+		return Update{}, errors.New("lora: an update without a step before it")
+	}
+	if _, ok := t.optimizer.Host.(distance); ok {
+		if err := t.options.checkEqual(t.optimizer.Name, t.groups, r); err != nil {
+			return Update{}, err
+		}
+	}
+	s, err := t.updateStep()
+	if err != nil {
+		return Update{}, err
+	}
+	s.limits.F32[0], s.limits.F32[1] = float32(1/(float64(t.options.Accumulation)*t.scale)), float32(t.options.MaxGradNorm)
+	if err := s.limits.upload(); err != nil {
+		return Update{}, err
+	}
+	if err := t.uploadHyper(s, r); err != nil {
+		return Update{}, err
+	}
+	t.bindUpdate(s)
+	if err := s.exe.Run(context.Background(), s.out, s.in); err != nil {
+		return Update{}, err
+	}
+	t.batches = 0
+	if err := s.clip.download(); err != nil {
+		return Update{}, err
+	}
+	factor, norm := s.clip.F32[0], float64(s.clip.F32[1])
+	u := Update{Norm: norm, Skipped: factor == 0 && norm-norm != 0}
+	if !u.Skipped {
+		t.steps++
+		if err := t.hostStep(s, factor, r); err != nil {
+			return Update{}, err
+		}
+	}
+	if d, ok := t.optimizer.Host.(distance); ok {
+		u.D = d.D()
+	}
+	if t.options.ScaleWeightNorms > 0 {
+		err = t.scaleWeightNorms(&u)
+	}
+	return u, err
+}
+
+// uploadHyper tells AdamW, if it is the optimizer, the constants of the step.
+func (t *Trainer) uploadHyper(s *updateStep, r Rates) error {
+	o, k := t.optimizer.AdamW, float64(t.steps+1)
+	for i, g := range t.groups {
+		if o == nil {
+			break
+		}
+		h := s.hyper[i].F32
+		h[0], h[1], h[2] = float32(t.options.rate(g, r)), float32(1-o.Beta1), float32(1-o.Beta2)
+		h[3], h[4] = float32(o.Eps), float32(o.WeightDecay)
+		h[5], h[6] = float32(oneMinusPower(o.Beta1, k)), float32(oneMinusPower(o.Beta2, k))
+		if err := s.hyper[i].upload(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// oneMinusPower is 1-βᵏ, exact where β is close to 1.
+func oneMinusPower(beta, k float64) float64 { return -math.Expm1(k * math.Log(beta)) }
+
+// hostStep moves the factors by gradients times factor, if the optimizer runs on the host.
+func (t *Trainer) hostStep(s *updateStep, factor float32, r Rates) error {
+	if t.optimizer.Host == nil {
+		return nil
+	}
+	for i, f := range s.trained {
+		if err := f.gradient.Download(f.hostGradient); err != nil {
+			return err
+		}
+		if err := f.now[0].Download(f.parameter); err != nil {
+			return err
+		}
+		for j := range f.hostGradient.F32 {
+			f.hostGradient.F32[j] *= factor
+		}
+		s.tensors[i].Rate = t.options.rate(t.groups[f.group], r)
+	}
+	t.optimizer.Host.Step(t.steps, s.tensors)
+	for _, f := range s.trained {
+		if err := f.now[0].Upload(f.parameter); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Modules downloads the modules as they are now.
+func (t *Trainer) Modules() ([]lora.Module, error) {
+	return t.download(func(f *factor) compute.Tensor { return f.now[0] })
+}
+
+// Gradients downloads the sums of gradients since the last Update, as modules of the same shapes: of each batch's loss,
+// times the loss scale.
+func (t *Trainer) Gradients() ([]lora.Module, error) {
+	return t.download(func(f *factor) compute.Tensor { return f.gradient })
+}
+
+func (t *Trainer) download(of func(*factor) compute.Tensor) ([]lora.Module, error) {
+	modules := slices.Clone(t.modules)
+	for i, f := range t.factors {
+		data := make([]float32, f.shape.Elements())
+		if err := of(f).Download(compute.Floats(data)); err != nil {
+			return nil, fmt.Errorf("lora: %s: %w", f.name, err)
+		}
+		into := &modules[i/2].Down
+		if i%2 == 1 {
+			into = &modules[i/2].Up
+		}
+		*into = lora.Factor{Shape: f.shape, Data: data}
+	}
+	return modules, nil
+}
+
+// Close gives the memory back. Closing twice is harmless.
+func (t *Trainer) Close() error {
+	errs := []error{t.programs.close()}
+	for _, f := range t.factors {
+		for _, x := range append(f.now, f.gradient) {
+			if x != nil {
+				errs = append(errs, x.Close())
+			}
+		}
+	}
+	t.factors = nil
+	if t.params != nil {
+		errs = append(errs, t.params.Close())
+		t.params = nil
+	}
+	return errors.Join(errs...)
+}
+
+// networks are the parameters of both networks, of which the names have nothing in common.
+type networks struct{ text, unet *weights.Component }
+
+var (
+	_ compute.ParamSource   = networks{}
+	_ compute.ParamReleaser = networks{}
+)
+
+func (n networks) of(name string) *weights.Component {
+	if strings.HasPrefix(name, "text_model.") {
+		return n.text
+	}
+	return n.unet
+}
+
+// ParamType implements compute.ParamSource.
+func (n networks) ParamType(name string) (compute.Type, error) { return n.of(name).ParamType(name) }
+
+// ParamData implements compute.ParamSource.
+func (n networks) ParamData(name string) ([]byte, error) { return n.of(name).ParamData(name) }
+
+// ReleaseParam implements compute.ParamReleaser.
+func (n networks) ReleaseParam(name string) { n.of(name).ReleaseParam(name) }

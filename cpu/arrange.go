@@ -53,7 +53,7 @@ func (c *compiler) embed(op compute.Embed, out compute.Value) (lowered, error) {
 		if _, err := paramType(c.source, info); err != nil {
 			return lowered{}, err
 		}
-		table = asTable(info.Name)
+		table = c.asTable(info.Name)
 		packs = append(packs, table)
 	}
 	if op.Position.Valid() {
@@ -70,11 +70,18 @@ func (c *compiler) embed(op compute.Embed, out compute.Value) (lowered, error) {
 		var ids []int32
 		var y, values []float32
 		prepare := func() { ids, y = idPlace.i32(), ys.f32() }
-		look := func(row []float32, id int32) { copy(row, values[int(id)*width:]) }
+		look := func(row []float32, id int32) error {
+			copy(row, values[int(id)*width:])
+			return nil
+		}
 		if len(table.key.name) > 0 {
 			stored := b.packed(table)
-			size := width * stored.dtype.Size()
-			look = func(row []float32, id int32) { c.elem.Widen(row, stored.table[int(id)*size:], stored.dtype) }
+			bytes := make([]byte, width*stored.dtype.Size())
+			look = func(row []float32, id int32) error {
+				_, err := stored.table.ReadAt(bytes, int64(id)*int64(len(bytes)))
+				c.elem.Widen(row, bytes, stored.dtype)
+				return err
+			}
 		} else {
 			valuePlace := b.place(op.Table)
 			prepare = func() { ids, y, values = idPlace.i32(), ys.f32(), valuePlace.f32() }
@@ -86,7 +93,10 @@ func (c *compiler) embed(op compute.Embed, out compute.Value) (lowered, error) {
 					return
 				}
 				row := y[i*width:][:width]
-				look(row, id)
+				if err := look(row, id); err != nil {
+					b.fault(err)
+					return
+				}
 				if positions != nil {
 					c.elem.Add(row, row, positions[i%length*width:][:width])
 				}

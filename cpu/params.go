@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"unsafe"
 
@@ -32,7 +33,7 @@ type packed struct {
 	bytes   []byte        // outside the Go heap
 	vector  []float32     // bytes as float32
 	weights *gemm.Weights // what the packer made of bytes
-	table   []byte        // the checkpoint's own data, read in place, of type dtype
+	table   io.ReaderAt   // the checkpoint's own data, read in place, of type dtype
 	dtype   compute.DType
 }
 
@@ -129,9 +130,6 @@ func (p *params) fill(r packing) error {
 	if err := r.fill(p.packed[r.key], data, t); err != nil {
 		return fmt.Errorf("cpu: parameter %q: %w", r.key.name, err)
 	}
-	if releaser, ok := p.source.(compute.ParamReleaser); ok {
-		releaser.ReleaseParam(r.key.name)
-	}
 	return nil
 }
 
@@ -160,12 +158,13 @@ func (c *compiler) asVector(name string, t compute.Type) packing {
 }
 
 // asTable is a parameter of which single rows are read, straight from the checkpoint.
-func asTable(name string) packing {
+func (c *compiler) asTable(name string) packing {
 	return packing{
 		key: packKey{name, "table"},
-		fill: func(p *packed, data []byte, t compute.Type) error {
-			p.table, p.dtype = data, t.DType
-			return nil
+		fill: func(p *packed, _ []byte, t compute.Type) (err error) {
+			p.dtype = t.DType
+			p.table, err = compute.OpenParam(c.source, name)
+			return err
 		},
 	}
 }

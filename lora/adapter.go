@@ -228,7 +228,6 @@ func ReadFactor(f *weights.File, key string) (Factor, error) {
 	if err != nil {
 		return Factor{}, err
 	}
-	defer f.Release(key)
 	switch x.DType {
 	case weights.F32, weights.F16, weights.BF16, weights.F64, weights.F8E4M3, weights.F8E5M2, weights.I64, weights.I32:
 	default:

@@ -177,7 +177,6 @@ func parameter(c *weights.Checkpoint, t Target) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer component.ReleaseParam(t.Param())
 	if i := compute.FirstNonFinite(typ.DType, data); i >= 0 {
 		return nil, fmt.Errorf("lora: %s: parameter %q: element %d is not a finite number; the checkpoint is damaged, download or convert it again", c.Path(), t.Param(), i)
 	}

@@ -188,7 +188,6 @@ func Check(ctx context.Context, path string) (*CheckReport, error) {
 			errs = append(errs, &NonFiniteError{path, key, c.First})
 		}
 		report.Tensors = append(report.Tensors, c)
-		f.Release(key)
 	}
 	for _, parts := range modules {
 		if parts == 1<<up|1<<down {

@@ -2,6 +2,7 @@ package lora
 
 import (
 	"fmt"
+	"io"
 	"math"
 
 	"github.com/atelier-go/atelier/compute"
@@ -75,8 +76,8 @@ type merged struct {
 }
 
 var (
-	_ compute.ParamSource   = (*merged)(nil)
-	_ compute.ParamReleaser = (*merged)(nil)
+	_ compute.ParamSource = (*merged)(nil)
+	_ compute.ParamOpener = (*merged)(nil)
 )
 
 // change is what adapters make of one parameter.
@@ -150,9 +151,11 @@ func (m *merged) ParamData(name string) ([]byte, error) {
 	return out, nil
 }
 
-// ReleaseParam implements compute.ParamReleaser.
-func (m *merged) ReleaseParam(name string) {
-	if r, ok := m.src.(compute.ParamReleaser); ok {
-		r.ReleaseParam(name)
+// OpenParam implements compute.ParamOpener: nil for a changed parameter.
+func (m *merged) OpenParam(name string) io.ReaderAt {
+	o, ok := m.src.(compute.ParamOpener)
+	if !ok || m.changes[name] != nil {
+		return nil
 	}
+	return o.OpenParam(name)
 }

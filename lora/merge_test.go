@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"strings"
 	"testing"
@@ -16,10 +17,8 @@ import (
 	"github.com/atelier-go/atelier/weights"
 )
 
-// memory is a source of parameters in memory that notes what is released.
 type memory struct {
-	params   map[string]weights.Tensor
-	released []string
+	params map[string]weights.Tensor
 }
 
 func (s *memory) ParamType(name string) (compute.Type, error) {
@@ -40,7 +39,7 @@ func (s *memory) ParamData(name string) ([]byte, error) {
 	return s.params[name].Data, err
 }
 
-func (s *memory) ReleaseParam(name string) { s.released = append(s.released, name) }
+func (s *memory) OpenParam(name string) io.ReaderAt { return bytes.NewReader(s.params[name].Data) }
 
 // stored is f in a narrower type.
 func stored(name string, f lora.Factor, d compute.DType) weights.Tensor {
@@ -234,9 +233,16 @@ func TestMergeSeveral(t *testing.T) {
 			t.Errorf("merging changed the checkpoint's %s", name)
 		}
 	}
-	unet.(compute.ParamReleaser).ReleaseParam("both.weight")
-	if len(src.released) != 1 || src.released[0] != "both.weight" {
-		t.Errorf("released are %q", src.released)
+	if unet.(compute.ParamOpener).OpenParam("both.weight") != nil {
+		t.Error("a changed parameter is read where the unchanged one lies")
+	}
+	part, err := compute.OpenParam(unet, "third.weight")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := make([]byte, 4)
+	if _, err := part.ReadAt(row, 4); err != nil || !bytes.Equal(row, src.params["third.weight"].Data[4:8]) {
+		t.Errorf("part of an unchanged parameter: %v, %v", row, err)
 	}
 	if _, err := unet.ParamData("nowhere"); err == nil {
 		t.Error("an unknown parameter is no error")

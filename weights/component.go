@@ -2,6 +2,7 @@ package weights
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -9,7 +10,7 @@ import (
 )
 
 // Component is one network's parameters under diffusers' names. It is a compute.ParamSource and a
-// compute.ParamReleaser, valid until its Checkpoint is closed.
+// compute.ParamOpener, valid until its Checkpoint is closed.
 //
 // A network is built on it by claiming every parameter it has and asking Err once at the end:
 //
@@ -37,8 +38,8 @@ type param struct {
 func (p *param) shape() compute.Shape { return p.typ.Shape }
 
 var (
-	_ compute.ParamSource   = (*Component)(nil)
-	_ compute.ParamReleaser = (*Component)(nil)
+	_ compute.ParamSource = (*Component)(nil)
+	_ compute.ParamOpener = (*Component)(nil)
 )
 
 // add registers a tensor of a file. A second tensor of the same name is an error.
@@ -111,8 +112,7 @@ func (c *Component) ParamType(name string) (compute.Type, error) {
 	return compute.Type{DType: p.typ.DType, Shape: slices.Clone(p.typ.Shape)}, nil
 }
 
-// ParamData implements compute.ParamSource. Parameters stored as F32, F16 or BF16 are the file's own
-// bytes; converted ones are made anew at each call.
+// ParamData implements compute.ParamSource. Each call reads the file.
 func (c *Component) ParamData(name string) ([]byte, error) {
 	p, err := c.lookup(name)
 	if err != nil {
@@ -125,11 +125,16 @@ func (c *Component) ParamData(name string) ([]byte, error) {
 	return t.DType.paramBytes(t.Data), nil
 }
 
-// ReleaseParam implements compute.ParamReleaser.
-func (c *Component) ReleaseParam(name string) {
-	if p, ok := c.params[name]; ok {
-		p.file.Release(p.key)
+// OpenParam implements compute.ParamOpener: nil for the types that ParamData converts.
+func (c *Component) OpenParam(name string) io.ReaderAt {
+	p, err := c.lookup(name)
+	if err != nil {
+		return nil
 	}
+	if t, _ := p.file.Info(p.key); string(t.DType) != p.typ.DType.String() {
+		return nil
+	}
+	return p.file.reader(p.key)
 }
 
 func (c *Component) lookup(name string) (*param, error) {

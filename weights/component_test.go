@@ -1,10 +1,12 @@
 package weights
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"runtime"
@@ -15,13 +17,28 @@ import (
 	"github.com/atelier-go/atelier/compute"
 )
 
-func TestReleasedBytesStayReadable(t *testing.T) {
+// TestOpenParam reads every parameter in parts.
+func TestOpenParam(t *testing.T) {
 	unet := component(t, mustOpen(t, tinySingle, Options{}), KindUNet)
-	want := component(t, mustOpen(t, tinyFolder, Options{}), KindUNet)
 	for _, name := range unet.Names() {
-		unet.ReleaseParam(name)
+		want, err := unet.ParamData(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := unet.OpenParam(name)
+		for _, off := range []int{0, len(want) / 3, len(want) - 2} {
+			got := make([]byte, min(10, len(want)-off))
+			if _, err := r.ReadAt(got, int64(off)); err != nil || !bytes.Equal(got, want[off:off+len(got)]) {
+				t.Errorf("%s at %d: %v, %v, want %v", name, off, got, err, want[off:off+len(got)])
+			}
+		}
+		if n, err := r.ReadAt(make([]byte, 10), int64(len(want)-4)); n != 4 || err != io.EOF {
+			t.Errorf("%s beyond its end: %d bytes, %v", name, n, err)
+		}
 	}
-	assertSame(t, unet, want)
+	if unet.OpenParam("nowhere") != nil {
+		t.Error("an unknown parameter can be opened")
+	}
 }
 
 // TestShapeVariants stores linear layers as convolutions and the other way round.

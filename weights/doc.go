@@ -6,8 +6,8 @@
 //	defer ckpt.Close()
 //	unet, err := ckpt.UNet() // a compute.ParamSource
 //
-// Files are memory-mapped where the platform can, so a checkpoint costs address space until a device
-// packs it. Everything in a file is taken for hostile: the header is checked to the letter of the
+// A file costs nothing but its header until tensors are read, each when a device packs it; that it was written to in the
+// meantime is an error then (ChangedError). Everything in a file is taken for hostile: the header is checked to the letter of the
 // format before anything else looks at it, and a file of another model family (SDXL, SD 2.x, LoRA, …)
 // is refused by name, with what to do instead.
 //

@@ -1,17 +1,15 @@
 package weights
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/openfile"
 )
 
 // Tensor is one named array: row-major, little-endian.
@@ -26,11 +24,10 @@ type Tensor struct {
 // widen exactly, F64 and integers beyond 2²⁴ round.
 func (t Tensor) Float32s() []float32 { return t.DType.float32s(t.Data) }
 
-// File is an open safetensors file. It is safe for concurrent use; its bytes are read-only and stay
-// valid until Close.
+// File is an open safetensors file, of which tensors are read when they are asked for. It is safe for concurrent use.
 //
-// Where the platform can, the file is memory-mapped: do not truncate or overwrite it while it is open
-// (a new file renamed into its place is harmless, and that is how Write works).
+// That somebody writes to the file while it is open is noticed: reading is then a *ChangedError. A new file renamed into its
+// place, which is how Write works, does not touch it.
 type File struct {
 	path     string
 	entries  []entry
@@ -40,29 +37,20 @@ type File struct {
 	start    int64 // of the data buffer in the file
 }
 
-// storage is where a file's bytes are.
-type storage interface {
-	// bytes are those in [off, off+n); the range has been checked.
-	bytes(off, n int64) ([]byte, error)
-	// release gives back the memory that holds [off, off+n), which stays readable.
-	release(off, n int64)
-	close() error
-}
-
 // OpenFile opens and checks a safetensors file. Nothing but its header is read. Errors name the file
 // and, where one is at fault, the tensor.
 func OpenFile(path string) (*File, error) {
-	f, err := os.Open(path)
+	f, err := openfile.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("weights: %w", err)
 	}
 	return newFile(f, path)
 }
 
-// OpenFileFS is OpenFile for a file of fsys. Files of os.DirFS are memory-mapped as OpenFile does;
-// others (embedded, in archives) are read into memory.
+// OpenFileFS is OpenFile for a file of fsys. Those that are no files of the system (embedded, in archives) are read into
+// memory.
 func OpenFileFS(fsys fs.FS, name string) (*File, error) {
-	f, err := fsys.Open(name)
+	f, err := openfile.OpenFS(fsys, name)
 	if err != nil {
 		return nil, fmt.Errorf("weights: %w", err)
 	}
@@ -76,62 +64,23 @@ func newFile(f fs.File, path string) (*File, error) {
 	if err != nil {
 		return fail(errors.Join(err, f.Close()))
 	}
-	if !info.Mode().IsRegular() {
-		return fail(errors.Join(errors.New("not a regular file"), f.Close()))
-	}
-	data, err := open(f, info.Size())
+	data, err := openStorage(f, info.Size())
 	if err != nil {
 		return fail(errors.Join(err, f.Close()))
 	}
 	file := &File{path: path, data: data}
 	if err := file.readHeader(info.Size()); err != nil {
-		return fail(errors.Join(err, data.close()))
+		return fail(errors.Join(err, data.Close()))
 	}
 	return file, nil
 }
 
-// open chooses the storage: a mapping, else reads on demand, else memory.
-func open(f fs.File, size int64) (storage, error) {
-	osFile, ok := f.(*os.File)
-	if !ok {
-		b, err := io.ReadAll(io.LimitReader(f, size+1))
-		if err == nil && int64(len(b)) != size {
-			err = fmt.Errorf("read %d bytes of %d", len(b), size)
-		}
-		if err != nil {
-			return nil, err
-		}
-		return memory(b), f.Close()
-	}
-	if size > 0 {
-		if m, err := mapFile(osFile, size); err == nil {
-			return m, osFile.Close()
-		}
-	}
-	return onDemand{osFile}, nil
-}
-
 func (f *File) readHeader(size int64) error {
-	if size < 8 {
-		head, _ := f.data.bytes(0, size)
-		return notSafetensors(head, "shorter than the 8 bytes every safetensors file begins with")
-	}
-	head, err := f.data.bytes(0, min(size, 512))
+	header, err := readHeader(f.data, size)
 	if err != nil {
 		return err
 	}
-	n := binary.LittleEndian.Uint64(head)
-	if n > maxHeaderBytes {
-		return notSafetensors(head, fmt.Sprintf("header length %d is beyond %d bytes", n, maxHeaderBytes))
-	}
-	if int64(n) > size-8 {
-		return notSafetensors(head, fmt.Sprintf("truncated: the header takes %d bytes, the file holds %d after its length; download it again", n, size-8))
-	}
-	header, err := f.data.bytes(8, int64(n))
-	if err != nil {
-		return err
-	}
-	f.start = 8 + int64(n)
+	f.start = 8 + int64(len(header))
 	f.entries, f.metadata, err = parseHeader(header, size-f.start)
 	if err != nil {
 		return err
@@ -141,21 +90,6 @@ func (f *File) readHeader(size int64) error {
 		f.index[e.name] = i
 	}
 	return nil
-}
-
-// notSafetensors explains a file that fails the first checks: what it looks like, else the reason.
-func notSafetensors(head []byte, reason string) error {
-	switch {
-	case bytes.HasPrefix(head, []byte("PK\x03\x04")), bytes.HasPrefix(head, []byte{0x80, 2}):
-		return &PickleError{}
-	case bytes.HasPrefix(head, []byte("GGUF")):
-		return errors.New("a GGUF file (of stable-diffusion.cpp or llama.cpp), not safetensors; use the model's safetensors download")
-	case bytes.HasPrefix(head, []byte("version https://git-lfs")):
-		return errors.New("a Git LFS pointer, not the file itself; run `git lfs pull` in its folder")
-	case bytes.HasPrefix(bytes.TrimSpace(head), []byte("<")):
-		return errors.New("a web page, not safetensors: the download was refused or needs a login; download it again in a browser")
-	}
-	return errors.New("not a safetensors file: " + reason)
 }
 
 // Path is the name the file was opened under.
@@ -193,53 +127,46 @@ func (f *File) Info(name string) (t Tensor, ok bool) {
 	return Tensor{Name: e.name, DType: e.dtype, Shape: slices.Clone(e.shape)}, true
 }
 
-// Tensor is the named tensor. Its Data is the file's own memory: read-only, at any alignment, valid
-// until Close.
+// Tensor is the named tensor, read anew.
 func (f *File) Tensor(name string) (Tensor, error) {
 	t, ok := f.Info(name)
 	if !ok {
 		return Tensor{}, fmt.Errorf("weights: %s: no tensor %q among its %d", f.path, name, len(f.entries))
 	}
-	e := f.entries[f.index[name]]
-	data, err := f.data.bytes(f.start+e.begin, e.end-e.begin)
-	if err != nil {
-		return Tensor{}, fmt.Errorf("weights: %s: tensor %q: %w", f.path, name, err)
+	r := f.reader(name)
+	t.Data = make([]byte, r.Size())
+	if _, err := r.ReadAt(t.Data, 0); err != nil {
+		return Tensor{}, err
 	}
-	t.Data = data
 	return t, nil
 }
 
-// Release gives the memory behind the named tensor back to the system. Its bytes remain readable and
-// are fetched again on demand.
-func (f *File) Release(name string) {
-	if i, ok := f.index[name]; ok {
-		e := f.entries[i]
-		f.data.release(f.start+e.begin, e.end-e.begin)
-	}
+// reader reads parts of a tensor, which the file must have.
+func (f *File) reader(name string) *tensorReader {
+	e := &f.entries[f.index[name]]
+	return &tensorReader{io.NewSectionReader(f.data, f.start+e.begin, e.end-e.begin), f.path, name}
 }
 
-// Close unmaps the file. Bytes handed out before must not be touched afterwards.
-func (f *File) Close() error { return f.data.close() }
-
-// memory is a file that was read whole.
-type memory []byte
-
-func (m memory) bytes(off, n int64) ([]byte, error) { return m[off : off+n : off+n], nil }
-func (m memory) release(off, n int64)               {}
-func (m memory) close() error                       { return nil }
-
-// onDemand reads at every request: the fallback where mapping fails.
-type onDemand struct{ f *os.File }
-
-func (o onDemand) bytes(off, n int64) ([]byte, error) {
-	b := make([]byte, n)
-	if _, err := io.ReadFull(io.NewSectionReader(o.f, off, n), b); err != nil {
-		return nil, err
-	}
-	return b, nil
+// tensorReader is the bytes of a tensor.
+type tensorReader struct {
+	*io.SectionReader
+	path, name string
 }
-func (o onDemand) release(off, n int64) {}
-func (o onDemand) close() error         { return o.f.Close() }
+
+// ReadAt implements io.ReaderAt.
+func (r *tensorReader) ReadAt(b []byte, off int64) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	n, err := r.SectionReader.ReadAt(b, off)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("weights: %s: tensor %q: %w", r.path, r.name, err)
+	}
+	return n, err
+}
+
+// Close closes the file. Tensors that have been read remain.
+func (f *File) Close() error { return f.data.Close() }
 
 // PickleError refuses a PyTorch pickle (.ckpt, .pt, .pth, .bin).
 type PickleError struct {

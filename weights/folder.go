@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"path"
@@ -12,6 +11,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/atelier-go/atelier/internal/openfile"
 )
 
 // Bounds on the JSON files of a folder; real ones are a few kilobytes, indices a few hundred.
@@ -139,20 +140,12 @@ func (d folder) names() ([]string, error) {
 
 // read returns a small file, nil if it does not exist.
 func (d folder) read(name string, limit int64) ([]byte, error) {
-	f, err := d.fsys.Open(name)
+	b, err := openfile.ReadFS(d.fsys, name, limit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("weights: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("weights: %s: %w", d.at(name), err)
-	}
-	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("weights: %s: larger than the %d bytes such a file may have", d.at(name), limit)
+		return nil, fmt.Errorf("weights: %s: %w", d.path, err)
 	}
 	return b, nil
 }

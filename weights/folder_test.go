@@ -175,7 +175,7 @@ func TestFolderProblems(t *testing.T) {
 		want  string
 	}{
 		{"pickled weights", toPickle, "pickle"},
-		{"large configuration", write("unet/config.json", strings.Repeat(" ", maxConfigBytes+1)), "larger than"},
+		{"large configuration", write("unet/config.json", strings.Repeat(" ", maxConfigBytes+1)), "more than"},
 		{"broken model_index", write("model_index.json", "{"), "model_index.json"},
 		{"absent by model_index", write("model_index.json", `{"unet":[null,null]}`), "no unet in it"},
 		{"SDXL by class", write("model_index.json", `{"_class_name":"StableDiffusionXLPipeline"}`), "SDXL"},

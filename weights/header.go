@@ -3,9 +3,11 @@ package weights
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/bits"
 	"slices"
 	"strings"
@@ -15,13 +17,74 @@ import (
 	"github.com/atelier-go/atelier/compute"
 )
 
-// Bounds on what a header may hold. The largest real checkpoints have some 3,000 tensors of 100-byte names.
+// Bounds on what a header may hold. The largest real checkpoints have some 3,000 tensors of 100-byte names, the metadata
+// of LoRAs some hundred entries.
 const (
-	maxHeaderBytes = 100_000_000
+	maxHeaderBytes = 100_000_000 // of the reference implementation
 	maxTensors     = 100_000
+	maxMetadata    = 10_000
 	maxNameBytes   = 1 << 10
 	maxRank        = 8
 )
+
+// readHeader returns the header's text of a file of the given size.
+func readHeader(data io.ReaderAt, size int64) ([]byte, error) {
+	n, err := headerLength(data, size)
+	if err != nil {
+		return nil, err
+	}
+	header := make([]byte, n)
+	_, err = data.ReadAt(header, 8)
+	return header, err
+}
+
+// headerLength is how many bytes the header takes, behind the eight that say so.
+func headerLength(data io.ReaderAt, size int64) (int64, error) {
+	head := make([]byte, min(size, 512))
+	if _, err := data.ReadAt(head, 0); err != nil && err != io.EOF {
+		return 0, err
+	}
+	if size < 8 {
+		return 0, notSafetensors(head, "shorter than the 8 bytes every safetensors file begins with")
+	}
+	n := binary.LittleEndian.Uint64(head)
+	if n > maxHeaderBytes {
+		return 0, notSafetensors(head, fmt.Sprintf("header length %d is beyond %d bytes", n, maxHeaderBytes))
+	}
+	if int64(n) > size-8 {
+		return 0, notSafetensors(head, fmt.Sprintf("truncated: the header takes %d bytes, the file holds %d after its length; download it again", n, size-8))
+	}
+	return int64(n), nil
+}
+
+// notSafetensors explains a file that fails the first checks: what it looks like, else the reason.
+func notSafetensors(head []byte, reason string) error {
+	text := bytes.TrimSpace(bytes.TrimPrefix(head, []byte("\uFEFF")))
+	switch {
+	case bytes.HasPrefix(head, []byte("PK\x03\x04")), bytes.HasPrefix(head, []byte{0x80, 2}):
+		return &PickleError{}
+	case bytes.HasPrefix(head, []byte("GGUF")):
+		return errors.New("a GGUF file (of stable-diffusion.cpp or llama.cpp), not safetensors; use the model's safetensors download")
+	case bytes.HasPrefix(head, []byte("version https://git-lfs")):
+		return errors.New("a Git LFS pointer, not the file itself; run `git lfs pull` in its folder")
+	case bytes.HasPrefix(text, []byte("<")):
+		return errors.New("a web page, not safetensors: the download was refused or needs a login; download it again in a browser")
+	case isJSON(text):
+		return fmt.Errorf("a JSON answer, not safetensors (%.200q): the download was refused or needs a login; download it again in a browser, or with an access token", text)
+	case len(head) == 0:
+		return errors.New("an empty file: the download or copy failed; get it again")
+	}
+	return errors.New("not a safetensors file: " + reason)
+}
+
+// isJSON reports whether a text begins like an object or array of JSON.
+func isJSON(text []byte) bool {
+	if len(text) == 0 || text[0] != '{' && text[0] != '[' {
+		return false
+	}
+	next := bytes.TrimSpace(text[1:])
+	return len(next) > 0 && bytes.IndexByte([]byte(`"{[}]`), next[0]) >= 0
+}
 
 // entry is one line of a header's table.
 type entry struct {
@@ -125,10 +188,7 @@ func checkHeader(header []byte) (plain []byte, eight map[string]DType, err error
 	count := 0
 	err = c.object("header", func(name string) error {
 		if name == "__metadata__" {
-			return c.object(name, func(key string) error {
-				_, err := c.text(key)
-				return err
-			})
+			return c.metadata(func(string, string) {})
 		}
 		if count++; count > maxTensors {
 			return fmt.Errorf("header: more than %d tensors", maxTensors)

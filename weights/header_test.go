@@ -29,6 +29,14 @@ func entryJSON(name, dtype, shape string, begin, end int) string {
 	return fmt.Sprintf(`"%s":{"dtype":"%s","shape":%s,"data_offsets":[%d,%d]}`, name, dtype, shape, begin, end)
 }
 
+func manyKeys(n int) []string {
+	keys := make([]string, n)
+	for i := range keys {
+		keys[i] = fmt.Sprintf(`"k%d":""`, i)
+	}
+	return keys
+}
+
 func TestHeaderRefused(t *testing.T) {
 	a := entryJSON("a", "F32", "[1]", 0, 4)
 	nested := strings.Repeat("[", 100_000)
@@ -37,7 +45,14 @@ func TestHeaderRefused(t *testing.T) {
 		file []byte
 		want string
 	}{
-		{"empty file", nil, "shorter than the 8 bytes"},
+		{"empty file", nil, "empty file"},
+		{"one zero", make([]byte, 1), "shorter than the 8 bytes"},
+		{"JSON answer", []byte(`{"error":"Unauthorized","message":"log in"}`), "JSON answer"},
+		{"short JSON answer", []byte(`[]`), "JSON answer"},
+		{"JSON answer over lines", []byte("\r\n{\r\n  \"error\": \"Unauthorized\"}"), "JSON answer"},
+		{"what it says", []byte(`{"error":"Unauthorized","message":"log in"}`), "log in"},
+		{"web page", []byte("<!DOCTYPE html><html></html>"), "web page"},
+		{"more metadata than anybody writes", rawFile("{\"__metadata__\":{"+strings.Join(manyKeys(10_001), ",")+"}}", 0), "more than 10000 entries"},
 		{"seven bytes", make([]byte, 7), "shorter than the 8 bytes"},
 		{"length beyond the bound", binary.LittleEndian.AppendUint64(nil, 100_000_001), "beyond"},
 		{"length 2⁶⁴−1", binary.LittleEndian.AppendUint64(nil, 1<<64-1), "beyond"},
@@ -174,7 +189,7 @@ func FuzzHeader(f *testing.F) {
 	f.Add(rawFile("{"+entryJSON("a", "F32", "[2,18446744073709551614]", 0, 4)+"}", 4))
 	f.Add(binary.LittleEndian.AppendUint64(nil, 1<<64-1))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		file := &File{path: "fuzz", data: memory(b)}
+		file := &File{path: "fuzz", data: memory{bytes.NewReader(b)}}
 		if file.readHeader(int64(len(b))) != nil {
 			return
 		}

@@ -68,6 +68,19 @@ func (w jsonWalker) object(name string, field func(key string) error) error {
 	return w.delim('}')
 }
 
+// metadata reads the object of strings that is the value of __metadata__.
+func (w jsonWalker) metadata(entry func(key, value string)) error {
+	count := 0
+	return w.object("__metadata__", func(key string) error {
+		if count++; count > maxMetadata {
+			return fmt.Errorf("%s: more than %d entries of metadata", w.what, maxMetadata)
+		}
+		value, err := w.text(key)
+		entry(key, value)
+		return err
+	})
+}
+
 // text reads the string that is the value of key.
 func (w jsonWalker) text(key string) (string, error) {
 	token, err := w.token()

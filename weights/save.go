@@ -16,6 +16,7 @@ import (
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/atomicfile"
+	"github.com/atelier-go/atelier/internal/openfile"
 )
 
 // SaveOptions say in what a copy differs from its checkpoint. The zero value makes a plain copy.
@@ -75,7 +76,6 @@ type saver struct {
 	files       map[*File][]*output
 	done, total int64
 	err         error // the first that a tensor met: a View has no other way to report it
-	last        *output
 }
 
 // output is a tensor to be written. It implements safetensors.View, and its data are made when they are asked for.
@@ -85,20 +85,15 @@ type output struct {
 	size    int64
 	changed bool // it is one of SaveOptions.Params
 	load    func() ([]byte, error)
-	release func()
 	saver   *saver
 }
 
 // DataLen implements safetensors.View.
 func (o *output) DataLen() uint64 { return uint64(o.size) }
 
-// Data implements safetensors.View. What was handed out before is released.
+// Data implements safetensors.View.
 func (o *output) Data() []byte {
 	s := o.saver
-	if s.last != nil {
-		s.last.release()
-		s.last = nil
-	}
 	if s.err == nil {
 		s.err = context.Cause(s.ctx)
 	}
@@ -113,7 +108,6 @@ func (o *output) Data() []byte {
 		s.err = fmt.Errorf("tensor %q: %w", o.name, err)
 		return nil
 	}
-	s.last = o
 	s.done += o.size
 	if s.Progress != nil {
 		s.Progress(s.done, s.total)
@@ -137,7 +131,7 @@ func (s *saver) list(c *Checkpoint, f *File) error {
 	}
 	for _, key := range f.Names() {
 		stored, _ := f.Info(key)
-		o := &output{name: key, saver: s, release: func() { f.Release(key) }}
+		o := &output{name: key, saver: s}
 		o.load = func() ([]byte, error) {
 			t, err := f.Tensor(key)
 			return t.Data, err
@@ -162,9 +156,6 @@ func (s *saver) list(c *Checkpoint, f *File) error {
 				}
 				dtype = DType(to.String())
 				o.load = func() ([]byte, error) { return paramAs(source, at.name, t.DType, to) }
-				if r, ok := source.(compute.ParamReleaser); ok {
-					o.release = func() { r.ReleaseParam(at.name) }
-				}
 			}
 		}
 		lib, ok := dtype.library()
@@ -208,27 +199,19 @@ func (s *saver) encode(w io.Writer, f *File) error {
 		}
 	}
 	err := safetensors.SerializeToWriter(tensors, metadata, w)
-	if s.last != nil {
-		s.last.release()
-		s.last = nil
-	}
 	return errors.Join(s.err, err)
 }
 
 // writeFolder writes the files of a folder and copies what lies beside them.
-func (s *saver) writeFolder(main *source, name string) (err error) {
+func (s *saver) writeFolder(main *source, name string) error {
 	if _, err := os.Lstat(name); err == nil {
 		return fmt.Errorf("weights: save %s: it exists already; choose another name for the folder", name)
 	}
-	temp := atomicfile.Temporary(name) + ".tmp"
-	if err := os.Mkdir(temp, 0o777); err != nil {
+	temp, err := atomicfile.CreateFolder(name)
+	if err != nil {
 		return fmt.Errorf("weights: save %s: %w", name, err)
 	}
-	defer func() {
-		if err != nil {
-			os.RemoveAll(temp)
-		}
-	}()
+	defer temp.Abort()
 	files, above := make(map[string]*File), path.Clean(filepath.ToSlash(main.path))+"/"
 	for _, f := range main.files {
 		files[strings.TrimPrefix(f.path, above)] = f
@@ -244,9 +227,9 @@ func (s *saver) writeFolder(main *source, name string) (err error) {
 		case strings.HasPrefix(path.Base(at), "."):
 			return nil
 		case entry.IsDir():
-			return os.Mkdir(filepath.Join(temp, filepath.FromSlash(at)), 0o777)
+			return os.Mkdir(filepath.Join(temp.Path, filepath.FromSlash(at)), 0o777)
 		}
-		to := filepath.Join(temp, filepath.FromSlash(at))
+		to := filepath.Join(temp.Path, filepath.FromSlash(at))
 		if f := files[at]; f != nil {
 			delete(files, at)
 			return writeFile(to, func(w io.Writer) error { return s.encode(w, f) })
@@ -260,12 +243,11 @@ func (s *saver) writeFolder(main *source, name string) (err error) {
 		err = fmt.Errorf("%d files of weights were not found again", len(files))
 	}
 	if err == nil {
-		err = os.Rename(temp, name)
+		err = temp.Commit()
 	}
 	if err != nil {
 		return fmt.Errorf("weights: save %s: %w", name, err)
 	}
-	atomicfile.SyncFolder(filepath.Dir(name))
 	return nil
 }
 
@@ -299,18 +281,11 @@ func isOtherWeights(root fs.FS, at string, opened []*File) bool {
 
 // copyFile copies a file as it is.
 func copyFile(root fs.FS, from, to string) error {
-	in, err := root.Open(from)
+	in, err := openfile.OpenFS(root, from)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; take it out of the folder", err)
 	}
 	defer in.Close()
-	info, err := in.Stat()
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is no regular file; take it out of the folder", from)
-	}
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err

@@ -97,7 +97,7 @@ func writeFile(path string, fill func(io.Writer) error) error {
 	switch {
 	case err == nil:
 		return nil
-	case IsDiskFull(err):
+	case atomicfile.IsDiskFull(err):
 		return fmt.Errorf("weights: write %s: the disk is full; free some space or choose another folder (what was there before is untouched): %w", path, err)
 	}
 	return fmt.Errorf("weights: write %s: %w", path, err)

@@ -10,7 +10,7 @@ import (
 )
 
 // Source is a compute.ParamSource in memory, for tests. Its zero value is empty and ready to use.
-// The bytes lie at odd addresses, as they may in a mapped file.
+// The bytes lie at odd addresses, as they may in a file that was read whole.
 type Source struct {
 	params map[string]param
 }

@@ -57,9 +57,6 @@ func (p *params) get(info compute.ValueInfo) ([]float32, error) {
 	}
 	p.widened[info.Name] = w
 	p.bytes += 4 * int64(len(w))
-	if r, ok := p.source.(compute.ParamReleaser); ok {
-		r.ReleaseParam(info.Name)
-	}
 	return w, nil
 }
 

@@ -64,7 +64,6 @@ func (e *encoder) identity(seed uint64) (int64, error) {
 			return 0, err
 		}
 		fmt.Fprint(h, name, crc32.Checksum(data, sums))
-		e.source.ReleaseParam(name)
 	}
 	return int64(h.Sum64()), nil
 }

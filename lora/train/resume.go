@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"maps"
 	"path/filepath"
 	"reflect"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/weights"
 )
@@ -108,12 +110,15 @@ func checkpointDigest(c *weights.Checkpoint) (string, error) {
 	h := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	for _, component := range []*weights.Component{text, net, codec} {
 		for _, name := range component.Names() {
-			data, err := component.ParamData(name)
-			if err != nil {
+			typ, err1 := component.ParamType(name)
+			data, err2 := compute.OpenParam(component, name)
+			if err := errors.Join(err1, err2); err != nil {
 				return "", err
 			}
-			fmt.Fprintln(h, name, len(data))
-			h.Write(data[:min(len(data), sampledBytes)])
+			fmt.Fprintln(h, name, typ.Bytes())
+			if _, err := io.Copy(h, io.NewSectionReader(data, 0, min(int64(typ.Bytes()), sampledBytes))); err != nil {
+				return "", err
+			}
 		}
 	}
 	return fmt.Sprintf("%08x", h.Sum32()), nil

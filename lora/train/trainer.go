@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strings"
@@ -429,8 +430,8 @@ func (t *Trainer) Close() error {
 type networks struct{ text, unet *weights.Component }
 
 var (
-	_ compute.ParamSource   = networks{}
-	_ compute.ParamReleaser = networks{}
+	_ compute.ParamSource = networks{}
+	_ compute.ParamOpener = networks{}
 )
 
 func (n networks) of(name string) *weights.Component {
@@ -446,5 +447,5 @@ func (n networks) ParamType(name string) (compute.Type, error) { return n.of(nam
 // ParamData implements compute.ParamSource.
 func (n networks) ParamData(name string) ([]byte, error) { return n.of(name).ParamData(name) }
 
-// ReleaseParam implements compute.ParamReleaser.
-func (n networks) ReleaseParam(name string) { n.of(name).ReleaseParam(name) }
+// OpenParam implements compute.ParamOpener.
+func (n networks) OpenParam(name string) io.ReaderAt { return n.of(name).OpenParam(name) }

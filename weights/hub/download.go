@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/atelier-go/atelier/internal/atomicfile"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -179,7 +180,7 @@ func (b blob) hash() hash.Hash {
 
 // local explains a failure of the disk.
 func (d *download) local(name string, err error) error {
-	if weights.IsDiskFull(err) {
+	if atomicfile.IsDiskFull(err) {
 		return fmt.Errorf("hub: %s of %s: the disk is full: %.1f MB are still to come; free some space or set HF_HUB_CACHE to a folder on another disk, then run again (what is here is kept): %w",
 			name, d.repo.id, float64(d.progress.Total-d.progress.Done)/1e6, err)
 	}

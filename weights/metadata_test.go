@@ -1,0 +1,74 @@
+package weights
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestReadMetadata(t *testing.T) {
+	a := entryJSON("a", "F32", "[1]", 0, 4)
+	first := `"__metadata__":{"k":"v","l":"\u00e4"}`
+	want := map[string]string{"k": "v", "l": "ä"}
+	for _, tt := range []struct {
+		name  string
+		file  []byte
+		want  map[string]string
+		error string
+	}{
+		{"first", rawFile("{"+first+","+a+"}", 4), want, ""},
+		{"last", rawFile("{"+a+","+first+"}", 4), want, ""},
+		{"none", rawFile("{"+a+"}", 4), map[string]string{}, ""},
+		{"broken behind it", rawFile("{"+first+",", 0), want, ""},
+		{"truncated", rawFile("{"+first, 0)[:30], nil, "truncated"},
+		{"a number", rawFile(`{"__metadata__":{"k":1}}`, 0), nil, "not a string"},
+		{"twice", rawFile(`{"__metadata__":{"k":"1","k":"1"}}`, 0), nil, "twice"},
+		{"no file", nil, nil, "empty file"},
+		{"a web page", []byte("<html></html>"), nil, "web page"},
+		{"no object", rawFile("[]", 0), nil, "have ["},
+	} {
+		got, err := ReadMetadata(writeRaw(t, tt.file))
+		if !maps.Equal(got, tt.want) || (err == nil) != (tt.error == "") || err != nil && !strings.Contains(err.Error(), tt.error) {
+			t.Errorf("%s: %v, %v; want %v, %q", tt.name, got, err, tt.want, tt.error)
+		}
+	}
+	if _, err := ReadMetadata(t.TempDir()); err == nil || !strings.Contains(err.Error(), "a folder") {
+		t.Errorf("a folder: %v", err)
+	}
+}
+
+// TestHugeHeaders reads a header of five million keys, which once took a minute, and one that is a sparse gigabyte.
+func TestHugeHeaders(t *testing.T) {
+	var header strings.Builder
+	header.WriteString(`{"__metadata__":{"k":""`)
+	for i := range 5_000_000 {
+		fmt.Fprintf(&header, `,"k%d":""`, i)
+	}
+	header.WriteString("}}")
+	keys := writeRaw(t, rawFile(header.String(), 0))
+	sparse := filepath.Join(t.TempDir(), "sparse")
+	if err := os.WriteFile(sparse, binary.LittleEndian.AppendUint64(nil, 99_999_992), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(sparse, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{keys, sparse} {
+		start := time.Now()
+		if _, err := ReadMetadata(path); err == nil {
+			t.Error("it has metadata")
+		}
+		if f, err := OpenFile(path); err == nil {
+			f.Close()
+			t.Error("it opens")
+		}
+		if d := time.Since(start); d > 5*time.Second {
+			t.Errorf("it took %v", d)
+		}
+	}
+}

@@ -3,6 +3,7 @@
 package filelock
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,13 +26,10 @@ type HeldError struct {
 }
 
 // Error names the lock and its holder.
-func (e *HeldError) Error() string {
-	holder := e.Holder
-	if holder == "" {
-		holder = "another program"
-	}
-	return fmt.Sprintf("%s is held by %s", e.Path, holder)
-}
+func (e *HeldError) Error() string { return fmt.Sprintf("%s is held by %s", e.Path, e.By()) }
+
+// By is the holder, or that it is not known.
+func (e *HeldError) By() string { return cmp.Or(e.Holder, "another program") }
 
 // Take locks the file at path, which is created if need be in a folder that is there. If somebody holds it the error is a
 // *HeldError; a file system without locks is errors.ErrUnsupported.

@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/atelier-go/atelier/invalid"
 )
 
 const maxInfoBytes = 64 << 20 // of the list of a repository's files
@@ -25,22 +25,33 @@ type modelInfo struct {
 	} `json:"siblings"`
 }
 
+// base is the endpoint, without what is not to be printed if it is at fault.
+func (c *Client) base() (*url.URL, error) {
+	base, err := url.Parse(c.Endpoint)
+	if err != nil || base.Host == "" || base.Scheme != "https" && base.Scheme != "http" {
+		return nil, fmt.Errorf("hub: %w", invalid.Field("Client.Endpoint", nil, "an address like %s; check HF_ENDPOINT", DefaultEndpoint))
+	}
+	return base, nil
+}
+
 // info asks which commit a revision is and what files it has.
-func (c *Client) info(ctx context.Context, r repo) (modelInfo, error) {
+func (d *download) info(ctx context.Context) (modelInfo, error) {
 	var info modelInfo
-	address := c.Endpoint + "/api/models/" + r.id + "/revision/" + url.PathEscape(r.revision) + "?blobs=true"
-	err := c.retry(ctx, func() (progressed bool, err error) {
-		response, err := c.send(ctx, http.MethodGet, address, r, nil)
+	address := d.client.Endpoint + "/api/models/" + d.repo.id + "/revision/" + url.PathEscape(d.repo.revision) + "?blobs=true"
+	err := d.retry(ctx, func() (progressed bool, err error) {
+		attempt, cancel := context.WithTimeoutCause(ctx, d.client.patience(), errSilent)
+		defer cancel()
+		response, err := d.send(attempt, http.MethodGet, address, nil)
 		if err != nil {
-			return false, err
+			return false, again(ctx, err)
 		}
 		defer response.Body.Close()
-		body, err := io.ReadAll(io.LimitReader(response.Body, maxInfoBytes))
+		body, err := bounded(response.Body, maxInfoBytes)
 		if err != nil {
-			return false, &passingError{err}
+			return false, again(ctx, connectionError(attempt, response.Request.URL, err))
 		}
 		if err := json.Unmarshal(body, &info); err != nil {
-			return false, fmt.Errorf("hub: %s: not the Hub's answer: %w", address, err)
+			return false, fmt.Errorf("hub: %s: not the Hub's answer: %w", public(response.Request.URL), err)
 		}
 		return true, nil
 	})
@@ -48,7 +59,7 @@ func (c *Client) info(ctx context.Context, r repo) (modelInfo, error) {
 		return modelInfo{}, err
 	}
 	if !isHex(info.SHA, 40) {
-		return modelInfo{}, fmt.Errorf("hub: %s: commit %.80q is not a commit hash", address, info.SHA)
+		return modelInfo{}, fmt.Errorf("hub: %s: commit %.80q is not a commit hash", d.repo.id, info.SHA)
 	}
 	return info, nil
 }
@@ -59,22 +70,24 @@ type blob struct {
 	size int64
 }
 
-func (c *Client) resolveURL(r repo, commit, file string) string {
+func (d *download) resolveURL(file string) string {
 	parts := strings.Split(file, "/")
 	for i := range parts {
 		parts[i] = url.PathEscape(parts[i])
 	}
-	return c.Endpoint + "/" + r.id + "/resolve/" + commit + "/" + strings.Join(parts, "/")
+	return d.client.Endpoint + "/" + d.repo.id + "/resolve/" + d.commit + "/" + strings.Join(parts, "/")
 }
 
 // head asks for a file's hash and size. Large files are answered with a redirection to a content server, which
 // is not followed: the description is in the redirecting answer.
-func (c *Client) head(ctx context.Context, r repo, commit, file string) (blob, error) {
+func (d *download) head(ctx context.Context, file string) (blob, error) {
 	var b blob
-	err := c.retry(ctx, func() (bool, error) {
-		response, err := c.send(ctx, http.MethodHead, c.resolveURL(r, commit, file), r, nil)
+	err := d.retry(ctx, func() (bool, error) {
+		attempt, cancel := context.WithTimeoutCause(ctx, d.client.patience(), errSilent)
+		defer cancel()
+		response, err := d.send(attempt, http.MethodHead, d.resolveURL(file), nil)
 		if err != nil {
-			return false, err
+			return false, again(ctx, err)
 		}
 		response.Body.Close()
 		etag := response.Header.Get("X-Linked-Etag")
@@ -97,36 +110,63 @@ func (c *Client) head(ctx context.Context, r repo, commit, file string) (blob, e
 }
 
 // get requests a file's bytes from offset on.
-func (c *Client) get(ctx context.Context, r repo, commit, file string, offset int64) (*http.Response, error) {
+func (d *download) get(ctx context.Context, file string, offset int64) (*http.Response, error) {
 	header := http.Header{}
 	if offset > 0 {
 		header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
 	}
-	return c.send(ctx, http.MethodGet, c.resolveURL(r, commit, file), r, header)
+	return d.send(ctx, http.MethodGet, d.resolveURL(file), header)
 }
 
 // send makes one request and turns answers that are none into errors: *StatusError, or *passingError for those
 // worth repeating. The token goes to the endpoint's host only, whatever redirections say.
-func (c *Client) send(ctx context.Context, method, address string, r repo, header http.Header) (*http.Response, error) {
+func (d *download) send(ctx context.Context, method, address string, header http.Header) (*http.Response, error) {
+	base, err := d.client.base()
+	if err != nil {
+		return nil, err
+	}
 	request, err := http.NewRequestWithContext(ctx, method, address, nil)
 	if err != nil {
-		return nil, fmt.Errorf("hub: %w; check HF_ENDPOINT", err)
+		return nil, fmt.Errorf("hub: no address can be made for %s; check HF_ENDPOINT", d.repo.id) // err would show the endpoint's password
 	}
-	maps.Copy(request.Header, header)
-	home := request.URL
+	for key, values := range header {
+		request.Header[key] = values
+	}
 	request.Header.Set("User-Agent", "atelier-hub/1")
 	request.Header.Set("Accept-Encoding", "identity") // sizes and ranges are of the file itself
-	if c.Token != "" {
-		request.Header.Set("Authorization", "Bearer "+c.Token)
+	if d.client.Token != "" {
+		request.Header.Set("Authorization", "Bearer "+d.client.Token)
 	}
-	client := *c.HTTP
-	client.CheckRedirect = func(next *http.Request, via []*http.Request) error {
+	client := *d.client.HTTP
+	client.CheckRedirect = followFrom(request)
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, connectionError(ctx, request.URL, err)
+	}
+	if response.StatusCode < 400 {
+		return response, nil
+	}
+	defer response.Body.Close()
+	status := &StatusError{
+		Code: response.StatusCode, URL: public(request.URL), Repo: d.repo.id, Revision: d.repo.revision, Token: d.client.Token != "", endpoint: public(base),
+		Reason: response.Header.Get("X-Error-Code"), Message: response.Header.Get("X-Error-Message"),
+	}
+	if status.passes() {
+		return nil, &passingError{status, retryAfter(response.Header)}
+	}
+	return nil, status
+}
+
+// followFrom says which redirections of a request are followed, and with what.
+func followFrom(request *http.Request) func(next *http.Request, via []*http.Request) error {
+	home := request.URL
+	return func(next *http.Request, via []*http.Request) error {
 		switch {
 		case len(via) > 10:
-			return errors.New("too many redirections")
+			return fmt.Errorf("%w: more than 10", errRedirect)
 		case home.Scheme == "https" && next.URL.Scheme != "https":
-			return errors.New("redirection from https to " + next.URL.Scheme)
-		case method == http.MethodHead && next.Response.Header.Get("X-Linked-Etag") != "":
+			return fmt.Errorf("%w: from https to %s", errRedirect, next.URL.Scheme)
+		case request.Method == http.MethodHead && next.Response.Header.Get("X-Linked-Etag") != "":
 			return http.ErrUseLastResponse // this answer is the description; the next one would be of the content server
 		case next.URL.Scheme == home.Scheme && next.URL.Host == home.Host:
 			return nil
@@ -135,95 +175,58 @@ func (c *Client) send(ctx context.Context, method, address string, r repo, heade
 		next.Header.Del("Referer")
 		return nil
 	}
-	response, err := client.Do(request)
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			return nil, cause
-		}
-		return nil, &passingError{fmt.Errorf("hub: %w", err)}
-	}
-	if response.StatusCode < 400 {
-		return response, nil
-	}
-	defer response.Body.Close()
-	status := &StatusError{
-		Code: response.StatusCode, URL: address, Repo: r.id, Revision: r.revision, Token: c.Token != "", endpoint: c.Endpoint,
-		Reason: response.Header.Get("X-Error-Code"), Message: response.Header.Get("X-Error-Message"),
-	}
-	if status.Code >= 500 || status.Code == http.StatusTooManyRequests || status.Code == http.StatusRequestTimeout {
-		return nil, &passingError{status}
-	}
-	return nil, status
 }
 
-// StatusError is the server's refusal.
-type StatusError struct {
-	Code           int // HTTP status
-	URL            string
-	Repo, Revision string
-	Token          bool   // a token was sent
-	Reason         string // the Hub's X-Error-Code: RepoNotFound, RevisionNotFound, EntryNotFound, GatedRepo
-	Message        string // the Hub's X-Error-Message
+// errSilent is the cause of giving up a request that is not answered, or by drops.
+var errSilent = errors.New("the server sends next to nothing")
 
-	endpoint string
-}
-
-// Error says what was refused and what to do about it.
-func (e *StatusError) Error() string {
-	said := ""
-	if e.Message != "" {
-		said = fmt.Sprintf(" (%.300q)", e.Message)
+// again makes a failure repeatable that is one of an attempt's own time limit, and not of the caller's.
+func again(ctx context.Context, err error) error {
+	if errors.Is(err, errSilent) && ctx.Err() == nil {
+		return &passingError{error: fmt.Errorf("hub: connection lost: %w", err)}
 	}
-	return fmt.Sprintf("hub: %s: %d %s%s; %s", e.URL, e.Code, http.StatusText(e.Code), said, e.mend())
+	return err
 }
 
-func (e *StatusError) mend() string {
-	switch {
-	case e.Code == http.StatusUnauthorized && !e.Token:
-		return fmt.Sprintf("there is no public model %s: check the name, or, if it is private or gated, make a token at %s/settings/tokens and set HF_TOKEN", e.Repo, e.endpoint)
-	case e.Code == http.StatusUnauthorized:
-		return fmt.Sprintf("the token is not accepted or there is no model %s: check the name, and HF_TOKEN against %s/settings/tokens", e.Repo, e.endpoint)
-	case e.Code == http.StatusForbidden:
-		return fmt.Sprintf("accept the model's conditions at %s/%s with the account the token belongs to, and let the token read gated models", e.endpoint, e.Repo)
-	case e.Code == http.StatusNotFound && e.Reason == "RevisionNotFound":
-		return fmt.Sprintf("%s has no revision %q: leave @%s out for main", e.Repo, e.Revision, e.Revision)
-	case e.Code == http.StatusNotFound:
-		return fmt.Sprintf("check the name %s at %s", e.Repo, e.endpoint)
+// patience is how long an answer may take that is not a file's content, and how long the content may stand still.
+func (c *Client) patience() time.Duration {
+	if c.stall > 0 {
+		return c.stall
 	}
-	return "try again later"
+	return time.Minute
 }
 
-// passingError marks a failure that may be gone at the next try.
-type passingError struct{ error }
-
-// Unwrap is the failure.
-func (e *passingError) Unwrap() error { return e.error }
+// maxRetryAfter is the longest that a server is left alone because it asks for it.
+const maxRetryAfter = 5 * time.Minute
 
 // retry repeats try while it fails for passing reasons: c.Retries times in a row without progress, with pauses
-// that double.
-func (c *Client) retry(ctx context.Context, try func() (progressed bool, err error)) error {
-	pause, left := c.pause, c.Retries
-	if pause == 0 {
-		pause = time.Second
+// that double, or are as long as the server asks for. Each pause is told.
+func (d *download) retry(ctx context.Context, try func() (progressed bool, err error)) error {
+	first := d.client.pause
+	if first == 0 {
+		first = time.Second
 	}
-	first := pause
+	pause, failures := first, 0
 	for {
 		progressed, err := try()
-		var passing *passingError
-		if err == nil || !errors.As(err, &passing) {
+		passing, ok := errors.AsType[*passingError](err)
+		if !ok {
 			return err
 		}
 		if progressed {
-			pause, left = first, c.Retries
+			pause, failures = first, 0
 		}
-		if left--; left < 0 {
+		if failures++; failures > d.client.Retries || passing.after > maxRetryAfter {
 			return passing.error
 		}
+		wait := max(pause, passing.after)
+		d.say(fmt.Sprintf("%v; trying again in %v (%d of %d)", passing.error, wait.Round(time.Millisecond), failures, d.client.Retries))
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(pause):
+		case <-time.After(wait):
 		}
+		d.say("")
 		pause = min(2*pause, time.Minute)
 	}
 }

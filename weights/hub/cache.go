@@ -7,7 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/atelier-go/atelier/internal/atomicfile"
+	"github.com/atelier-go/atelier/internal/openfile"
 )
+
+// maxSmallBytes bounds a token and the commit of a branch.
+const maxSmallBytes = 1 << 12
 
 // folder is where the cache keeps a repository: blobs by hash, snapshots of names that point to them, and
 // refs from branch names to commits.
@@ -22,7 +28,7 @@ func (c *Client) snapshotDir(r repo, commit string) string {
 // cached finds a snapshot in the cache without asking anybody.
 func (c *Client) cached(r repo) (path string, ok bool) {
 	commit := r.revision
-	if ref, err := os.ReadFile(filepath.Join(c.folder(r), "refs", filepath.FromSlash(r.revision))); err == nil {
+	if ref, err := openfile.ReadFile(filepath.Join(c.folder(r), "refs", filepath.FromSlash(r.revision)), maxSmallBytes); err == nil {
 		commit = strings.TrimSpace(string(ref))
 	}
 	if !isHex(commit, 40) {
@@ -40,49 +46,69 @@ func (c *Client) cached(r repo) (path string, ok bool) {
 }
 
 // link makes a snapshot's name point to a blob: by a relative symbolic link as huggingface_hub does; where those are not
-// allowed (Windows without developer mode) by a hard link; else by a copy.
+// allowed, or lead nowhere (some systems take the link and do not follow it), by a hard link; else by a copy.
 func link(blob, name string) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
 		return err
-	}
-	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err // a link to an older blob, or a broken one, is replaced
 	}
 	relative, err := filepath.Rel(filepath.Dir(name), blob)
 	if err != nil {
 		return err
 	}
-	if symlink(relative, name) == nil || os.Link(blob, name) == nil {
-		return nil
+	for _, way := range []func() error{
+		func() error { return symlink(relative, name) },
+		func() error { return os.Link(blob, name) },
+		func() error { return copyFile(blob, name) },
+	} {
+		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err // a link to an older blob, or a broken one, is replaced
+		}
+		if err = way(); err == nil {
+			if err = same(blob, name); err == nil {
+				return nil
+			}
+		}
 	}
-	return copyFile(blob, name)
+	return err
 }
 
 // symlink is os.Symlink; a variable so that a test can take the ability away.
 var symlink = os.Symlink
 
-func copyFile(from, to string) (err error) {
-	in, err := os.Open(from)
+// same looks whether a blob is to be read under another name.
+func same(blob, name string) error {
+	info, err := os.Stat(blob)
+	if err != nil {
+		return err
+	}
+	f, err := openfile.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	linked, err := f.Stat()
+	if err == nil && linked.Size() != info.Size() {
+		err = fmt.Errorf("%s has %d bytes, its content %d", name, linked.Size(), info.Size())
+	}
+	return err
+}
+
+// copyFile copies a blob.
+func copyFile(from, to string) error {
+	in, err := openfile.Open(from)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	temp := to + ".incomplete"
-	out, err := os.Create(temp)
+	out, err := atomicfile.Create(to)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(out, in)
-	if closeErr := out.Close(); err == nil {
-		err = closeErr
+	defer out.Abort()
+	if _, err := io.Copy(out, in); err != nil {
+		return err
 	}
-	if err == nil {
-		err = os.Rename(temp, to)
-	}
-	if err != nil {
-		os.Remove(temp)
-	}
-	return err
+	return out.Commit()
 }
 
 // writeRef notes which commit a revision is. It is written last, so that it never leads to half a snapshot.
@@ -94,13 +120,7 @@ func (c *Client) writeRef(r repo, commit string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return fmt.Errorf("hub: %w", err)
 	}
-	temp := path + ".incomplete"
-	err := os.WriteFile(temp, []byte(commit), 0o666)
-	if err == nil {
-		err = os.Rename(temp, path)
-	}
-	if err != nil {
-		os.Remove(temp)
+	if err := atomicfile.WriteFile(path, []byte(commit)); err != nil {
 		return fmt.Errorf("hub: %w", err)
 	}
 	return nil

@@ -24,6 +24,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/atelier-go/atelier/internal/openfile"
 )
 
 // DefaultEndpoint is the Hub's own address, where HF_ENDPOINT names no mirror.
@@ -33,7 +35,7 @@ const DefaultEndpoint = "https://huggingface.co"
 var aliases = map[string]string{"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5"}
 
 // Client downloads snapshots. Its fields may be changed before the first use; New fills them from the environment.
-// It is safe for concurrent use by several goroutines for different repositories.
+// It is safe for concurrent use. Clients and programs that want the same file, Python's included, fetch it once.
 type Client struct {
 	// Endpoint is the server: DefaultEndpoint or a mirror, without a slash at the end.
 	Endpoint string
@@ -51,8 +53,8 @@ type Client struct {
 	Progress func(Progress)
 	// HTTP sends the requests. Its CheckRedirect is not used.
 	HTTP *http.Client
-	// Retries is how often a request that fails for a passing reason (connection lost, server
-	// overloaded) is repeated without a byte of progress, with growing pauses.
+	// Retries is how often a request that fails for a passing reason (connection lost, server overloaded) is repeated
+	// without progress, with growing pauses or those that the server asks for.
 	Retries int
 
 	pause time.Duration // before the first repetition, doubled each time
@@ -61,11 +63,12 @@ type Client struct {
 
 // Progress is the state of a download.
 type Progress struct {
-	File  string        // being fetched, as named in the repository
-	Done  int64         // bytes of the snapshot that are here, cached ones included
-	Total int64         // bytes of the snapshot
-	Rate  float64       // bytes per second from the network since the start
-	Left  time.Duration // until the end at that rate, 0 while it is unknown
+	File    string        // being fetched, as named in the repository
+	Done    int64         // bytes of the snapshot that are here, cached ones included
+	Total   int64         // bytes of the snapshot, 0 while it is unknown
+	Rate    float64       // bytes per second from the network since the start
+	Left    time.Duration // until the end at that rate, 0 while it is unknown
+	Waiting string        // for whom or why nothing moves, "" if it does; told when a wait begins and when it ends
 }
 
 // New reads the environment as the huggingface_hub library does: HF_ENDPOINT, HF_HUB_CACHE (else HF_HOME/hub, else
@@ -96,7 +99,7 @@ func New() (*Client, error) {
 	}
 	if c.Token == "" {
 		path := firstSet("HF_TOKEN_PATH", filepath.Join(home, "token"))
-		token, err := os.ReadFile(path)
+		token, err := openfile.ReadFile(path, maxSmallBytes)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("hub: token: %w", err)
 		}
@@ -141,7 +144,7 @@ func parse(s string) (repo, error) {
 		revision = "main"
 	}
 	if !idPattern.MatchString(id) || strings.Contains(id, "..") || strings.Contains(id, "--") ||
-		!revisionPattern.MatchString(revision) || !filepath.IsLocal(filepath.FromSlash(revision)) || strings.Contains(revision, "..") {
+		!revisionPattern.MatchString(revision) || checkListed(revision) != nil || checkPortable(revision) != nil || checkPortable(id) != nil || strings.Contains(revision, "..") {
 		return repo{}, fmt.Errorf("hub: %.200q is not a model name; want OWNER/NAME or OWNER/NAME@REVISION", s)
 	}
 	return repo{id, revision}, nil
@@ -170,7 +173,11 @@ func (c *Client) Snapshot(ctx context.Context, name string) (path string, err er
 		}
 		return "", fmt.Errorf("hub: %s is not in the cache (%s): %w; unset HF_HUB_OFFLINE to download it", name, c.Cache, ErrOffline)
 	}
-	info, err := c.info(ctx, r)
+	if _, err := c.base(); err != nil {
+		return "", err
+	}
+	d := &download{client: c, repo: r, start: time.Now()}
+	info, err := d.info(ctx)
 	if err != nil {
 		var status *StatusError
 		if !errors.As(err, &status) && ctx.Err() == nil {
@@ -182,8 +189,5 @@ func (c *Client) Snapshot(ctx context.Context, name string) (path string, err er
 		}
 		return "", err
 	}
-	return c.fetch(ctx, r, info)
+	return d.fetch(ctx, info)
 }
-
-// ErrOffline is in the error for a model that is not cached while Client.Offline is set.
-var ErrOffline = errors.New("offline")

@@ -45,7 +45,10 @@ type fakeHub struct {
 	cut      map[string]int  // serve only so many bytes of the file, once
 	corrupt  map[string]bool // serve other bytes than promised
 	noRange  bool            // ignore Range
+	refuse   bool            // answer Range with 416
+	always   int             // serve only so many bytes of every answer
 	busy     int             // answer so many requests with 503
+	wait     string          // Retry-After of those
 	leaked   string          // Authorization as the content server saw it
 }
 
@@ -82,6 +85,7 @@ func (h *fakeHub) serve(w http.ResponseWriter, r *http.Request) {
 	h.busy--
 	h.mu.Unlock()
 	if busy {
+		w.Header().Set("Retry-After", h.wait)
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
@@ -139,6 +143,9 @@ func (h *fakeHub) serveContent(w http.ResponseWriter, r *http.Request) {
 func (h *fakeHub) send(w http.ResponseWriter, r *http.Request, name string, content []byte) {
 	h.mu.Lock()
 	cut, isCut := h.cut[name]
+	if h.always > 0 {
+		cut, isCut = h.always, true
+	}
 	if r.Method == http.MethodGet {
 		delete(h.cut, name)
 		h.gets[name]++
@@ -150,7 +157,12 @@ func (h *fakeHub) send(w http.ResponseWriter, r *http.Request, name string, cont
 	if h.noRange {
 		r.Header.Del("Range")
 	}
+	refuse := h.refuse && r.Header.Get("Range") != ""
 	h.mu.Unlock()
+	if refuse {
+		w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+		return
+	}
 	if isCut && r.Method == http.MethodGet {
 		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
 		w.Write(content[:cut])

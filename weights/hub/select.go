@@ -2,7 +2,6 @@ package hub
 
 import (
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -27,10 +26,8 @@ type selection struct {
 
 // choose picks the files of a pipeline, of a component's own repository, or a lone single-file checkpoint.
 func choose(r repo, names []string, variant string) (selection, error) {
-	for _, name := range names {
-		if !fs.ValidPath(name) || strings.ContainsAny(name, "\\:\x00") {
-			return selection{}, fmt.Errorf("hub: %s: the server lists a file named %.200q, which leads out of the cache", r.id, name)
-		}
+	if err := checkNames(r, names, checkListed); err != nil {
+		return selection{}, err
 	}
 	in := map[string][]string{}
 	for _, name := range names {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sampler"
 )
 
@@ -209,20 +210,43 @@ type MissingError struct {
 
 // Error names what the file lacks, what it has, and the option that supplies the rest.
 func (e *MissingError) Error() string {
-	mend := map[Kind]string{
-		KindUNet:        "open a checkpoint that has one as the model; this one can give its other parts through Options.VAE and Options.TextEncoder (-vae, -text-encoder)",
-		KindVAE:         "name another file or folder that has one in Options.VAE (-vae), such as sd-vae-ft-mse",
-		KindTextEncoder: "name another file or folder that has one in Options.TextEncoder (-text-encoder), such as any whole SD 1.5 checkpoint",
-	}[e.Kind]
-	if e.Err != nil {
-		return fmt.Sprintf("weights: %s: its %s cannot be read (%v); %s", e.Path, e.Kind, e.Err, mend)
+	if option := e.option(); option != nil {
+		return "weights: " + option.Error()
 	}
-	holds := "nothing of a Stable Diffusion model"
-	if len(e.Holds) > 0 {
-		holds = fmt.Sprint(e.Holds)
-	}
-	return fmt.Sprintf("weights: %s: no %s in it, only %s; %s", e.Path, e.Kind, holds, mend)
+	return fmt.Sprintf("weights: %v; open a checkpoint that has one", e.reason())
 }
 
-// Unwrap is the reason, if there is one.
-func (e *MissingError) Unwrap() error { return e.Err }
+// Unwrap is the option that would supply the component, as an invalid.FieldError, and the reason why it could not be read.
+func (e *MissingError) Unwrap() []error {
+	var errs []error
+	if option := e.option(); option != nil {
+		errs = append(errs, option)
+	}
+	if e.Err != nil {
+		errs = append(errs, e.Err)
+	}
+	return errs
+}
+
+// option says which of Options would supply the component; nil for the UNet, without which there is no model.
+func (e *MissingError) option() *invalid.FieldError {
+	const another = "a file or folder that has one, such as "
+	switch e.Kind {
+	case KindVAE:
+		return &invalid.FieldError{Field: "Options.VAE", Want: another + "sd-vae-ft-mse, or a model with its own", Err: e.reason()}
+	case KindTextEncoder:
+		return &invalid.FieldError{Field: "Options.TextEncoder", Want: another + "any whole SD 1.5 checkpoint, or a model with its own", Err: e.reason()}
+	}
+	return nil
+}
+
+// reason says what is wrong with the file.
+func (e *MissingError) reason() error {
+	switch {
+	case e.Err != nil:
+		return fmt.Errorf("%s: its %s cannot be read (%w)", e.Path, e.Kind, e.Err)
+	case len(e.Holds) == 0:
+		return fmt.Errorf("%s: no %s in it, and nothing else of a Stable Diffusion model", e.Path, e.Kind)
+	}
+	return fmt.Errorf("%s: no %s in it, only %v", e.Path, e.Kind, e.Holds)
+}

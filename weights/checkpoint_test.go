@@ -11,6 +11,7 @@ import (
 	"testing/fstest"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sampler"
 )
 
@@ -260,6 +261,9 @@ func TestOtherParts(t *testing.T) {
 		_, err := c.Component(kind)
 		if missing, ok := errors.AsType[*MissingError](err); !ok || !slices.Equal(missing.Holds, []Kind{KindUNet}) || !strings.Contains(err.Error(), option) || !strings.Contains(err.Error(), unetOnly) {
 			t.Errorf("%s: %v", kind, err)
+		}
+		if fields := invalid.Fields(err); len(fields) != 1 || fields[0].Field != option || strings.Contains(err.Error(), "(-") {
+			t.Errorf("%s: fields %v of %v", kind, fields, err)
 		}
 	}
 	if _, err := mustOpen(t, vaeOnly, Options{}).UNet(); err == nil || !strings.Contains(err.Error(), "only [vae]") {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/atelier-go/atelier/internal/openfile"
+	"github.com/atelier-go/atelier/invalid"
 )
 
 // Bounds on the JSON files of a folder; real ones are a few kilobytes, indices a few hundred.
@@ -231,7 +232,8 @@ func openFolder(d folder, opts Options) (*source, error) {
 	s := newSource(d.path)
 	s.root = d.fsys
 	if opts.EMA {
-		return nil, fmt.Errorf("weights: %s: Options.EMA is for single files; in a folder EMA weights are the default or a Variant (such as non_ema for the other ones)", d.path)
+		return nil, fmt.Errorf("weights: %s: %w", d.path, invalid.Field("Options.EMA", true,
+			"false for a folder, where EMA weights are the default or a Variant (such as non_ema for the other ones)"))
 	}
 	absent, err := s.readModelIndex(d)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+
+	"github.com/atelier-go/atelier/invalid"
 )
 
 // source is what one path holds.
@@ -141,8 +143,8 @@ func (s *source) useEMA(f *File) error {
 		p.key, p.typ.DType, p.typ.Shape = key, t.DType.param(), t.Shape
 	}
 	if lacking > 0 {
-		return fmt.Errorf("weights: %s: no EMA copy of %d of the UNet's %d tensors; leave Options.EMA out (\"emaonly\" files hold the average as their only weights)",
-			s.path, lacking, len(unet.params))
+		return fmt.Errorf("weights: %s: %w", s.path, invalid.Field("Options.EMA", true,
+			"false: it has no EMA copy of %d of the UNet's %d tensors (\"emaonly\" files hold the average as their only weights)", lacking, len(unet.params)))
 	}
 	return nil
 }

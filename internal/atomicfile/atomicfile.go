@@ -154,6 +154,8 @@ func resolve(path string) (string, fs.FileInfo, error) {
 	for range maxLinks {
 		info, err := os.Lstat(path)
 		switch {
+		case os.IsNotExist(err) && nameLength(path) > 255:
+			return path, nil, errors.New("the name is too long")
 		case os.IsNotExist(err):
 			return path, nil, nil
 		case err != nil || info.Mode()&fs.ModeSymlink == 0:

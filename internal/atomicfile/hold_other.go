@@ -2,10 +2,17 @@
 
 package atomicfile
 
-import "os"
+import (
+	"os"
+	"path/filepath"
+	"unicode/utf16"
+)
 
 // closeToRename is true where what is open keeps its name.
 const closeToRename = true
+
+// nameLength is that of a file's name in the unit in which it may have 255.
+func nameLength(path string) int { return len(utf16.Encode([]rune(filepath.Base(path)))) }
 
 // hold has nothing to do: Windows keeps what is open from being renamed or removed.
 func hold(*os.File) {}

@@ -4,11 +4,15 @@ package atomicfile
 
 import (
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
 // closeToRename is false where what is open can get another name.
 const closeToRename = false
+
+// nameLength is that of a file's name in the unit in which it may have 255.
+func nameLength(path string) int { return len(filepath.Base(path)) }
 
 // hold marks a temporary file as in use until it is closed or its program ends, however that happens.
 func hold(f *os.File) { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }

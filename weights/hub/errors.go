@@ -9,8 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
-	"syscall"
 	"time"
 )
 
@@ -114,8 +114,7 @@ func stays(err error) bool {
 	}
 	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
 	_, record := errors.AsType[tls.RecordHeaderError](err)
-	return certificate || record || errors.Is(err, errRedirect) ||
-		errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH)
+	return certificate || record || errors.Is(err, errRedirect) || slices.ContainsFunc(unreachable, func(e error) bool { return errors.Is(err, e) })
 }
 
 // public is an address as it may be printed: without user, password and query, which may hold signatures.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/atelier-go/atelier/compute"
 )
@@ -180,7 +181,7 @@ func (c *Component) Err() error {
 	e.Missing, e.Mismatched = slices.Clone(e.Missing), slices.Clone(e.Mismatched)
 	for _, name := range c.Names() {
 		if !c.claims[name] {
-			e.Unclaimed = append(e.Unclaimed, name+" "+c.params[name].typ.Shape.String())
+			e.Unclaimed = append(e.Unclaimed, printable(name)+" "+c.params[name].typ.Shape.String())
 		}
 	}
 	if len(e.Missing)+len(e.Mismatched)+len(e.Unclaimed) == 0 {
@@ -189,6 +190,14 @@ func (c *Component) Err() error {
 	slices.Sort(e.Missing)
 	slices.Sort(e.Mismatched)
 	return &e
+}
+
+// printable is a file's own name for a tensor, quoted where it would do more on a terminal than be read.
+func printable(name string) string {
+	if strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return fmt.Sprintf("%q", name)
+	}
+	return name
 }
 
 // LoadError lists everything that keeps a component from being the network it should be.

@@ -74,6 +74,14 @@ func TestShapeVariants(t *testing.T) {
 	})
 }
 
+func TestNamesAreQuoted(t *testing.T) {
+	tensors := []Tensor{{"model.diffusion_model.\x1b[2J\u202e", F32, compute.Shape{1}, make([]byte, 4)}}
+	err := component(t, mustOpen(t, writeTensors(t, tensors, nil), Options{}), KindUNet).Err()
+	if err == nil || strings.ContainsAny(err.Error(), "\x1b\u202e") || !strings.Contains(err.Error(), `\x1b[2J`) {
+		t.Errorf("error %q", err)
+	}
+}
+
 func TestClaims(t *testing.T) {
 	tensors := []Tensor{
 		{"conv_in.weight", F32, compute.Shape{2, 4, 3, 3}, make([]byte, 2*4*9*4)},

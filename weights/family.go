@@ -8,7 +8,7 @@ import (
 // FamilyError refuses a file that is sound but is not what was asked for: an adapter, or a checkpoint
 // of another model family.
 type FamilyError struct {
-	Path     string // of the file or folder
+	Path     string // the file or folder
 	Found    string // what it is: "a LoRA", "an SDXL checkpoint", …
 	Evidence string // the tensor (or field) that says so
 	Mend     string // what to do instead

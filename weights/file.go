@@ -34,7 +34,7 @@ type File struct {
 	index    map[string]int
 	metadata map[string]string
 	data     storage
-	start    int64 // of the data buffer in the file
+	start    int64 // where the data buffer begins in the file
 }
 
 // OpenFile opens and checks a safetensors file. Nothing but its header is read. Errors name the file

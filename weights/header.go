@@ -20,7 +20,7 @@ import (
 // Bounds on what a header may hold. The largest real checkpoints have some 3,000 tensors of 100-byte names, the metadata
 // of LoRAs some hundred entries.
 const (
-	maxHeaderBytes = 100_000_000 // of the reference implementation
+	maxHeaderBytes = 100_000_000 // the reference implementation has the same bound
 	maxTensors     = 100_000
 	maxMetadata    = 10_000
 	maxNameBytes   = 1 << 10

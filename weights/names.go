@@ -145,7 +145,7 @@ func listVAEModules() []module {
 			module{ldm: side + ".norm_out", diffusers: side + ".conv_norm_out"},
 			module{side + ".mid.block_1", side + ".mid_block.resnets.0", vaeResnet},
 			module{side + ".mid.attn_1", side + ".mid_block.attentions.0", vaeAttention},
-			module{side + ".mid_block.attentions.0", side + ".mid_block.attentions.0", vaeAttention}, // of old diffusers files
+			module{side + ".mid_block.attentions.0", side + ".mid_block.attentions.0", vaeAttention}, // as old diffusers files have them
 			module{side + ".mid.block_2", side + ".mid_block.resnets.1", vaeResnet})
 	}
 	for i := range 4 {

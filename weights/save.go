@@ -251,8 +251,8 @@ func (s *saver) writeFolder(main *source, name string) error {
 	return nil
 }
 
-// isOtherWeights reports whether a file at the top of a folder or in that of a component holds weights, or is the index
-// of shards, which are not the ones that are open.
+// isOtherWeights reports whether a file at the top of a folder or in that of a component holds weights that are not the ones
+// which are open, or is the index of such shards.
 func isOtherWeights(root fs.FS, at string, opened []*File) bool {
 	if dir := path.Dir(at); dir != "." && !slices.Contains(Kinds[:], Kind(dir)) {
 		return false

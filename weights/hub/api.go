@@ -14,7 +14,7 @@ import (
 	"github.com/atelier-go/atelier/invalid"
 )
 
-const maxInfoBytes = 64 << 20 // of the list of a repository's files
+const maxInfoBytes = 64 << 20 // bounds the list of a repository's files
 
 // modelInfo is the part of the Hub's description of a repository that is used here.
 type modelInfo struct {

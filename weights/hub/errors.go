@@ -67,7 +67,7 @@ func (e *StatusError) passes() bool {
 		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true
 	}
-	return e.Code >= 520 // of content servers
+	return e.Code >= 520 // content servers have these for their own failures
 }
 
 // passingError marks a failure that may be gone at the next try, not before some time if the server names it.

@@ -56,13 +56,13 @@ const pause = 200 * time.Millisecond
 
 // Wait is Take that waits until the lock is free. waiting, if not nil, is called once if it has to.
 func Wait(ctx context.Context, path string, waiting func(*HeldError)) (*Lock, error) {
-	for {
+	for again := false; ; again = true {
 		lock, err := Take(path)
 		held, ok := errors.AsType[*HeldError](err)
 		if !ok {
 			return lock, err
 		}
-		if waiting != nil {
+		if waiting != nil && (again || held.Holder != "") { // who has just taken it has not said so yet
 			waiting(held)
 			waiting = nil
 		}
@@ -75,7 +75,10 @@ func Wait(ctx context.Context, path string, waiting func(*HeldError)) (*Lock, er
 }
 
 // Release ends the lock. The file stays, for the next who takes it.
-func (l *Lock) Release() error { return l.flock.Unlock() }
+func (l *Lock) Release() error {
+	_ = os.Truncate(l.flock.Path(), noteAt)
+	return l.flock.Unlock()
+}
 
 // Remove ends the lock and removes its file.
 func (l *Lock) Remove() error {

@@ -37,7 +37,7 @@ func Create(path string) (*File, error) {
 		mode = info.Mode().Perm()
 	}
 	sweep(filepath.Dir(path))
-	f, err := os.OpenFile(Temporary(path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode|0o200)
+	f, err := os.OpenFile(Temporary(path)+held, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode|0o200)
 	if err != nil {
 		return nil, explain(path, err)
 	}
@@ -99,7 +99,7 @@ func CreateFolder(path string) (*Folder, error) {
 		return nil, &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
 	}
 	sweep(filepath.Dir(path))
-	temp := Temporary(path)
+	temp := Temporary(path) + held
 	if err := os.Mkdir(temp, 0o777); err != nil {
 		return nil, explain(path, err)
 	}
@@ -189,6 +189,7 @@ func explain(path string, err error) error {
 }
 
 // Temporary is a hidden name beside path, and called after it, that nothing else has. It is no longer than names may be.
+// What the caller makes under it is the caller's to remove.
 func Temporary(path string) string {
 	base := filepath.Base(path)
 	return filepath.Join(filepath.Dir(path), "."+strings.ToValidUTF8(base[:min(len(base), maxBase)], "")+"."+random())

@@ -232,17 +232,20 @@ func TestKilledWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer folder.Abort()
-	ordinary := filepath.Join(dir, ".mine.atelier-notes")
+	ordinary, callers := filepath.Join(dir, ".mine.atelier-notes"), atomicfile.Temporary(filepath.Join(dir, "state"))
 	write(t, ordinary, "a user's file")
+	if err := os.Mkdir(callers, 0o777); err != nil {
+		t.Fatal(err)
+	}
 	old := time.Now().Add(-time.Hour)
-	for _, name := range append(abandoned, filepath.Base(mine.Name()), filepath.Base(folder.Path), filepath.Base(ordinary)) {
+	for _, name := range append(abandoned, filepath.Base(mine.Name()), filepath.Base(folder.Path), filepath.Base(ordinary), filepath.Base(callers)) {
 		if err := os.Chtimes(filepath.Join(dir, name), old, old); err != nil {
 			t.Fatal(err)
 		}
 	}
 	atomicfile.Sweep(alias)
 	left := entries(t, dir)
-	want := []string{filepath.Base(mine.Name()), filepath.Base(folder.Path), filepath.Base(ordinary)}
+	want := []string{filepath.Base(mine.Name()), filepath.Base(folder.Path), filepath.Base(ordinary), filepath.Base(callers)}
 	if len(left) != len(want) {
 		t.Errorf("left are %v, want %v", left, want)
 	}

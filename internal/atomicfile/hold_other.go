@@ -19,6 +19,6 @@ func hold(*os.File) {}
 
 // claim takes a temporary file or folder that nobody has open, by another name.
 func claim(path string) (string, bool) {
-	to := Temporary(path)
+	to := Temporary(path) + held
 	return to, os.Rename(path, to) == nil
 }

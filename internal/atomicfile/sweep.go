@@ -10,13 +10,15 @@ import (
 	"time"
 )
 
-// Temporary names are ".NAME.atelier-" and twelve digits; names may have 255 bytes.
+// Temporary names are ".NAME.atelier-" and twelve digits, and ".tmp" behind them for those that sweep may remove; names may
+// have 255 bytes.
 const (
 	mark    = "atelier-"
-	maxBase = 255 - len(".") - len("."+mark) - 12
+	held    = ".tmp"
+	maxBase = 255 - len(".") - len("."+mark) - 12 - len(held)
 )
 
-var temporary = regexp.MustCompile(`^\..*\.` + mark + `[0-9a-f]{12}$`)
+var temporary = regexp.MustCompile(`^\..*\.` + mark + `[0-9a-f]{12}\` + held + `$`)
 
 func random() string {
 	var b [6]byte

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -88,6 +89,9 @@ type output struct {
 	saver   *saver
 }
 
+// large is the size of tensors of which the collector, left alone, would let several that are written already pile up.
+const large = 4 << 20
+
 // DataLen implements safetensors.View.
 func (o *output) DataLen() uint64 { return uint64(o.size) }
 
@@ -99,6 +103,9 @@ func (o *output) Data() []byte {
 	}
 	if s.err != nil {
 		return nil
+	}
+	if o.size >= large {
+		runtime.GC()
 	}
 	data, err := o.load()
 	if err == nil && int64(len(data)) != o.size {

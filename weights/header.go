@@ -72,7 +72,7 @@ func notSafetensors(head []byte, reason string) error {
 	case isJSON(text):
 		return fmt.Errorf("a JSON answer, not safetensors (%.200q): the download was refused or needs a login; download it again in a browser, or with an access token", text)
 	case len(head) == 0:
-		return errors.New("an empty file: the download or copy failed; get it again")
+		return errors.New("an empty file, not a safetensors file: the download or copy failed; get it again")
 	}
 	return errors.New("not a safetensors file: " + reason)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -30,10 +31,8 @@ func (n names) add(name string) { n[fold(name)] = append(n[fold(name)], name) }
 // find is the file called name, or else one that looks like it.
 func (n names) find(name string) (found string, exact bool) {
 	alike := n[fold(name)]
-	for _, other := range alike {
-		if other == name {
-			return name, true
-		}
+	if slices.Contains(alike, name) {
+		return name, true
 	}
 	if len(alike) == 0 {
 		return "", false

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -129,9 +130,7 @@ func (d *download) send(ctx context.Context, method, address string, header http
 	if err != nil {
 		return nil, fmt.Errorf("hub: no address can be made for %s; check HF_ENDPOINT", d.repo.id) // err would show the endpoint's password
 	}
-	for key, values := range header {
-		request.Header[key] = values
-	}
+	maps.Copy(request.Header, header)
 	request.Header.Set("User-Agent", "atelier-hub/1")
 	request.Header.Set("Accept-Encoding", "identity") // sizes and ranges are of the file itself
 	if d.client.Token != "" {

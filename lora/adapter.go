@@ -117,7 +117,7 @@ func read(f *weights.File, t *Targets) (*Adapter, error) {
 	}
 	a := &Adapter{Path: f.Path(), Metadata: f.Metadata()}
 	keys := make([][parts]string, len(t.list)) // of each target's tensors
-	isAdapter, matched := false, false
+	isAdapter, matched, whole := false, false, ""
 	for _, key := range f.Names() {
 		if kind := otherKind(key); kind != "" {
 			return nil, &KindError{a.Path, kind, key}
@@ -127,10 +127,13 @@ func read(f *weights.File, t *Targets) (*Adapter, error) {
 		i, found := 0, false
 		if ok {
 			i, found = t.resolve(module)
+			found = found && i != noTarget
 		}
 		switch {
 		case strings.HasPrefix(key, "bundle_emb."):
 			a.Ignored = append(a.Ignored, key)
+		case !ok && t.isParam(key):
+			whole = key
 		case !found:
 			a.Unmatched = append(a.Unmatched, key)
 		case keys[i][p] != "":
@@ -143,6 +146,8 @@ func read(f *weights.File, t *Targets) (*Adapter, error) {
 	switch {
 	case !isAdapter:
 		return nil, notAdapter(a.Path, f.Names())
+	case whole != "":
+		return nil, &KindError{a.Path, wholeParameters, whole}
 	case !matched:
 		return nil, foreign(a.Path, a.Unmatched, a.Metadata)
 	}

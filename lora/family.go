@@ -51,8 +51,8 @@ var families = []struct {
 	{"a Control-LoRA", starting("lora_controlnet")},
 	{"an AnimateDiff motion LoRA", containing("motion_modules", "temporal_transformer")},
 	{"a LoRA for Flux, SD 3 or another diffusion transformer",
-		containing("lora_transformer_", "double_blocks", "single_blocks", "joint_blocks", "single_transformer_blocks", "transformer.transformer_blocks")},
-	{"a LoRA for SDXL", containing("lora_te2_", "text_encoder_2", "label_emb", "add_embedding", "transformer_blocks_1_", "transformer_blocks.1.")},
+		containing("lora_transformer_", "double_blocks", "single_blocks", "joint_blocks", "single_transformer_blocks", "transformer.transformer_blocks", "t5xxl")},
+	{"a LoRA for SDXL", containing("lora_te2_", "text_encoder_2", "clip_g", "label_emb", "add_embedding", "transformer_blocks_1_", "transformer_blocks.1.")},
 }
 
 func starting(s string) func(string) bool {

@@ -59,7 +59,7 @@ func FuzzKeys(f *testing.F) {
 			for _, name := range tensors {
 				module, p, ok := splitKey(name.Name)
 				j, found := targets.resolve(module)
-				if ok && found && targets.list[j].Name == m.Name && (p == mid || p == alpha) {
+				if ok && found && j != noTarget && targets.list[j].Name == m.Name && (p == mid || p == alpha) {
 					count++
 				}
 			}

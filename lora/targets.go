@@ -35,8 +35,11 @@ func (t Target) columns() int { return t.Shape[1:].Elements() }
 // Targets are all targets of a model, with every name they go by in adapter files.
 type Targets struct {
 	list  []Target
-	index map[weights.Kind]map[string]int // of a flattened name in list
+	index map[weights.Kind]map[string]int // of a flattened name in list, noTarget for modules that are none
 }
+
+// noTarget stands for the modules of a model whose parameters are no matrices: norms.
+const noTarget = -1
 
 // NewTargets lists the targets of the model with these networks, by asking the networks for their parameters. Stable
 // Diffusion 1.5 has 282 in the UNet and 74 in the text encoder.
@@ -101,22 +104,22 @@ type collector struct {
 	targets *Targets
 }
 
-// Claim adds a parameter to the targets if it is a matrix or a convolution's weight.
+// Claim notes the module of a parameter, and adds it to the targets if it is a matrix or a convolution's weight.
 func (c collector) Claim(name string, shape ...int) {
-	module, ok := strings.CutSuffix(name, ".weight")
-	if !ok || len(shape) < 2 {
-		return
+	dot := max(strings.LastIndexByte(name, '.'), 0)
+	target, t, at := Target{c.kind, name[:dot], append(compute.Shape(nil), shape...)}, c.targets, noTarget
+	if name[dot:] == ".weight" && len(shape) >= 2 {
+		at = len(t.list)
+		t.list = append(t.list, target)
 	}
-	target, t := Target{c.kind, module, append(compute.Shape(nil), shape...)}, c.targets
 	if t.index[c.kind] == nil {
 		t.index[c.kind] = make(map[string]int)
 	}
 	for _, spelling := range target.spellings() {
-		if _, taken := t.index[c.kind][flatten(spelling)]; !taken {
-			t.index[c.kind][flatten(spelling)] = len(t.list)
+		if have, taken := t.index[c.kind][flatten(spelling)]; !taken || have == noTarget {
+			t.index[c.kind][flatten(spelling)] = at
 		}
 	}
-	t.list = append(t.list, target)
 }
 
 // older pairs the end of a module's name with how files of other ages and tools end it.

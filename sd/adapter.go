@@ -23,14 +23,6 @@ type Adapter struct {
 	Strength *lora.Strength // nil is 1 for both networks
 }
 
-// SetAdapterFolders names the directories in which, and below which, the tags in prompts look for LoRA files; see
-// lora.Folder for the rules. They are read when a tag first asks. Without them every tag is an error.
-func (p *Pipeline) SetAdapterFolders(dirs ...string) {
-	p.files.Lock()
-	defer p.files.Unlock()
-	p.folders, p.folder = slices.Clone(dirs), nil
-}
-
 // Adapters opens the adapters that a request applies, and says with what strength: first those of the tags in the
 // prompt, in their order, then Request.Adapters. Names that no file has are reported together, each as
 // a *lora.NotFoundError; for files that are no adapter for this model see lora.Open.
@@ -203,5 +195,6 @@ func (p *Pipeline) openAdapter(path string) (openedFile, error) {
 	if err != nil {
 		return openedFile{}, fmt.Errorf("sd: %w", err)
 	}
+	p.log.Info("adapter opened", "file", path, "contents", a.String())
 	return openedFile{a, version}, nil
 }

@@ -1,10 +1,12 @@
 package sd
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"image"
 	"io/fs"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -56,9 +58,7 @@ func openWith(t testing.TB, dirs ...string) *Pipeline {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { dev.Close() })
-	p := openTiny(t, dev)
-	p.SetAdapterFolders(dirs...)
-	return p
+	return openTinyWith(t, dev, Options{LoRADirs: dirs})
 }
 
 func both(strength float64) lora.Strength {
@@ -131,7 +131,7 @@ func TestAdapters(t *testing.T) {
 		return Adapter{Path: filepath.Join(dir, name+".safetensors"), Strength: &s}
 	}
 	half := func(te, unet float64) lora.Strength { return lora.Strength{TextEncoder: te, UNet: unet} }
-	plain := generate(t, p, small(nil)).Images[0]
+	plain := generate(t, p, small(nil)).Pictures[0].Image
 	made := map[string]*image.NRGBA{"plain": plain}
 	for _, c := range []struct {
 		name   string
@@ -164,7 +164,7 @@ func TestAdapters(t *testing.T) {
 		{"plain at last", "", nil, "plain"},
 	} {
 		request := small(func(r *Request) { r.Prompt, r.Adapters = r.Prompt+c.tags, c.files })
-		got := generate(t, p, request).Images[0]
+		got := generate(t, p, request).Pictures[0].Image
 		if c.equals != "" {
 			if d := difference(got, made[c.equals]); d != 0 {
 				t.Errorf("%s: the picture differs from %s by %d/255", c.name, c.equals, d)
@@ -184,7 +184,7 @@ func TestAdapters(t *testing.T) {
 func TestAdapterErrors(t *testing.T) {
 	dir := loraFolder(t)
 	p := openWith(t, dir)
-	plain := generate(t, p, small(nil)).Images[0]
+	plain := generate(t, p, small(nil)).Pictures[0].Image
 	apply := func(path string, strength float64) []Adapter {
 		return []Adapter{{Path: path, Strength: &lora.Strength{TextEncoder: strength, UNet: strength}}}
 	}
@@ -231,7 +231,7 @@ func TestAdapterErrors(t *testing.T) {
 			}
 		})
 	}
-	if d := difference(generate(t, p, small(nil)).Images[0], plain); d != 0 {
+	if d := difference(generate(t, p, small(nil)).Pictures[0].Image, plain); d != 0 {
 		t.Errorf("the plain picture differs by %d/255 from before", d)
 	}
 
@@ -243,7 +243,7 @@ func TestAdapterErrors(t *testing.T) {
 		{"no folder", nil, "no folder to look for"},
 		{"no such folder", []string{filepath.Join(dir, "loras")}, "loras"},
 	} {
-		p.SetAdapterFolders(c.dirs...)
+		p := openWith(t, c.dirs...)
 		_, err := p.Generate(t.Context(), small(func(r *Request) { r.Prompt = "<lora:person>" }))
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: the error is %v, want %q in it", c.name, err, c.says)
@@ -291,7 +291,7 @@ func TestAdapterMemory(t *testing.T) {
 	}
 	pictures := map[string]*image.NRGBA{}
 	for _, tags := range []string{"", "<lora:person:1>", "<lora:other:0.5>", "<lora:person:1><lora:other:1>", "<lora:person:0:1>", ""} {
-		pictures[tags] = generate(t, p, ask(tags)).Images[0]
+		pictures[tags] = generate(t, p, ask(tags)).Pictures[0].Image
 		check(fmt.Sprintf("after %q", tags))
 	}
 
@@ -300,7 +300,7 @@ func TestAdapterMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		other := []string{"", "<lora:other:0.5>", ""}[step.Index] // while the run goes on
-		if d := difference(generate(t, p, ask(other)).Images[0], pictures[other]); d != 0 {
+		if d := difference(generate(t, p, ask(other)).Pictures[0].Image, pictures[other]); d != 0 {
 			t.Errorf("within a run, %q makes a difference of %d/255", other, d)
 		}
 		if step.Last() {
@@ -308,7 +308,7 @@ func TestAdapterMemory(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d := difference(result.Images[0], pictures["<lora:person:1>"]); d != 0 {
+			if d := difference(result.Pictures[0].Image, pictures["<lora:person:1>"]); d != 0 {
 				t.Errorf("a run differs by %d/255 when others go on within it", d)
 			}
 		}
@@ -329,7 +329,7 @@ func TestAdapterGoroutines(t *testing.T) {
 	request := func(i int) Request { return small(func(r *Request) { r.Prompt += tags[i%len(tags)] }) }
 	var want []*image.NRGBA
 	for i := range tags {
-		want = append(want, generate(t, p, request(i)).Images[0])
+		want = append(want, generate(t, p, request(i)).Pictures[0].Image)
 	}
 	var all sync.WaitGroup
 	for i := range 2 * len(tags) {
@@ -337,7 +337,7 @@ func TestAdapterGoroutines(t *testing.T) {
 			result, err := p.Generate(t.Context(), request(i))
 			if err != nil {
 				t.Error(err)
-			} else if d := difference(result.Images[0], want[i%len(tags)]); d != 0 {
+			} else if d := difference(result.Pictures[0].Image, want[i%len(tags)]); d != 0 {
 				t.Errorf("%q: the picture differs by %d/255", tags[i%len(tags)], d)
 			}
 		})
@@ -362,11 +362,25 @@ func TestAdapterFileChanges(t *testing.T) {
 	}
 	copyFile(t, path, loraFile(t, "tiny-random", "locon"))
 	second := generate(t, p, request)
-	if difference(first.Images[0], second.Images[0]) == 0 || first.Infotexts[0] == second.Infotexts[0] {
+	if difference(first.Pictures[0].Image, second.Pictures[0].Image) == 0 || first.Pictures[0].Infotext == second.Pictures[0].Infotext {
 		t.Error("the new file makes no difference")
 	}
 	if generate(t, p, small(nil)); len(p.opened) != 0 {
 		t.Error("adapters stay in memory that the last request did not have")
+	}
+}
+
+func TestLogger(t *testing.T) {
+	var log bytes.Buffer
+	dir := loraFolder(t)
+	p := openTinyWith(t, openCPU(t), Options{LoRADirs: []string{dir}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	for range 2 {
+		if _, err := p.Adapters(Request{Prompt: "<lora:person>"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lines := strings.Count(log.String(), "\n"); lines != 1 || !strings.Contains(log.String(), "person.safetensors") || !strings.Contains(log.String(), "modules") {
+		t.Errorf("%d lines, want one about the adapter:\n%s", lines, log.String())
 	}
 }
 
@@ -464,7 +478,7 @@ func TestAdapterInfotext(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			request := small(func(r *Request) { r.Prompt, r.Adapters, r.Eta, r.NegativePrompt = c.prompt, c.files, &eta, "" })
 			result := generate(t, p, request)
-			head, rest, _ := strings.Cut(result.Infotexts[0], "\n")
+			head, rest, _ := strings.Cut(result.Pictures[0].Infotext, "\n")
 			if head != c.head {
 				t.Errorf("the prompt is %q, want %q", head, c.head)
 			}
@@ -472,7 +486,7 @@ func TestAdapterInfotext(t *testing.T) {
 				t.Errorf("no %s in\n%s", want, rest)
 			}
 			request.Prompt, request.Adapters = head, nil
-			if d := difference(generate(t, p, request).Images[0], result.Images[0]); d != 0 {
+			if d := difference(generate(t, p, request).Pictures[0].Image, result.Pictures[0].Image); d != 0 {
 				t.Errorf("the prompt in the infotext makes a picture that differs by %d/255", d)
 			}
 		})

@@ -1,15 +1,15 @@
 // Package sd makes pictures with Stable Diffusion 1.x: it opens a checkpoint on a device and runs text encoder,
 // UNet and VAE under a sampler.
 //
-//	dev, err := device.Open("auto")
+//	dev, err := device.Open("auto", device.Options{})
 //	pipe, err := sd.Open(ctx, "v1-5-pruned-emaonly.safetensors", dev, sd.Options{})
 //	result, err := pipe.Generate(ctx, sd.Request{Prompt: "a lighthouse at dawn"})
-//	err = sd.SavePNG("lighthouse.png", result.Images[0], result.Infotexts[0])
+//	err = result.Pictures[0].Save("lighthouse.png")
 //
 // A [Request] speaks the web UI's language and has its conventions for noise, schedules, long prompts and infotext, so
 // that its users' prompts and seeds keep their meaning. [Pipeline.Steps] yields after every sampling step;
 // [Pipeline.Generate] just runs to the end. LoRAs are applied by tags in the prompt, <lora:NAME:0.8>, which
-// [Pipeline.SetAdapterFolders] tells where to look, or by Request.Adapters. Otherwise the prompt is taken literally:
+// are looked for in Options.LoRADirs, or by Request.Adapters. Otherwise the prompt is taken literally:
 // attention weights and prompt editing are not yet part of the language.
 //
 // The package owns no model code and no kernels; see packages clip, unet, vae, sampler and compute for those.

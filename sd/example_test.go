@@ -27,7 +27,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(result.Images[0].Bounds().Size(), "seed", result.Seeds[0])
+	fmt.Println(result.Pictures[0].Image.Bounds().Size(), "seed", result.Pictures[0].Seed)
 	// Output: (128,128) seed 42
 }
 
@@ -55,7 +55,7 @@ func ExamplePipeline_Steps() {
 				fmt.Println(err)
 				return
 			}
-			fmt.Println(result.Images[0].Bounds().Size())
+			fmt.Println(result.Pictures[0].Image.Bounds().Size())
 		}
 	}
 	// Output:
@@ -67,17 +67,16 @@ func ExamplePipeline_Steps() {
 
 // A LoRA is applied by its name in the prompt, here with less strength than it was trained for, or by its path in
 // Request.Adapters.
-func ExamplePipeline_SetAdapterFolders() {
+func ExampleOptions() {
 	ctx := context.Background()
 	dev := ref.New()
 	defer dev.Close()
-	pipe, err := sd.OpenFS(ctx, tinyportrait.FS(), tinyportrait.Name, dev, sd.Options{})
+	pipe, err := sd.OpenFS(ctx, tinyportrait.FS(), tinyportrait.Name, dev, sd.Options{LoRADirs: []string{"../testdata/tiny-portrait/goldens"}})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer pipe.Close()
-	pipe.SetAdapterFolders("../testdata/tiny-portrait/goldens")
 	request := sd.Request{Prompt: "photo of personname man, <lora:lora_kohya:0.6>", Width: 64, Height: 64, Steps: 1}
 	adapters, err := pipe.Adapters(request)
 	if err != nil {
@@ -92,7 +91,7 @@ func ExamplePipeline_SetAdapterFolders() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(result.Images[0].Bounds().Size())
+	fmt.Println(result.Pictures[0].Image.Bounds().Size())
 	// Output:
 	// 144 modules at 0.6
 	// (64,64)

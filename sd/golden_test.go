@@ -197,7 +197,7 @@ func TestSingleFile(t *testing.T) {
 			}
 			defer dev.Close()
 			generate := func(path string, o weights.Options) *Result {
-				p, err := Open(t.Context(), path, dev, o)
+				p, err := Open(t.Context(), path, dev, Options{Weights: o})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -208,9 +208,9 @@ func TestSingleFile(t *testing.T) {
 				}
 				return result
 			}
-			want := generate(folder, Options{})
-			got := generate(filepath.Join(kit, "tiny-random-ldm.safetensors"), Options{Config: folder})
-			if !slices.Equal(got.Images[0].Pix, want.Images[0].Pix) {
+			want := generate(folder, weights.Options{})
+			got := generate(filepath.Join(kit, "tiny-random-ldm.safetensors"), weights.Options{Config: folder})
+			if !slices.Equal(got.Pictures[0].Image.Pix, want.Pictures[0].Image.Pix) {
 				t.Error("the pictures differ")
 			}
 		})

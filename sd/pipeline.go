@@ -1,12 +1,15 @@
 package sd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -19,16 +22,22 @@ import (
 	"github.com/atelier-go/atelier/weights"
 )
 
-// Options say what to take from where besides the checkpoint; see weights.Options for the fields.
-// The zero value takes everything from the checkpoint.
-type Options = weights.Options
+// Options say how a pipeline is opened. The zero value takes everything from the checkpoint, knows no LoRAs by name and is
+// silent.
+type Options struct {
+	Weights  weights.Options // what to take from where besides the checkpoint; without meaning for New, whose checkpoint is open
+	LoRADirs []string        // folders in which, and below which, LoRAs are looked for by name; see lora.Folder for the rules
+	Logger   *slog.Logger    // is told what adapters are applied and what is left out; nil is silent
+}
 
 // Pipeline is a checkpoint ready to make pictures on a device. Its methods may be called from several goroutines;
 // the device runs one op at a time.
 type Pipeline struct {
 	checkpoint *weights.Checkpoint
+	owned      bool // the checkpoint is closed with the pipeline
 	device     compute.Device
 	name       string
+	log        *slog.Logger
 
 	tokenizer  *clip.Tokenizer
 	text       *clip.Model
@@ -60,35 +69,49 @@ func Open(ctx context.Context, path string, dev compute.Device, o Options) (*Pip
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("sd: opening %q: %w; name a .safetensors file or a diffusers folder", path, err)
 	}
-	ckpt, err := weights.Open(path, o)
+	ckpt, err := weights.Open(path, o.Weights)
 	if err != nil {
 		return nil, err
 	}
-	name := filepath.Base(filepath.Clean(path))
-	return open(ctx, ckpt, strings.TrimSuffix(name, ".safetensors"), dev)
+	return adopt(ctx, ckpt, nameOf(path), dev, o)
 }
 
 // OpenFS is Open for a diffusers folder at the root of a file system, such as one embedded in the program.
 // The name stands in infotexts.
 func OpenFS(ctx context.Context, fsys fs.FS, name string, dev compute.Device, o Options) (*Pipeline, error) {
-	ckpt, err := weights.OpenFS(fsys, name, o)
+	ckpt, err := weights.OpenFS(fsys, name, o.Weights)
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, ckpt, name, dev)
+	return adopt(ctx, ckpt, name, dev, o)
 }
 
-// open takes ownership of ckpt.
-func open(ctx context.Context, ckpt *weights.Checkpoint, name string, dev compute.Device) (_ *Pipeline, err error) {
+// New is Open for a checkpoint that is open already. The caller keeps it as well as the device, and closes both after the
+// pipeline.
+func New(ctx context.Context, ckpt *weights.Checkpoint, dev compute.Device, o Options) (*Pipeline, error) {
+	return open(ctx, ckpt, nameOf(ckpt.Path()), dev, o)
+}
+
+// adopt is open for a checkpoint that the pipeline closes.
+func adopt(ctx context.Context, ckpt *weights.Checkpoint, name string, dev compute.Device, o Options) (*Pipeline, error) {
+	p, err := open(ctx, ckpt, name, dev, o)
+	if err != nil {
+		return nil, errors.Join(err, ckpt.Close())
+	}
+	p.owned = true
+	return p, nil
+}
+
+// nameOf is what a checkpoint is called whose file or folder has the path.
+func nameOf(path string) string {
+	return strings.TrimSuffix(filepath.Base(filepath.Clean(path)), ".safetensors")
+}
+
+func open(ctx context.Context, ckpt *weights.Checkpoint, name string, dev compute.Device, o Options) (*Pipeline, error) {
 	p := &Pipeline{
-		checkpoint: ckpt, device: dev, name: name,
+		checkpoint: ckpt, device: dev, name: name, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), folders: slices.Clone(o.LoRADirs),
 		current: make(map[weights.Kind]*params), programs: make(map[programKey]*compiled),
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, p.Close())
-		}
-	}()
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -171,7 +194,7 @@ func (p *Pipeline) Name() string { return p.name }
 // Side is the width and height in pixels of the pictures the model was trained on: 512 for SD 1.5.
 func (p *Pipeline) Side() int { return p.unet.Config().SampleSize * p.vae.Config().ScaleFactor() }
 
-// Close releases everything the pipeline holds on the device and closes the checkpoint.
+// Close releases everything the pipeline holds on the device, and closes the checkpoint if Open or OpenFS opened it.
 func (p *Pipeline) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -181,5 +204,8 @@ func (p *Pipeline) Close() error {
 		errs = append(errs, p.unload(l))
 	}
 	p.loaded = nil
-	return errors.Join(append(errs, p.checkpoint.Close())...)
+	if p.owned {
+		errs = append(errs, p.checkpoint.Close())
+	}
+	return errors.Join(errs...)
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,7 +28,12 @@ func tinyRandom(t testing.TB) string {
 // openTiny opens it on a device of its own until the end of the test.
 func openTiny(t testing.TB, dev compute.Device) *Pipeline {
 	t.Helper()
-	p, err := Open(t.Context(), tinyRandom(t), dev, Options{})
+	return openTinyWith(t, dev, Options{})
+}
+
+func openTinyWith(t testing.TB, dev compute.Device, o Options) *Pipeline {
+	t.Helper()
+	p, err := Open(t.Context(), tinyRandom(t), dev, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,21 +88,21 @@ func TestBatchIsSingles(t *testing.T) {
 			batch := request
 			batch.BatchSize = 2
 			together := generate(t, p, batch)
-			if len(together.Images) != 2 || !slices.Equal(together.Seeds, []int64{11, 12}) || len(together.Infotexts) != 2 {
-				t.Fatalf("%s: %d pictures with seeds %v and %d infotexts", c.sampler, len(together.Images), together.Seeds, len(together.Infotexts))
+			if len(together.Pictures) != 2 || together.Pictures[0].Seed != 11 || together.Pictures[1].Seed != 12 {
+				t.Fatalf("%s: pictures %+v, want two with seeds 11 and 12", c.sampler, together.Pictures)
 			}
 			for i := range 2 {
 				alone := request
 				alone.Seed += int64(i)
 				one := generate(t, p, alone)
-				if d := difference(together.Images[i], one.Images[0]); d > 1 {
+				if d := difference(together.Pictures[i].Image, one.Pictures[0].Image); d > 1 {
 					t.Errorf("%s: picture %d of a batch differs from itself alone by %d/255", c.sampler, i, d)
 				}
-				if together.Infotexts[i] != one.Infotexts[0] {
-					t.Errorf("%s: infotext %d is\n%s\nin a batch and\n%s\nalone", c.sampler, i, together.Infotexts[i], one.Infotexts[0])
+				if together.Pictures[i].Infotext != one.Pictures[0].Infotext {
+					t.Errorf("%s: infotext %d is\n%s\nin a batch and\n%s\nalone", c.sampler, i, together.Pictures[i].Infotext, one.Pictures[0].Infotext)
 				}
 			}
-			if difference(together.Images[0], together.Images[1]) == 0 {
+			if difference(together.Pictures[0].Image, together.Pictures[1].Image) == 0 {
 				t.Errorf("%s: two seeds make one picture", c.sampler)
 			}
 		}
@@ -114,7 +118,7 @@ func TestWhatMatters(t *testing.T) {
 			change(r)
 		})
 	}
-	base := generate(t, p, four(func(*Request) {})).Images[0]
+	base := generate(t, p, four(func(*Request) {})).Pictures[0].Image
 	for _, c := range []struct {
 		name    string
 		changes bool
@@ -137,7 +141,7 @@ func TestWhatMatters(t *testing.T) {
 		{"noise", true, func(r *Request) { r.Noise = CPU }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := difference(base, generate(t, p, four(c.change)).Images[0])
+			d := difference(base, generate(t, p, four(c.change)).Pictures[0].Image)
 			if changed := d != 0; changed != c.changes {
 				t.Errorf("the pictures differ by %d/255", d)
 			}
@@ -148,9 +152,9 @@ func TestWhatMatters(t *testing.T) {
 // TestGuidance shows what guidance means: at 1, or between equal prompts, the other prompt has no say.
 func TestGuidance(t *testing.T) {
 	p := openTiny(t, ref.New())
-	one := generate(t, p, small(func(r *Request) { r.Guidance, r.NegativePrompt = 1, "glasses" })).Images[0]
-	other := generate(t, p, small(func(r *Request) { r.Guidance, r.NegativePrompt = 1, strings.Repeat("hat, ", 60) })).Images[0]
-	equal := generate(t, p, small(func(r *Request) { r.Guidance, r.NegativePrompt = 9, r.Prompt })).Images[0]
+	one := generate(t, p, small(func(r *Request) { r.Guidance, r.NegativePrompt = 1, "glasses" })).Pictures[0].Image
+	other := generate(t, p, small(func(r *Request) { r.Guidance, r.NegativePrompt = 1, strings.Repeat("hat, ", 60) })).Pictures[0].Image
+	equal := generate(t, p, small(func(r *Request) { r.Guidance, r.NegativePrompt = 9, r.Prompt })).Pictures[0].Image
 	if d := difference(one, other); d != 0 {
 		t.Errorf("at guidance 1 the negative prompt makes a difference of %d/255", d)
 	}
@@ -163,15 +167,15 @@ func TestSizes(t *testing.T) {
 	p := openTiny(t, ref.New())
 	for _, size := range []image.Point{{8, 8}, {72, 40}, {8, 104}, {64, 64}} {
 		request := small(func(r *Request) { r.Width, r.Height = size.X, size.Y })
-		if got := generate(t, p, request).Images[0].Bounds().Size(); got != size {
+		if got := generate(t, p, request).Pictures[0].Image.Bounds().Size(); got != size {
 			t.Errorf("%v pixels, want %v", got, size)
 		}
 	}
-	if got, want := generate(t, p, small(func(r *Request) { r.Width, r.Height = 0, 0 })).Images[0].Bounds().Size(), (image.Point{64, 64}); got != want {
+	if got, want := generate(t, p, small(func(r *Request) { r.Width, r.Height = 0, 0 })).Pictures[0].Image.Bounds().Size(), (image.Point{64, 64}); got != want {
 		t.Errorf("by default %v pixels, want the model's %v", got, want)
 	}
-	tiled := generate(t, p, small(func(r *Request) { r.Width, r.Height, r.TiledVAE = 136, 72, true })).Images[0]
-	whole := generate(t, p, small(func(r *Request) { r.Width, r.Height = 136, 72 })).Images[0]
+	tiled := generate(t, p, small(func(r *Request) { r.Width, r.Height, r.TiledVAE = 136, 72, true })).Pictures[0].Image
+	whole := generate(t, p, small(func(r *Request) { r.Width, r.Height = 136, 72 })).Pictures[0].Image
 	if tiled.Rect != whole.Rect || difference(tiled, whole) == 0 {
 		t.Errorf("tiled %v, whole %v, differing by %d/255", tiled.Rect, whole.Rect, difference(tiled, whole))
 	}
@@ -207,8 +211,8 @@ func TestSteps(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for i := range result.Images {
-				if d := difference(result.Images[i], previews[i]); d > 1 {
+			for i := range result.Pictures {
+				if d := difference(result.Pictures[i].Image, previews[i]); d > 1 {
 					t.Errorf("the last preview of picture %d differs from it by %d/255", i, d)
 				}
 			}
@@ -266,7 +270,7 @@ func TestGoroutines(t *testing.T) {
 		return small(func(r *Request) { r.Seed, r.Width = int64(i), 8*i+16 })
 	}
 	for i := range want {
-		want[i] = generate(t, p, request(i)).Images[0]
+		want[i] = generate(t, p, request(i)).Pictures[0].Image
 	}
 	var all sync.WaitGroup
 	for i := range want {
@@ -274,7 +278,7 @@ func TestGoroutines(t *testing.T) {
 			result, err := p.Generate(t.Context(), request(i))
 			if err != nil {
 				t.Error(err)
-			} else if d := difference(result.Images[0], want[i]); d != 0 {
+			} else if d := difference(result.Pictures[0].Image, want[i]); d != 0 {
 				t.Errorf("picture %d differs by %d/255", i, d)
 			}
 		})
@@ -285,14 +289,14 @@ func TestGoroutines(t *testing.T) {
 // TestManyShapes makes more programs than a pipeline keeps.
 func TestManyShapes(t *testing.T) {
 	p := openTiny(t, ref.New())
-	first := generate(t, p, small(nil)).Images[0]
+	first := generate(t, p, small(nil)).Pictures[0].Image
 	for i := range maxCompiled {
 		generate(t, p, small(func(r *Request) { r.Width, r.Height, r.Steps = 8+8*i, 8, 1 }))
 	}
 	if len(p.programs) > maxCompiled {
 		t.Errorf("%d programs are kept, want at most %d", len(p.programs), maxCompiled)
 	}
-	if d := difference(generate(t, p, small(nil)).Images[0], first); d != 0 {
+	if d := difference(generate(t, p, small(nil)).Pictures[0].Image, first); d != 0 {
 		t.Errorf("the picture made again differs by %d/255", d)
 	}
 }
@@ -309,6 +313,29 @@ func TestClosed(t *testing.T) {
 	}
 	if _, err := p.Generate(t.Context(), small(nil)); err == nil || !strings.Contains(err.Error(), "closed") {
 		t.Errorf("the error is %v, want one that says closed", err)
+	}
+}
+
+// TestNew makes a pipeline of a checkpoint that somebody else goes on using.
+func TestNew(t *testing.T) {
+	ckpt, err := weights.Open(tinyRandom(t), weights.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ckpt.Close()
+	want := generate(t, openTiny(t, ref.New()), small(nil)).Pictures[0]
+	for range 2 {
+		p, err := New(t.Context(), ckpt, ref.New(), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := generate(t, p, small(nil)).Pictures[0]
+		if difference(got.Image, want.Image) != 0 || got.Infotext != want.Infotext {
+			t.Errorf("another picture than Open's: %s", got.Infotext)
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -331,14 +358,14 @@ func TestOpenErrors(t *testing.T) {
 		options    weights.Options
 		say        []string
 	}{
-		{"nothing there", filepath.Join(folder, "none.safetensors"), Options{}, []string{"none.safetensors", ".safetensors file or a diffusers folder"}},
-		{"another kind of file", text, Options{}, []string{"notes.safetensors"}},
-		{"an empty folder", t.TempDir(), Options{}, []string{}},
-		{"text encoder of another model", tinyRandom(t), Options{TextEncoder: portrait}, []string{"32", "64", "different models"}},
-		{"single file without its shapes", filepath.Join(tinyRandom(t), "..", "tiny-random-ldm.safetensors"), Options{}, []string{"conv_in.weight"}},
+		{"nothing there", filepath.Join(folder, "none.safetensors"), weights.Options{}, []string{"none.safetensors", ".safetensors file or a diffusers folder"}},
+		{"another kind of file", text, weights.Options{}, []string{"notes.safetensors"}},
+		{"an empty folder", t.TempDir(), weights.Options{}, []string{}},
+		{"text encoder of another model", tinyRandom(t), weights.Options{TextEncoder: portrait}, []string{"32", "64", "different models"}},
+		{"single file without its shapes", filepath.Join(tinyRandom(t), "..", "tiny-random-ldm.safetensors"), weights.Options{}, []string{"conv_in.weight"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p, err := Open(t.Context(), c.path, ref.New(), c.options)
+			p, err := Open(t.Context(), c.path, ref.New(), Options{Weights: c.options})
 			if err == nil {
 				p.Close()
 				t.Fatal("no error")

@@ -12,20 +12,27 @@ import (
 	"github.com/atelier-go/atelier/internal/atomicfile"
 )
 
-// EncodePNG writes img as PNG with its infotext under the key "parameters", where the web UI and every tool that reads
+// Picture is a finished picture.
+type Picture struct {
+	Image    *image.NRGBA
+	Seed     int64  // with which it is made again, alone
+	Infotext string // how it was made, in the web UI's format; "" says nothing
+}
+
+// Encode writes the picture as PNG with its infotext under the key "parameters", where the web UI and every tool that reads
 // its pictures look: as a tEXt chunk if the text is Latin-1, else as an uncompressed iTXt chunk. An empty infotext
 // writes no chunk.
-func EncodePNG(w io.Writer, img image.Image, infotext string) error {
+func (p Picture) Encode(w io.Writer) error {
 	var b bytes.Buffer
-	if err := png.Encode(&b, img); err != nil {
+	if err := png.Encode(&b, p.Image); err != nil {
 		return fmt.Errorf("sd: encoding PNG: %w", err)
 	}
 	// The signature and the IHDR chunk have a fixed length; text belongs before the image data.
 	const header = 8 + 4 + 4 + 13 + 4
 	head, rest := b.Bytes()[:header], b.Bytes()[header:]
 	var text []byte
-	if infotext != "" {
-		text = textChunk("parameters", infotext)
+	if p.Infotext != "" {
+		text = textChunk("parameters", p.Infotext)
 	}
 	for _, part := range [][]byte{head, text, rest} {
 		if _, err := w.Write(part); err != nil {
@@ -63,15 +70,15 @@ func latin1(text string) ([]byte, bool) {
 	return out, true
 }
 
-// SavePNG writes the picture with [EncodePNG] to a temporary file beside path and renames it, so that path holds either
+// Save writes the picture with [Picture.Encode] to a temporary file beside path and renames it, so that path holds either
 // what it held before or the whole new picture.
-func SavePNG(path string, img image.Image, infotext string) error {
+func (p Picture) Save(path string) error {
 	f, err := atomicfile.Create(path)
 	if err != nil {
 		return fmt.Errorf("sd: saving %s: %w; choose a folder that exists and can be written", path, err)
 	}
 	defer f.Abort()
-	if err := EncodePNG(f, img, infotext); err != nil {
+	if err := p.Encode(f); err != nil {
 		return fmt.Errorf("sd: saving %s: %w", path, err)
 	}
 	if err := f.Commit(); err != nil {

@@ -47,7 +47,7 @@ func pngChunks(t *testing.T, file []byte) (kinds []string, bodies [][]byte) {
 	return kinds, bodies
 }
 
-func TestEncodePNG(t *testing.T) {
+func TestEncode(t *testing.T) {
 	for _, c := range []struct{ name, text, kind, body string }{
 		{"none", "", "", ""},
 		{"ASCII", "a man\nSteps: 20", "tEXt", "parameters\x00a man\nSteps: 20"},
@@ -56,7 +56,7 @@ func TestEncodePNG(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var b bytes.Buffer
-			if err := EncodePNG(&b, picture(), c.text); err != nil {
+			if err := (Picture{Image: picture(), Infotext: c.text}).Encode(&b); err != nil {
 				t.Fatal(err)
 			}
 			kinds, bodies := pngChunks(t, b.Bytes())
@@ -96,19 +96,19 @@ func (f *full) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func TestEncodePNGReportsWrites(t *testing.T) {
+func TestEncodeReportsWrites(t *testing.T) {
 	for _, room := range []int{0, 40, 60} {
-		if err := EncodePNG(&full{room}, picture(), "a man"); !errors.Is(err, errFull) {
+		if err := (Picture{Image: picture(), Infotext: "a man"}).Encode(&full{room}); !errors.Is(err, errFull) {
 			t.Errorf("with %d bytes of room the error is %v, want %v", room, err, errFull)
 		}
 	}
 }
 
-func TestSavePNG(t *testing.T) {
+func TestSave(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "out.png")
 	for _, text := range []string{"first", "second"} {
-		if err := SavePNG(path, picture(), text); err != nil {
+		if err := (Picture{Image: picture(), Infotext: text}).Save(path); err != nil {
 			t.Fatal(err)
 		}
 		file, err := os.ReadFile(path)
@@ -120,14 +120,14 @@ func TestSavePNG(t *testing.T) {
 		}
 	}
 	missing := filepath.Join(folder, "none", "out.png")
-	if err := SavePNG(missing, picture(), ""); err == nil || !strings.Contains(err.Error(), missing) {
+	if err := (Picture{Image: picture()}).Save(missing); err == nil || !strings.Contains(err.Error(), missing) {
 		t.Errorf("the error is %v, want one that names %s", err, missing)
 	}
 	occupied := filepath.Join(folder, "folder.png")
 	if err := os.MkdirAll(filepath.Join(occupied, "full"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := SavePNG(occupied, picture(), ""); err == nil {
+	if err := (Picture{Image: picture()}).Save(occupied); err == nil {
 		t.Error("a folder was overwritten")
 	}
 	entries, err := os.ReadDir(folder)

@@ -88,7 +88,7 @@ func TestOddPrompts(t *testing.T) {
 		"empty": "", "spaces": "  \t\n ", "zero bytes": "a\x00b", "emoji": "👩‍🦰 with 👓",
 		"special tokens": "<|startoftext|> a man <|endoftext|>", "one word": strings.Repeat("ab", 300), "commas": strings.Repeat(",", 200),
 	} {
-		if images := generate(t, p, small(func(r *Request) { r.Prompt, r.Steps = prompt, 1 })).Images; len(images) != 1 {
+		if images := generate(t, p, small(func(r *Request) { r.Prompt, r.Steps = prompt, 1 })).Pictures; len(images) != 1 {
 			t.Errorf("%s: %d pictures, want 1", name, len(images))
 		}
 	}

@@ -42,9 +42,9 @@ func TestUnconditionalOutput(t *testing.T) {
 	draw := func(s sampler.Sampler, guidance float64, negative string) Request {
 		return small(func(r *Request) { r.Sampler, r.Guidance, r.NegativePrompt, r.Steps = s, guidance, negative, 6 })
 	}
-	plain := generate(t, p, draw(sampler.DDIM, 1, "")).Images[0]
-	equal := generate(t, p, draw(sampler.DDIMCFGPP, 12.5, draw("", 0, "").Prompt)).Images[0]
-	other := generate(t, p, draw(sampler.DDIMCFGPP, 12.5, "glasses")).Images[0]
+	plain := generate(t, p, draw(sampler.DDIM, 1, "")).Pictures[0].Image
+	equal := generate(t, p, draw(sampler.DDIMCFGPP, 12.5, draw("", 0, "").Prompt)).Pictures[0].Image
+	other := generate(t, p, draw(sampler.DDIMCFGPP, 12.5, "glasses")).Pictures[0].Image
 	if d := difference(plain, equal); d > 1 {
 		t.Errorf("between equal prompts CFG++ differs from DDIM by %d/255", d)
 	}
@@ -77,9 +77,9 @@ func TestAdaptiveSteps(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fine := generate(t, p, small(func(r *Request) { r.Steps = 60 })).Images[0]
-		coarse := generate(t, p, small(func(r *Request) { r.Steps = 6 })).Images[0]
-		if d, limit := difference(got.Images[0], fine), difference(coarse, fine); 2*d > limit {
+		fine := generate(t, p, small(func(r *Request) { r.Steps = 60 })).Pictures[0].Image
+		coarse := generate(t, p, small(func(r *Request) { r.Steps = 6 })).Pictures[0].Image
+		if d, limit := difference(got.Pictures[0].Image, fine), difference(coarse, fine); 2*d > limit {
 			t.Errorf("after %d steps of its own the picture is off by %d/255, after 6 of DPM++ 2M by %d/255", steps, d, limit)
 		}
 	}

@@ -46,23 +46,23 @@ func (s *Step) Result(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Result{Request: s.request}
-	if r.Images, err = s.run.pipe.decode(ctx, s.request, latents); err != nil {
+	images, err := s.run.pipe.decode(ctx, s.request, latents)
+	if err != nil {
 		return nil, err
 	}
-	for i := range r.Images {
-		r.Seeds = append(r.Seeds, s.request.Seed+int64(i))
-		r.Infotexts = append(r.Infotexts, infotext(s.request, s.run.adapters, s.run.pipe.name, i))
+	r := &Result{Request: s.request}
+	for i, img := range images {
+		r.Pictures = append(r.Pictures, Picture{
+			Image: img, Seed: s.request.Seed + int64(i), Infotext: infotext(s.request, s.run.adapters, s.run.pipe.name, i),
+		})
 	}
 	return r, nil
 }
 
 // Result holds finished pictures.
 type Result struct {
-	Request   Request        // as it was carried out, defaults filled in
-	Images    []*image.NRGBA // BatchSize pictures
-	Seeds     []int64        // of each picture
-	Infotexts []string       // of each picture, in the web UI's format
+	Request  Request   // as it was carried out, defaults filled in
+	Pictures []Picture // BatchSize of them
 }
 
 // Steps runs a request and yields after each sampling step. The run ends early when ctx is done, within one op on the

@@ -46,5 +46,5 @@ func (p *Pipeline) drawSample(ctx context.Context, s train.SamplePicture, clipSk
 	if err != nil {
 		return err
 	}
-	return SavePNG(s.Path, result.Images[0], result.Infotexts[0])
+	return result.Pictures[0].Save(s.Path)
 }

@@ -64,10 +64,10 @@ func TestTrainingSamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := readPNG(t, s.Pictures[0].Path)
-	if !slices.Equal(pixels(got), pixels(want.Images[0])) {
+	if !slices.Equal(pixels(got), pixels(want.Pictures[0].Image)) {
 		t.Error("the adapter in memory gives another picture than its file")
 	}
-	if slices.Equal(pixels(got), pixels(plain.Images[0])) {
+	if slices.Equal(pixels(got), pixels(plain.Pictures[0].Image)) {
 		t.Error("the adapter changes nothing")
 	}
 	data, err := os.ReadFile(s.Pictures[0].Path)

@@ -103,7 +103,7 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 		return err
 	}
 	sheet := filepath.Join(p.output, "before-after.png")
-	if err := sd.SavePNG(sheet, sideBySide(before, after), ""); err != nil {
+	if err := (sd.Picture{Image: sideBySide(before, after)}).Save(sheet); err != nil {
 		return err
 	}
 	p.report(sheet)
@@ -254,7 +254,7 @@ func (p *portrait) draw(ctx context.Context, title, prompt string, adapters ...s
 		if err != nil {
 			return nil, err
 		}
-		pictures = append(pictures, result.Images[0])
+		pictures = append(pictures, result.Pictures[0].Image)
 	}
 	bar.Set(float64(p.pictures), float64(p.pictures))
 	return pictures, nil

@@ -138,9 +138,9 @@ func run(ctx context.Context, args []string, log io.Writer) (err error) {
 	config.Progress = bars.show
 	config.Sample = sd.TrainingSamples(func(ctx context.Context) (*sd.Pipeline, error) {
 		if c.path == "" {
-			return sd.OpenFS(ctx, tinyportrait.FS(), tinyportrait.Name, config.Device, c.weights())
+			return sd.OpenFS(ctx, tinyportrait.FS(), tinyportrait.Name, config.Device, sd.Options{Weights: c.weights()})
 		}
-		return sd.Open(ctx, c.path, config.Device, c.weights())
+		return sd.Open(ctx, c.path, config.Device, sd.Options{Weights: c.weights()})
 	})
 	if err := train.Train(ctx, config); err != nil {
 		return err

@@ -42,8 +42,7 @@ type options struct {
 	model, device, out, sampler, schedule string
 	threads                               int
 	precision                             compute.Precision
-	loras                                 []string
-	weights                               sd.Options
+	pipeline                              sd.Options
 	request                               sd.Request
 }
 
@@ -51,12 +50,12 @@ func parse(args []string, usage io.Writer) (o options, err error) {
 	f := flag.NewFlagSet("txt2img", flag.ContinueOnError)
 	f.SetOutput(usage)
 	f.StringVar(&o.model, "model", "", "checkpoint: a .safetensors file, a diffusers folder or a hub name such as runwayml/stable-diffusion-v1-5 (default: the built-in tiny portrait model)")
-	f.StringVar(&o.weights.VAE, "vae", "", "take the VAE from this file or folder")
-	f.StringVar(&o.weights.TextEncoder, "text-encoder", "", "take the text encoder from this file or folder")
-	f.StringVar(&o.weights.Config, "config", "", "diffusers folder with configurations for a single-file model that is not shaped like SD 1.5")
-	f.StringVar(&o.weights.Variant, "variant", "", "weight files to prefer in a folder: fp16, bf16, non_ema")
+	f.StringVar(&o.pipeline.Weights.VAE, "vae", "", "take the VAE from this file or folder")
+	f.StringVar(&o.pipeline.Weights.TextEncoder, "text-encoder", "", "take the text encoder from this file or folder")
+	f.StringVar(&o.pipeline.Weights.Config, "config", "", "diffusers folder with configurations for a single-file model that is not shaped like SD 1.5")
+	f.StringVar(&o.pipeline.Weights.Variant, "variant", "", "weight files to prefer in a folder: fp16, bf16, non_ema")
 	f.Func("lora-dir", "`folder` to look for the LoRAs in that <lora:NAME:0.8> in the prompt names, and below it; several like PATH, or by repeating the flag (default: the current one)", func(list string) error {
-		o.loras = append(o.loras, filepath.SplitList(list)...)
+		o.pipeline.LoRADirs = append(o.pipeline.LoRADirs, filepath.SplitList(list)...)
 		return nil
 	})
 	f.StringVar(&o.device, "device", "auto", "auto or cpu")
@@ -95,8 +94,8 @@ func parse(args []string, usage io.Writer) (o options, err error) {
 	if o.request.Sampler, o.request.Spacing, err = sampler.Parse(o.sampler, o.schedule); err != nil {
 		return o, fmt.Errorf("-sampler %q -schedule %q: %w", o.sampler, o.schedule, err)
 	}
-	if len(o.loras) == 0 {
-		o.loras = []string{"."}
+	if len(o.pipeline.LoRADirs) == 0 {
+		o.pipeline.LoRADirs = []string{"."}
 	}
 	if o.request.Seed < 0 {
 		o.request.Seed = int64(rand.Uint32())
@@ -126,7 +125,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	defer dev.Close()
 	var pipe *sd.Pipeline
 	if o.model == "" {
-		pipe, err = sd.OpenFS(ctx, tinyportrait.FS(), tinyportrait.Name, dev, o.weights)
+		pipe, err = sd.OpenFS(ctx, tinyportrait.FS(), tinyportrait.Name, dev, o.pipeline)
 	} else {
 		pipe, err = openModel(ctx, o, dev, log)
 	}
@@ -134,7 +133,6 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		return err
 	}
 	defer pipe.Close()
-	pipe.SetAdapterFolders(o.loras...)
 	memory, err := pipe.Memory(o.request)
 	if err != nil {
 		return flagError{err}
@@ -152,12 +150,12 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	for i, img := range result.Images {
+	for i, picture := range result.Pictures {
 		path := o.out
 		if i > 0 {
 			path = fmt.Sprintf("%s-%d.png", strings.TrimSuffix(o.out, filepath.Ext(o.out)), i+1)
 		}
-		if err := sd.SavePNG(path, img, result.Infotexts[i]); err != nil {
+		if err := picture.Save(path); err != nil {
 			return err
 		}
 		fmt.Fprintln(out, path)
@@ -173,7 +171,7 @@ func openModel(ctx context.Context, o options, dev compute.Device, log io.Writer
 		if err != nil {
 			return nil, err
 		}
-		client.Variant = o.weights.Variant
+		client.Variant = o.pipeline.Weights.Variant
 		bar := terminal.NewBar(log, "downloading", "MB")
 		client.Progress = func(p hub.Progress) { bar.Set(float64(p.Done)/1e6, float64(p.Total)/1e6) }
 		path, err = client.Snapshot(ctx, o.model)
@@ -182,7 +180,7 @@ func openModel(ctx context.Context, o options, dev compute.Device, log io.Writer
 			return nil, err
 		}
 	}
-	return sd.Open(ctx, path, dev, o.weights)
+	return sd.Open(ctx, path, dev, o.pipeline)
 }
 
 // generate runs the request under a progress bar.

@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/openfile"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -256,7 +256,7 @@ func isSHA256(s string) bool {
 
 // DataHash is the SHA-256 of a safetensors file's tensor data, everything behind the header, in hexadecimal.
 func DataHash(path string) (string, error) {
-	f, err := os.Open(path)
+	f, err := openfile.Open(path)
 	if err != nil {
 		return "", err
 	}

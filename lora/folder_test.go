@@ -35,10 +35,14 @@ func TestFolderFind(t *testing.T) {
 		files [][2]string // path and alias; those below "second" are in a second folder
 		find  map[string]string
 	}{
-		{"stem", [][2]string{{"a.safetensors", "-"}}, map[string]string{"a": "a.safetensors", "A": "", "a.safetensors": "", "": ""}},
+		{"stem", [][2]string{{"a.safetensors", "-"}}, map[string]string{"a": "a.safetensors", "A": "", "a.safetensors": "a.safetensors", "a.SafeTensors": "a.safetensors", "a.png": "", "": ""}},
 		{"alias", [][2]string{{"a.safetensors", "person"}}, map[string]string{"a": "a.safetensors", "person": "a.safetensors", "Person": ""}},
 		{"alias None", [][2]string{{"a.safetensors", "None"}}, map[string]string{"None": ""}},
-		{"below", [][2]string{{"people/men/a.safetensors", "person"}}, map[string]string{"a": "people/men/a.safetensors", "people/men/a": "", "person": "people/men/a.safetensors"}},
+		{"below", [][2]string{{"people/men/a.safetensors", "person"}}, map[string]string{
+			"a": "people/men/a.safetensors", "people/men/a": "people/men/a.safetensors", `people\men\a.safetensors`: "people/men/a.safetensors",
+			"men/a": "", "people/men": "", "person": "people/men/a.safetensors", "person.safetensors": ""}},
+		{"path among duplicates", [][2]string{{"a b/x.safetensors", "-"}, {"second/c/x.safetensors", "-"}}, map[string]string{"a b/x": "a b/x.safetensors", "x": "second/c/x.safetensors"}},
+		{"extension in the name", [][2]string{{"x.safetensors", "-"}, {"x.safetensors.safetensors", "-"}}, map[string]string{"x.safetensors": "x.safetensors.safetensors", "x": "x.safetensors"}},
 		{"later duplicate", [][2]string{{"a/x.safetensors", "-"}, {"b/x.safetensors", "-"}}, map[string]string{"x": "b/x.safetensors"}},
 		{"later folder", [][2]string{{"x.safetensors", "-"}, {"second/a/x.safetensors", "-"}}, map[string]string{"x": "second/a/x.safetensors"}},
 		{"two of one alias", [][2]string{{"a.safetensors", "person"}, {"b.safetensors", "person"}},
@@ -145,6 +149,78 @@ func TestFolderErrors(t *testing.T) {
 	}
 	if _, err := none.Find("x"); err == nil || !strings.Contains(err.Error(), "no folder") {
 		t.Errorf("no folder: %v", err)
+	}
+}
+
+// TestFolderAmbiguous asks for the name that two files were saved under, and follows the advice.
+func TestFolderAmbiguous(t *testing.T) {
+	dir := t.TempDir()
+	paths := []string{put(t, dir, "x-000001.safetensors", "x"), put(t, dir, "x-000002.safetensors", "x"), put(t, dir, "old/x-000001.safetensors", "x")}
+	f, err := lora.OpenFolder(dir, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Find("x")
+	e, ok := errors.AsType[*lora.NotFoundError](err)
+	if !ok || len(e.Files) != 3 {
+		t.Fatalf("the error is %v", err)
+	}
+	for _, part := range append(paths, "ss_output_name", "<lora:x-000002:1>") {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("the error does not say %q: %v", part, err)
+		}
+	}
+	if strings.Contains(err.Error(), `there is "x"`) {
+		t.Errorf("the error contradicts itself: %v", err)
+	}
+	for i, choice := range e.Choices {
+		if path, err := f.Find(choice); err != nil || path != e.Files[i] {
+			t.Errorf("%q finds %q, %v; want %q", choice, path, err, e.Files[i])
+		}
+	}
+	if slices.Contains(f.Names(), "x") {
+		t.Errorf("%q finds nothing but is among the names", "x")
+	}
+}
+
+// TestFolderLazy finds a file by its name without a look at the others, and its alias in spite of broken ones.
+func TestFolderLazy(t *testing.T) {
+	dir := t.TempDir()
+	want := put(t, dir, "a.safetensors", "person")
+	broken := map[string]string{"empty": "", "text": "x", "json": `{"error":"Unauthorized"}`, "huge": "\xff\xff\xff\xff\xff\xff\xff\x7f{}"}
+	for name, content := range broken {
+		if err := os.WriteFile(filepath.Join(dir, name+".safetensors"), []byte(content), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := lora.OpenFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "person"} {
+		if path, err := f.Find(name); err != nil || path != want {
+			t.Errorf("%q finds %q, %v", name, path, err)
+		}
+	}
+	if _, err := lora.Open(filepath.Join(dir, "json.safetensors"), loratest.TinyTargets(t)); err == nil || !strings.Contains(err.Error(), "JSON answer") {
+		t.Errorf("an answer of a server: %v", err)
+	}
+}
+
+// TestFolderRenamed gives a file another alias: it is read again.
+func TestFolderRenamed(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "a.safetensors", "person")
+	f, err := lora.OpenFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Find("person"); err != nil {
+		t.Fatal(err)
+	}
+	want := put(t, dir, "a.safetensors", "somebody")
+	if path, err := f.Find("somebody"); err != nil || path != want {
+		t.Errorf("found %q, %v", path, err)
 	}
 }
 

@@ -5,14 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 
+	"github.com/atelier-go/atelier/internal/openfile"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -66,15 +65,11 @@ func findSettings(f *weights.File) (map[weights.Kind]*settings, error) {
 
 // readConfig reads a small file, nothing if it is not there.
 func readConfig(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	data, err := openfile.ReadFile(path, 1<<20)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, 1<<20))
+	return data, err
 }
 
 // read takes the settings from the fields whose names begin with prefix.

@@ -162,16 +162,23 @@ func (p *Pipeline) findAll(tags []lora.Tag) ([]string, error) {
 		p.folder = folder
 	}
 	paths := make([]string, len(tags))
-	var names []string
+	var asked, missing []string
 	var errs []error
 	for i, t := range tags {
 		var err error
-		if paths[i], err = p.folder.Find(t.Name); err != nil && !slices.Contains(names, t.Name) {
-			names, errs = append(names, t.Name), append(errs, err)
+		if paths[i], err = p.folder.Find(t.Name); err == nil || slices.Contains(asked, t.Name) {
+			continue
+		}
+		asked, errs = append(asked, t.Name), append(errs, err)
+		if e, ok := errors.AsType[*lora.NotFoundError](err); ok && len(e.Files) == 0 {
+			missing = append(missing, t.Name)
 		}
 	}
-	if len(errs) > 0 {
-		return nil, fmt.Errorf("sd: Lora not found: %s: %w", strings.Join(names, ", "), errors.Join(errs...))
+	switch err := errors.Join(errs...); {
+	case len(missing) > 0:
+		return nil, fmt.Errorf("sd: Lora not found: %s: %w", strings.Join(missing, ", "), err)
+	case err != nil:
+		return nil, fmt.Errorf("sd: %w", err)
 	}
 	return paths, nil
 }

@@ -42,7 +42,7 @@ func main() {
 
 // status is what the program exits with: that of an interrupt in a shell, or of any error.
 func status(err error) int {
-	if _, ok := errors.AsType[*train.InterruptedError](err); ok || errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) {
 		return 130
 	}
 	return 1

@@ -129,7 +129,7 @@ func checkpointDigest(c *weights.Checkpoint) (string, error) {
 var resultless = []string{
 	"Device", "Checkpoint", "NetworkWeights", "TrainDataDir", "RegDataDir", "ImageDir", "ConditioningDataDir",
 	"OutputDir", "OutputName", "SavePrecision", "TrainingComment", "Report", "Progress", "Logging", "Resume", "SaveEveryNEpochs", "SaveEveryNSteps",
-	"SaveNEpochRatio", "SaveLastNEpochs", "SaveLastNSteps", "SaveState", "SaveStateOnTrainEnd", "SaveLastNEpochsState", "SaveLastNStepsState",
+	"SaveNEpochRatio", "SaveLastNEpochs", "SaveLastNSteps", "SaveState", "SaveStateOnTrainEnd", "AutosaveEvery", "SaveLastNEpochsState", "SaveLastNStepsState",
 	"Sample", "SampleAtFirst", "SampleEveryNEpochs", "SampleEveryNSteps", "SamplePrompts", "SampleSampler",
 	"ValidateEveryNEpochs", "ValidateEveryNSteps", "MaxValidationSteps",
 	"Checkpointing", "CacheLatents", "CacheLatentsToDisk", "SkipCacheCheck",

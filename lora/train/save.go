@@ -4,10 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/atelier-go/atelier/internal/atomicfile"
+	"github.com/atelier-go/atelier/internal/filelock"
 	"github.com/atelier-go/atelier/lora"
 )
 
@@ -25,11 +28,25 @@ func (c TrainConfig) checkOutput() error {
 	if err := os.MkdirAll(c.OutputDir, 0o777); err != nil {
 		return fmt.Errorf("lora: output_dir: %w; name a folder that can be written to", err)
 	}
-	probe, err := os.CreateTemp(c.OutputDir, ".atelier-*")
-	if err != nil {
-		return fmt.Errorf("lora: output_dir: %w; name a folder that can be written to", err)
+	for _, path := range []string{c.path(), statePath(c.stepPath(math.MaxInt32))} { // the latter as the longest name there can be
+		if err := atomicfile.Check(path); err != nil {
+			return fmt.Errorf("lora: output_dir and output_name: %w; choose others", err)
+		}
 	}
-	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+	return nil
+}
+
+// lockOutput keeps other trainings from the files of this one.
+func (r *run) lockOutput() (err error) {
+	r.lock, err = filelock.Take(filepath.Join(r.OutputDir, "."+r.OutputName+".lock"))
+	if held, ok := errors.AsType[*filelock.HeldError](err); ok {
+		return fmt.Errorf("lora: output_name: another training writes %s: %w; wait for it, or choose another name", r.path(), held)
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		r.warnings = append(r.warnings, fmt.Sprintf("%v; keep other trainings from saving under this name", err))
+		return nil
+	}
+	return err
 }
 
 // path is the final file.
@@ -135,6 +152,9 @@ func (r *run) finish() error {
 		}
 	}
 	r.report(done)
+	if err := r.removeAutosave(); err != nil {
+		r.warn("%v", err)
+	}
 	return nil
 }
 

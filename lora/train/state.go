@@ -66,7 +66,7 @@ func statePath(path string) string { return strings.TrimSuffix(path, extension) 
 // isState reports whether a folder called base may be a state of a training called name.
 func isState(base, name string) bool {
 	rest, ok := strings.CutPrefix(base, name+"-")
-	if !ok || rest == "state" {
+	if !ok || rest == "state" || rest == "autosave-state" {
 		return ok
 	}
 	number, ok := strings.CutSuffix(rest, "-state")
@@ -130,7 +130,7 @@ func (r *run) saveState(path string) (err error) {
 		return err
 	}
 	r.lastState = path
-	return r.removeLeftovers()
+	return r.removeLeftovers(filepath.Dir(path))
 }
 
 // writeState writes the files of a state.
@@ -194,11 +194,11 @@ func replaceFolder(path, temp string) error {
 }
 
 // removeLeftovers removes what programs that ended while saving states of this name left behind.
-func (r *run) removeLeftovers() error {
-	entries, err := os.ReadDir(r.OutputDir)
+func (r *run) removeLeftovers(dir string) error {
+	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
 		if isLeftover(e.Name(), r.OutputName) {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(r.OutputDir, e.Name())))
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
 		}
 	}
 	return err

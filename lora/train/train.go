@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/atelier-go/atelier/clip"
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/filelock"
 	"github.com/atelier-go/atelier/internal/optim"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/lora/dataset"
@@ -65,6 +67,9 @@ type TrainConfig struct {
 	// those of the SaveLastNStepsState last steps remain; 0 keeps as many as of the files.
 	SaveState, SaveStateOnTrainEnd            bool
 	SaveLastNEpochsState, SaveLastNStepsState int
+	// AutosaveEvery is how often a state is saved besides, OutputName-autosave-state, each in place of the last and removed at
+	// the end; 0 means every ten minutes, a negative number never.
+	AutosaveEvery time.Duration
 	// Resume is a state to go on from, at its step, to the same end as if there had been no stop. Options that change the
 	// result, and the pictures, must be those it was saved with. See [LatestState].
 	Resume string
@@ -93,10 +98,11 @@ type TrainConfig struct {
 // Train trains an adapter on folders of pictures and saves it as OutputDir/OutputName.safetensors, in kohya's form with
 // its metadata. Everything wrong with the options is reported together, before anything is computed.
 //
-// When ctx is done it stops within one op, saves what the steps so far have learned beside the final file as
-// OutputName-step00000123.safetensors with its state, and returns an *InterruptedError. Files and states appear whole or not
-// at all; what cannot be saved before the end is told as a warning. Equal configurations give equal factors, whether or not
-// the training was stopped, or killed, and resumed between.
+// When ctx is done it stops within one op. Then, and whatever else ends it, it saves what the steps so far have learned beside
+// the final file as OutputName-step00000123.safetensors with its state, or in the user's cache if OutputDir does not take
+// them, and returns an *InterruptedError. Files and states appear whole or not at all; what cannot be saved before the end is
+// told as a warning. While it runs no other training writes to the same output. Equal configurations give equal factors,
+// whether or not the training was stopped, or killed, and resumed between.
 //
 // A loss that is not finite, or gradients that no loss scale makes so, take the training back to its last state, with half
 // the learning rates from there; the second time they end it.
@@ -130,7 +136,9 @@ type run struct {
 	position
 	pending   []float64 // losses of batches that no step has used yet
 	lastState string    // saved or gone on from
-	warnings  []string  // to be told before anything else
+	safe      time.Time // when that was
+	lock      *filelock.Lock
+	warnings  []string // to be told before anything else
 }
 
 // defaultOutputName is that of sd-scripts.
@@ -155,6 +163,7 @@ func (c TrainConfig) defaults() TrainConfig {
 	if c.SavePrecision == compute.InvalidDType {
 		c.SavePrecision = compute.F16
 	}
+	c.AutosaveEvery = cmp.Or(c.AutosaveEvery, usualAutosave)
 	c.Trainer.Accumulation, c.Trainer.BlockLRWeight = c.Dataset.GradientAccumulationSteps, c.Network.BlockLRWeight
 	return c
 }
@@ -221,6 +230,9 @@ func newRun(ctx context.Context, cfg TrainConfig) (_ *run, err error) {
 			err = errors.Join(err, r.close())
 		}
 	}()
+	if err := r.lockOutput(); err != nil {
+		return nil, err
+	}
 	if r.dataset, err = dataset.Open(ctx, cfg.Dataset); err != nil {
 		return nil, err
 	}
@@ -340,16 +352,20 @@ func (r *run) train(ctx context.Context) error {
 		}
 	}
 	err := r.cacheLatents(ctx)
+	r.safe = time.Now()
 	if err == nil && r.Step == 0 {
 		err = r.sampleEpoch(ctx, 0)
 	}
 	if err == nil {
 		err = r.learnAll(ctx)
 	}
-	if err != nil {
-		return r.interrupted(ctx, err)
+	if err == nil {
+		err = r.finish()
 	}
-	return r.finish()
+	if err != nil {
+		return r.stopped(ctx, err)
+	}
+	return nil
 }
 
 // pitfalls are options that are seldom meant, and those that are ignored.
@@ -501,6 +517,9 @@ func (r *run) update(ctx context.Context, batch dataset.Batch, loss float64) err
 	if done.Saved, done.State, err = r.saveStep(); err != nil {
 		r.warn("%v; the training goes on", err)
 	}
+	if err := r.autosave(done.State != ""); err != nil {
+		r.warn("%v; the training goes on", err)
+	}
 	r.report(done)
 	if err := r.validateStep(ctx); err != nil {
 		return err
@@ -519,6 +538,9 @@ func (r *run) close() error {
 	}
 	if r.encoder != nil {
 		errs = append(errs, r.encoder.close())
+	}
+	if r.lock != nil {
+		errs = append(errs, r.lock.Remove())
 	}
 	return errors.Join(append(errs, r.log.close(), r.logFailed)...)
 }

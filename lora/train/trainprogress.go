@@ -1,8 +1,6 @@
 package train
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -40,31 +38,6 @@ type Progress struct {
 	ValidationDivergence float64 // from AverageLoss
 	EpochEnd             bool    // this validation is that of an epoch, not of a step
 }
-
-// InterruptedError says that a training was stopped before its end.
-type InterruptedError struct {
-	Step, Steps int
-	Path        string // of what was learned until then, "" if nothing was or it could not be saved
-	State       string // of the state to go on from, likewise
-	Err         error  // why
-}
-
-// Error implements error.
-func (e *InterruptedError) Error() string {
-	s := fmt.Sprintf("lora: stopped after step %d of %d", e.Step, e.Steps)
-	if e.Path == "" {
-		s += ", nothing was saved"
-	} else {
-		s += ", what was learned is in " + e.Path
-	}
-	if e.State != "" {
-		s += "; to go on, train with the same options and resume " + e.State
-	}
-	return fmt.Sprintf("%s: %v", s, e.Err)
-}
-
-// Unwrap is the cause.
-func (e *InterruptedError) Unwrap() error { return e.Err }
 
 // report tells of what was done, in the log too.
 func (r *run) report(p Progress) {
@@ -113,27 +86,6 @@ func (r *run) scalars(p Progress) (all []tfevents.Scalar) {
 
 func (r *run) warn(format string, args ...any) {
 	r.report(Progress{Phase: "warning", Epoch: r.Epoch, Warning: fmt.Sprintf(format, args...)})
-}
-
-// interrupted saves what was learned, and the state, if err comes of ctx being done.
-func (r *run) interrupted(ctx context.Context, err error) error {
-	if ctx.Err() == nil {
-		return err
-	}
-	stop := &InterruptedError{Step: r.Step, Steps: r.dataset.Steps().Total, Err: context.Cause(ctx)}
-	if r.Step == 0 {
-		return stop
-	}
-	path := r.stepPath(r.Step)
-	if err := r.save(path, r.epochsDone()); err != nil {
-		return errors.Join(stop, err)
-	}
-	stop.Path = path
-	if err := r.saveState(statePath(path)); err != nil {
-		return errors.Join(stop, err)
-	}
-	stop.State = statePath(path)
-	return stop
 }
 
 // average is the mean of the losses of an epoch's length of batches.

@@ -1,0 +1,147 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/atelier-go/atelier/lora"
+)
+
+// usualAutosave is how much of a training is lost at most when the computer goes off.
+const usualAutosave = 10 * time.Minute
+
+// InterruptedError says that a training ended before its end, for whatever reason, after it had begun to learn.
+// errors.Is finds context.Canceled or context.DeadlineExceeded in it if that is because its context was done.
+type InterruptedError struct {
+	Step, Steps int
+	Path        string // of what was learned until then, "" if nothing was or it could not be saved
+	State       string // of the state to go on from, likewise
+	Err         error  // why
+	done        error  // of the context
+}
+
+// Error says why, and where what was learned is.
+func (e *InterruptedError) Error() string {
+	s := fmt.Sprintf("lora: stopped after step %d of %d", e.Step, e.Steps)
+	if e.Path == "" {
+		s += ", nothing was saved"
+	} else {
+		s += ", what was learned is in " + e.Path
+	}
+	if e.State != "" {
+		s += "; to go on, train with the same options and resume " + e.State
+	}
+	return fmt.Sprintf("%s: %v", s, e.Err)
+}
+
+// Unwrap is the cause.
+func (e *InterruptedError) Unwrap() []error { return slices.DeleteFunc([]error{e.Err, e.done}, isNil) }
+
+func isNil(err error) bool { return err == nil }
+
+// stopped saves what was learned before err ended the training, and its state. A training that has learned nothing ends
+// with err itself, unless its context is done.
+func (r *run) stopped(ctx context.Context, err error) error {
+	stop := &InterruptedError{Step: r.Step, Steps: r.dataset.Steps().Total, Err: err, done: ctx.Err()}
+	if stop.done != nil {
+		stop.Err = context.Cause(ctx)
+	}
+	switch {
+	case r.Step == 0 && stop.done == nil:
+		return err
+	case r.Step == 0:
+		return stop
+	}
+	modules, err := r.trainer.Modules()
+	if err == nil {
+		err = finite(modules)
+	}
+	if err != nil {
+		return errors.Join(stop, err)
+	}
+	return errors.Join(stop, r.salvage(stop))
+}
+
+// finite reports the first module whose numbers are not finite any more.
+func finite(modules []lora.Module) error {
+	for i := range modules {
+		for _, f := range []lora.Factor{modules[i].Down, modules[i].Up} {
+			if slices.ContainsFunc(f.Data, func(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }) {
+				return fmt.Errorf("lora: %s: its numbers are not finite, so what was learned is not saved; the last file and state are good", modules[i].Key())
+			}
+		}
+	}
+	return nil
+}
+
+// salvage saves the LoRA and the state of the step, each in the first folder that takes it. The error tells of folders that
+// took neither.
+func (r *run) salvage(stop *InterruptedError) error {
+	var errs []error
+	for i, dir := range r.refuges() {
+		if i > 0 {
+			_ = os.MkdirAll(dir, 0o777) // saving says what is wrong
+		}
+		path := filepath.Join(dir, filepath.Base(r.stepPath(r.Step)))
+		if stop.Path == "" {
+			if err := r.save(path, r.epochsDone()); err != nil {
+				errs = append(errs, err)
+			} else {
+				stop.Path = path
+			}
+		}
+		if stop.State == "" {
+			if err := r.saveState(statePath(path)); err != nil {
+				errs = append(errs, err)
+			} else {
+				stop.State = statePath(path)
+			}
+		}
+		if stop.Path != "" && stop.State != "" {
+			return errors.Join(append(errs, r.removeAutosave())...)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// refuges are the folders that what was learned may be saved in: output_dir, and one of this training's own, made if need be,
+// in the user's cache or else among temporary files.
+func (r *run) refuges() []string {
+	dirs, own := []string{r.OutputDir}, filepath.Join("atelier", "salvaged", fmt.Sprintf("%s-%08x", r.started.Format("20060102150405"), r.session))
+	if cache, err := os.UserCacheDir(); err == nil {
+		dirs = append(dirs, filepath.Join(cache, own))
+	}
+	return append(dirs, filepath.Join(os.TempDir(), own))
+}
+
+// autosavePath is the state that is replaced every AutosaveEvery.
+func (c TrainConfig) autosavePath() string {
+	return filepath.Join(c.OutputDir, c.OutputName+"-autosave-state")
+}
+
+// autosave saves the state if the last one was saved too long ago. saved tells that one just was.
+func (r *run) autosave(saved bool) error {
+	if saved {
+		r.safe = time.Now()
+	}
+	if r.AutosaveEvery < 0 || time.Since(r.safe) < r.AutosaveEvery {
+		return nil
+	}
+	err := r.saveState(r.autosavePath())
+	r.safe = time.Now()
+	return err
+}
+
+// removeAutosave removes the state that a later one, or the end of the training, makes useless.
+func (r *run) removeAutosave() error {
+	if r.lastState == r.autosavePath() {
+		r.lastState = ""
+	}
+	return os.RemoveAll(r.autosavePath())
+}

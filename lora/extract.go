@@ -53,7 +53,7 @@ func checkQuantile(q float64) error {
 
 // Extract makes an adapter of what a fine-tuned checkpoint has learned: for each layer that training would change (see
 // Network) the part of tuned - original of the given rank that is nearest to the whole, by a singular value decomposition in
-// float64. The metadata name the sources; a title is left to the caller. On two processors a full-size model takes minutes.
+// float64; zeros where they are equal. The metadata name the sources; a title is left to the caller. On two processors a full-size model takes minutes.
 func Extract(ctx context.Context, original, tuned *weights.Checkpoint, o ExtractOptions) (*Adapter, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
@@ -91,12 +91,10 @@ func Extract(ctx context.Context, original, tuned *weights.Checkpoint, o Extract
 			return nil, err
 		}
 		rank, _ := network.rank(t)
-		rank = min(rank, t.Shape[0], t.columns())
-		d, err := svd.Leading(difference, t.Shape[0], t.columns(), rank)
+		m, err := nearest(t, difference, min(rank, t.Shape[0], t.columns()))
 		if err != nil {
 			return nil, fmt.Errorf("lora: %s: %w", t.Name, err)
 		}
-		m := compose(t, d, rank)
 		m.clamp(o.ClampQuantile)
 		extracted.Modules = append(extracted.Modules, m)
 		if o.Progress != nil {
@@ -139,6 +137,18 @@ func (x extraction) differs(targets *Targets, network Network, least float64) (b
 		}
 	}
 	return false, nil
+}
+
+// nearest makes a module of the rank that is nearest to a difference.
+func nearest(t Target, difference []float32, rank int) (Module, error) {
+	if !slices.ContainsFunc(difference, func(v float32) bool { return v != 0 }) {
+		return newModule(t, rank), nil
+	}
+	d, err := svd.Leading(difference, t.Shape[0], t.columns(), rank)
+	if err != nil {
+		return Module{}, err
+	}
+	return compose(t, d, rank), nil
 }
 
 // difference is tuned - original of a weight.

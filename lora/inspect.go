@@ -143,6 +143,7 @@ type CheckReport struct {
 	Tensors []TensorCheck // in file order
 	Modules int           // with up and down factors
 	Factors int           // up and down tensors: what sd-scripts' check_lora_weights calls the number of modules
+	Refused *KindError    // the kind of adapter that Open refuses the file for, nil if its tensors are of none
 }
 
 // Check measures every tensor of a file, whatever model it is for. If some are not all numbers, the error is, or joins,
@@ -168,6 +169,9 @@ func Check(ctx context.Context, path string) (*CheckReport, error) {
 		if c.Factor = ok && (p == up || p == down); c.Factor {
 			report.Factors++
 			modules[module] |= 1 << p
+		}
+		if kind := otherKind(key); kind != "" && report.Refused == nil {
+			report.Refused = &KindError{path, kind, key}
 		}
 		values := x.Float32s()
 		for i, v := range values {

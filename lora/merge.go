@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/weights"
@@ -28,6 +29,22 @@ func (s Strength) of(kind weights.Kind) float64 {
 type Applied struct {
 	*Adapter
 	Strength
+}
+
+// Changes reports whether the adapter, at its strength, changes anything in a model.
+func (a Applied) Changes() bool {
+	return slices.ContainsFunc(a.Modules, func(m Module) bool { return a.Strength.of(m.Kind) != 0 && !m.isZero() })
+}
+
+// isZero reports whether the module changes nothing, because a factor or the scale is all zeros.
+func (m *Module) isZero() bool {
+	factors := [][]float32{m.Up.Data, m.Down.Data, {float32(m.Alpha)}}
+	if m.Mid.Data != nil {
+		factors = append(factors, m.Mid.Data)
+	}
+	return slices.ContainsFunc(factors, func(f []float32) bool {
+		return !slices.ContainsFunc(f, func(v float32) bool { return v != 0 })
+	})
 }
 
 // MergeOptions say how to merge. The zero value is the sensible default.

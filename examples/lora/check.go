@@ -8,7 +8,7 @@ import (
 )
 
 // check is sd-scripts' check_lora_weights, with the number of modules beside that of their tensors, which the reference
-// calls so. A file with numbers that are none is an error.
+// calls so. A file with numbers that are none is an error, and one of a kind that is not supported.
 func check(ctx context.Context, c *command) error {
 	var all bool
 	c.BoolVar(&all, "show_all_keys", false, "list all tensors, alphas and others too")
@@ -32,7 +32,12 @@ func check(ctx context.Context, c *command) error {
 		}
 		fmt.Fprintln(c.out)
 	}
-	if err == nil && report.Factors == 0 {
+	switch {
+	case err != nil:
+	case report.Refused != nil:
+		fmt.Fprintf(c.out, "kind: %s, which is not supported\n", report.Refused.Kind)
+		err = report.Refused
+	case report.Factors == 0:
 		err = fmt.Errorf("%s: none of its %d tensors belongs to a LoRA; see lora inspect", path, len(report.Tensors))
 	}
 	return err

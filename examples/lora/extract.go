@@ -55,6 +55,10 @@ func extract(ctx context.Context, c *command) error {
 	if err != nil {
 		return err
 	}
+	if !atOne(a).Changes() {
+		return fmt.Errorf("%s and %s are equal in every layer that is extracted: no LoRA can be made of them; name the checkpoints before and after the fine-tuning "+
+			"(a text encoder counts that differs by more than -min_diff, 3×3 convolutions with -conv_dim)", paths.original, paths.tuned)
+	}
 	if a.Modules[0].Kind != weights.KindTextEncoder {
 		fmt.Fprintf(c.out, "the text encoder is left out: nothing in it differs by more than %g\n", o.MinDiff)
 	}

@@ -99,14 +99,18 @@ func tally[K cmp.Ordered](counts map[K]int) string {
 	return strings.Join(parts, ", ")
 }
 
-// hash compares a stored hash with the computed one.
+// hash compares a stored hash with the computed one. LyCORIS and OneTrainer write "0x" before theirs, and LyCORIS's is of
+// something else.
 func hash(row func(name, format string, values ...any), name, stored, computed string) {
+	digits, prefixed := strings.CutPrefix(stored, "0x")
 	switch {
 	case computed == "":
 	case stored == "":
 		row(name, "%s (computed; none is stored)", computed)
-	case stored == computed:
-		row(name, "%s (as computed)", computed)
+	case strings.EqualFold(digits, computed):
+		row(name, "%s (as computed)", stored)
+	case prefixed:
+		row(name, "%s (computed; stored is %s, which is hashed in another way, as LyCORIS does)", computed, stored)
 	default:
 		row(name, "%s stored, %s computed: the file was changed or converted after it was hashed", stored, computed)
 	}

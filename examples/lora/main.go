@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/atelier-go/atelier/compute"
@@ -164,8 +165,12 @@ func (r *ratios) define(c *command) {
 			return errors.New("write each -ratio behind its -lora")
 		}
 		r.given = len(r.paths)
-		_, err := fmt.Sscan(text, &r.values[r.given-1])
-		return err
+		value, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return errors.New("want a number such as 0.8")
+		}
+		r.values[r.given-1] = value
+		return nil
 	})
 }
 
@@ -256,8 +261,16 @@ func (o *output) isSafetensors() error {
 	return nil
 }
 
-// write saves a LoRA and says so.
+// atOne is a LoRA at its full strength.
+func atOne(a *lora.Adapter) lora.Applied {
+	return lora.Applied{Adapter: a, Strength: lora.Strength{TextEncoder: 1, UNet: 1}}
+}
+
+// write saves a LoRA and says so. One of zeros is not worth a file.
 func (o *output) write(c *command, a *lora.Adapter, precision compute.DType) error {
+	if !atOne(a).Changes() {
+		return errors.New("the result would change nothing: every ratio or block weight is 0, or the LoRAs are all zeros; nothing was written")
+	}
 	a.Path = o.path
 	a.Metadata["modelspec.title"], a.Metadata["ss_output_name"] = o.title(), o.title()
 	if err := lora.Write(o.path, a.Modules, precision, a.Metadata); err != nil {

@@ -112,6 +112,69 @@ func TestInspect(t *testing.T) {
 	}
 }
 
+// TestInspectHashes shows hashes of other programs: those that are the same but for the form, those of something else, and
+// those of another file.
+func TestInspectHashes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.safetensors")
+	write := func(stored string) string {
+		if err := lora.Write(path, adapter(t, kohya).Modules, compute.F32, nil); err != nil {
+			t.Fatal(err)
+		}
+		f, err := weights.OpenFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var tensors []weights.Tensor
+		for _, name := range f.Names() {
+			x, err := f.Tensor(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x.Data = bytes.Clone(x.Data)
+			tensors = append(tensors, x)
+		}
+		f.Close()
+		if err := weights.Write(path, tensors, map[string]string{"sshs_model_hash": stored}); err != nil {
+			t.Fatal(err)
+		}
+		return do(t, "inspect", "-base", model, path)
+	}
+	write("")
+	computed, err := lora.DataHash(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := strings.Repeat("5", 64)
+	says(t, write("0x"+computed), "sshs_model_hash +0x"+computed+" \\(as computed\\)")
+	says(t, write(strings.ToUpper(computed)), "\\(as computed\\)")
+	says(t, write(other), "changed or converted after it was hashed")
+	out := write("0x" + other)
+	says(t, out, computed+" \\(computed; stored is 0x"+other)
+	if strings.Contains(out, "changed or converted") {
+		t.Errorf("a file of LyCORIS is called changed:\n%s", out)
+	}
+}
+
+// TestCheckKinds names adapters that are of other kinds.
+func TestCheckKinds(t *testing.T) {
+	for end, kind := range map[string]string{"dora_scale": "DoRA", "hada_w1_a": "LoHa", "lora_magnitude_vector.style.weight": "DoRA"} {
+		path := filepath.Join(t.TempDir(), "x.safetensors")
+		var tensors []weights.Tensor
+		for _, part := range []string{"lora_down.weight", "lora_up.weight", end} {
+			tensors = append(tensors, weights.Tensor{Name: "lora_unet_conv_in." + part, DType: weights.F32, Shape: compute.Shape{1, 1}, Data: []byte{0, 0, 0x80, 0x3f}})
+		}
+		if err := weights.Write(path, tensors, nil); err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		err := run(t.Context(), []string{"check", path}, &out, io.Discard)
+		if refused, ok := errors.AsType[*lora.KindError](err); !ok || refused.Kind != kind {
+			t.Errorf("%s: the error is %v", end, err)
+		}
+		says(t, out.String(), "number of modules: 1\n", "kind: "+kind)
+	}
+}
+
 // TestInspectOthers shows what a file is that is no LoRA, and fails.
 func TestInspectOthers(t *testing.T) {
 	var out bytes.Buffer
@@ -279,6 +342,18 @@ func TestErrors(t *testing.T) {
 		{"ratio first", "behind its -lora", "merge|-ratio|0.5|-lora|" + kohya},
 		{"two ratios", "behind its -lora", "merge|-lora|" + kohya + "|-ratio|0.5|-ratio|1"},
 		{"ratio in words", "invalid value", "merge|-lora|" + kohya + "|-ratio|half"},
+		{"ratio with a comma", "such as 0.8", "combine|-base|" + model + "|-lora|" + kohya + "|-ratio|0,8|-o|" + to},
+		{"ratio with a letter", "such as 0.8", "combine|-base|" + model + "|-lora|" + kohya + "|-ratio|0.8x|-o|" + to},
+		{"ratio with a blank", "such as 0.8", "merge|-model|" + single + "|-config|" + model + "|-lora|" + kohya + "|-ratio|0 8|-o|" + to},
+		{"no ratio", "such as 0.8", "merge|-model|" + single + "|-config|" + model + "|-lora|" + kohya + "|-ratio||-o|" + to},
+		{"ratio beyond all numbers", "such as 0.8", "merge|-model|" + single + "|-config|" + model + "|-lora|" + kohya + "|-ratio|1e999|-o|" + to},
+		{"ratio 0", "change nothing", "combine|-base|" + model + "|-lora|" + kohya + "|-ratio|0|-o|" + to},
+		{"ratios 0 with a rank", "change nothing", "combine|-base|" + model + "|-new_rank|2|-lora|" + kohya + "|-ratio|0|-lora|" + locon + "|-ratio|0|-o|" + to},
+		{"merge with ratio 0", "checkpoint as it is", "merge|-model|" + single + "|-config|" + model + "|-lora|" + kohya + "|-ratio|0|-o|" + to},
+		{"resize of zeros", "change nothing", "resize|-base|" + model + "|-save_to|" + to + "|" + zeros(t)},
+		{"merge of zeros", "checkpoint as it is", "merge|-model|" + single + "|-config|" + model + "|-lora|" + zeros(t) + "|-o|" + to},
+		{"a model against itself", "are equal", "extract|-model_org|" + single + "|-model_tuned|" + single + "|-config|" + model + "|-save_to|" + to},
+		{"a model against its copy", "are equal", "extract|-model_org|" + model + "|-model_tuned|" + single + "|-config|" + model + "|-min_diff|-1|-save_to|" + to},
 		{"NaN", "strength NaN", "combine|-base|" + model + "|-lora|" + kohya + "|-ratio|NaN|-o|" + to},
 		{"precision", "-save_precision", "merge|-model|" + model + "|-lora|" + kohya + "|-save_precision|int8|-o|" + to},
 		{"no folder for it", "make it first", "combine|-lora|" + kohya + "|-o|" + filepath.Join(dir, "none", "x.safetensors")},
@@ -313,6 +388,20 @@ func TestErrors(t *testing.T) {
 	if err := run(t.Context(), nil, io.Discard, io.Discard); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("without a command: %v", err)
 	}
+}
+
+// zeros writes a LoRA as training starts with it: nothing is changed yet.
+func zeros(t *testing.T) string {
+	t.Helper()
+	modules := adapter(t, kohya).Modules
+	for i := range modules {
+		clear(modules[i].Up.Data)
+	}
+	path := filepath.Join(t.TempDir(), "zeros.safetensors")
+	if err := lora.Write(path, modules, compute.F32, nil); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // TestInterrupted leaves nothing behind.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/examples/internal/terminal"
@@ -53,6 +54,9 @@ func merge(ctx context.Context, c *command) error {
 	adapters, err := loras.open(c, targets)
 	if err != nil {
 		return err
+	}
+	if !slices.ContainsFunc(adapters, lora.Applied.Changes) {
+		return errors.New("the result would be the checkpoint as it is: every ratio is 0, or the LoRAs are all zeros")
 	}
 	save := weights.SaveOptions{Type: precision, Params: make(map[weights.Kind]compute.ParamSource), Metadata: lora.MergedMetadata(checkpoint, adapters...)}
 	save.Metadata["modelspec.title"] = out.title()

@@ -20,7 +20,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -28,18 +27,15 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/atelier-go/atelier/examples/internal/cli"
+
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/device"
 	"github.com/atelier-go/atelier/examples/internal/terminal"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdin, os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
+	cli.Main("bench", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stdin, os.Stdout) })
 }
 
 // options are the command line.

@@ -17,10 +17,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/atelier-go/atelier/examples/internal/cli"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/lora"
@@ -29,18 +30,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(os.Stderr, "lora: interrupted; nothing was written")
-		os.Exit(130)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "lora:", strings.TrimPrefix(err.Error(), "lora: "))
-		os.Exit(1)
-	}
+	cli.Main("lora", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stdout, os.Stderr) })
 }
 
 // commands are what the program can do.

@@ -18,9 +18,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
+
+	"github.com/atelier-go/atelier/examples/internal/cli"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/device"
@@ -34,12 +35,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "portrait:", err)
-		os.Exit(1)
-	}
+	cli.Main("portrait", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stdout) })
 }
 
 // portrait is the job.

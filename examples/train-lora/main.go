@@ -16,7 +16,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
+
+	"github.com/atelier-go/atelier/examples/internal/cli"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/device"
@@ -30,22 +31,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	context.AfterFunc(ctx, stop) // a second interrupt ends the program at once
-	err := run(ctx, os.Args[1:], os.Stderr)
-	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "train-lora:", err)
-		os.Exit(status(err))
-	}
-}
-
-// status is what the program exits with: that of an interrupt in a shell, or of any error.
-func status(err error) int {
-	if errors.Is(err, context.Canceled) {
-		return 130
-	}
-	return 1
+	cli.Main("train-lora", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stderr) })
 }
 
 // command is the command line.

@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/atelier-go/atelier/examples/internal/cli"
+
 	"github.com/atelier-go/atelier/lora/train"
 	"github.com/atelier-go/atelier/weights"
 )
@@ -121,8 +123,8 @@ func TestErrors(t *testing.T) {
 			if left, _ := os.ReadDir(dir); len(left) > 0 {
 				t.Errorf("%s was left behind", left[0].Name())
 			}
-			if status(err) != 1 {
-				t.Errorf("the program exits with %d, want 1", status(err))
+			if cli.Status(err) != 1 {
+				t.Errorf("the program exits with %d, want 1", cli.Status(err))
 			}
 		})
 	}
@@ -132,8 +134,8 @@ func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	err := run(ctx, []string{"-data", photos, "-output_dir", t.TempDir()}, io.Discard)
-	if status(err) != 130 {
-		t.Errorf("%v: the program exits with %d, want 130", err, status(err))
+	if cli.Status(err) != 130 {
+		t.Errorf("%v: the program exits with %d, want 130", err, cli.Status(err))
 	}
 }
 
@@ -144,8 +146,8 @@ func TestInterruptedLate(t *testing.T) {
 	args := []string{"-data", photos, "-output_dir", dir, "-max_train_steps", "5", "-resolution", "64", "-min_bucket_reso", "64", "-train_batch_size", "1", "-network_dim", "2"}
 	err := run(ctx, args, &interrupter{after: "\rsteps:", cancel: cancel})
 	stopped, ok := errors.AsType[*train.InterruptedError](err)
-	if !ok || status(err) != 130 {
-		t.Fatalf("%v: exit %d, want an interruption and 130", err, status(err))
+	if !ok || cli.Status(err) != 130 {
+		t.Fatalf("%v: exit %d, want an interruption and 130", err, cli.Status(err))
 	}
 	if !strings.Contains(err.Error(), stopped.Path) {
 		t.Errorf("the error %q does not say %q", err, stopped.Path)

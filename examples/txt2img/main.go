@@ -15,9 +15,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
+
+	"github.com/atelier-go/atelier/examples/internal/cli"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/device"
@@ -29,12 +30,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "txt2img:", err)
-		os.Exit(1)
-	}
+	cli.Main("txt2img", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stdout, os.Stderr) })
 }
 
 // options are the command line.

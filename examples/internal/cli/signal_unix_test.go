@@ -1,0 +1,110 @@
+//go:build unix
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// asProgram is the environment variable by which the test binary knows that it is the program of these tests.
+const asProgram = "ATELIER_CLI_TEST"
+
+// TestMain is a program that saves something when it is told to end, or does not end at all, where the tests start it as one.
+func TestMain(m *testing.M) {
+	mode := os.Getenv(asProgram)
+	if mode == "" {
+		os.Exit(m.Run())
+	}
+	Main("work", func(ctx context.Context, _ []string) error {
+		fmt.Println("ready")
+		switch mode {
+		case "hang":
+			time.Sleep(time.Hour)
+		case "talk":
+			for range 100 {
+				fmt.Println("progress")
+				fmt.Fprintln(os.Stderr, "progress")
+			}
+			return os.WriteFile(os.Args[1], []byte("saved"), 0o666)
+		}
+		<-ctx.Done()
+		fmt.Println("saved")
+		return context.Cause(ctx)
+	})
+}
+
+// start starts the program and waits until it works.
+func start(t *testing.T, mode string, args ...string) (p *exec.Cmd, output io.ReadCloser) {
+	t.Helper()
+	p = exec.CommandContext(t.Context(), os.Args[0], args...)
+	p.Env = append(os.Environ(), asProgram+"="+mode)
+	output, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(output, make([]byte, len("ready\n"))); err != nil {
+		t.Fatal(err)
+	}
+	return p, output
+}
+
+// TestSignals ends programs as terminals, shells, system shutdowns and lost connections do: they have time to save.
+func TestSignals(t *testing.T) {
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		p, output := start(t, "work")
+		if err := p.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
+		printed, _ := io.ReadAll(output)
+		p.Wait() // says nothing that the status does not
+		if status := p.ProcessState.ExitCode(); status != Interrupted || !strings.Contains(string(printed), "saved") {
+			t.Errorf("%v: status %d, printed %q; want %d and what was saved", s, status, printed, Interrupted)
+		}
+	}
+}
+
+// TestSecondSignal wants a program that waits for something to end within a second of the second Ctrl-C.
+func TestSecondSignal(t *testing.T) {
+	p, _ := start(t, "hang")
+	for range 2 {
+		if err := p.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond) // two that come at once may count as one
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- p.Wait() }()
+	select {
+	case <-ended:
+		if status := p.ProcessState.ExitCode(); status != Interrupted {
+			t.Errorf("status %d, want %d", status, Interrupted)
+		}
+	case <-time.After(time.Second):
+		p.Process.Kill()
+		t.Error("it still ran a second later")
+	}
+}
+
+// TestNobodyReads closes the pipe that a program prints to: it works on to its end.
+func TestNobodyReads(t *testing.T) {
+	saved := t.TempDir() + "/saved"
+	p, output := start(t, "talk", saved)
+	output.Close()
+	if err := p.Wait(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(saved); err != nil {
+		t.Error(err)
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -113,7 +112,7 @@ type folder struct {
 	path string
 }
 
-func (d folder) at(name string) string { return path.Join(filepath.ToSlash(d.path), name) }
+func (d folder) at(name string) string { return filepath.Join(d.path, filepath.FromSlash(name)) }
 
 func (d folder) sub(name string) (folder, bool) {
 	info, err := fs.Stat(d.fsys, name)

@@ -221,7 +221,7 @@ func (s *saver) writeFolder(main *source, name string) error {
 	defer temp.Abort()
 	files, above := make(map[string]*File), path.Clean(filepath.ToSlash(main.path))+"/"
 	for _, f := range main.files {
-		files[strings.TrimPrefix(f.path, above)] = f
+		files[strings.TrimPrefix(filepath.ToSlash(f.path), above)] = f
 	}
 	err = fs.WalkDir(main.root, ".", func(at string, entry fs.DirEntry, err error) error {
 		switch {
@@ -279,7 +279,7 @@ func isOtherWeights(root fs.FS, at string, opened []*File) bool {
 		return true
 	}
 	for _, shard := range shardOf {
-		if !slices.ContainsFunc(opened, func(f *File) bool { return strings.HasSuffix(f.path, path.Join(path.Dir(at), shard)) }) {
+		if !slices.ContainsFunc(opened, func(f *File) bool { return strings.HasSuffix(filepath.ToSlash(f.path), path.Join(path.Dir(at), shard)) }) {
 			return true
 		}
 	}

@@ -25,7 +25,6 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/atelier-go/atelier/examples/internal/cli"
 
@@ -136,7 +135,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 		report.PeakGFLOPS = peaker.Peak() / 1e9
 	}
 
-	start := time.Now()
+	start := clock()
 	w, err := open(dev, o)
 	if err != nil {
 		return err
@@ -146,7 +145,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	if err := w.compile(ctx); err != nil {
 		return err
 	}
-	report.OpenSeconds = time.Since(start).Seconds()
+	report.OpenSeconds = clock() - start
 
 	if o.interactive {
 		return serve(ctx, w, o, dev, in, out)
@@ -197,7 +196,7 @@ func measure(ctx context.Context, w *workload, rounds int, r *Report) error {
 		for _, c := range p.programs() {
 			gflop += float64(c.program.TotalFLOPs()) / 1e9
 		}
-		report := PhaseReport{Phase: p.title(), Seconds: m, All: times[i], GFLOP: gflop, GFLOPS: gflop / m, OfPeak: gflop / m / r.PeakGFLOPS}
+		report := PhaseReport{Phase: p.title(), Seconds: m, All: times[i], GFLOP: gflop, GFLOPS: ratio(gflop, m), OfPeak: ratio(gflop, m*r.PeakGFLOPS)}
 		if t, ok := p.(*training); ok {
 			until := t.Training
 			report.Training = &until
@@ -206,6 +205,14 @@ func measure(ctx context.Context, w *workload, rounds int, r *Report) error {
 	}
 	r.Planned, r.PeakRSS = w.planned(), peakRSS()
 	return nil
+}
+
+// ratio is a/b, or 0 where nothing was measured to divide by: JSON has no infinity.
+func ratio(a, b float64) float64 {
+	if b > 0 {
+		return a / b
+	}
+	return 0
 }
 
 func median(all []float64) float64 {
@@ -270,7 +277,7 @@ func printOps(ctx context.Context, w *workload, out io.Writer) error {
 		}
 		slices.SortFunc(all, func(a, b *sum) int { return cmp.Compare(b.seconds, a.seconds) })
 		for _, s := range all {
-			fmt.Fprintf(t, "%s\t%d\t%.2f\t%.0f\t\n", s.kind, s.count, 1000*s.seconds, s.gflop/s.seconds)
+			fmt.Fprintf(t, "%s\t%d\t%.2f\t%.0f\t\n", s.kind, s.count, 1000*s.seconds, ratio(s.gflop, s.seconds))
 		}
 		t.Flush()
 	}

@@ -244,6 +244,14 @@ func TestTrainingProtocol(t *testing.T) {
 	c.end()
 }
 
+func TestRatio(t *testing.T) {
+	for _, c := range []struct{ a, b, want float64 }{{6, 2, 3}, {6, 0, 0}, {0, 0, 0}} {
+		if got := ratio(c.a, c.b); got != c.want {
+			t.Errorf("%v/%v is %v, want %v", c.a, c.b, got, c.want)
+		}
+	}
+}
+
 // TestEndOfInput means the same as quit.
 func TestEndOfInput(t *testing.T) {
 	c := converse(t)

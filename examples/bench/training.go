@@ -5,7 +5,6 @@ import (
 	"context"
 	"math"
 	"slices"
-	"time"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/rng"
@@ -77,7 +76,7 @@ func (t *training) title() string { return t.name }
 func (t *training) programs() []compiled { return t.recorder.compiled }
 
 func (t *training) run(ctx context.Context) (outcome, error) {
-	start := time.Now()
+	start := clock()
 	loss, err := t.trainer.Step(ctx, t.batch)
 	if err != nil {
 		return outcome{}, err
@@ -86,7 +85,7 @@ func (t *training) run(ctx context.Context) (outcome, error) {
 		return outcome{}, err
 	}
 	t.Losses = append(t.Losses, loss)
-	return outcome{Phase: t.name, Seconds: time.Since(start).Seconds(), Loss: loss}, nil
+	return outcome{Phase: t.name, Seconds: clock() - start, Loss: loss}, nil
 }
 
 // recorder is a device that remembers what a trainer has it compile, and what it was announced to need.

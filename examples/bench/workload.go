@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/atelier-go/atelier/clip"
 	"github.com/atelier-go/atelier/compute"
@@ -300,11 +299,11 @@ func (p *pass) title() string { return p.name }
 func (p *pass) programs() []compiled { return []compiled{p.compiled} }
 
 func (p *pass) run(ctx context.Context) (outcome, error) {
-	start := time.Now()
+	start := clock()
 	if err := p.exe.Run(ctx, p.out, p.in); err != nil {
 		return outcome{}, err
 	}
-	seconds := time.Since(start).Seconds()
+	seconds := clock() - start
 	first := make([]float32, p.out[0].Shape().Elements())
 	if err := p.out[0].Download(compute.Floats(first)); err != nil {
 		return outcome{}, err

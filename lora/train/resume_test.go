@@ -306,7 +306,7 @@ func TestResumeErrors(t *testing.T) {
 			replaceFile(t, filepath.Join(folder, "005.png"), string(data))
 		}, []string{"picture 2_personname man/004.png is of SHA-256 ", "picture 2_personname man/005.png is of SHA-256 ", ", in the state not there"}},
 
-		{"nothing there", func(t *testing.T, c *train.TrainConfig) { c.Resume = filepath.Join(t.TempDir(), "no") }, []string{"resume: ", "no such file"}},
+		{"nothing there", func(t *testing.T, c *train.TrainConfig) { c.Resume = filepath.Join(t.TempDir(), "no") }, []string{"resume: ", absent(t)}},
 		{"a file", func(t *testing.T, c *train.TrainConfig) { c.Resume = filepath.Join(state, "model.safetensors") }, []string{"is a file; name the folder"}},
 		{"another folder", func(t *testing.T, c *train.TrainConfig) { c.Resume = folder }, []string{"is no state: it has no train_state.json"}},
 		{"kohya's", func(t *testing.T, c *train.TrainConfig) {
@@ -485,4 +485,15 @@ func TestKilled(t *testing.T) {
 // states are the folders of states, in any form, among files.
 func states(files []string) []string {
 	return slices.DeleteFunc(slices.Clone(files), func(name string) bool { return !strings.Contains(name, "-state") })
+}
+
+// absent is what this system says of a file that is not there.
+func absent(t *testing.T) string {
+	t.Helper()
+	_, err := os.Stat(filepath.Join(t.TempDir(), "no"))
+	missing, ok := errors.AsType[*fs.PathError](err)
+	if !ok {
+		t.Fatal(err)
+	}
+	return missing.Err.Error()
 }

@@ -13,8 +13,9 @@ import (
 // Strength says how much of an adapter is applied. 1 is what it was trained for; 0 leaves the network alone, and
 // negative values push away from what the adapter knows.
 type Strength struct {
-	TextEncoder, UNet float64
-	Rank              int // apply only the first ranks of each module, but of three-factor ones all; 0 is all
+	TextEncoder float64 `json:"text_encoder"`
+	UNet        float64 `json:"unet"`
+	Rank        int     `json:"rank,omitzero"` // apply only the first ranks of each module, but of three-factor ones all; 0 is all
 }
 
 // of is the strength for one of the networks.

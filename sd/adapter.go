@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/weights"
 )
@@ -16,11 +17,27 @@ import (
 // maxAdapters bounds the adapters of a request: each costs time in every weight it changes.
 const maxAdapters = 64
 
-// Adapter is a LoRA for a request to apply.
+// Adapter is a LoRA for a request to apply, named by its Path or by its Name.
 type Adapter struct {
-	Path     string         // of the safetensors file
-	LoRA     *lora.Adapter  // applied instead of a file if it is not nil
-	Strength *lora.Strength // nil is 1 for both networks
+	Path     string         `json:"path,omitzero"`     // of the safetensors file
+	Name     string         `json:"name,omitzero"`     // as a tag in a prompt would have it
+	Strength *lora.Strength `json:"strength,omitzero"` // nil is 1 for both networks
+}
+
+// AddAdapter makes an adapter in memory known to requests under a name, before any file of that name and in place of an
+// adapter that had it. The name can have no ":" and no ">", which a tag could not hold, and the adapter needs a Hash;
+// lora.Open and lora.NewAdapter make one.
+func (p *Pipeline) AddAdapter(name string, a *lora.Adapter) error {
+	if name == "" || strings.ContainsAny(name, ":>") {
+		return fmt.Errorf("sd: an adapter cannot be called %.60q; name it without : and >", name)
+	}
+	if len(a.Hash) < shortHash {
+		return fmt.Errorf("sd: adapter %q has no Hash; make it with lora.Open or lora.NewAdapter", name)
+	}
+	p.files.Lock()
+	defer p.files.Unlock()
+	p.added[name] = openedFile{a, a.Hash}
+	return nil
 }
 
 // Adapters opens the adapters that a request applies, and says with what strength: first those of the tags in the
@@ -52,11 +69,11 @@ func parseTags(prompt string) (tags []lora.Tag, err error) {
 		case "lora", "lyco":
 			t, err := lora.ParseTag(arguments)
 			if err != nil {
-				errs = append(errs, fmt.Errorf("sd: the prompt: %w", err))
+				errs = append(errs, err)
 			}
 			tags = append(tags, t)
 		case "hypernet":
-			errs = append(errs, fmt.Errorf("sd: the prompt: %.100s: hypernetworks are not supported; take the tag out", m[0]))
+			errs = append(errs, fmt.Errorf("%.100s: hypernetworks are not supported; take the tag out", m[0]))
 		}
 	}
 	return tags, errors.Join(errs...)
@@ -96,54 +113,72 @@ type openedFile struct {
 	version string
 }
 
-// openAdapters finds and opens all adapters of a request, reading only files that the request before did not have.
-func (p *Pipeline) openAdapters(r Request) (adapters, error) {
+// wanted is an adapter that a request asks for: by its path, or by its name if that is "".
+type wanted struct {
+	lora.Tag
+	path   string
+	tagged bool
+}
+
+// wanted lists what tags and Request.Adapters ask for, in the order in which it is applied.
+func (r Request) wanted() ([]wanted, error) {
 	tags, err := parseTags(r.Prompt)
 	if err != nil {
-		return nil, err
+		return nil, &invalid.FieldError{Field: "Request.Prompt", Err: err}
 	}
-	if n := len(tags) + len(r.Adapters); n > maxAdapters {
-		return nil, fmt.Errorf("sd: the request applies more than %d LoRAs; merge some into one file, or leave some out", maxAdapters)
+	var all []wanted
+	for _, t := range tags {
+		all = append(all, wanted{Tag: t, tagged: true})
+	}
+	for _, a := range r.Adapters {
+		w := wanted{Tag: lora.Tag{Name: a.Name, Strength: lora.Strength{TextEncoder: 1, UNet: 1}}, path: a.Path}
+		if a.Path != "" {
+			w.Name = stem(a.Path)
+		}
+		if a.Strength != nil {
+			w.Strength = *a.Strength
+		}
+		all = append(all, w)
+	}
+	if len(all) > maxAdapters {
+		return nil, fmt.Errorf("the request applies more than %d LoRAs; merge some into one file, or leave some out", maxAdapters)
+	}
+	return all, nil
+}
+
+// openAdapters finds and opens all adapters of a request, reading only files that the request before did not have.
+func (p *Pipeline) openAdapters(r Request) (adapters, error) {
+	list, err := r.wanted()
+	if err != nil {
+		return nil, fmt.Errorf("sd: %w", err)
 	}
 	p.files.Lock()
 	defer p.files.Unlock()
-	paths, err := p.findAll(tags)
-	if err != nil {
+	if err := p.findAll(list); err != nil {
 		return nil, err
 	}
-	last := make(map[string]lora.Strength) // a file named twice is applied twice with the last strength: the web UI's way
-	for i, t := range tags {
-		last[paths[i]] = t.Strength
-	}
-
 	var all adapters
 	var errs []error
 	opened := make(map[string]openedFile)
-	add := func(path string, strength lora.Strength, name string, tagged bool) {
-		file, err := p.openAdapter(path)
+	last := make(map[*lora.Adapter]lora.Strength) // a file named twice is applied twice with the last strength: the web UI's way
+	for _, w := range list {
+		file, err := p.openAdapter(w, opened)
 		if err != nil {
 			errs = append(errs, err)
-			return
-		}
-		opened[path] = file
-		all = append(all, adapter{lora.Applied{Adapter: file.Adapter, Strength: strength}, name, tagged, file.version})
-	}
-	for i, t := range tags {
-		add(paths[i], last[paths[i]], t.Name, true)
-	}
-	for _, a := range r.Adapters {
-		strength := lora.Strength{TextEncoder: 1, UNet: 1}
-		if a.Strength != nil {
-			strength = *a.Strength
-		}
-		if a.LoRA != nil {
-			all = append(all, adapter{lora.Applied{Adapter: a.LoRA, Strength: strength}, stem(a.LoRA.Path), false, a.LoRA.Hash})
 			continue
 		}
-		add(a.Path, strength, stem(a.Path), false)
+		if w.tagged {
+			last[file.Adapter] = w.Strength
+		}
+		all = append(all, adapter{lora.Applied{Adapter: file.Adapter, Strength: w.Strength}, w.Name, w.tagged, file.version})
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
+	}
+	for i, a := range all {
+		if a.tagged {
+			all[i].Strength = last[a.Adapter]
+		}
 	}
 	p.opened = opened
 	return all, nil
@@ -152,42 +187,65 @@ func (p *Pipeline) openAdapters(r Request) (adapters, error) {
 // stem is a file's name without folder and extension.
 func stem(path string) string { return strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)) }
 
-// findAll finds the files of tags, or says of all names that have none. The caller holds files.
-func (p *Pipeline) findAll(tags []lora.Tag) ([]string, error) {
-	if p.folder == nil && len(tags) > 0 {
-		folder, err := lora.OpenFolder(p.folders...)
-		if err != nil {
-			return nil, fmt.Errorf("sd: %w", err)
-		}
-		p.folder = folder
-	}
-	paths := make([]string, len(tags))
+// findAll finds the files of names that no added adapter has, or says of all names that have none. The caller holds files.
+func (p *Pipeline) findAll(list []wanted) error {
 	var asked, missing []string
 	var errs []error
-	for i, t := range tags {
-		var err error
-		if paths[i], err = p.folder.Find(t.Name); err == nil || slices.Contains(asked, t.Name) {
+	for i, w := range list {
+		if _, ok := p.added[w.Name]; ok || w.path != "" {
 			continue
 		}
-		asked, errs = append(asked, t.Name), append(errs, err)
+		if err := p.openFolder(); err != nil {
+			return fmt.Errorf("sd: %w", err)
+		}
+		var err error
+		if list[i].path, err = p.folder.Find(w.Name); err == nil || slices.Contains(asked, w.Name) {
+			continue
+		}
+		asked, errs = append(asked, w.Name), append(errs, err)
 		if e, ok := errors.AsType[*lora.NotFoundError](err); ok && len(e.Files) == 0 {
-			missing = append(missing, t.Name)
+			missing = append(missing, w.Name)
 		}
 	}
-	switch err := errors.Join(errs...); {
-	case len(missing) > 0:
-		return nil, fmt.Errorf("sd: Lora not found: %s: %w", strings.Join(missing, ", "), err)
-	case err != nil:
-		return nil, fmt.Errorf("sd: %w", err)
+	if len(errs) == 0 {
+		return nil
 	}
-	return paths, nil
+	err := errors.Join(errs...)
+	if len(missing) > 0 {
+		err = fmt.Errorf("sd: Lora not found: %s: %w", strings.Join(missing, ", "), err)
+	}
+	return &invalid.FieldError{Field: "Options.LoRADirs", Err: err}
 }
 
-// openAdapter opens a file, unless it is still open and unchanged. The caller holds files.
-func (p *Pipeline) openAdapter(path string) (openedFile, error) {
+// openFolder looks what is in Options.LoRADirs, once. The caller holds files.
+func (p *Pipeline) openFolder() (err error) {
+	if p.folder == nil {
+		p.folder, err = lora.OpenFolder(p.folders...)
+	}
+	return err
+}
+
+// openAdapter is an added adapter, or opens a file, unless it is still open and unchanged. The caller holds files.
+func (p *Pipeline) openAdapter(w wanted, opened map[string]openedFile) (openedFile, error) {
+	if w.path == "" {
+		return p.added[w.Name], nil
+	}
+	if file, ok := opened[w.path]; ok {
+		return file, nil
+	}
+	file, err := p.openFile(w.path)
+	if err != nil {
+		return file, fmt.Errorf("sd: %w", err)
+	}
+	opened[w.path] = file
+	return file, nil
+}
+
+// openFile opens a file, unless the request before has. The caller holds files.
+func (p *Pipeline) openFile(path string) (openedFile, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return openedFile{}, fmt.Errorf("sd: %w; name a LoRA's .safetensors file", err)
+		return openedFile{}, fmt.Errorf("%w; name a LoRA's .safetensors file", err)
 	}
 	version := fmt.Sprint(info.Size(), ".", info.ModTime().UnixNano())
 	if file := p.opened[path]; file.version == version {
@@ -195,12 +253,12 @@ func (p *Pipeline) openAdapter(path string) (openedFile, error) {
 	}
 	if p.targets == nil {
 		if p.targets, err = lora.NewTargets(p.text.Config(), p.unet.Config()); err != nil {
-			return openedFile{}, fmt.Errorf("sd: %w", err)
+			return openedFile{}, err
 		}
 	}
 	a, err := lora.Open(path, p.targets)
 	if err != nil {
-		return openedFile{}, fmt.Errorf("sd: %w", err)
+		return openedFile{}, err
 	}
 	p.log.Info("adapter opened", "file", path, "contents", a.String())
 	return openedFile{a, version}, nil

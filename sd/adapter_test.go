@@ -107,7 +107,7 @@ func TestTagsAreNoText(t *testing.T) {
 	p := openWith(t)
 	tokens := func(r Request) [][]int32 {
 		t.Helper()
-		r.Guidance = 7
+		r.Guidance = new(7.0)
 		got, err := p.tokenize(r, new(sampler.Plan))
 		if err != nil {
 			t.Fatal(err)
@@ -203,7 +203,8 @@ func TestAdapterErrors(t *testing.T) {
 		{"hypernetwork", "<hypernet:x:1>", nil, []string{"<hypernet:x:1>", "not supported"}, nil},
 		{"too many", strings.Repeat("<lora:person:1>", 65), nil, []string{"64"}, nil},
 		{"too many, tags and files", strings.Repeat("<lora:person:1>", 64), apply(person, 1), []string{"64"}, nil},
-		{"no hash", "", []Adapter{{LoRA: &lora.Adapter{}}}, []string{"Request.Adapters[0].LoRA has no Hash", "lora.NewAdapter"}, nil},
+		{"path and name", "", []Adapter{{Path: person, Name: "person"}}, []string{"Request.Adapters[0].Name", "Path"}, nil},
+		{"unknown name", "", []Adapter{{Name: "nobody"}}, []string{"Lora not found: nobody"}, is[*lora.NotFoundError]},
 		{"no path", "", []Adapter{{}}, []string{"Request.Adapters[0].Path", ".safetensors"}, nil},
 		{"no such file", "", apply(filepath.Join(dir, "none.safetensors"), 1), []string{"none.safetensors"},
 			func(err error) bool { return errors.Is(err, fs.ErrNotExist) }},
@@ -367,6 +368,40 @@ func TestAdapterFileChanges(t *testing.T) {
 	}
 	if generate(t, p, small(nil)); len(p.opened) != 0 {
 		t.Error("adapters stay in memory that the last request did not have")
+	}
+}
+
+// TestAddAdapter draws with an adapter in memory, by name and by tag, and puts another in its place.
+func TestAddAdapter(t *testing.T) {
+	dir := loraFolder(t)
+	p := openWith(t, dir)
+	draw := func(change func(r *Request)) *image.NRGBA { return generate(t, p, small(change)).Pictures[0].Image }
+	byFile := func(name string) *image.NRGBA {
+		return draw(func(r *Request) { r.Adapters = []Adapter{{Path: filepath.Join(dir, name+".safetensors")}} })
+	}
+	for _, file := range []string{"person", "other"} {
+		want := byFile(file)
+		a, err := lora.Open(filepath.Join(dir, file+".safetensors"), p.targets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.AddAdapter("other", a); err != nil {
+			t.Fatal(err)
+		}
+		if d := difference(want, draw(func(r *Request) { r.Adapters = []Adapter{{Name: "other"}} })); d != 0 {
+			t.Errorf("%s by name: the picture differs by %d/255", file, d)
+		}
+		if d := difference(want, draw(func(r *Request) { r.Prompt += "<lora:other>" })); d != 0 {
+			t.Errorf("%s by tag: the picture differs by %d/255", file, d)
+		}
+	}
+	for _, name := range []string{"", "a:b", "a>b"} {
+		if err := p.AddAdapter(name, &lora.Adapter{Hash: strings.Repeat("0", 64)}); err == nil || !strings.Contains(err.Error(), "name it") {
+			t.Errorf("an adapter called %q: %v", name, err)
+		}
+	}
+	if err := p.AddAdapter("x", &lora.Adapter{}); err == nil || !strings.Contains(err.Error(), "lora.NewAdapter") {
+		t.Errorf("an adapter without hash: %v", err)
 	}
 }
 

@@ -72,7 +72,7 @@ func checkRun(t *testing.T, p *Pipeline, want golden.File) {
 	noise := want.Tensor(t, "noise").ChannelsLast()
 	batch, height, width := noise.Shape[0], noise.Shape[1], noise.Shape[2]
 
-	request := Request{Prompt: meta["positive"], NegativePrompt: meta["negative"], Guidance: guidance, ClipSkip: 1}
+	request := Request{Prompt: meta["positive"], NegativePrompt: meta["negative"], Guidance: new(guidance), ClipSkip: 1}
 	c, err := p.encode(ctx, request, plan)
 	if err != nil {
 		t.Fatal(err)

@@ -48,7 +48,7 @@ func infotext(r Request, applied adapters, model string, i int) string {
 		spacing = "Automatic"
 	}
 	add("Schedule type", string(spacing))
-	add("CFG scale", number(r.Guidance))
+	add("CFG scale", number(*r.Guidance))
 	add("Seed", strconv.FormatInt(r.Seed+int64(i), 10))
 	add("Size", fmt.Sprintf("%dx%d", r.Width, r.Height))
 	add("Model", model)

@@ -51,7 +51,7 @@ func TestMemory(t *testing.T) {
 		for name, change := range map[string]func(*Request){
 			"plain":      func(*Request) {},
 			"more slots": func(r *Request) { r.Sampler, r.Steps = sampler.LMS, 5 },
-			"unguided":   func(r *Request) { r.Guidance = 1 },
+			"unguided":   func(r *Request) { r.Guidance = new(1.0) },
 			"batch":      func(r *Request) { r.BatchSize = 3 },
 			"two chunks": func(r *Request) { r.Prompt = strings.Repeat("very long, ", 30) },
 		} {

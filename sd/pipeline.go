@@ -60,6 +60,7 @@ type Pipeline struct {
 	folders []string
 	folder  *lora.Folder          // nil until a tag asks
 	opened  map[string]openedFile // by path, of the last request
+	added   map[string]openedFile // by name, of AddAdapter
 }
 
 // Open opens the checkpoint at path, a diffusers folder or a single safetensors file, on dev, which the caller keeps and
@@ -110,7 +111,7 @@ func nameOf(path string) string {
 func open(ctx context.Context, ckpt *weights.Checkpoint, name string, dev compute.Device, o Options) (*Pipeline, error) {
 	p := &Pipeline{
 		checkpoint: ckpt, device: dev, name: name, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), folders: slices.Clone(o.LoRADirs),
-		current: make(map[weights.Kind]*params), programs: make(map[programKey]*compiled),
+		current: make(map[weights.Kind]*params), programs: make(map[programKey]*compiled), added: make(map[string]openedFile),
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)

@@ -126,14 +126,14 @@ func TestWhatMatters(t *testing.T) {
 	}{
 		{"nothing", false, func(*Request) {}},
 		{"defaults spelled out", false, func(r *Request) {
-			r.Guidance, r.Sampler, r.Noise, r.BatchSize, r.ClipSkip = 7.5, sampler.DPMPP2M, NV, 1, 1
+			r.Guidance, r.Sampler, r.Noise, r.BatchSize, r.ClipSkip = new(7.5), sampler.DPMPP2M, NV, 1, 1
 		}},
 		{"tiles that hold all", false, func(r *Request) { r.TiledVAE = true }},
 		{"seed", true, func(r *Request) { r.Seed++ }},
 		{"prompt", true, func(r *Request) { r.Prompt = "portrait of a woman" }},
 		{"negative prompt", true, func(r *Request) { r.NegativePrompt = "" }},
 		{"a second chunk", true, func(r *Request) { r.Prompt += strings.Repeat(", very long hair", 30) }},
-		{"guidance", true, func(r *Request) { r.Guidance = 4 }},
+		{"guidance", true, func(r *Request) { r.Guidance = new(4.0) }},
 		{"sampler", true, func(r *Request) { r.Sampler = sampler.Euler }},
 		{"spacing", true, func(r *Request) { r.Spacing = sampler.Exponential }},
 		{"steps", true, func(r *Request) { r.Steps = 5 }},
@@ -152,9 +152,9 @@ func TestWhatMatters(t *testing.T) {
 // TestGuidance shows what guidance means: at 1, or between equal prompts, the other prompt has no say.
 func TestGuidance(t *testing.T) {
 	p := openTiny(t, ref.New())
-	one := generate(t, p, small(func(r *Request) { r.Guidance, r.NegativePrompt = 1, "glasses" })).Pictures[0].Image
-	other := generate(t, p, small(func(r *Request) { r.Guidance, r.NegativePrompt = 1, strings.Repeat("hat, ", 60) })).Pictures[0].Image
-	equal := generate(t, p, small(func(r *Request) { r.Guidance, r.NegativePrompt = 9, r.Prompt })).Pictures[0].Image
+	one := generate(t, p, small(func(r *Request) { r.Guidance, r.NegativePrompt = new(1.0), "glasses" })).Pictures[0].Image
+	other := generate(t, p, small(func(r *Request) { r.Guidance, r.NegativePrompt = new(1.0), strings.Repeat("hat, ", 60) })).Pictures[0].Image
+	equal := generate(t, p, small(func(r *Request) { r.Guidance, r.NegativePrompt = new(9.0), r.Prompt })).Pictures[0].Image
 	if d := difference(one, other); d != 0 {
 		t.Errorf("at guidance 1 the negative prompt makes a difference of %d/255", d)
 	}

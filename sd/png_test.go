@@ -157,7 +157,7 @@ func TestInfotext(t *testing.T) {
 		{"defaults", Request{Prompt: "a man, hat", Seed: 42}, "v1-5", 0, "a man, hat\n",
 			map[string]string{"Steps": "20", "Sampler": "DPM++ 2M", "CFG scale": "7.5", "Seed": "42", "Size": "512x512", "Model": "v1-5", "RNG": "NV", "Clip skip": "", "Eta": ""}},
 		{"everything", Request{Prompt: "line one\nline two", NegativePrompt: "bad, worse", Width: 640, Height: 448, Steps: 7, Sampler: sampler.EulerA,
-			Spacing: sampler.Karras, Eta: &eta, Guidance: 4, ClipSkip: 2, Seed: 9, Noise: CPU}, `my "best", model: 2`, 3,
+			Spacing: sampler.Karras, Eta: &eta, Guidance: new(4.0), ClipSkip: 2, Seed: 9, Noise: CPU}, `my "best", model: 2`, 3,
 			"line one\nline two\nNegative prompt: bad, worse\n",
 			map[string]string{"Steps": "7", "Sampler": "Euler a", "Schedule type": "Karras", "CFG scale": "4", "Seed": "12", "Size": "640x448",
 				"Model": `"my \"best\", model: 2"`, "RNG": "CPU", "Clip skip": "2", "Eta": "0.5"}},

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/atelier-go/atelier/clip"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sampler"
 )
 
@@ -19,20 +20,21 @@ type tokens struct {
 	sequences [][]int32 // of all predictions, one after the other
 }
 
-// tokenize reads the prompts of a request, of which only the positive one has tags. The negative prompt comes first, as everywhere in the field; at guidance 1
-// it has no weight and is left out, unless the sampler wants it. Shorter prompts are filled up with empty chunks, so that all can be attended to
-// in one batch.
+// tokenize reads the prompts of a resolved request, of which only the positive one has tags. The negative prompt comes first,
+// as everywhere in the field; at guidance 1 it has no weight and is left out, unless the sampler wants it. Shorter prompts are
+// filled up with empty chunks, so that all can be attended to in one batch.
 func (p *Pipeline) tokenize(r Request, plan *sampler.Plan) (*tokens, error) {
-	guidance := plan.Guidance(r.Guidance)
-	texts, t := []string{r.NegativePrompt, cutTags(r.Prompt)}, &tokens{weights: []float32{float32(1 - guidance), float32(guidance)}}
+	guidance := plan.Guidance(*r.Guidance)
+	fields, texts := []string{"Request.NegativePrompt", "Request.Prompt"}, []string{r.NegativePrompt, cutTags(r.Prompt)}
+	t := &tokens{weights: []float32{float32(1 - guidance), float32(guidance)}}
 	if guidance == 1 && !plan.Unconditional {
-		texts, t.weights = texts[1:], t.weights[1:]
+		fields, texts, t.weights = fields[1:], texts[1:], t.weights[1:]
 	}
 	var all [][][]int32
-	for _, text := range texts {
+	for i, text := range texts {
 		chunks, err := chunk(p.tokenizer, text)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("sd: %w", &invalid.FieldError{Field: fields[i], Err: err})
 		}
 		t.chunks = max(t.chunks, len(chunks))
 		all = append(all, chunks)
@@ -53,7 +55,7 @@ func chunk(t *clip.Tokenizer, text string) ([][]int32, error) {
 	ids := t.Encode(text)
 	room := t.MaxLength() - 2
 	if len(ids) > maxChunks*room {
-		return nil, fmt.Errorf("sd: the prompt has %d tokens, at most %d are read; shorten it", len(ids), maxChunks*room)
+		return nil, fmt.Errorf("it has %d tokens, at most %d are read; shorten it", len(ids), maxChunks*room)
 	}
 	comma, ok := t.ID(",</w>")
 	if !ok {

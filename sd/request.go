@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"unicode/utf8"
 
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sampler"
 )
 
@@ -27,102 +29,106 @@ const (
 )
 
 // Request describes pictures to generate. The zero value of every field is a sensible default, so
-// Request{Prompt: "a lighthouse"} is complete and reproducible.
+// Request{Prompt: "a lighthouse"} is complete and reproducible. It can be written as JSON and read again. A field that holds
+// what it cannot is reported as an *invalid.FieldError, such as of "Request.Width", all of them joined.
 type Request struct {
-	Prompt         string    // of any length; read in chunks of 75 tokens; <lora:NAME:0.8> applies a LoRA
-	NegativePrompt string    // what guidance moves away from
-	Adapters       []Adapter // LoRAs to apply besides those the prompt names
+	Prompt         string    `json:"prompt,omitzero"`          // of any length; read in chunks of 75 tokens; <lora:NAME:0.8> applies a LoRA
+	NegativePrompt string    `json:"negative_prompt,omitzero"` // what guidance moves away from
+	Adapters       []Adapter `json:"adapters,omitempty"`       // LoRAs to apply besides those the prompt names
 
-	Width, Height int // pixels, multiples of 8 up to MaxSide; 0 is the model's own size, 512 for SD 1.5
+	Width  int `json:"width,omitzero"`  // pixels, a multiple of 8 up to MaxSide; 0 is the model's own, 512 for SD 1.5
+	Height int `json:"height,omitzero"` // as Width
 
-	Steps    int             // 1 to sampler.MaxSteps; 0 is 20
-	Sampler  sampler.Sampler // "" is DPM++ 2M
-	Spacing  sampler.Spacing // noise schedule, "Schedule type" in the web UI; "" is the sampler's own
-	Eta      *float64        // stochasticity of ancestral samplers and DDIM; nil is the sampler's own
-	Guidance float64         // classifier-free guidance, "CFG scale"; 0 is 7.5, 1 ignores the negative prompt
-	ClipSkip int             // as in the web UI: 0 and 1 use the text encoder's last layer, 2 the one before it
+	Steps    int             `json:"steps,omitzero"`     // 1 to sampler.MaxSteps; 0 is 20
+	Sampler  sampler.Sampler `json:"sampler,omitzero"`   // "" is DPM++ 2M
+	Spacing  sampler.Spacing `json:"spacing,omitzero"`   // noise schedule, "Schedule type" in the web UI; "" is the sampler's own
+	Eta      *float64        `json:"eta,omitzero"`       // stochasticity of ancestral samplers and DDIM; nil is the sampler's own
+	Guidance *float64        `json:"guidance,omitzero"`  // classifier-free guidance, "CFG scale"; nil is 7.5, 1 ignores the negative prompt, 0 the prompt
+	ClipSkip int             `json:"clip_skip,omitzero"` // as in the web UI: 0 and 1 use the text encoder's last layer, 2 the one before it
 
-	Seed      int64       // of the first picture, picture i uses Seed+i; negative draws one at random
-	BatchSize int         // pictures made at once; 0 is 1
-	Noise     NoiseSource // "" is NV
+	Seed      int64       `json:"seed,omitzero"`       // of the first picture, picture i uses Seed+i; negative draws one at random
+	BatchSize int         `json:"batch_size,omitzero"` // pictures made at once; 0 is 1
+	Noise     NoiseSource `json:"noise,omitzero"`      // "" is NV
 
-	TiledVAE bool // decode in overlapping tiles: less memory; always on above 1024×1024 pixels
+	TiledVAE bool `json:"tiled_vae,omitzero"` // decode in overlapping tiles: less memory; always on above 1024×1024 pixels
 }
 
 // plan is Request.resolve with what depends on the model, and the plan of its sampling.
 func (p *Pipeline) plan(r Request) (Request, *sampler.Plan, error) {
 	r, err := r.resolve(p.Side())
 	plan, planErr := sampler.New(sampler.Config{
-		Sampler: r.Sampler, Spacing: r.Spacing, Steps: max(r.Steps, 1), Eta: r.Eta,
-		Schedule: p.schedule, Prediction: p.prediction,
+		Sampler: r.Sampler, Spacing: r.Spacing, Steps: r.Steps, Eta: r.Eta, Schedule: p.schedule, Prediction: p.prediction,
 	})
-	if err := errors.Join(err, planErr); err != nil {
-		return r, nil, err
+	if err := errors.Join(err, inRequest(planErr)); err != nil {
+		return r, nil, fmt.Errorf("sd: %w", err)
 	}
-	if f := p.vae.Config().ScaleFactor(); r.Width%f != 0 || r.Height%f != 0 {
-		return r, nil, fmt.Errorf("sd: a picture of %d×%d pixels; this model makes multiples of %d", r.Width, r.Height, f)
+	var errs []error
+	f := p.vae.Config().ScaleFactor()
+	for _, side := range []struct {
+		field  string
+		pixels int
+	}{{"Request.Width", r.Width}, {"Request.Height", r.Height}} {
+		if side.pixels%f != 0 {
+			errs = append(errs, invalid.Field(side.field, side.pixels, "a multiple of %d, as this model makes pictures", f))
+		}
 	}
 	if layers := p.text.Config().NumHiddenLayers; r.ClipSkip > layers {
-		return r, nil, fmt.Errorf("sd: Request.ClipSkip is %d, want 1 to %d, the text encoder's layers", r.ClipSkip, layers)
+		errs = append(errs, invalid.Field("Request.ClipSkip", r.ClipSkip, "1 to %d, the text encoder's layers", layers))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return r, nil, fmt.Errorf("sd: %w", err)
 	}
 	return r, plan, nil
 }
 
-// resolve fills in defaults and checks every field; the error joins all complaints.
+// inRequest renames the fields in the error of a plan that a request has as well.
+func inRequest(err error) error {
+	for _, e := range invalid.Fields(err) {
+		switch name := strings.TrimPrefix(e.Field, "Config."); name {
+		case "Sampler", "Spacing", "Steps", "Eta":
+			e.Field = "Request." + name
+		}
+	}
+	return err
+}
+
+// resolve fills in defaults and checks every field but those that the sampler checks; the error joins all complaints.
 func (r Request) resolve(modelSide int) (Request, error) {
 	setDefault(&r.Width, modelSide)
 	setDefault(&r.Height, modelSide)
 	setDefault(&r.Steps, 20)
-	setDefault(&r.Guidance, 7.5)
 	setDefault(&r.ClipSkip, 1)
 	setDefault(&r.BatchSize, 1)
 	setDefault(&r.Noise, NV)
 	setDefault(&r.Sampler, sampler.DPMPP2M)
+	if r.Guidance == nil {
+		r.Guidance = new(7.5)
+	}
 	if r.Seed < 0 {
 		r.Seed = int64(rand.Uint32())
 	}
-
 	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("sd: Request."+format, args...)) }
-	text := func(name, s string) {
-		if !utf8.ValidString(s) {
-			bad("%s is not valid UTF-8, beginning with %.20q; convert the text first", name, s)
+	check := func(ok bool, field string, value any, want string, args ...any) {
+		if !ok {
+			errs = append(errs, invalid.Field("Request."+field, value, want, args...))
 		}
 	}
-	text("Prompt", r.Prompt)
-	text("NegativePrompt", r.NegativePrompt)
+	check(utf8.ValidString(r.Prompt), "Prompt", r.Prompt, "valid UTF-8; convert the text first")
+	check(utf8.ValidString(r.NegativePrompt), "NegativePrompt", r.NegativePrompt, "valid UTF-8; convert the text first")
 	for i, a := range r.Adapters {
-		if a.Path == "" && a.LoRA == nil {
-			bad("Adapters[%d].Path is empty, want the name of a .safetensors file", i)
-		}
-		if a.LoRA != nil && len(a.LoRA.Hash) < shortHash {
-			bad("Adapters[%d].LoRA has no Hash; make it with lora.Open or lora.NewAdapter", i)
-		}
+		check(a.Path != "" || a.Name != "", fmt.Sprintf("Adapters[%d].Path", i), a.Path, "the name of a .safetensors file, or a Name beside it")
+		check(a.Path == "" || a.Name == "", fmt.Sprintf("Adapters[%d].Name", i), a.Name, "none where a Path is given")
 	}
-	side := func(name string, n int) {
-		if n < 8 || n > MaxSide || n%8 != 0 {
-			bad("%s is %d, want a multiple of 8 from 8 to %d pixels", name, n, MaxSide)
-		}
-	}
-	side("Width", r.Width)
-	side("Height", r.Height)
-	if r.Steps < 1 || r.Steps > sampler.MaxSteps {
-		bad("Steps is %d, want 1 to %d", r.Steps, sampler.MaxSteps)
-	}
-	if !(math.Abs(r.Guidance) <= 1000) {
-		bad("Guidance is %v, want a number from -1000 to 1000", r.Guidance)
-	}
-	if r.BatchSize < 1 || r.BatchSize > MaxBatchSize {
-		bad("BatchSize is %d, want 1 to %d", r.BatchSize, MaxBatchSize)
-	}
-	if r.Noise != NV && r.Noise != CPU {
-		bad("Noise is %.20q, want %q or %q", string(r.Noise), NV, CPU)
-	}
-	if r.ClipSkip < 1 {
-		bad("ClipSkip is %d, want 1 or more", r.ClipSkip)
-	}
+	check(goodSide(r.Width), "Width", r.Width, "a multiple of 8 from 8 to %d pixels", MaxSide)
+	check(goodSide(r.Height), "Height", r.Height, "a multiple of 8 from 8 to %d pixels", MaxSide)
+	check(math.Abs(*r.Guidance) <= 1000, "Guidance", *r.Guidance, "a number from -1000 to 1000")
+	check(r.BatchSize >= 1 && r.BatchSize <= MaxBatchSize, "BatchSize", r.BatchSize, "1 to %d", MaxBatchSize)
+	check(r.Noise == NV || r.Noise == CPU, "Noise", string(r.Noise), "%q or %q", NV, CPU)
+	check(r.ClipSkip >= 1, "ClipSkip", r.ClipSkip, "1 or more")
 	return r, errors.Join(errs...)
 }
+
+func goodSide(pixels int) bool { return pixels >= 8 && pixels <= MaxSide && pixels%8 == 0 }
 
 // setDefault gives a field its default if it is zero.
 func setDefault[T comparable](field *T, value T) {

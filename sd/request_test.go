@@ -1,13 +1,17 @@
 package sd
 
 import (
+	"encoding/json"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/atelier-go/atelier/clip"
 	"github.com/atelier-go/atelier/compute/ref"
+	"github.com/atelier-go/atelier/invalid"
+	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/sampler"
 )
 
@@ -17,7 +21,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Request{Prompt: "a lighthouse", Width: 512, Height: 512, Steps: 20, Sampler: sampler.DPMPP2M,
-		Guidance: 7.5, ClipSkip: 1, BatchSize: 1, Noise: NV}
+		Guidance: new(7.5), ClipSkip: 1, BatchSize: 1, Noise: NV}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("have %+v\nwant %+v", got, want)
 	}
@@ -31,6 +35,61 @@ func TestDefaults(t *testing.T) {
 	}
 	if random.Seed < 0 || again.Seed != random.Seed {
 		t.Errorf("a random seed is %d and then %d, want the same number of at least 0", random.Seed, again.Seed)
+	}
+}
+
+// TestRequestJSON writes requests and reads them again.
+func TestRequestJSON(t *testing.T) {
+	full := Request{
+		Prompt: "a man", NegativePrompt: "hat", Width: 64, Height: 72, Steps: 3, Sampler: sampler.EulerA, Spacing: sampler.Karras,
+		Adapters: []Adapter{{Path: "a.safetensors"}, {Name: "b", Strength: &lora.Strength{TextEncoder: 0.5, UNet: 1, Rank: 2}}},
+		Eta:      new(0.0), Guidance: new(0.0), ClipSkip: 2, Seed: -1, BatchSize: 2, Noise: CPU, TiledVAE: true,
+	}
+	for v, i := reflect.ValueOf(full), 0; i < v.NumField(); i++ {
+		if v.Field(i).IsZero() {
+			t.Errorf("the test leaves out %s", v.Type().Field(i).Name)
+		}
+	}
+	for text, want := range map[string]Request{
+		`{}`: {},
+		`{"prompt":"a man","negative_prompt":"hat","adapters":[{"path":"a.safetensors"},{"name":"b","strength":{"text_encoder":0.5,"unet":1,"rank":2}}],` +
+			`"width":64,"height":72,"steps":3,"sampler":"Euler a","spacing":"Karras","eta":0,"guidance":0,"clip_skip":2,"seed":-1,"batch_size":2,"noise":"CPU","tiled_vae":true}`: full,
+	} {
+		written, err := json.Marshal(want)
+		if err != nil || string(written) != text {
+			t.Errorf("written as %s, %v\nwant %s", written, err, text)
+		}
+		var got Request
+		if err := json.Unmarshal(written, &got); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("read as %+v, %v\nwant %+v", got, err, want)
+		}
+	}
+}
+
+// TestRequestFields looks at which fields errors are of, also those that other packages find.
+func TestRequestFields(t *testing.T) {
+	p := openTiny(t, ref.New())
+	for _, c := range []struct {
+		request Request
+		want    []string
+	}{
+		{Request{Width: 7, Height: -8, Guidance: new(math.NaN()), BatchSize: -1, Noise: "TV", Steps: -1, Sampler: "x", Spacing: "y", Eta: new(-1.0)},
+			[]string{"Request.Width", "Request.Height", "Request.Guidance", "Request.BatchSize", "Request.Noise", "Request.Sampler", "Request.Spacing", "Request.Steps", "Request.Eta"}},
+		{Request{Prompt: "\xff", NegativePrompt: "\xff", ClipSkip: -1, Adapters: []Adapter{{}}},
+			[]string{"Request.Prompt", "Request.NegativePrompt", "Request.Adapters[0].Path", "Request.ClipSkip"}},
+		{Request{ClipSkip: 99}, []string{"Request.ClipSkip"}},
+		{Request{NegativePrompt: strings.Repeat("x ", 10000)}, []string{"Request.NegativePrompt"}},
+		{Request{Prompt: "<lora:x:much>"}, []string{"Request.Prompt"}},
+		{Request{Prompt: "<lora:x>"}, []string{"Options.LoRADirs"}},
+	} {
+		_, err := p.Generate(t.Context(), c.request)
+		var got []string
+		for _, e := range invalid.Fields(err) {
+			got = append(got, e.Field)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("fields %q, want %q: %v", got, c.want, err)
+		}
 	}
 }
 
@@ -48,8 +107,8 @@ func TestRequestErrors(t *testing.T) {
 		{"height 100000", func(r *Request) { r.Height = 100000 }, []string{"Height is 100000", "4096"}},
 		{"no steps", func(r *Request) { r.Steps = -1 }, []string{"Steps is -1"}},
 		{"steps without end", func(r *Request) { r.Steps = math.MaxInt }, []string{"Steps is 9223372036854775807"}},
-		{"guidance not a number", func(r *Request) { r.Guidance = nan }, []string{"Guidance is NaN"}},
-		{"infinite guidance", func(r *Request) { r.Guidance = math.Inf(1) }, []string{"Guidance is +Inf"}},
+		{"guidance not a number", func(r *Request) { r.Guidance = &nan }, []string{"Guidance is NaN"}},
+		{"infinite guidance", func(r *Request) { r.Guidance = new(math.Inf(1)) }, []string{"Guidance is +Inf"}},
 		{"no pictures", func(r *Request) { r.BatchSize = -1 }, []string{"BatchSize is -1"}},
 		{"too many pictures", func(r *Request) { r.BatchSize = 65 }, []string{"BatchSize is 65"}},
 		{"unknown noise", func(r *Request) { r.Noise = "GPU" }, []string{`Noise is "GPU"`, `"NV"`, `"CPU"`}},

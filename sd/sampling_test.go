@@ -40,7 +40,7 @@ func TestStepsAllocateNothing(t *testing.T) {
 func TestUnconditionalOutput(t *testing.T) {
 	p := openTiny(t, ref.New())
 	draw := func(s sampler.Sampler, guidance float64, negative string) Request {
-		return small(func(r *Request) { r.Sampler, r.Guidance, r.NegativePrompt, r.Steps = s, guidance, negative, 6 })
+		return small(func(r *Request) { r.Sampler, r.Guidance, r.NegativePrompt, r.Steps = s, &guidance, negative, 6 })
 	}
 	plain := generate(t, p, draw(sampler.DDIM, 1, "")).Pictures[0].Image
 	equal := generate(t, p, draw(sampler.DDIMCFGPP, 12.5, draw("", 0, "").Prompt)).Pictures[0].Image

@@ -23,21 +23,24 @@ func TrainingSamples(open func(ctx context.Context) (*Pipeline, error)) func(ctx
 			return err
 		}
 		defer func() { err = errors.Join(err, p.Close()) }()
+		if err := p.AddAdapter(s.Name, adapter); err != nil {
+			return err
+		}
 		for _, picture := range s.Pictures {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			err = errors.Join(err, p.drawSample(ctx, picture, s.ClipSkip, adapter))
+			err = errors.Join(err, p.drawSample(ctx, picture, s.ClipSkip, s.Name))
 		}
 		return err
 	}
 }
 
 // drawSample draws one picture and saves it.
-func (p *Pipeline) drawSample(ctx context.Context, s train.SamplePicture, clipSkip int, adapter *lora.Adapter) error {
+func (p *Pipeline) drawSample(ctx context.Context, s train.SamplePicture, clipSkip int, adapter string) error {
 	r := Request{
-		Prompt: s.Prompt, NegativePrompt: s.NegativePrompt, Adapters: []Adapter{{LoRA: adapter}}, Width: s.Width, Height: s.Height,
-		Steps: s.Steps, Sampler: s.Sampler, Spacing: s.Spacing, Guidance: s.Guidance, ClipSkip: clipSkip, Seed: -1,
+		Prompt: s.Prompt, NegativePrompt: s.NegativePrompt, Adapters: []Adapter{{Name: adapter}}, Width: s.Width, Height: s.Height,
+		Steps: s.Steps, Sampler: s.Sampler, Spacing: s.Spacing, Guidance: &s.Guidance, ClipSkip: clipSkip, Seed: -1,
 	}
 	if s.Seed != nil {
 		r.Seed = *s.Seed

@@ -54,12 +54,12 @@ func TestTrainingSamples(t *testing.T) {
 		t.Error("the pipeline is left open")
 	}
 	want, err := p.Generate(t.Context(), Request{
-		Prompt: "a man", NegativePrompt: "dog", Adapters: []Adapter{{Path: file}}, Width: 64, Height: 72, Steps: 3, Seed: 7, Guidance: 3, Sampler: "Euler", ClipSkip: 2,
+		Prompt: "a man", NegativePrompt: "dog", Adapters: []Adapter{{Path: file}}, Width: 64, Height: 72, Steps: 3, Seed: 7, Guidance: new(3.0), Sampler: "Euler", ClipSkip: 2,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, err := p.Generate(t.Context(), Request{Prompt: "a man", NegativePrompt: "dog", Width: 64, Height: 72, Steps: 3, Seed: 7, Guidance: 3, Sampler: "Euler", ClipSkip: 2})
+	plain, err := p.Generate(t.Context(), Request{Prompt: "a man", NegativePrompt: "dog", Width: 64, Height: 72, Steps: 3, Seed: 7, Guidance: new(3.0), Sampler: "Euler", ClipSkip: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -246,7 +246,7 @@ func (p *portrait) draw(ctx context.Context, title, prompt string, adapters ...s
 	defer bar.Done()
 	for i := range p.pictures {
 		bar.Set(float64(i), float64(p.pictures))
-		result, err := pipe.Generate(ctx, sd.Request{Prompt: prompt, Seed: int64(1 + i), Adapters: adapters, Guidance: p.guidance()})
+		result, err := pipe.Generate(ctx, sd.Request{Prompt: prompt, Seed: int64(1 + i), Adapters: adapters, Guidance: new(p.guidance())})
 		if err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -23,6 +24,7 @@ import (
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/device"
 	"github.com/atelier-go/atelier/examples/internal/terminal"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/sd"
 	"github.com/atelier-go/atelier/tinyportrait"
@@ -64,7 +66,7 @@ func parse(args []string, usage io.Writer) (o options, err error) {
 	f.IntVar(&o.request.Steps, "steps", 20, "sampling steps")
 	f.StringVar(&o.sampler, "sampler", "DPM++ 2M", "one of: "+list(sampler.Names()))
 	f.StringVar(&o.schedule, "schedule", "Automatic", "Automatic or one of: "+list(sampler.Spacings()))
-	f.Float64Var(&o.request.Guidance, "cfg", 7.5, "guidance: how strictly to follow the prompt")
+	o.request.Guidance = f.Float64("cfg", 7.5, "guidance: how strictly to follow the prompt")
 	f.IntVar(&o.request.ClipSkip, "clip-skip", 1, "as in the web UI: 1 is the text encoder's last layer")
 	f.Int64Var(&o.request.Seed, "seed", -1, "of the first picture; -1 draws one")
 	f.IntVar(&o.request.BatchSize, "n", 1, "pictures to make at once, with consecutive seeds")
@@ -84,8 +86,8 @@ func parse(args []string, usage io.Writer) (o options, err error) {
 			return o, fmt.Errorf("-%s is 0, want a multiple of 8 from 8 to %d", name, sd.MaxSide)
 		}
 	}
-	if o.request.Steps == 0 || o.request.BatchSize == 0 || o.request.Guidance == 0 {
-		return o, errors.New("-steps, -n and -cfg want numbers other than 0")
+	if o.request.Steps == 0 || o.request.BatchSize == 0 {
+		return o, errors.New("-steps and -n want numbers other than 0")
 	}
 	if o.request.Sampler, o.request.Spacing, err = sampler.Parse(o.sampler, o.schedule); err != nil {
 		return o, fmt.Errorf("-sampler %q -schedule %q: %w", o.sampler, o.schedule, err)
@@ -116,7 +118,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	}
 	dev, err := device.Open(o.device, device.Options{Workers: o.threads, Precision: o.precision})
 	if err != nil {
-		return flagError{err}
+		return flagError{fmt.Errorf("-device %s: %w", o.device, err)}
 	}
 	defer dev.Close()
 	var pipe *sd.Pipeline
@@ -197,18 +199,27 @@ func generate(ctx context.Context, pipe *sd.Pipeline, r sd.Request, log io.Write
 	return nil, errors.New("the sampler made no steps")
 }
 
-// flagError says what is wrong with a request in the words of the command line.
+// flagError says what is wrong with fields in the words of the command line.
 type flagError struct{ error }
 
-func (e flagError) Error() string { return flagNames.Replace(e.error.Error()) }
 func (e flagError) Unwrap() error { return e.error }
 
-var flagNames = strings.NewReplacer(
-	"sd: Request.Width", "-width", "sd: Request.Height", "-height", "sd: Request.Steps", "-steps", "sd: Request.Guidance", "-cfg",
-	"sd: Request.ClipSkip", "-clip-skip", "sd: Request.BatchSize", "-n", "sd: Request.Noise", "-noise",
-	"sd: Request.Prompt", "-prompt", "sd: Request.NegativePrompt", "-negative", "sd: the prompt", "-prompt", "sd: Lora", "-lora-dir: Lora",
-	"cpu: Options.Workers", "-threads", "device: no device", "-device: no device",
-)
+// Error says it of every field, or is the error itself if it is of none.
+func (e flagError) Error() string {
+	var says []string
+	for _, field := range invalid.Fields(e.error) {
+		says = append(says, field.Say(cmp.Or(flags[field.Field], field.Field)))
+	}
+	return cmp.Or(strings.Join(says, "\n"), e.error.Error())
+}
+
+// flags are the flags that fill fields.
+var flags = map[string]string{
+	"Request.Prompt": "-prompt", "Request.NegativePrompt": "-negative", "Request.Width": "-width", "Request.Height": "-height",
+	"Request.Steps": "-steps", "Request.Sampler": "-sampler", "Request.Spacing": "-schedule", "Request.Guidance": "-cfg",
+	"Request.ClipSkip": "-clip-skip", "Request.BatchSize": "-n", "Request.Noise": "-noise",
+	"Options.LoRADirs": "-lora-dir", "Options.Workers": "-threads", "Options.Precision": "-precision",
+}
 
 // writable finds out before the work, not after it, that the picture cannot be written.
 func writable(path string) error {

@@ -1,11 +1,13 @@
 package optim
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/atelier-go/atelier/internal/python"
 )
 
 // Optimizer moves parameters by their gradients, on the host. A LoRA is small, 38 MB at rank 16, so that fetching its
@@ -180,28 +182,32 @@ func (c *Choice) set(arguments []argument, implied string, args []string) error 
 }
 
 // parse reads a value as Python writes it.
-func (a argument) parse(value string) error {
-	switch {
-	case a.flag != nil:
-		if value != "True" && value != "False" {
-			return fmt.Errorf("want True or False")
+func (a argument) parse(text string) error {
+	value, err := python.Parse(text)
+	if err != nil {
+		value = text // which no argument takes
+	}
+	if a.flag != nil {
+		set, ok := value.(bool)
+		if !ok {
+			return errors.New("want True or False")
 		}
-		*a.flag = value == "True"
-		return nil
-	case a.none && value == "None":
+		*a.flag = set
 		return nil
 	}
-	inner, parentheses := strings.CutPrefix(value, "(")
-	if parentheses {
-		inner = strings.TrimSuffix(inner, ")")
+	if a.none && value == nil {
+		return nil
 	}
-	parts := strings.Split(inner, ",")
-	if len(parts) != len(a.numbers) {
+	list, ok := value.([]any)
+	if !ok {
+		list = []any{value}
+	}
+	if len(list) != len(a.numbers) {
 		return fmt.Errorf("want %d numbers", len(a.numbers))
 	}
-	for i, part := range parts {
-		v, err := strconv.ParseFloat(strings.TrimSpace(part), 64)
-		if err != nil || !(v >= a.low && v <= a.high) {
+	for i, element := range list {
+		v, ok := element.(float64)
+		if !ok || !(v >= a.low && v <= a.high) {
 			return fmt.Errorf("want numbers from %.6g to %.6g", a.low, a.high)
 		}
 		*a.numbers[i] = v

@@ -1,4 +1,4 @@
-// Package python writes values as Python does, in which sd-scripts keeps the metadata of its files.
+// Package python reads and writes values as Python does, in which people write arguments for sd-scripts and it keeps metadata.
 package python
 
 import (

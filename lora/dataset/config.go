@@ -19,8 +19,8 @@ type Config struct {
 	// MaxTrainEpochs decides the number of steps; if it is 0, MaxTrainSteps does, where 0 means 1600.
 	MaxTrainEpochs int `json:"max_train_epochs,omitempty"`
 	MaxTrainSteps  int `json:"max_train_steps,omitempty"`
-	// PriorLossWeight is the weight of regularisation pictures in the loss; 0 means 1.
-	PriorLossWeight float64 `json:"prior_loss_weight,omitempty"`
+	// PriorLossWeight is the weight of regularisation pictures in the loss; nil means 1.
+	PriorLossWeight *float64 `json:"prior_loss_weight,omitempty"`
 	// CacheLatents says that every picture is encoded once, which rules out colour augmentation and random crops.
 	// CacheLatentsToDisk implies it, and that no two pictures of a folder may share their name up to the extension.
 	CacheLatents       bool `json:"cache_latents,omitempty"`
@@ -105,8 +105,8 @@ func (c Config) validate() error {
 			refuse(n.field, n.value, "0 to %d", maxCount)
 		}
 	}
-	if !(c.PriorLossWeight >= 0 && c.PriorLossWeight <= 1e6) {
-		refuse("PriorLossWeight", c.PriorLossWeight, "a number from 0")
+	if w := c.PriorLossWeight; w != nil && !(*w >= 0 && *w <= 1e6) {
+		refuse("PriorLossWeight", *w, "a number from 0")
 	}
 	for i, s := range c.Sets {
 		errs = append(errs, within(fmt.Sprintf("Sets[%d]", i), s.validate(c)))

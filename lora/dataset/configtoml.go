@@ -2,10 +2,10 @@ package dataset
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/atelier-go/atelier/internal/openfile"
 	"github.com/atelier-go/atelier/internal/tomltree"
 )
 
@@ -21,14 +21,7 @@ func ParseTOML(data []byte, defaults Defaults) ([]Set, error) {
 
 // ReadConfig reads a dataset config file, TOML or, if it is called so, JSON.
 func ReadConfig(path string, defaults Defaults) ([]Set, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("dataset: config: %w", err)
-	}
-	if info.Size() > maxConfigBytes {
-		return nil, fmt.Errorf("dataset: config %s: %d bytes, want at most %d", path, info.Size(), maxConfigBytes)
-	}
-	data, err := os.ReadFile(path)
+	data, err := openfile.ReadFile(path, maxConfigBytes)
 	if err != nil {
 		return nil, fmt.Errorf("dataset: config: %w", err)
 	}

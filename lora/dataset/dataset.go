@@ -63,7 +63,7 @@ func Open(ctx context.Context, cfg Config) (*Dataset, error) {
 		return nil, err
 	}
 	cfg.GradientAccumulationSteps = cmp.Or(cfg.GradientAccumulationSteps, 1)
-	cfg.PriorLossWeight = cmp.Or(cfg.PriorLossWeight, 1)
+	cfg.PriorLossWeight = cmp.Or(cfg.PriorLossWeight, new(1.0))
 	d := &Dataset{config: cfg}
 	var errs []error
 	for i, s := range cfg.Sets {
@@ -634,7 +634,7 @@ func (d *Dataset) Epoch(n int) iter.Seq[Batch] {
 			batch := Batch{Epoch: n, Index: i, Step: step, Bucket: part.bucket}
 			when := CaptionUse{Epoch: n, Step: step, MaxSteps: d.steps.Total}
 			for _, p := range part.pictures {
-				batch.Items = append(batch.Items, p.use(when, d.config.PriorLossWeight, stream(d.config.Seed, itemStream, n, place)))
+				batch.Items = append(batch.Items, p.use(when, *d.config.PriorLossWeight, stream(d.config.Seed, itemStream, n, place)))
 				place++
 			}
 			if !yield(batch) {

@@ -171,7 +171,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"cached and coloured", "parent", func(c *Config) { c.CacheLatentsToDisk, c.Sets[0].Folder.ColorAug = true, true }, []string{"cache_latents"}},
 		{"everything held for validation", "parent", func(c *Config) { c.Sets[0].ValidationSplit = 0.9 }, []string{"leaves no picture for training"}},
 		{"numbers out of range", "parent", func(c *Config) {
-			c.Sets[0].ValidationSplit, c.PriorLossWeight, c.MaxTrainSteps, c.Sets[0].BatchSize = math.NaN(), math.NaN(), -1, -1
+			c.Sets[0].ValidationSplit, c.PriorLossWeight, c.MaxTrainSteps, c.Sets[0].BatchSize = math.NaN(), new(math.NaN()), -1, -1
 		}, []string{"Config.Sets[0].ValidationSplit is NaN", "Config.PriorLossWeight is NaN", "Config.MaxTrainSteps is -1", "Config.Sets[0].BatchSize is -1"}},
 		{"caption extension without a dot", "parent", func(c *Config) { c.Sets[0].Folder.CaptionExtension = "txt" }, []string{"with its dot"}},
 		{"filter", "parent", func(c *Config) { c.Sets[0].Folder.ResizeInterpolation = "sharp" }, []string{`Config.Sets[0].Folder.ResizeInterpolation is "sharp"`}},
@@ -382,7 +382,7 @@ func TestRegularisation(t *testing.T) {
 				t.Fatal(err)
 			}
 			pictures(t, filepath.Join(reg, fmt.Sprintf("%d_b", c.repeats)), "b", c.images, 64, 64)
-			d := mustOpen(t, Config{Sets: []Set{tinySet(train, reg)}, MaxTrainEpochs: 1, PriorLossWeight: 0.5})
+			d := mustOpen(t, Config{Sets: []Set{tinySet(train, reg)}, MaxTrainEpochs: 1, PriorLossWeight: new(0.5)})
 			got := map[int]int{}
 			unused := false
 			for _, p := range d.Pictures() {

@@ -200,7 +200,7 @@ func wantNotes(t *testing.T, notes []string, want ...string) {
 
 // base is what sd-scripts' defaults make of an empty configuration.
 func base() (c train.TrainConfig, s dataset.Set) {
-	c.Dataset = dataset.Config{MaxTrainSteps: 1600, GradientAccumulationSteps: 1, PriorLossWeight: 1}
+	c.Dataset = dataset.Config{MaxTrainSteps: 1600, GradientAccumulationSteps: 1, PriorLossWeight: new(1.0)}
 	c.LearningRate, c.UNetLR, c.TextEncoderLR = 2e-6, 2e-6, 2e-6
 	c.LRScheduler, c.LRSchedulerNumCycles, c.LRSchedulerPower, c.Trainer.OptimizerType = "constant", 1, 1, "AdamW"
 	c.Trainer.MaxGradNorm, c.Trainer.HuberSchedule, c.Trainer.HuberC, c.Trainer.HuberScale = 1, "snr", 0.1, 1
@@ -702,4 +702,31 @@ func FuzzReadFile(f *testing.F) {
 			t.Errorf("a configuration without train_data_dir: %+v", config)
 		}
 	})
+}
+
+// TestOneError gives an option a value it cannot have: what follows from its absence is no further error.
+func TestOneError(t *testing.T) {
+	for _, args := range [][]string{
+		{"-resolution", "512x512"}, {"-learning_rate", "1e-4,5e-5", "-unet_lr", "0", "-text_encoder_lr", "0"}, {"-learning_rate", "1e-4,5e-5"}, {"-network_dim", "8x"},
+		{"-unet_lr", "1e-4,5e-5", "-text_encoder_lr", "0"}, {"-max_train_epochs", "3,"}, {"-noise_offset", "0,1"}, {"-seed", "1_000"}, {"-prior_loss_weight", "-1"},
+		{"-network_args", "conv_dim=8x"}, {"-optimizer_type", "Lion,", "-optimizer_type", "x", "-use_8bit_adam", "maybe"},
+	} {
+		var o Options
+		f := flag.NewFlagSet("", flag.ContinueOnError)
+		o.Bind(f)
+		if err := o.Parse(f, append([]string{"-train_data_dir", "x"}, args...)); err != nil {
+			t.Fatalf("%q: %v", args, err)
+		}
+		if _, _, err := o.Config(); err == nil || strings.Count(err.Error(), "kohya: ") != 1 {
+			t.Errorf("%q: the errors are %v, want one", args, err)
+		}
+	}
+}
+
+// TestPriorLossWeight says 0, which is not the same as nothing.
+func TestPriorLossWeight(t *testing.T) {
+	o := Options{line: map[string][]string{"train_data_dir": {"x"}, "prior_loss_weight": {"0"}}}
+	if config, _, err := o.Config(); err != nil || *config.Dataset.PriorLossWeight != 0 {
+		t.Errorf("the weight is %v, %v, want 0", config.Dataset.PriorLossWeight, err)
+	}
 }

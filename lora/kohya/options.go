@@ -203,6 +203,7 @@ func (o *Options) Config() (config train.TrainConfig, notes []string, err error)
 				continue
 			}
 			if err := row.place.put(s, values); err != nil {
+				s.wrong = append(s.wrong, row.name)
 				errs = append(errs, fmt.Errorf("kohya: %s %w", cmp.Or(by, row.name), err))
 				continue
 			}
@@ -232,6 +233,11 @@ func (o *Options) Config() (config train.TrainConfig, notes []string, err error)
 	datasetNotes, err := o.chooseDataset(s)
 	notes, errs = append(notes, datasetNotes...), append(errs, err)
 	return s.TrainConfig, notes, errors.Join(errs...)
+}
+
+// isWrong reports whether the value of one of the options is an error already.
+func (s *settings) isWrong(names ...string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(s.wrong, name) })
 }
 
 // unnamed lists the options that the recipe would set and a file leaves to sd-scripts.
@@ -278,6 +284,8 @@ func writeFile(path, content string) error {
 func (o *Options) chooseOptimizer(s *settings) error {
 	old := ""
 	switch {
+	case s.isWrong("optimizer_type"):
+		return nil
 	case s.use8bitAdam && s.useLion:
 		return errors.New("kohya: use_8bit_adam and use_lion_optimizer exclude each other; name one optimizer_type")
 	case s.use8bitAdam:
@@ -307,7 +315,7 @@ func (o *Options) chooseRates(s *settings) error {
 	if s.Network.TextEncoderOnly {
 		s.UNetLR = 0
 	}
-	if s.UNetLR == 0 && s.TextEncoderLR == 0 {
+	if s.UNetLR == 0 && s.TextEncoderLR == 0 && !s.isWrong("learning_rate", "unet_lr", "text_encoder_lr") {
 		return errors.New("kohya: nothing would be trained: unet_lr and text_encoder_lr are 0; want numbers such as 1e-4 and 5e-5")
 	}
 	return nil
@@ -334,7 +342,7 @@ func (o *Options) chooseDataset(s *settings) (notes []string, err error) {
 	if s.set.TrainDataDir == "" {
 		errs = append(errs, errors.New("kohya: train_data_dir is missing: name the folder that holds the REPEATS_NAME folders of photos, or a dataset_config"))
 	}
-	if s.set.Resolution == (dataset.Size{}) {
+	if s.set.Resolution == (dataset.Size{}) && !s.isWrong("resolution") {
 		errs = append(errs, errors.New("kohya: resolution is missing, 512 is usual"))
 	}
 	if o.epochs > 0 && s.Dataset.MaxTrainEpochs == 0 && o.line["max_train_steps"] == nil && len(errs) == 0 {

@@ -26,7 +26,8 @@ type settings struct {
 	blockLRZeroThreshold                            float64
 	use8bitAdam, useLion                            bool
 
-	idle []string // options that were given and do nothing here
+	idle  []string // options that were given and do nothing here
+	wrong []string // and those whose values are errors, which are no reason for a second one
 }
 
 // place is where an option goes: how its values are read and put there.
@@ -103,6 +104,9 @@ func number(at func(*settings) *float64) place { return bounded(math.Inf(-1), at
 // positive is a number above 0.
 func positive(at func(*settings) *float64) place { return bounded(0, at) }
 
+// notNegative is a number from 0.
+func notNegative(at func(*settings) *float64) place { return bounded(math.Nextafter(0, -1), at) }
+
 func bounded(above float64, at func(*settings) *float64) place {
 	return place{isNumber, func(s *settings, values []string) error {
 		v, err := one(values)
@@ -113,8 +117,11 @@ func bounded(above float64, at func(*settings) *float64) place {
 		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
 			return fmt.Errorf("is %.60q, want a number such as 1e-4", v)
 		}
+		if f <= above && above < 0 {
+			return fmt.Errorf("is %s, want a number from 0", v)
+		}
 		if f <= above {
-			return fmt.Errorf("is %s, want a number above %v", v, above)
+			return fmt.Errorf("is %s, want a number above 0", v)
 		}
 		*at(s) = f
 		return nil

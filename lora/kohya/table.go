@@ -163,7 +163,10 @@ var table = []group{
 		{"huber_schedule", "snr", oneOf(func(s *settings) *string { return &s.Trainer.HuberSchedule }, "snr", "exponential", "constant"), "of huber and smooth_l1"},
 		{"huber_c", "0.1", positive(func(s *settings) *float64 { return &s.Trainer.HuberC }), "their constant"},
 		{"huber_scale", "1.0", positive(func(s *settings) *float64 { return &s.Trainer.HuberScale }), "what it is multiplied with"},
-		{"prior_loss_weight", "1.0", positive(func(s *settings) *float64 { return &s.Dataset.PriorLossWeight }), "of regularisation pictures"},
+		{"prior_loss_weight", "1.0", notNegative(func(s *settings) *float64 {
+			s.Dataset.PriorLossWeight = new(float64)
+			return s.Dataset.PriorLossWeight
+		}), "of regularisation pictures"},
 		{"alpha_mask", "", on(func(s *settings) *bool { return &s.set.Folder.AlphaMask }), "count only what is opaque"},
 		{"conditioning_data_dir", "", text(func(s *settings) *string { return &s.set.Folder.ConditioningDataDir }), "folder of masks of the loss"},
 		{"v_parameterization", "", on(func(s *settings) *bool { return &s.Trainer.VParameterization }), "for checkpoints that predict v"},

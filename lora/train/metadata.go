@@ -149,8 +149,8 @@ func (r *run) describeDataset(m map[string]any) {
 	m["ss_num_train_images"], m["ss_num_reg_images"], m["ss_num_validation_images"] = report.TrainImages, report.RegImages, report.ValidationImages
 	m["ss_cache_latents"] = r.Dataset.CacheLatents || r.Dataset.CacheLatentsToDisk
 	m["ss_prior_loss_weight"] = 1.0
-	if w := r.Dataset.PriorLossWeight; w != 0 {
-		m["ss_prior_loss_weight"] = w
+	if w := r.Dataset.PriorLossWeight; w != nil {
+		m["ss_prior_loss_weight"] = *w
 	}
 	captions := set.Folder.CaptionOptions
 	m["ss_caption_dropout_rate"], m["ss_caption_dropout_every_n_epochs"] = captions.DropoutRate, captions.DropoutEveryNEpochs

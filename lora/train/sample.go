@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
 
+	"github.com/atelier-go/atelier/internal/openfile"
 	"github.com/atelier-go/atelier/lora"
 )
 
@@ -29,7 +29,7 @@ type SamplePicture struct {
 	Path string
 }
 
-// checkSampling reports what is wrong with the options of sample pictures. A file that is not there yet is not.
+// checkSampling reports what is wrong with the options of sample pictures, of which the file of prompts is one.
 func (c TrainConfig) checkSampling() error {
 	if !c.SampleAtFirst && c.SampleEveryNEpochs <= 0 && c.SampleEveryNSteps <= 0 {
 		return nil
@@ -42,7 +42,7 @@ func (c TrainConfig) checkSampling() error {
 	errs = append(errs, err)
 	if c.SamplePrompts == "" {
 		errs = append(errs, errors.New("lora: sample_prompts is empty; name the file of prompts for sample pictures"))
-	} else if _, err := c.samplePrompts(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	} else if _, err := c.samplePrompts(); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
@@ -50,14 +50,7 @@ func (c TrainConfig) checkSampling() error {
 
 // samplePrompts reads the file of prompts and fills in samplers.
 func (c TrainConfig) samplePrompts() ([]SamplePrompt, error) {
-	info, err := os.Stat(c.SamplePrompts)
-	if err != nil {
-		return nil, fmt.Errorf("lora: sample_prompts: %w", err)
-	}
-	if info.Size() > maxPromptBytes {
-		return nil, fmt.Errorf("lora: sample_prompts: %s has %d bytes, want at most %d", c.SamplePrompts, info.Size(), maxPromptBytes)
-	}
-	data, err := os.ReadFile(c.SamplePrompts)
+	data, err := openfile.ReadFile(c.SamplePrompts, maxPromptBytes)
 	if err != nil {
 		return nil, fmt.Errorf("lora: sample_prompts: %w", err)
 	}

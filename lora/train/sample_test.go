@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/atelier-go/atelier/lora/train"
@@ -60,7 +61,9 @@ func TestSampleRounds(t *testing.T) {
 func TestSampleFails(t *testing.T) {
 	cfg := trainConfig(t, 2)
 	cfg.SampleAtFirst, cfg.SampleEveryNSteps, cfg.SamplePrompts = true, 1, filepath.Join(t.TempDir(), "prompts.txt")
+	replaceFile(t, cfg.SamplePrompts, "a cat")
 	var drawn []string
+	var remove sync.Once
 	cfg.Sample = func(_ context.Context, s train.Sample) error {
 		drawn = append(drawn, fmt.Sprint(s.Step, " ", s.Pictures[0].Prompt))
 		if s.Step == 3 {
@@ -70,6 +73,7 @@ func TestSampleFails(t *testing.T) {
 	}
 	var warnings []string
 	cfg.Progress = func(p train.Progress) {
+		remove.Do(func() { os.Remove(cfg.SamplePrompts) })
 		switch {
 		case p.Phase == "warning":
 			warnings = append(warnings, p.Warning)

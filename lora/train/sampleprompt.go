@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,7 +46,8 @@ const (
 //
 // In a .txt each line is a prompt, except empty ones and those that begin with #. Pieces that follow, each after a blank and
 // two hyphens, give the rest: "a cat --n blurred --w 512 --h 768 --d 42 --s 28 --l 7.5 --ss euler_a" for negative prompt,
-// width, height, seed, steps, guidance and sampler. Pieces that cannot be read are ignored, as there.
+// width, height, seed, steps, guidance and sampler. Of a number with more behind it the
+// number counts, as in "--l 7, --w 128px"; pieces that begin with none are ignored, as there.
 //
 // A .json is a list of prompts or objects with the keys prompt, negative_prompt, width, height, scale, sample_steps, seed and
 // sample_sampler. A .toml has the keys that all pictures share in [prompt] and the others in a [[prompt.subset]] for each
@@ -128,11 +131,18 @@ func promptLines(text string) (prompts []SamplePrompt, err error) {
 	return prompts, nil
 }
 
+// wholeNumber and anyNumber are what counts of a flag's value.
+var (
+	wholeNumber = regexp.MustCompile(`^\d+`)
+	anyNumber   = regexp.MustCompile(`^[\d.]+`)
+)
+
 // setFlag takes a flag of a line. Only a sampler that does not exist is an error.
 func (p *SamplePrompt) setFlag(flag, value string) (err error) {
+	whole, wholeErr := strconv.ParseInt(wholeNumber.FindString(value), 10, 63)
 	integer := func(into *int) {
-		if n, err := strconv.ParseUint(value, 10, 31); err == nil {
-			*into = int(n)
+		if wholeErr == nil && whole < 1<<31 {
+			*into = int(whole)
 		}
 	}
 	switch flag {
@@ -145,11 +155,11 @@ func (p *SamplePrompt) setFlag(flag, value string) (err error) {
 	case "s":
 		integer(&p.Steps)
 	case "d":
-		if seed, err := strconv.ParseUint(value, 10, 63); err == nil {
-			p.Seed = new(int64(seed))
+		if wholeErr == nil {
+			p.Seed = &whole
 		}
 	case "l":
-		if scale, err := strconv.ParseFloat(value, 64); err == nil && scale-scale == 0 {
+		if scale, err := strconv.ParseFloat(anyNumber.FindString(value), 64); err == nil {
 			p.Guidance = scale
 		}
 	case "ss":
@@ -243,7 +253,7 @@ func (p *SamplePrompt) set(key string, value any) (err error) {
 		p.Seed = &seed
 	case "scale":
 		p.Guidance, err = strconv.ParseFloat(fmt.Sprint(value), 64)
-		if err != nil || p.Guidance-p.Guidance != 0 {
+		if err != nil || math.IsNaN(p.Guidance) || math.IsInf(p.Guidance, 0) {
 			err = fmt.Errorf("%.60v is no number", value)
 		}
 	case "sample_sampler":

@@ -28,7 +28,11 @@ func TestParseSamplePrompts(t *testing.T) {
 		{"case 90", "p.txt", "a cat --w 519 --h 60 --d 7 --s 0 --l 5 --n bad, ugly --ss euler_a", []train.SamplePrompt{whole}},
 		{"any order and case", "p.txt", "a cat --SS k_euler_a --N bad, ugly --L 5 --S 1 --D 7 --H 64 --W 512\r\n", []train.SamplePrompt{whole}},
 		{"comments", "p.txt", "# x\n\n  \n # x\na cat\n", []train.SamplePrompt{defaultPrompt(func(p *train.SamplePrompt) { p.Prompt = "# x" }), cat}},
-		{"what cannot be read", "p.txt", "a cat --w wide --d -1 --l NaN --s 1e9 --cn x.png --g 3 --quality 9 --", []train.SamplePrompt{cat}},
+		{"what cannot be read", "p.txt", "a cat --w wide --d -1 --l NaN --s x1 --l -1 --l 7.5.1 --w 99999999999 --cn x.png --g 3 --quality 9 --", []train.SamplePrompt{cat}},
+		{"numbers with more behind them", "p.txt", "a cat --w 128px --h 64, --d 7; --s 1e9 --l 5,", []train.SamplePrompt{
+			defaultPrompt(func(p *train.SamplePrompt) {
+				p.Prompt, p.Width, p.Height, p.Seed, p.Steps, p.Guidance = "a cat", 128, 64, new(int64(7)), 1, 5
+			})}},
 		{"prompt like a flag", "p.txt", "d 3 cats", []train.SamplePrompt{defaultPrompt(func(p *train.SamplePrompt) { p.Prompt = "d 3 cats" })}},
 		{"too much", "p.TXT", "a cat --s 5000 --l 0.5", []train.SamplePrompt{defaultPrompt(func(p *train.SamplePrompt) { p.Prompt, p.Steps, p.Guidance = "a cat", 1000, 1 })}},
 		{"byte order mark", "p.txt", "\ufeff# x\na cat", []train.SamplePrompt{cat}},

@@ -377,6 +377,10 @@ func TestTrainErrors(t *testing.T) {
 		{"negative numbers", func(c *train.TrainConfig) { c.SaveNEpochRatio, c.SaveLastNStepsState = -1, -2 }, "save_n_epoch_ratio is -1, want a number from 0\nlora: save_last_n_steps_state is -2"},
 		{"samples that nobody draws", func(c *train.TrainConfig) { c.SampleAtFirst, c.SamplePrompts = true, file }, "need a function that draws them"},
 		{"samples of nothing", func(c *train.TrainConfig) { c.SampleEveryNSteps = 1 }, "sample_prompts is empty"},
+		{"prompts that are not there", func(c *train.TrainConfig) {
+			c.SampleEveryNSteps, c.SamplePrompts = 1, filepath.Join(c.OutputDir, "nowhere.txt")
+		}, "nowhere.txt"},
+		{"prompts that are a folder", func(c *train.TrainConfig) { c.SampleEveryNSteps, c.SamplePrompts = 1, c.OutputDir }, "no regular file"},
 		{"prompts that are none", func(c *train.TrainConfig) { c.SampleEveryNSteps, c.SamplePrompts = 1, file }, "want .txt, .toml or .json"},
 		{"sampler", func(c *train.TrainConfig) { c.SampleEveryNEpochs, c.SampleSampler = 1, "magic" }, "sample_sampler: "},
 		{"Prodigy of two rates", func(c *train.TrainConfig) { c.Trainer.OptimizerType, c.UNetLR, c.TextEncoderLR = "Prodigy", 1, 0.5 }, "one learning rate for everything"},

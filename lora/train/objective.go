@@ -1,6 +1,7 @@
 package train
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -8,7 +9,9 @@ import (
 	"strings"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sampler"
+	"github.com/atelier-go/atelier/weights"
 )
 
 // Objective is what a training minimises, in the options of sd-scripts. The zero value is the mean squared error of the
@@ -23,13 +26,14 @@ type Objective struct {
 	MinSNRGamma float64
 	// DebiasedEstimation weighs a sample by 1/√SNR, "debiased_estimation_loss". Yu et al. (arXiv:2310.08442).
 	DebiasedEstimation bool
-	// VParameterization is for checkpoints that predict v = √ᾱ·ε − √(1−ᾱ)·z, "v_parameterization".
+	// VParameterization is for checkpoints that predict v = √ᾱ·ε − √(1−ᾱ)·z, "v_parameterization". It need not be said of those
+	// of which the files say so; where they say otherwise it is an error.
 	VParameterization bool
 	// ScaleVPredLoss weighs their samples as if they predicted noise, "scale_v_pred_loss_like_noise_pred"; VPredLikeLoss
 	// does the reverse to others, "v_pred_like_loss".
 	ScaleVPredLoss bool
 	VPredLikeLoss  float64
-	// ZeroTerminalSNR makes the last timestep pure noise, "zero_terminal_snr". Lin et al. (arXiv:2305.08891).
+	// ZeroTerminalSNR makes the last timestep pure noise, "zero_terminal_snr", as files may say, likewise. Lin et al. (arXiv:2305.08891).
 	ZeroTerminalSNR bool
 }
 
@@ -113,24 +117,74 @@ const trainSteps = 1000
 
 // diffusion is the noise that a training mixes in.
 type diffusion struct {
-	signal [trainSteps]float64 // ᾱ: the share of the picture's variance
-	snr    [trainSteps]float64 // ᾱ/(1-ᾱ), without the change for zero terminal SNR
+	signal   [trainSteps]float64 // ᾱ: the share of the picture's variance
+	snr      [trainSteps]float64 // ᾱ/(1-ᾱ), without the change for zero terminal SNR, for weights of the loss
+	mixedSNR [trainSteps]float64 // with it, for the constants of Huber
 }
 
-// diffusion makes the tables of SD 1.x's schedule.
-func (o Objective) diffusion() (*diffusion, error) {
-	plain, err := sampler.Schedule{}.AlphasCumprod()
+// diffusion makes the tables of a schedule.
+func (o Objective) diffusion(s sampler.Schedule) (*diffusion, error) {
+	s.ZeroTerminalSNR = false
+	plain, err := s.AlphasCumprod()
 	if err != nil {
 		return nil, err
 	}
-	mixed, err := sampler.Schedule{ZeroTerminalSNR: o.ZeroTerminalSNR}.AlphasCumprod()
+	s.ZeroTerminalSNR = o.ZeroTerminalSNR
+	mixed, err := s.AlphasCumprod()
 	if err != nil {
 		return nil, err
+	}
+	if len(mixed) != trainSteps {
+		return nil, fmt.Errorf("lora: the scheduler has %d timesteps; training knows schedules of %d", len(mixed), trainSteps)
 	}
 	d := new(diffusion)
 	copy(d.signal[:], mixed)
-	for t, a := range plain {
-		d.snr[t] = a / (1 - a)
+	for t := range plain {
+		d.snr[t], d.mixedSNR[t] = plain[t]/(1-plain[t]), mixed[t]/(1-mixed[t])
 	}
 	return d, nil
+}
+
+// following adds to the objective what the files of a checkpoint say of it, and returns their schedule. What was asked for
+// and is otherwise in the files is an invalid.FieldError of TrainConfig.
+func (o Objective) following(c *weights.Checkpoint) (Objective, sampler.Schedule, error) {
+	var schedule sampler.Schedule
+	var said struct {
+		ZeroSNR *bool `json:"rescale_betas_zero_snr"`
+	}
+	if config := c.Scheduler(); config != nil {
+		var err error
+		if schedule, _, err = sampler.ScheduleFromDiffusers(config); err == nil {
+			err = json.Unmarshal(config, &said)
+		}
+		if err != nil {
+			return o, schedule, fmt.Errorf("lora: %s: scheduler_config.json: %w", c.Path(), err)
+		}
+	}
+	found := c.Prediction()
+	var errs []error
+	if found.Type == sampler.Sample {
+		errs = append(errs, fmt.Errorf("lora: %s predicts samples (%s); training knows epsilon and v_prediction", c.Path(), found.Source))
+	}
+	if o.VParameterization && found.Type == sampler.Epsilon && found.Source != "default" {
+		errs = append(errs, invalid.Field("TrainConfig.Trainer.VParameterization", true, "false: %s predicts epsilon (%s)", c.Path(), found.Source))
+	}
+	if o.ZeroTerminalSNR && said.ZeroSNR != nil && !*said.ZeroSNR {
+		errs = append(errs, invalid.Field("TrainConfig.Trainer.ZeroTerminalSNR", true, "false: %s has none (scheduler_config.json)", c.Path()))
+	}
+	o.VParameterization = o.VParameterization || found.Type == sampler.VPrediction
+	o.ZeroTerminalSNR = o.ZeroTerminalSNR || schedule.ZeroTerminalSNR || found.ZeroSNR
+	return o, schedule, errors.Join(errs...)
+}
+
+// describe says what is predicted of what noise.
+func (o Objective) describe() string {
+	s := "predicts the noise (epsilon)"
+	if o.VParameterization {
+		s = "predicts v"
+	}
+	if o.ZeroTerminalSNR {
+		s += ", noise with zero terminal SNR"
+	}
+	return s
 }

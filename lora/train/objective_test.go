@@ -7,6 +7,7 @@ import (
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/compute/ref"
+	"github.com/atelier-go/atelier/sampler"
 )
 
 // near fails unless got has want's digits, which are six or more.
@@ -18,7 +19,7 @@ func near(t *testing.T, what string, got, want float64) {
 }
 
 func TestDiffusion(t *testing.T) {
-	d, err := Objective{}.diffusion()
+	d, err := Objective{}.diffusion(sampler.Schedule{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +44,7 @@ func TestDiffusion(t *testing.T) {
 		t.Errorf("the first timesteps below 5 and 1 are %d and %d, want 147 and 354", a, b)
 	}
 
-	z, err := Objective{ZeroTerminalSNR: true}.diffusion()
+	z, err := Objective{ZeroTerminalSNR: true}.diffusion(sampler.Schedule{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +57,7 @@ func TestDiffusion(t *testing.T) {
 }
 
 func TestObjectiveWeight(t *testing.T) {
-	d, err := Objective{}.diffusion()
+	d, err := Objective{}.diffusion(sampler.Schedule{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func TestObjectiveWeight(t *testing.T) {
 }
 
 func TestHuber(t *testing.T) {
-	d, err := Objective{}.diffusion()
+	d, err := Objective{}.diffusion(sampler.Schedule{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,6 +107,20 @@ func TestHuber(t *testing.T) {
 			if got := c.o.huber(step, d.snr[step]); math.Abs(got-want) > 1e-5 {
 				t.Errorf("%+v: c at %d is %.6f, want %.5f", c.o, step, got, want)
 			}
+		}
+	}
+}
+
+// TestHuberZeroSNR compares constants of the schedule with zero terminal SNR with sd-scripts', which take them from the
+// scheduler whose betas it has changed.
+func TestHuberZeroSNR(t *testing.T) {
+	d, err := Objective{ZeroTerminalSNR: true}.diffusion(sampler.Schedule{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for step, want := range map[int]float64{751: 0.12155, 999: 0.1} {
+		if got := (Objective{}).huber(step, d.mixedSNR[step]); math.Abs(got-want) > 1e-5 {
+			t.Errorf("c at %d is %.6f, want %.5f", step, got, want)
 		}
 	}
 }
@@ -130,7 +145,7 @@ func TestObjectiveErrors(t *testing.T) {
 
 // TestObjectiveLoss evaluates losses of a prediction that is 0.5 away everywhere.
 func TestObjectiveLoss(t *testing.T) {
-	d, err := Objective{}.diffusion()
+	d, err := Objective{}.diffusion(sampler.Schedule{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,8 @@ type Report struct {
 	Dataset dataset.Report
 	// TextEncoder and UNet are what is trained of each network; Modules is 0 where nothing is.
 	TextEncoder, UNet NetworkReport
+	// Objective is what is minimised, with what the files of the checkpoint say of it.
+	Objective Objective
 	// Memory is what the device will hold of weights, factors, gradients, moments and activations while it trains; 0 if it cannot
 	// tell. Latents kept in memory are not in it, 64 KiB for a picture of 512×512.
 	Memory int64
@@ -47,7 +49,7 @@ func (r *run) announce() (Report, error) {
 	report := Report{Dataset: r.dataset.Report()}
 	report.TextEncoder = networkReport(r.trainer.modules, weights.KindTextEncoder, r.rates.TextEncoder)
 	report.UNet = networkReport(r.trainer.modules, weights.KindUNet, r.rates.UNet)
-	report.Warnings = r.pitfalls()
+	report.Objective, report.Warnings = r.trainer.options.Objective, r.pitfalls()
 
 	// A step of each bucket; the memory is that of the hungriest.
 	var programs []*compute.Program
@@ -145,6 +147,7 @@ func (r Report) String() string {
 		}
 		line("%s: %d modules of %d parameters, learning rate %g, scale alpha/rank %s", n.name, n.Modules, n.Parameters, n.Rate, scale)
 	}
+	line("the model %s", r.Objective.describe())
 	if r.Memory > 0 {
 		line("memory: about %.2f GB", float64(r.Memory)/1e9)
 	}

@@ -72,13 +72,15 @@ func (r *run) stopped(ctx context.Context, err error) error {
 func finite(modules []lora.Module) error {
 	for i := range modules {
 		for _, f := range []lora.Factor{modules[i].Down, modules[i].Up} {
-			if slices.ContainsFunc(f.Data, func(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }) {
+			if slices.ContainsFunc(f.Data, notFinite) {
 				return fmt.Errorf("lora: %s: its numbers are not finite, so what was learned is not saved; the last file and state are good", modules[i].Key())
 			}
 		}
 	}
 	return nil
 }
+
+func notFinite(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }
 
 // salvage saves the LoRA and the state of the step, each in the first folder that takes it. The error tells of folders that
 // took neither.

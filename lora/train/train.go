@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -220,6 +221,11 @@ func (c TrainConfig) check() error {
 // newRun prepares a training.
 func newRun(ctx context.Context, cfg TrainConfig) (_ *run, err error) {
 	cfg = cfg.defaults()
+	if cfg.Checkpoint != nil {
+		if cfg.Trainer.Objective, _, err = cfg.Trainer.following(cfg.Checkpoint); err != nil {
+			return nil, err
+		}
+	}
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
@@ -477,7 +483,7 @@ func (r *run) learn(ctx context.Context, batch dataset.Batch, last bool) error {
 	if err != nil {
 		return err
 	}
-	if loss-loss != 0 {
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
 		return r.diverged(batch, fmt.Sprintf("the loss is %v", loss))
 	}
 	r.pending = append(r.pending, loss)

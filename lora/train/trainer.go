@@ -134,7 +134,7 @@ func NewTrainer(dev compute.Device, c *weights.Checkpoint, modules []lora.Module
 			err = errors.Join(err, t.Close())
 		}
 	}()
-	if err := o.Check(); err != nil {
+	if err := t.takeSchedule(c); err != nil {
 		return nil, err
 	}
 	if t.optimizer, err = o.optimizer(); err != nil {
@@ -142,9 +142,6 @@ func NewTrainer(dev compute.Device, c *weights.Checkpoint, modules []lora.Module
 	}
 	if len(modules) == 0 {
 		return nil, errors.New("lora: there is nothing to train")
-	}
-	if t.diffusion, err = o.diffusion(); err != nil {
-		return nil, err
 	}
 	if err := t.openNetworks(c); err != nil {
 		return nil, err
@@ -155,6 +152,20 @@ func NewTrainer(dev compute.Device, c *weights.Checkpoint, modules []lora.Module
 		}
 	}
 	return t, nil
+}
+
+// takeSchedule takes from the checkpoint what noise is mixed in and what is predicted.
+func (t *Trainer) takeSchedule(c *weights.Checkpoint) error {
+	objective, schedule, err := t.options.Objective.following(c)
+	if err != nil {
+		return err
+	}
+	t.options.Objective = objective
+	if err := t.options.Check(); err != nil {
+		return err
+	}
+	t.diffusion, err = objective.diffusion(schedule)
+	return err
 }
 
 // openNetworks builds both networks on the checkpoint.
@@ -193,7 +204,7 @@ func (t *Trainer) addModule(m *lora.Module) error {
 	if !m.Complete() || m.Mid.Data != nil {
 		return fmt.Errorf("lora: module %q: factors %v·%v; training wants two that make up the weight %v", m.Name, m.Up.Shape, m.Down.Shape, m.Shape)
 	}
-	if s := m.Scale(); s == 0 || s-s != 0 {
+	if s := m.Scale(); s == 0 || math.IsNaN(s) || math.IsInf(s, 0) {
 		return fmt.Errorf("lora: module %q: alpha is %v, so nothing could be learned; want a number such as the rank, %d", m.Name, m.Alpha, m.Rank())
 	}
 	if err := t.layers[m.Kind].Attach(m.Name, nil); err != nil {
@@ -318,7 +329,7 @@ func (t *Trainer) Update(r Rates) (Update, error) {
 		return Update{}, err
 	}
 	factor, norm := s.clip.F32[0], float64(s.clip.F32[1])
-	u := Update{Norm: norm, Skipped: factor == 0 && norm-norm != 0}
+	u := Update{Norm: norm, Skipped: factor == 0 && (math.IsNaN(norm) || math.IsInf(norm, 0))}
 	if !u.Skipped {
 		t.steps++
 		if err := t.hostStep(s, factor, r); err != nil {

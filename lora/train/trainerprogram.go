@@ -341,7 +341,7 @@ func (t *Trainer) fill(s *microStep, batch *TrainBatch) error {
 		}
 		sampleWeights[i] = float32(w)
 		if t.huber() {
-			c[i] = float32(t.options.huber(step, snr))
+			c[i] = float32(t.options.huber(step, t.diffusion.mixedSNR[step]))
 		}
 	}
 	if s.key.masked {

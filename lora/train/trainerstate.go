@@ -82,7 +82,7 @@ func (t *Trainer) fits(s State) error {
 				complain("tensor %q is missing", k.name)
 			case !x.Shape.Equal(k.shape) || len(x.Data) != k.shape.Elements():
 				complain("tensor %q is %v with %d numbers, want %v", k.name, x.Shape, len(x.Data), k.shape)
-			case slices.ContainsFunc(x.Data, func(v float32) bool { return v-v != 0 }):
+			case slices.ContainsFunc(x.Data, notFinite):
 				complain("tensor %q has numbers that are not finite", k.name)
 			}
 		}
@@ -95,7 +95,7 @@ func (t *Trainer) fits(s State) error {
 	}
 	numbers := t.numbers()
 	for _, name := range slices.Sorted(maps.Keys(numbers)) {
-		if v, ok := s.Numbers[name]; !ok || v-v != 0 {
+		if v, ok := s.Numbers[name]; !ok || math.IsNaN(v) || math.IsInf(v, 0) {
 			complain("number %q is %v, want one that is finite", name, v)
 		}
 	}

@@ -1,0 +1,87 @@
+package train_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/atelier-go/atelier/invalid"
+	"github.com/atelier-go/atelier/lora/internal/loratest"
+	"github.com/atelier-go/atelier/lora/train"
+	"github.com/atelier-go/atelier/weights"
+)
+
+// scheduled is tiny-random in a folder whose scheduler_config.json has further keys.
+func scheduled(t *testing.T, keys string) *weights.Checkpoint {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(loratest.TinyRandom(t), "model"))); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "scheduler", "scheduler_config.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replaceFile(t, path, strings.Replace(string(data), "{", "{"+keys+",", 1))
+	ckpt, err := weights.Open(dir, weights.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ckpt.Close() })
+	return ckpt
+}
+
+// TestScheduleOfFiles trains what the scheduler of a checkpoint says, as if the options said it.
+func TestScheduleOfFiles(t *testing.T) {
+	said := trainConfig(t, 2)
+	said.Trainer.VParameterization, said.Trainer.ZeroTerminalSNR = true, true
+	cfg := trainConfig(t, 2)
+	cfg.Checkpoint = scheduled(t, `"prediction_type": "v_prediction", "rescale_betas_zero_snr": true`)
+	var report train.Report
+	cfg.Report = func(r train.Report) { report = r }
+	a, b := mustTrain(t, cfg), mustTrain(t, said)
+	if a.Hash != b.Hash {
+		t.Error("the factors are not those of v_parameterization and zero_terminal_snr")
+	}
+	for key, want := range map[string]string{"ss_base_model_version": "sd_v1_v", "modelspec.prediction_type": "v", "ss_zero_terminal_snr": "True"} {
+		if a.Metadata[key] != want {
+			t.Errorf("%s is %q, want %q", key, a.Metadata[key], want)
+		}
+	}
+	if say := "predicts v, noise with zero terminal SNR"; !strings.Contains(report.String(), say) {
+		t.Errorf("the report lacks %q:\n%v", say, report)
+	}
+
+	other := trainConfig(t, 2)
+	other.Checkpoint = scheduled(t, `"beta_start": 0.001`)
+	if a, b := mustTrain(t, other), mustTrain(t, trainConfig(t, 2)); a.Hash == b.Hash {
+		t.Error("other betas make no difference")
+	}
+}
+
+// TestScheduleContradicts asks for what the files deny.
+func TestScheduleContradicts(t *testing.T) {
+	for _, c := range []struct {
+		keys   string
+		change func(o *train.TrainerOptions)
+		field  string // or what the error says
+	}{
+		{`"prediction_type": "epsilon"`, func(o *train.TrainerOptions) { o.VParameterization = true }, "TrainConfig.Trainer.VParameterization"},
+		{`"rescale_betas_zero_snr": false`, func(o *train.TrainerOptions) { o.ZeroTerminalSNR = true }, "TrainConfig.Trainer.ZeroTerminalSNR"},
+		{`"prediction_type": "v_prediction"`, func(o *train.TrainerOptions) { o.VPredLikeLoss = 1 }, "v_pred_like_loss"},
+		{`"prediction_type": "sample"`, func(o *train.TrainerOptions) {}, "training knows epsilon and v_prediction"},
+	} {
+		cfg := trainConfig(t, 1)
+		cfg.Checkpoint = scheduled(t, c.keys)
+		c.change(&cfg.Trainer)
+		err := train.Train(t.Context(), cfg)
+		if err == nil || !strings.Contains(err.Error(), c.field) {
+			t.Errorf("%s: the error is %v, want %q in it", c.keys, err, c.field)
+		}
+		if fields := invalid.Fields(err); strings.HasPrefix(c.field, "TrainConfig.") && (len(fields) != 1 || fields[0].Field != c.field) {
+			t.Errorf("%s: the fields are %v, want %s", c.keys, fields, c.field)
+		}
+	}
+}

@@ -362,7 +362,7 @@ func TestErrors(t *testing.T) {
 		{"nothing trained", "-unet_lr 0 -text_encoder_lr 0", []string{"nothing would be trained"}},
 		{"no such dataset", "-dataset_config nowhere.toml", []string{"nowhere.toml"}},
 		{"sides", "-resolution 512,512,512", []string{"-resolution is"}},
-		{"weight 0", "-prior_loss_weight 0", []string{"want a number above 0"}},
+		{"a negative weight", "-prior_loss_weight -1", []string{"-1"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o, err := parse(append([]string{"-train_data_dir", "photos"}, strings.Fields(c.args)...)...)
@@ -709,7 +709,7 @@ func TestOneError(t *testing.T) {
 	for _, args := range [][]string{
 		{"-resolution", "512x512"}, {"-learning_rate", "1e-4,5e-5", "-unet_lr", "0", "-text_encoder_lr", "0"}, {"-learning_rate", "1e-4,5e-5"}, {"-network_dim", "8x"},
 		{"-unet_lr", "1e-4,5e-5", "-text_encoder_lr", "0"}, {"-max_train_epochs", "3,"}, {"-noise_offset", "0,1"}, {"-seed", "1_000"}, {"-prior_loss_weight", "-1"},
-		{"-network_args", "conv_dim=8x"}, {"-optimizer_type", "Lion,", "-optimizer_type", "x", "-use_8bit_adam", "maybe"},
+		{"-network_args", "conv_dim=8x"}, {"-optimizer_type", "Lion,", "-optimizer_type", "x", "-use_8bit_adam=maybe"},
 	} {
 		var o Options
 		f := flag.NewFlagSet("", flag.ContinueOnError)

@@ -1,6 +1,8 @@
 package train_test
 
 import (
+	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,7 +26,14 @@ func scheduled(t *testing.T, keys string) *weights.Checkpoint {
 	if err != nil {
 		t.Fatal(err)
 	}
-	replaceFile(t, path, strings.Replace(string(data), "{", "{"+keys+",", 1))
+	config := make(map[string]any)
+	if err := errors.Join(json.Unmarshal(data, &config), json.Unmarshal([]byte("{"+keys+"}"), &config)); err != nil {
+		t.Fatal(err)
+	}
+	if data, err = json.Marshal(config); err != nil {
+		t.Fatal(err)
+	}
+	replaceFile(t, path, string(data))
 	ckpt, err := weights.Open(dir, weights.Options{})
 	if err != nil {
 		t.Fatal(err)

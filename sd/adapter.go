@@ -252,7 +252,7 @@ func (p *Pipeline) openFile(path string) (openedFile, error) {
 		return file, nil
 	}
 	if p.targets == nil {
-		if p.targets, err = lora.NewTargets(p.text.Config(), p.unet.Config()); err != nil {
+		if p.targets, err = lora.NewTargets(p.networks.Text.Config(), p.networks.UNet.Config()); err != nil {
 			return openedFile{}, err
 		}
 	}

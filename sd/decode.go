@@ -16,7 +16,7 @@ const tiledAbove = 1024 * 1024
 
 // decode turns the scaled latents of a request's batch into pictures, one at a time to bound the memory.
 func (p *Pipeline) decode(ctx context.Context, r Request, latents []float32) ([]*image.NRGBA, error) {
-	c := p.vae.Config()
+	c := p.networks.VAE.Config()
 	height, width := r.Height/c.ScaleFactor(), r.Width/c.ScaleFactor()
 	size := height * width * c.LatentChannels
 	var images []*image.NRGBA
@@ -43,14 +43,14 @@ func (p *Pipeline) decode(ctx context.Context, r Request, latents []float32) ([]
 func (p *Pipeline) decodeOne(ctx context.Context, latents vae.Grid, tiled bool) (vae.Grid, error) {
 	run := func(tile vae.Grid) (vae.Grid, error) { return p.decodeTile(ctx, tile) }
 	if tiled {
-		return p.vae.Config().DecodeTiling().Tiled(latents, run)
+		return p.networks.VAE.Config().DecodeTiling().Tiled(latents, run)
 	}
 	return run(latents)
 }
 
 // decodeTile runs the decoder program.
 func (p *Pipeline) decodeTile(ctx context.Context, latents vae.Grid) (vae.Grid, error) {
-	c := p.vae.Config()
+	c := p.networks.VAE.Config()
 	picture := vae.Grid{Height: latents.Height * c.ScaleFactor(), Width: latents.Width * c.ScaleFactor(), Channels: c.OutChannels}
 	picture.Data = make([]float32, picture.Height*picture.Width*picture.Channels)
 	t := tensors{device: p.device}

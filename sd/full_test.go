@@ -50,22 +50,22 @@ func TestFullSize(t *testing.T) {
 	}
 
 	hidden := run(text, func(b *compute.Builder) {
-		b.Output(p.text.Forward(b, b.Input("input_ids", compute.I32, 2, 77), 0))
+		b.Output(p.networks.Text.Forward(b, b.Input("input_ids", compute.I32, 2, 77), 0))
 	}, want.Tensor(t, "input_ids").Int32())
 	check("text", hidden)
 
 	check("unet", run(net, func(b *compute.Builder) {
 		sample := b.Input("sample", compute.F32, 2, 64, 64, 4)
 		timesteps := b.Input("timesteps", compute.F32, 2)
-		b.Output(p.unet.Apply(b, sample, timesteps, b.Input("context", compute.F32, 2, 77, 768)))
+		b.Output(p.networks.UNet.Apply(b, sample, timesteps, b.Input("context", compute.F32, 2, 77, 768)))
 	}, want.Tensor(t, "sample").ChannelsLast().Float32, want.Tensor(t, "timestep").Float32, want.Tensor(t, "text").Float32))
 
 	check("decode", run(codec, func(b *compute.Builder) {
-		b.Output(p.vae.Decode(b, b.Input("latent", compute.F32, 1, 32, 24, 4)))
+		b.Output(p.networks.VAE.Decode(b, b.Input("latent", compute.F32, 1, 32, 24, 4)))
 	}, want.Tensor(t, "latent").ChannelsLast().Float32))
 
 	moments := run(codec, func(b *compute.Builder) {
-		b.Output(p.vae.Encode(b, b.Input("image", compute.F32, 1, 256, 192, 3)))
+		b.Output(p.networks.VAE.Encode(b, b.Input("image", compute.F32, 1, 256, 192, 3)))
 	}, want.Tensor(t, "image").ChannelsLast().Float32)
 	mean, std := vae.Moments(moments, 4)
 	check("encode.mean", mean)

@@ -107,7 +107,7 @@ func checkRun(t *testing.T, p *Pipeline, want golden.File) {
 		worst = max(worst, golden.Check(t, name, latents, want.Tensor(t, name)))
 	}
 
-	scale := p.vae.Config().ScaleFactor()
+	scale := p.networks.VAE.Config().ScaleFactor()
 	request.Height, request.Width, request.BatchSize = scale*height, scale*width, batch
 	levels := checkPictures(t, p, request, latents, want.Tensor(t, "image").ChannelsLast())
 	t.Logf("worst relative error of the latents of %d evaluations: %.2g; pictures: %.3f/255", len(plan.Evals), worst, levels)
@@ -158,7 +158,7 @@ func TestGoldenTokens(t *testing.T) {
 			}
 			ids := want.Tensor(t, "input_ids")
 			for i, prompt := range prompts {
-				chunks, err := chunk(p.tokenizer, prompt)
+				chunks, err := chunk(p.networks.Tokenizer, prompt)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -20,7 +20,7 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 	if err != nil {
 		return total, err
 	}
-	c := p.vae.Config()
+	c := p.networks.VAE.Config()
 	height, width := r.Height/c.ScaleFactor(), r.Width/c.ScaleFactor()
 	decode := decodeKey{height, width}
 	if r.TiledVAE || r.Height*r.Width > tiledAbove {
@@ -31,7 +31,7 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 	if err != nil {
 		return total, err
 	}
-	predictions, tokens := len(prompts.weights), prompts.chunks*p.tokenizer.MaxLength()
+	predictions, tokens := len(prompts.weights), prompts.chunks*p.networks.Tokenizer.MaxLength()
 	for _, part := range []struct {
 		kind weights.Kind
 		keys []any
@@ -51,7 +51,7 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 			}
 			programs = append(programs, program)
 		}
-		m, err := estimator.Estimate(p.sources[part.kind], programs...)
+		m, err := estimator.Estimate(p.networks.Components[part.kind], programs...)
 		if err != nil {
 			return total, err
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/atelier-go/atelier/clip"
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/engine"
 	"github.com/atelier-go/atelier/internal/golden"
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/unet"
@@ -20,7 +21,7 @@ func TestArenaSD15(t *testing.T) {
 	if err1 != nil || err2 != nil || err3 != nil {
 		t.Fatal(err1, err2, err3)
 	}
-	p := &Pipeline{tokenizer: clip.Default(), text: text, unet: net, vae: codec}
+	p := &Pipeline{networks: &engine.Networks{Tokenizer: clip.Default(), Text: text, UNet: net, VAE: codec}}
 	for _, c := range []struct {
 		name string
 		key  any

@@ -30,7 +30,7 @@ func (p *Pipeline) load(kind weights.Kind, set adapters) (*params, error) {
 		return nil, err
 	}
 	if on == nil {
-		source, err := lora.Merge(p.sources[kind], kind, lora.MergeOptions{}, changing...)
+		source, err := lora.Merge(p.networks.Components[kind], kind, lora.MergeOptions{}, changing...)
 		if err != nil {
 			return nil, err
 		}

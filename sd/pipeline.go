@@ -13,12 +13,9 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/atelier-go/atelier/clip"
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/engine"
 	"github.com/atelier-go/atelier/lora"
-	"github.com/atelier-go/atelier/sampler"
-	"github.com/atelier-go/atelier/unet"
-	"github.com/atelier-go/atelier/vae"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -38,15 +35,7 @@ type Pipeline struct {
 	device     compute.Device
 	name       string
 	log        *slog.Logger
-
-	tokenizer  *clip.Tokenizer
-	text       *clip.Model
-	unet       *unet.Model
-	vae        *vae.Model
-	schedule   sampler.Schedule
-	prediction sampler.Prediction
-
-	sources map[weights.Kind]*weights.Component
+	networks   *engine.Networks
 
 	mu       sync.Mutex
 	closed   bool
@@ -116,84 +105,23 @@ func open(ctx context.Context, ckpt *weights.Checkpoint, name string, dev comput
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	text, err1 := ckpt.TextEncoder()
-	net, err2 := ckpt.UNet()
-	codec, err3 := ckpt.VAE()
-	if err := errors.Join(err1, err2, err3); err != nil {
+	var err error
+	if p.networks, err = engine.Open(ckpt); err != nil {
 		return nil, err
 	}
-	if err := p.openTokenizer(); err != nil {
+	if err := p.networks.FromTextAlone(); err != nil {
 		return nil, err
 	}
-	if err := p.openModels(text, net, codec); err != nil {
-		return nil, err
-	}
-	if err := p.openSchedule(); err != nil {
-		return nil, err
-	}
-	p.sources = map[weights.Kind]*weights.Component{weights.KindTextEncoder: text, weights.KindUNet: net, weights.KindVAE: codec}
 	return p, nil
-}
-
-func (p *Pipeline) openTokenizer() (err error) {
-	p.tokenizer = clip.Default()
-	if folder := p.checkpoint.Tokenizer(); folder != nil {
-		p.tokenizer, err = clip.OpenTokenizer(folder)
-	}
-	return err
-}
-
-// openModels builds the networks, which claim their tensors, and reports everything missing or left over at once.
-func (p *Pipeline) openModels(text, net, codec *weights.Component) error {
-	textConfig, err1 := clip.ParseConfig(text.Config())
-	unetConfig, err2 := unet.ParseConfig(net.Config())
-	vaeConfig, err3 := vae.ParseConfig(codec.Config())
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return fmt.Errorf("sd: %s: %w", p.checkpoint.Path(), err)
-	}
-	p.text, err1 = clip.New(textConfig, text)
-	p.unet, err2 = unet.New(unetConfig, net)
-	p.vae, err3 = vae.New(vaeConfig, codec)
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return fmt.Errorf("sd: %s: %w", p.checkpoint.Path(), err)
-	}
-	if err := errors.Join(text.Err(), net.Err(), codec.Err()); err != nil {
-		return err
-	}
-	switch {
-	case unetConfig.CrossAttentionDim != textConfig.HiddenSize:
-		return fmt.Errorf("sd: %s: the UNet attends to vectors of %d, the text encoder makes them of %d; the files belong to different models",
-			p.checkpoint.Path(), unetConfig.CrossAttentionDim, textConfig.HiddenSize)
-	case unetConfig.InChannels != vaeConfig.LatentChannels || unetConfig.OutChannels != vaeConfig.LatentChannels:
-		return fmt.Errorf("sd: %s: the UNet turns %d channels into %d, the VAE has %d latent channels; the files belong to different models",
-			p.checkpoint.Path(), unetConfig.InChannels, unetConfig.OutChannels, vaeConfig.LatentChannels)
-	case p.tokenizer.VocabSize() > textConfig.VocabSize:
-		return fmt.Errorf("sd: %s: the tokenizer knows %d tokens, the text encoder %d; the files belong to different models",
-			p.checkpoint.Path(), p.tokenizer.VocabSize(), textConfig.VocabSize)
-	case p.tokenizer.MaxLength() > textConfig.MaxPositionEmbeddings:
-		return fmt.Errorf("sd: %s: the tokenizer makes sequences of %d, the text encoder reads %d; the files belong to different models",
-			p.checkpoint.Path(), p.tokenizer.MaxLength(), textConfig.MaxPositionEmbeddings)
-	}
-	return nil
-}
-
-func (p *Pipeline) openSchedule() (err error) {
-	if config := p.checkpoint.Scheduler(); config != nil {
-		if p.schedule, p.prediction, err = sampler.ScheduleFromDiffusers(config); err != nil {
-			return fmt.Errorf("sd: %s: scheduler_config.json: %w", p.checkpoint.Path(), err)
-		}
-	}
-	found := p.checkpoint.Prediction()
-	p.prediction = found.Type
-	p.schedule.ZeroTerminalSNR = p.schedule.ZeroTerminalSNR || found.ZeroSNR
-	return nil
 }
 
 // Name is the checkpoint's name as it stands in infotexts: its file or folder name without extension.
 func (p *Pipeline) Name() string { return p.name }
 
 // Side is the width and height in pixels of the pictures the model was trained on: 512 for SD 1.5.
-func (p *Pipeline) Side() int { return p.unet.Config().SampleSize * p.vae.Config().ScaleFactor() }
+func (p *Pipeline) Side() int {
+	return p.networks.UNet.Config().SampleSize * p.networks.VAE.Config().ScaleFactor()
+}
 
 // Close releases everything the pipeline holds on the device, and closes the checkpoint if Open or OpenFS opened it.
 func (p *Pipeline) Close() error {

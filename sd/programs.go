@@ -27,15 +27,15 @@ type (
 
 func (p *Pipeline) recordText(key textKey) (*compute.Program, error) {
 	var b compute.Builder
-	ids := b.Input("input_ids", compute.I32, key.chunks, p.tokenizer.MaxLength())
-	b.Output(p.text.Forward(&b, ids, key.clipSkip-1))
+	ids := b.Input("input_ids", compute.I32, key.chunks, p.networks.Tokenizer.MaxLength())
+	b.Output(p.networks.Text.Forward(&b, ids, key.clipSkip-1))
 	return b.Build()
 }
 
 func (p *Pipeline) recordContext(key contextKey) (*compute.Program, error) {
 	var b compute.Builder
-	context := b.Input("encoder_hidden_states", compute.F32, key.samples, key.tokens, p.unet.Config().CrossAttentionDim)
-	for _, kv := range p.unet.ContextProjections(&b, context) {
+	context := b.Input("encoder_hidden_states", compute.F32, key.samples, key.tokens, p.networks.UNet.Config().CrossAttentionDim)
+	for _, kv := range p.networks.UNet.ContextProjections(&b, context) {
 		b.Output(kv.K)
 		b.Output(kv.V)
 	}
@@ -49,7 +49,7 @@ func (p *Pipeline) recordContext(key contextKey) (*compute.Program, error) {
 // then K and V of every cross-attention. Outputs: the new slots, then the estimate of the clean latents.
 func (p *Pipeline) recordStep(key stepKey) (*compute.Program, error) {
 	var b compute.Builder
-	latents := []int{key.batch, key.height, key.width, p.unet.Config().InChannels}
+	latents := []int{key.batch, key.height, key.width, p.networks.LatentChannels()}
 	timestep := b.Input("timestep", compute.F32, 1)
 	weights := b.Input("guidance", compute.F32, key.predictions)
 	inputMix := b.Input("input_mix", compute.F32, 1, key.slots+1)
@@ -59,9 +59,9 @@ func (p *Pipeline) recordStep(key stepKey) (*compute.Program, error) {
 	for i := range key.slots {
 		slots = append(slots, b.Input(fmt.Sprintf("slot.%d", i), compute.F32, latents...))
 	}
-	cond := unet.Conditioning{Time: p.unet.TimeProjections(&b, timestep)}
+	cond := unet.Conditioning{Time: p.networks.UNet.TimeProjections(&b, timestep)}
 	samples := key.batch * key.predictions
-	for i, channels := range p.unet.ContextChannels() {
+	for i, channels := range p.networks.UNet.ContextChannels() {
 		cond.Context = append(cond.Context, unet.KV{
 			K: b.Input(fmt.Sprintf("k.%d", i), compute.F32, samples, key.tokens, channels),
 			V: b.Input(fmt.Sprintf("v.%d", i), compute.F32, samples, key.tokens, channels),
@@ -69,7 +69,7 @@ func (p *Pipeline) recordStep(key stepKey) (*compute.Program, error) {
 	}
 
 	sample := b.Op(compute.LinearCombination{Terms: append(slots[:key.slots:key.slots], noise), Coefficients: inputMix})
-	model := p.unet.Forward(&b, sample, cond)
+	model := p.networks.UNet.Forward(&b, sample, cond)
 	guided := model
 	if key.predictions > 1 {
 		guided = b.Op(compute.GuidanceCombine{X: model, Weights: weights})
@@ -87,8 +87,8 @@ func (p *Pipeline) recordStep(key stepKey) (*compute.Program, error) {
 
 func (p *Pipeline) recordDecode(key decodeKey) (*compute.Program, error) {
 	var b compute.Builder
-	latents := b.Input("latents", compute.F32, 1, key.height, key.width, p.vae.Config().LatentChannels)
-	b.Output(p.vae.Decode(&b, latents))
+	latents := b.Input("latents", compute.F32, 1, key.height, key.width, p.networks.LatentChannels())
+	b.Output(p.networks.VAE.Decode(&b, latents))
 	return b.Build()
 }
 

@@ -32,14 +32,14 @@ func (p *Pipeline) tokenize(r Request, plan *sampler.Plan) (*tokens, error) {
 	}
 	var all [][][]int32
 	for i, text := range texts {
-		chunks, err := chunk(p.tokenizer, text)
+		chunks, err := chunk(p.networks.Tokenizer, text)
 		if err != nil {
 			return nil, fmt.Errorf("sd: %w", &invalid.FieldError{Field: fields[i], Err: err})
 		}
 		t.chunks = max(t.chunks, len(chunks))
 		all = append(all, chunks)
 	}
-	empty, _ := p.tokenizer.Sequence(nil)
+	empty, _ := p.networks.Tokenizer.Sequence(nil)
 	for _, chunks := range all {
 		for len(chunks) < t.chunks {
 			chunks = append(chunks, empty)

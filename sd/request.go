@@ -57,13 +57,13 @@ type Request struct {
 func (p *Pipeline) plan(r Request) (Request, *sampler.Plan, error) {
 	r, err := r.resolve(p.Side())
 	plan, planErr := sampler.New(sampler.Config{
-		Sampler: r.Sampler, Spacing: r.Spacing, Steps: r.Steps, Eta: r.Eta, Schedule: p.schedule, Prediction: p.prediction,
+		Sampler: r.Sampler, Spacing: r.Spacing, Steps: r.Steps, Eta: r.Eta, Schedule: p.networks.Schedule, Prediction: p.networks.Prediction,
 	})
 	if err := errors.Join(err, inRequest(planErr)); err != nil {
 		return r, nil, fmt.Errorf("sd: %w", err)
 	}
 	var errs []error
-	f := p.vae.Config().ScaleFactor()
+	f := p.networks.VAE.Config().ScaleFactor()
 	for _, side := range []struct {
 		field  string
 		pixels int
@@ -72,7 +72,7 @@ func (p *Pipeline) plan(r Request) (Request, *sampler.Plan, error) {
 			errs = append(errs, invalid.Field(side.field, side.pixels, "a multiple of %d, as this model makes pictures", f))
 		}
 	}
-	if layers := p.text.Config().NumHiddenLayers; r.ClipSkip > layers {
+	if layers := p.networks.Text.Config().NumHiddenLayers; r.ClipSkip > layers {
 		errs = append(errs, invalid.Field("Request.ClipSkip", r.ClipSkip, "1 to %d, the text encoder's layers", layers))
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -33,7 +33,7 @@ func (p *Pipeline) encode(ctx context.Context, r Request, plan *sampler.Plan) (*
 	if err != nil {
 		return nil, err
 	}
-	c := &conditioning{adapters: applied, tokens: prompts.chunks * p.tokenizer.MaxLength(), weights: prompts.weights}
+	c := &conditioning{adapters: applied, tokens: prompts.chunks * p.networks.Tokenizer.MaxLength(), weights: prompts.weights}
 	size := len(hidden) / len(prompts.weights)
 	for i := range prompts.weights {
 		c.contexts = append(c.contexts, hidden[i*size:][:size])
@@ -43,7 +43,7 @@ func (p *Pipeline) encode(ctx context.Context, r Request, plan *sampler.Plan) (*
 
 // encodeChunks runs the text encoder on token sequences and returns their hidden states, [chunks,T,C].
 func (p *Pipeline) encodeChunks(ctx context.Context, set adapters, chunks [][]int32, clipSkip int) ([]float32, error) {
-	length, width := p.tokenizer.MaxLength(), p.text.Config().HiddenSize
+	length, width := p.networks.Tokenizer.MaxLength(), p.networks.Text.Config().HiddenSize
 	ids := make([]int32, 0, len(chunks)*length)
 	for _, c := range chunks {
 		ids = append(ids, c...)
@@ -110,7 +110,7 @@ func (p *Pipeline) newSampling(ctx context.Context, plan *sampler.Plan, c *condi
 		return nil, err
 	}
 
-	t, latents := &s.tensors, []int{batch, height, width, p.unet.Config().InChannels}
+	t, latents := &s.tensors, []int{batch, height, width, p.networks.LatentChannels()}
 	s.timestep = t.input(1)
 	guidance := t.input(predictions)
 	s.inputMix = t.input(1, slots+1)
@@ -140,7 +140,7 @@ func (p *Pipeline) newSampling(ctx context.Context, plan *sampler.Plan, c *condi
 func (s *sampling) projectContext(ctx context.Context, c *conditioning) (kv []compute.Tensor, err error) {
 	p, t := s.pipe, &s.tensors
 	samples := len(c.contexts) * s.batch
-	in := t.input(samples, c.tokens, p.unet.Config().CrossAttentionDim)
+	in := t.input(samples, c.tokens, p.networks.UNet.Config().CrossAttentionDim)
 	all := in.host[:0]
 	for _, one := range c.contexts {
 		for range s.batch {
@@ -148,7 +148,7 @@ func (s *sampling) projectContext(ctx context.Context, c *conditioning) (kv []co
 		}
 	}
 	t.fill(in)
-	for _, channels := range p.unet.ContextChannels() {
+	for _, channels := range p.networks.UNet.ContextChannels() {
 		kv = append(kv,
 			t.make(compute.F32, samples, c.tokens, channels),
 			t.make(compute.F32, samples, c.tokens, channels))

@@ -28,7 +28,7 @@ func (s *Step) Latents() (*tensor.Dense, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dense.FromNHWC(latents, s.run.batch, s.run.height, s.run.width, s.run.pipe.unet.Config().InChannels), nil
+	return dense.FromNHWC(latents, s.run.batch, s.run.height, s.run.width, s.run.pipe.networks.LatentChannels()), nil
 }
 
 // Preview decodes the model's present idea of the finished pictures. That costs as much as decoding the result.
@@ -108,8 +108,8 @@ func (p *Pipeline) start(ctx context.Context, r Request) (*sampling, Request, er
 	if err != nil {
 		return nil, r, err
 	}
-	factor := p.vae.Config().ScaleFactor()
-	height, width, channels := r.Height/factor, r.Width/factor, p.unet.Config().InChannels
+	factor := p.networks.VAE.Config().ScaleFactor()
+	height, width, channels := r.Height/factor, r.Width/factor, p.networks.LatentChannels()
 	n, err := newNoise(r.Noise, r.Seed, r.BatchSize, channels, height*width, plan)
 	if err != nil {
 		return nil, r, err

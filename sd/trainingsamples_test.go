@@ -26,7 +26,7 @@ func TestTrainingSamples(t *testing.T) {
 	dir, file := t.TempDir(), loraFile(t, "tiny-random", "kohya")
 	dev := openCPU(t)
 	p := openTiny(t, dev)
-	targets, err := lora.NewTargets(p.text.Config(), p.unet.Config())
+	targets, err := lora.NewTargets(p.networks.Text.Config(), p.networks.UNet.Config())
 	if err != nil {
 		t.Fatal(err)
 	}

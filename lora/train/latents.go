@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/engine"
 	"github.com/atelier-go/atelier/internal/rng"
 	"github.com/atelier-go/atelier/lora/dataset"
 	"github.com/atelier-go/atelier/vae"
@@ -30,26 +31,16 @@ type encoder struct {
 
 // newEncoder builds the VAE of a checkpoint; its weights are read when the first picture is encoded.
 func newEncoder(dev compute.Device, c *weights.Checkpoint) (*encoder, error) {
-	source, err := c.VAE()
+	n, err := engine.Open(c)
 	if err != nil {
 		return nil, err
 	}
-	config, err := vae.ParseConfig(source.Config())
-	if err != nil {
-		return nil, fmt.Errorf("lora: %s: %w", c.Path(), err)
-	}
-	model, err := vae.New(config, source)
-	if err != nil {
-		return nil, fmt.Errorf("lora: %s: %w", c.Path(), err)
-	}
-	if err := source.Err(); err != nil {
-		return nil, err
-	}
+	source := n.Components[weights.KindVAE]
 	params, err := dev.Load(source)
 	if err != nil {
 		return nil, err
 	}
-	return &encoder{device: dev, model: model, source: source, params: params}, nil
+	return &encoder{device: dev, model: n.VAE, source: source, params: params}, nil
 }
 
 // identity tells this encoder and a seed of its noise from others.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/atelier-go/atelier/clip"
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/engine"
 	"github.com/atelier-go/atelier/internal/optim"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/nn"
@@ -128,7 +129,7 @@ type factor struct {
 // NewTrainer puts modules, of the usual two factors, on a device to be trained. The modules are not written to.
 func NewTrainer(dev compute.Device, c *weights.Checkpoint, modules []lora.Module, o TrainerOptions) (_ *Trainer, err error) {
 	o.Accumulation = max(1, o.Accumulation)
-	t := &Trainer{device: dev, options: o, modules: slices.Clone(modules), scale: 1, layers: make(map[weights.Kind]*nn.Layers)}
+	t := &Trainer{device: dev, options: o, modules: slices.Clone(modules), scale: 1}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.Close())
@@ -168,34 +169,17 @@ func (t *Trainer) takeSchedule(c *weights.Checkpoint) error {
 	return err
 }
 
-// openNetworks builds both networks on the checkpoint.
+// openNetworks builds the networks of the checkpoint.
 func (t *Trainer) openNetworks(c *weights.Checkpoint) error {
-	text, err1 := c.TextEncoder()
-	net, err2 := c.UNet()
-	if err := errors.Join(err1, err2); err != nil {
+	n, err := engine.Open(c)
+	if err != nil {
 		return err
 	}
-	textConfig, err1 := clip.ParseConfig(text.Config())
-	unetConfig, err2 := unet.ParseConfig(net.Config())
-	if err := errors.Join(err1, err2); err != nil {
-		return fmt.Errorf("lora: %s: %w", c.Path(), err)
-	}
-	for kind, component := range map[weights.Kind]*weights.Component{weights.KindTextEncoder: text, weights.KindUNet: net} {
-		t.layers[kind] = &nn.Layers{Claimer: component}
-	}
-	t.text, err1 = clip.New(textConfig, t.layers[weights.KindTextEncoder])
-	t.unet, err2 = unet.New(unetConfig, t.layers[weights.KindUNet])
-	if err := errors.Join(err1, err2); err != nil {
-		return fmt.Errorf("lora: %s: %w", c.Path(), err)
-	}
-	if err := errors.Join(text.Err(), net.Err()); err != nil {
+	if err := n.FromTextAlone(); err != nil {
 		return err
 	}
-	if have, want := textConfig.HiddenSize, unetConfig.CrossAttentionDim; have != want {
-		return fmt.Errorf("lora: %s: the text encoder has %d channels, the UNet reads %d; they belong to different models", c.Path(), have, want)
-	}
-	var err error
-	t.params, err = t.device.Load(networks{text, net})
+	t.text, t.unet, t.layers = n.Text, n.UNet, n.Layers
+	t.params, err = t.device.Load(networks{n.Components[weights.KindTextEncoder], n.Components[weights.KindUNet]})
 	return err
 }
 

@@ -1,0 +1,128 @@
+// Package engine opens the networks of a checkpoint, for everything that runs them: drawing, training and measuring.
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/atelier-go/atelier/clip"
+	"github.com/atelier-go/atelier/nn"
+	"github.com/atelier-go/atelier/sampler"
+	"github.com/atelier-go/atelier/unet"
+	"github.com/atelier-go/atelier/vae"
+	"github.com/atelier-go/atelier/weights"
+)
+
+// Networks are the networks of a checkpoint, built and agreeing with each other and with the files. They record programs and
+// hold no weights; they are valid until the checkpoint is closed.
+type Networks struct {
+	Tokenizer *clip.Tokenizer
+	Text      *clip.Model
+	UNet      *unet.Model
+	VAE       *vae.Model
+
+	Schedule   sampler.Schedule   // that the UNet was trained with
+	Prediction sampler.Prediction // what the UNet predicts
+
+	Components map[weights.Kind]*weights.Component // their parameters
+	Layers     map[weights.Kind]*nn.Layers         // where adapters are attached
+
+	path string
+}
+
+// Open builds the networks of a checkpoint, which claim their parameters, from headers and configurations: it reads no weights.
+// What is missing, left over or of another shape is reported of all networks at once, as one *weights.LoadError for each.
+func Open(ckpt *weights.Checkpoint) (*Networks, error) {
+	n := &Networks{
+		path: ckpt.Path(), Components: make(map[weights.Kind]*weights.Component), Layers: make(map[weights.Kind]*nn.Layers),
+	}
+	if err := n.openComponents(ckpt); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(n.openTokenizer(ckpt), n.openSchedule(ckpt), n.build()); err != nil {
+		return nil, err
+	}
+	return n, n.agree()
+}
+
+func (n *Networks) openComponents(ckpt *weights.Checkpoint) error {
+	var errs []error
+	for _, kind := range []weights.Kind{weights.KindTextEncoder, weights.KindUNet, weights.KindVAE} {
+		c, err := ckpt.Component(kind)
+		errs = append(errs, err)
+		n.Components[kind], n.Layers[kind] = c, &nn.Layers{Claimer: c}
+	}
+	return errors.Join(errs...)
+}
+
+func (n *Networks) openTokenizer(ckpt *weights.Checkpoint) (err error) {
+	n.Tokenizer = clip.Default()
+	if folder := ckpt.Tokenizer(); folder != nil {
+		n.Tokenizer, err = clip.OpenTokenizer(folder)
+	}
+	return err
+}
+
+func (n *Networks) openSchedule(ckpt *weights.Checkpoint) (err error) {
+	if config := ckpt.Scheduler(); config != nil {
+		if n.Schedule, _, err = sampler.ScheduleFromDiffusers(config); err != nil {
+			return fmt.Errorf("engine: %s: scheduler_config.json: %w", n.path, err)
+		}
+	}
+	found := ckpt.Prediction()
+	n.Prediction = found.Type
+	n.Schedule.ZeroTerminalSNR = n.Schedule.ZeroTerminalSNR || found.ZeroSNR
+	return nil
+}
+
+// build makes the three networks and compares what they claimed with the files.
+func (n *Networks) build() (err error) {
+	var errs [3]error
+	n.Text, errs[0] = model(n, weights.KindTextEncoder, clip.ParseConfig, clip.New)
+	n.UNet, errs[1] = model(n, weights.KindUNet, unet.ParseConfig, unet.New)
+	n.VAE, errs[2] = model(n, weights.KindVAE, vae.ParseConfig, vae.New)
+	return errors.Join(errs[:]...)
+}
+
+// model builds one network as its component's configuration says.
+func model[C, M any](n *Networks, kind weights.Kind, parse func([]byte) (C, error), build func(C, nn.Claimer) (M, error)) (m M, err error) {
+	config, err := parse(n.Components[kind].Config())
+	if err != nil {
+		return m, fmt.Errorf("engine: %s: %w", n.path, err)
+	}
+	if m, err = build(config, n.Layers[kind]); err != nil {
+		return m, fmt.Errorf("engine: %s: %w", n.path, err)
+	}
+	return m, n.Components[kind].Err()
+}
+
+// agree refuses networks that cannot hand each other what they make.
+func (n *Networks) agree() error {
+	text, net, latents := n.Text.Config(), n.UNet.Config(), n.VAE.Config().LatentChannels
+	var reason string
+	switch {
+	case net.CrossAttentionDim != text.HiddenSize:
+		reason = fmt.Sprintf("the UNet attends to vectors of %d, the text encoder makes them of %d", net.CrossAttentionDim, text.HiddenSize)
+	case net.InChannels < latents || net.OutChannels != latents:
+		reason = fmt.Sprintf("the UNet turns %d channels into %d, the VAE has %d latent channels", net.InChannels, net.OutChannels, latents)
+	case n.Tokenizer.VocabSize() > text.VocabSize:
+		reason = fmt.Sprintf("the tokenizer knows %d tokens, the text encoder %d", n.Tokenizer.VocabSize(), text.VocabSize)
+	case n.Tokenizer.MaxLength() > text.MaxPositionEmbeddings:
+		reason = fmt.Sprintf("the tokenizer makes sequences of %d, the text encoder reads %d", n.Tokenizer.MaxLength(), text.MaxPositionEmbeddings)
+	default:
+		return nil
+	}
+	return fmt.Errorf("engine: %s: %s; the files belong to different models", n.path, reason)
+}
+
+// LatentChannels is how many channels latents have: those that the VAE makes and the UNet estimates.
+func (n *Networks) LatentChannels() int { return n.VAE.Config().LatentChannels }
+
+// FromTextAlone is an error if the UNet reads more than latents: one for inpainting is also shown a mask and the picture below it.
+func (n *Networks) FromTextAlone() error {
+	if read, latents := n.UNet.Config().InChannels, n.LatentChannels(); read != latents {
+		return fmt.Errorf("engine: %s: the UNet reads %d channels besides the latents' %d, as one for inpainting does; use a model that makes pictures from text alone",
+			n.path, read-latents, latents)
+	}
+	return nil
+}

@@ -16,6 +16,8 @@ require (
 
 require golang.org/x/sync v0.25.0
 
+require golang.org/x/term v0.48.0
+
 require (
 	github.com/apache/arrow/go/arrow v0.0.0-20201229220542-30ce2eb5d4dc // indirect
 	github.com/chewxy/hm v1.0.0 // indirect

@@ -59,7 +59,7 @@ var rules = []rule{
 	{"internal/svd", "", "gonum.org/v1/gonum", "leaf: the only user of gonum's linear algebra"},
 	{"internal/tfevents", "", "", "leaf"},
 	{"internal/tomltree", "", "github.com/BurntSushi/toml", "leaf"},
-	{"examples/...", "clip compute cpu device examples/... lora/... sampler sd/... tinyportrait unet vae weights/... internal/rng invalid", "golang.org/x/sys", "programs are users: what they import of this module, others can"},
+	{"examples/...", "clip compute cpu device examples/... lora/... sampler sd/... tinyportrait unet vae weights/... internal/rng invalid", "golang.org/x/sys golang.org/x/term", "programs are users: what they import of this module, others can"},
 }
 
 // testOnly are packages that tests may import besides what the code may.

@@ -188,7 +188,7 @@ func measure(ctx context.Context, w *workload, rounds int, r *Report) error {
 			if round > 0 {
 				times[i] = append(times[i], did.Seconds)
 			}
-			bar.Set(float64(round*len(w.phases)+i+1), float64((rounds+1)*len(w.phases)))
+			bar.Set(round*len(w.phases)+i+1, (rounds+1)*len(w.phases))
 		}
 	}
 	for i, p := range w.phases {

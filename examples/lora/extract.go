@@ -49,7 +49,7 @@ func extract(ctx context.Context, c *command) error {
 	}
 	defer tuned.Close()
 	bar := terminal.NewBar(c.log, "extracting", "module")
-	o.Progress = func(done, total int) { bar.Set(float64(done), float64(total)) }
+	o.Progress = bar.Set
 	a, err := lora.Extract(ctx, original, tuned, o)
 	bar.Done()
 	if err != nil {

@@ -70,7 +70,7 @@ func merge(ctx context.Context, c *command) error {
 		}
 	}
 	bar := terminal.NewBar(c.log, "merging", "MB")
-	save.Progress = func(done, total int64) { bar.Set(float64(done)/1e6, float64(total)/1e6) }
+	save.Progress = func(done, total int64) { bar.Set(int(done/1e6), int(total/1e6)) }
 	err = checkpoint.Save(ctx, out.path, save)
 	bar.Done()
 	if err != nil {

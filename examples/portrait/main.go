@@ -216,13 +216,14 @@ func (p *portrait) train(ctx context.Context) (err error) {
 	c.Progress = func(now train.Progress) {
 		switch now.Phase {
 		case "latents", "steps":
-			bar.Set(float64(now.Done), float64(now.Total))
+			bar.Set(now.Done, now.Total)
 			if now.Phase == "latents" && now.Done == now.Total {
 				bar.Done()
 				bar = terminal.NewBar(p.log, "training", "step")
 			}
 		case "warning":
-			fmt.Fprintf(p.log, "\nwarning: %s\n", now.Warning)
+			bar.Done()
+			fmt.Fprintf(p.log, "warning: %s\n", now.Warning)
 		}
 	}
 	err = train.Train(ctx, c)
@@ -245,14 +246,14 @@ func (p *portrait) draw(ctx context.Context, title, prompt string, adapters ...s
 	bar := terminal.NewBar(p.log, title, "picture")
 	defer bar.Done()
 	for i := range p.pictures {
-		bar.Set(float64(i), float64(p.pictures))
+		bar.Set(i, p.pictures)
 		result, err := pipe.Generate(ctx, sd.Request{Prompt: prompt, Seed: int64(1 + i), Adapters: adapters, Guidance: new(p.guidance())})
 		if err != nil {
 			return nil, err
 		}
 		pictures = append(pictures, result.Pictures[0].Image)
 	}
-	bar.Set(float64(p.pictures), float64(p.pictures))
+	bar.Set(p.pictures, p.pictures)
 	return pictures, nil
 }
 

@@ -148,7 +148,7 @@ func (c *command) open(ctx context.Context, log io.Writer) (*weights.Checkpoint,
 			return nil, err
 		}
 		bar := terminal.NewBar(log, "downloading", "MB")
-		client.Progress = func(p hub.Progress) { bar.Set(float64(p.Done)/1e6, float64(p.Total)/1e6) }
+		client.Progress = func(p hub.Progress) { bar.Set(int(p.Done/1e6), int(p.Total/1e6)) }
 		path, err = client.Snapshot(ctx, path)
 		bar.Done()
 		if err != nil {

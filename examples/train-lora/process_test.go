@@ -28,7 +28,7 @@ func TestProcess(t *testing.T) {
 	args := []string{"-model", model, "-data", data, "-output_dir", output, "-output", "Müller 1", "-max_train_steps", "40", "-train_batch_size", "1",
 		"-resolution", "64", "-min_bucket_reso", "64", "-network_dim", "2"}
 	p := program.Start(t, args...)
-	p.Await("\rsteps:")
+	p.Await("steps:  ")
 	p.Interrupt()
 	if status, log := p.End(); status != 130 || !strings.Contains(log, "Müller 1") {
 		t.Fatalf("after Ctrl-C it exits with %d, want 130:\n%s", status, log)

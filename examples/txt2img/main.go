@@ -171,7 +171,7 @@ func openModel(ctx context.Context, o options, dev compute.Device, log io.Writer
 		}
 		client.Variant = o.pipeline.Weights.Variant
 		bar := terminal.NewBar(log, "downloading", "MB")
-		client.Progress = func(p hub.Progress) { bar.Set(float64(p.Done)/1e6, float64(p.Total)/1e6) }
+		client.Progress = func(p hub.Progress) { bar.Set(int(p.Done/1e6), int(p.Total/1e6)) }
 		path, err = client.Snapshot(ctx, o.model)
 		bar.Done()
 		if err != nil {
@@ -185,12 +185,12 @@ func openModel(ctx context.Context, o options, dev compute.Device, log io.Writer
 func generate(ctx context.Context, pipe *sd.Pipeline, r sd.Request, log io.Writer) (*sd.Result, error) {
 	bar := terminal.NewBar(log, "sampling", "step")
 	defer bar.Done()
-	bar.Set(0, float64(r.Steps))
+	bar.Set(0, r.Steps)
 	for step, err := range pipe.Steps(ctx, r) {
 		if err != nil {
 			return nil, err
 		}
-		bar.Set(float64(step.Index+1), float64(step.Total))
+		bar.Set(step.Index+1, step.Total)
 		if step.Last() {
 			bar.Done()
 			return step.Result(ctx)

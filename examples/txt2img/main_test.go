@@ -237,7 +237,7 @@ func (c canceller) Write(p []byte) (int, error) {
 }
 
 func TestCancel(t *testing.T) {
-	for _, c := range []struct{ name, at string }{{"while sampling", "sampling   0%"}, {"while decoding", "5/5"}, {"before", ""}} {
+	for _, c := range []struct{ name, at string }{{"while sampling", "sampling:   0%"}, {"while decoding", "5/5"}, {"before", ""}} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			ctx, cancel := context.WithCancelCause(t.Context())

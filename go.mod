@@ -16,7 +16,10 @@ require (
 
 require golang.org/x/sync v0.25.0
 
-require golang.org/x/term v0.48.0
+require (
+	github.com/KimMachineGun/automemlimit v1.0.1
+	golang.org/x/term v0.48.0
+)
 
 require (
 	github.com/apache/arrow/go/arrow v0.0.0-20201229220542-30ce2eb5d4dc // indirect
@@ -25,6 +28,7 @@ require (
 	github.com/gogo/protobuf v1.3.2 // indirect
 	github.com/golang/protobuf v1.4.3 // indirect
 	github.com/google/flatbuffers v1.12.0 // indirect
+	github.com/pbnjay/memory v0.0.0-20210728143218-7b4eea64cf58 // indirect
 	github.com/pkg/errors v0.9.1 // indirect
 	github.com/xtgo/set v1.0.0 // indirect
 	go4.org/unsafe/assume-no-moving-gc v0.0.0-20231121144256-b99613f794b6 // indirect; with an older one gorgonia.org/tensor panics at start on current Go

@@ -59,6 +59,7 @@ var rules = []rule{
 	{"internal/svd", "", "gonum.org/v1/gonum", "leaf: the only user of gonum's linear algebra"},
 	{"internal/tfevents", "", "", "leaf"},
 	{"internal/tomltree", "", "github.com/BurntSushi/toml", "leaf"},
+	{"examples/internal/cli", "compute device examples/internal/terminal tinyportrait weights weights/hub internal/atomicfile invalid", "github.com/KimMachineGun/automemlimit", "what programs tell before they work: whether it fits and can be written"},
 	{"examples/...", "clip compute cpu device examples/... lora/... sampler sd/... tinyportrait unet vae weights/... internal/rng invalid", "golang.org/x/sys golang.org/x/term", "programs are users: what they import of this module, others can"},
 }
 

@@ -83,13 +83,18 @@ func (p *Pipeline) plan(r Request) (Request, *sampler.Plan, error) {
 
 // inRequest renames the fields in the error of a plan that a request has as well.
 func inRequest(err error) error {
+	var errs []error
 	for _, e := range invalid.Fields(err) {
 		switch name := strings.TrimPrefix(e.Field, "Config."); name {
 		case "Sampler", "Spacing", "Steps", "Eta":
 			e.Field = "Request." + name
 		}
+		errs = append(errs, e)
 	}
-	return err
+	if errs == nil {
+		return err
+	}
+	return errors.Join(errs...)
 }
 
 // resolve fills in defaults and checks every field but those that the sampler checks; the error joins all complaints.

@@ -90,6 +90,11 @@ func TestRequestFields(t *testing.T) {
 		if !slices.Equal(got, c.want) {
 			t.Errorf("fields %q, want %q: %v", got, c.want, err)
 		}
+		for _, field := range c.want {
+			if !strings.Contains(err.Error(), field) {
+				t.Errorf("the message does not name %s: %v", field, err)
+			}
+		}
 	}
 }
 

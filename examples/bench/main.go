@@ -16,7 +16,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -26,10 +25,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/atelier-go/atelier/examples/internal/cli"
-
 	"github.com/atelier-go/atelier/compute"
-	"github.com/atelier-go/atelier/device"
+	"github.com/atelier-go/atelier/examples/internal/cli"
 	"github.com/atelier-go/atelier/examples/internal/terminal"
 )
 
@@ -39,30 +36,42 @@ func main() {
 
 // options are the command line.
 type options struct {
-	model, device, json, dump      string
-	threads, rounds, width, height int
-	batch                          int
-	precision                      compute.Precision
-	phases                         []string
-	interactive, ops               bool
+	model            cli.Model
+	device           cli.Device
+	json, dump       string
+	rounds           int
+	width, height    int
+	batch            int
+	phases           []string
+	interactive, ops bool
 }
 
-func parse(args []string) (o options, err error) {
-	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.StringVar(&o.model, "model", "", "checkpoint: a .safetensors file or a diffusers folder (default: the built-in tiny portrait model)")
-	f.StringVar(&o.device, "device", "auto", "auto or cpu")
-	f.IntVar(&o.threads, "threads", 0, "processors to use (default: all)")
-	f.TextVar(&o.precision, "precision", compute.PrecisionFP32, "of matrix products: fp32 or bf16")
-	f.IntVar(&o.rounds, "rounds", 5, "times each phase is run, after one that does not count")
-	f.IntVar(&o.width, "width", 0, "pixels (default: the model's own)")
-	f.IntVar(&o.height, "height", 0, "pixels (default: the model's own)")
-	phases := f.String("phases", strings.Join(picturePhases, ","), "any of these and of "+strings.Join(trainingPhases, ","))
-	f.IntVar(&o.batch, "batch", 1, "pictures in a step of training")
-	f.StringVar(&o.json, "json", "", "also write the report to this file")
-	f.StringVar(&o.dump, "dump", "", "write the programs, one line an op, to files in this folder")
+const usage = `bench times the phases of making a picture and of training a LoRA.
+
+  bench -model v1-5-pruned-emaonly.safetensors
+  bench -model v1-5-pruned-emaonly.safetensors -phases train_step
+`
+
+func parse(args []string, log io.Writer) (o options, err error) {
+	f := cli.NewFlags("bench", usage, log)
+	phases := f.String("phases", strings.Join(picturePhases, ","), "`LIST` any of these and of "+strings.Join(trainingPhases, ","))
+	f.IntVar(&o.rounds, "rounds", 5, "`NUMBER` runs of each phase, after one that does not count")
+	f.IntVar(&o.width, "width", 0, "`PIXELS` width of the picture (default: the model's own)")
+	f.IntVar(&o.height, "height", 0, "`PIXELS` height of the picture (default: the model's own)")
+	f.IntVar(&o.batch, "batch", 1, "`NUMBER` pictures in a step of training")
+	f.Group("What is timed", "phases", "rounds", "width", "height", "batch")
 	f.BoolVar(&o.ops, "ops", false, "also print the time of each kind of op")
+	f.StringVar(&o.json, "json", "", "`FILE` write the report there as well")
+	f.StringVar(&o.dump, "dump", "", "`FOLDER` write the programs there, one line an op")
 	f.BoolVar(&o.interactive, "interactive", false, "run phases named on standard input")
-	if err := f.Parse(args); err != nil {
+	f.Group("Reports", "ops", "json", "dump", "interactive")
+	f.Model(&o.model)
+	f.Weights(&o.model.Options, "vae", "text-encoder", "model-config", "variant")
+	f.Group("Model", "model", "vae", "text-encoder", "model-config", "variant")
+	f.Device(&o.device)
+	f.Precision(&o.device)
+	f.Group("Computing", "device", "threads", "precision")
+	if err := f.Parse(args, 0); err != nil {
 		return o, err
 	}
 	if o.rounds < 1 || o.rounds > 1000 {
@@ -79,6 +88,17 @@ func parse(args []string) (o options, err error) {
 		}
 	}
 	return o, nil
+}
+
+// writable finds out before the work whether the reports can be written.
+func (o *options) writable() (err error) {
+	if o.json != "" {
+		err = cli.Writable("json", o.json)
+	}
+	if o.dump != "" {
+		err = errors.Join(err, cli.Writable("dump", filepath.Join(o.dump, "unet.txt")))
+	}
+	return err
 }
 
 // Report is what -json writes.
@@ -117,31 +137,38 @@ type Training struct {
 	Losses     []float64 `json:"losses"`
 }
 
-func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
-	o, err := parse(args)
+func run(ctx context.Context, args []string, in io.Reader, out io.Writer) (err error) {
+	defer func() { err = cli.InFlags(err, nil) }()
+	o, err := parse(args, os.Stderr)
 	if err != nil {
 		return err
 	}
-	dev, err := device.Open(o.device, device.Options{Workers: o.threads, Precision: o.precision})
+	if err := o.writable(); err != nil {
+		return err
+	}
+	dev, err := o.device.Open()
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
 	report := Report{Device: dev.Name(), Go: runtime.Version(), Model: "tiny-portrait"}
-	if o.model != "" {
-		report.Model = filepath.Base(o.model)
+	if !o.model.IsTiny() {
+		report.Model = filepath.Base(o.model.Path)
 	}
 	if peaker, ok := dev.(compute.Peaker); ok && !o.interactive {
 		report.PeakGFLOPS = peaker.Peak() / 1e9
 	}
 
 	start := clock()
-	w, err := open(dev, o)
+	w, err := open(ctx, dev, o)
 	if err != nil {
 		return err
 	}
 	defer w.close()
 	report.Width, report.Height = w.width, w.height
+	if err := cli.Fits(w.planned()); err != nil {
+		return err
+	}
 	if err := w.compile(ctx); err != nil {
 		return err
 	}
@@ -308,8 +335,8 @@ func describe(p *compute.Program, node int) string {
 // serve runs phases on request: see peers/README.md for the protocol.
 func serve(ctx context.Context, w *workload, o options, dev compute.Device, in io.Reader, out io.Writer) error {
 	answer := json.NewEncoder(out)
-	ready := map[string]any{"ready": true, "version": runtime.Version(), "precision": o.precision, "threads": max(o.threads, 0), "device": dev.Name()}
-	if o.threads == 0 {
+	ready := map[string]any{"ready": true, "version": runtime.Version(), "precision": o.device.Options.Precision, "threads": o.device.Options.Workers, "device": dev.Name()}
+	if o.device.Options.Workers == 0 {
 		ready["threads"] = runtime.GOMAXPROCS(0)
 	}
 	for _, p := range w.phases {

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math"
@@ -12,6 +14,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/atelier-go/atelier/examples/internal/program"
 )
 
 // phases are those of a picture, in their order.
@@ -301,5 +305,24 @@ func TestBadCommandLines(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var help strings.Builder
+	if _, err := parse([]string{"-h"}, &help); !errors.Is(err, flag.ErrHelp) {
+		t.Error(err)
+	}
+	program.Help(t, "bench", help.String())
+}
+
+// TestOutputs wants reports that cannot be written told before the work.
+func TestOutputs(t *testing.T) {
+	for _, name := range []string{"json", "dump"} {
+		var out strings.Builder
+		err := run(t.Context(), []string{"-" + name, filepath.Join(t.TempDir(), "nowhere", "x")}, strings.NewReader(""), &out)
+		if err == nil || !strings.Contains(err.Error(), "-"+name) || out.Len() > 0 {
+			t.Errorf("%s: %v, after %q", name, err, out.String())
+		}
 	}
 }

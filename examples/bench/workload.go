@@ -12,7 +12,6 @@ import (
 
 	"github.com/atelier-go/atelier/clip"
 	"github.com/atelier-go/atelier/compute"
-	"github.com/atelier-go/atelier/tinyportrait"
 	"github.com/atelier-go/atelier/unet"
 	"github.com/atelier-go/atelier/vae"
 	"github.com/atelier-go/atelier/weights"
@@ -71,15 +70,10 @@ type configs struct {
 }
 
 // open opens the checkpoint and prepares the phases, reading no weights.
-func open(dev compute.Device, o options) (*workload, error) {
+func open(ctx context.Context, dev compute.Device, o options) (*workload, error) {
 	w := &workload{device: dev}
 	var err error
-	if o.model == "" {
-		w.checkpoint, err = weights.OpenFS(tinyportrait.FS(), tinyportrait.Name, weights.Options{})
-	} else {
-		w.checkpoint, err = weights.Open(o.model, weights.Options{})
-	}
-	if err != nil {
+	if w.checkpoint, err = o.model.Open(ctx, os.Stderr); err != nil {
 		return nil, err
 	}
 	if err := w.prepare(o); err != nil {

@@ -23,7 +23,7 @@ func combine(ctx context.Context, c *command) error {
 	c.Float64Var(&o.ClampQuantile, "clamp_quantile", 0.99, "with new_rank, bound the numbers by this quantile of them; 1 does not")
 	c.BoolVar(&kohya, "kohya", false, "add the factors themselves, as merge_lora does: a ratio of 0.5 has a quarter of the effect")
 	c.BoolVar(&concat, "concat", false, "with -kohya, put the ranks side by side instead, as merge_lora -concat does")
-	c.Func("lbws", "`list` of 17 or 26 block weights, [1,0,0.5,…], for the -lora before it", func(text string) (err error) {
+	c.Func("lbws", "`LIST` of 17 or 26 block weights, [1,0,0.5,…], for the -lora before it", func(text string) (err error) {
 		n := len(loras.blocks)
 		if n == 0 {
 			return errors.New("write each -lbws behind its -lora")
@@ -31,7 +31,7 @@ func combine(ctx context.Context, c *command) error {
 		loras.blocks[n-1], err = lora.ParseBlockWeights(text)
 		return err
 	})
-	if err := c.parse(0); err != nil {
+	if err := c.Parse(c.args, 0); err != nil {
 		return err
 	}
 	if slices.ContainsFunc(loras.blocks, func(w lora.BlockWeights) bool { return w != nil }) {

@@ -16,16 +16,15 @@ func extract(ctx context.Context, c *command) error {
 	var source weights.Options
 	var out output
 	var o lora.ExtractOptions
-	c.StringVar(&paths.original, "model_org", "", "the original checkpoint: a `file` or a diffusers folder")
-	c.StringVar(&paths.tuned, "model_tuned", "", "the fine-tuned checkpoint: a `file` or a diffusers folder")
-	c.StringVar(&source.Config, "config", "", "diffusers `folder` with configurations for single files that are not shaped like SD 1.5")
-	c.StringVar(&source.Variant, "variant", "", "weight files to prefer in folders: fp16, bf16, non_ema")
+	c.StringVar(&paths.original, "model_org", "", "`PATH` the original checkpoint")
+	c.StringVar(&paths.tuned, "model_tuned", "", "`PATH` the fine-tuned checkpoint")
+	c.Weights(&source, "model-config", "variant")
 	out.define(c, "float")
 	c.IntVar(&o.Dim, "dim", 4, "rank")
 	c.IntVar(&o.ConvDim, "conv_dim", 0, "rank of 3×3 convolutions (default: none, and none of the resnets' other layers)")
 	c.Float64Var(&o.MinDiff, "min_diff", 0.01, "leave out the text encoder unless an element differs by more; below 0 never")
 	c.Float64Var(&o.ClampQuantile, "clamp_quantile", 0.99, "bound the numbers by this quantile of them; 1 does not")
-	if err := c.parse(0); err != nil {
+	if err := c.Parse(c.args, 0); err != nil {
 		return err
 	}
 	if paths.original == "" || paths.tuned == "" {

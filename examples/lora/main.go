@@ -2,10 +2,10 @@
 //
 //	go run ./examples/lora inspect person.safetensors
 //	go run ./examples/lora check person.safetensors
-//	go run ./examples/lora merge -model v1-5-pruned.safetensors -lora person.safetensors -ratio 0.6 -lora style.safetensors -o merged.safetensors
-//	go run ./examples/lora combine -lora person.safetensors -ratio 0.8 -lora style.safetensors -o both.safetensors
-//	go run ./examples/lora resize -model person.safetensors -new_rank 8 -save_to small.safetensors
-//	go run ./examples/lora extract -model_org v1-5-pruned.safetensors -model_tuned portraits.safetensors -dim 16 -save_to portraits_lora.safetensors
+//	go run ./examples/lora merge -model v1-5-pruned.safetensors -lora person.safetensors -ratio 0.6 -lora style.safetensors -output merged.safetensors
+//	go run ./examples/lora combine -lora person.safetensors -ratio 0.8 -lora style.safetensors -output both.safetensors
+//	go run ./examples/lora resize -model person.safetensors -new_rank 8 -output small.safetensors
+//	go run ./examples/lora extract -model_org v1-5-pruned.safetensors -model_tuned portraits.safetensors -dim 16 -output portraits_lora.safetensors
 //
 // No input is ever written to, and Ctrl-C leaves nothing half done.
 package main
@@ -21,9 +21,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/atelier-go/atelier/examples/internal/cli"
-
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/examples/internal/cli"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/tinyportrait"
 	"github.com/atelier-go/atelier/weights"
@@ -35,24 +34,28 @@ func main() {
 
 // commands are what the program can do.
 var commands = []struct {
-	name, what string
-	run        func(ctx context.Context, c *command) error
+	name, what, usage string
+	run               func(ctx context.Context, c *command) error
 }{
-	{"inspect", "what a file is: kind, ranks, networks, hashes, how it was trained", inspect},
-	{"check", "the tensors of a file and their sizes; an error if some hold no numbers", check},
-	{"merge", "LoRAs into a checkpoint", merge},
-	{"combine", "several LoRAs into one", combine},
-	{"resize", "a LoRA to other ranks", resize},
-	{"extract", "a LoRA from the difference of two checkpoints", extract},
+	{"inspect", "what a file is: kind, ranks, networks, hashes, how it was trained", "lora inspect person.safetensors", inspect},
+	{"check", "the tensors of a file and their sizes; an error if some hold no numbers", "lora check person.safetensors", check},
+	{"merge", "LoRAs into a checkpoint",
+		"lora merge -model v1-5-pruned.safetensors -lora person.safetensors -output merged.safetensors", merge},
+	{"combine", "several LoRAs into one",
+		"lora combine -lora person.safetensors -ratio 0.8 -lora style.safetensors -output both.safetensors", combine},
+	{"resize", "a LoRA to other ranks",
+		"lora resize -model person.safetensors -new_rank 8 -output small.safetensors", resize},
+	{"extract", "a LoRA from the difference of two checkpoints",
+		"lora extract -model_org v1-5.safetensors -model_tuned tuned.safetensors -output lora.safetensors", extract},
 }
 
 func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if len(args) > 0 {
 		for _, c := range commands {
 			if c.name == args[0] {
-				flags := flag.NewFlagSet("lora "+c.name, flag.ContinueOnError)
-				flags.SetOutput(log)
-				return c.run(ctx, &command{flags, args[1:], out, log})
+				usage := fmt.Sprintf("lora %s: %s\n\n  %s\n", c.name, c.what, c.usage)
+				err := c.run(ctx, &command{cli.NewFlags("lora "+c.name, usage, log), args[1:], out, log})
+				return cli.InFlags(err, nil)
 			}
 		}
 	}
@@ -69,26 +72,15 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 
 // command is the command line of one of the commands, and where it reports to.
 type command struct {
-	*flag.FlagSet
+	*cli.Flags
 	args     []string
 	out, log io.Writer
 }
 
-// parse reads the options, with up to so many arguments behind them.
-func (c *command) parse(arguments int) error {
-	if err := c.Parse(c.args); err != nil {
-		return err
-	}
-	if c.NArg() > arguments {
-		return fmt.Errorf("unexpected argument %q; options come first", c.Arg(arguments))
-	}
-	return nil
-}
-
 // file reads the options of a command about one file, which stands behind them or is given as -model.
 func (c *command) file() (path string, err error) {
-	c.StringVar(&path, "model", "", "LoRA `file`; or name it behind the options")
-	if err := c.parse(1); err != nil {
+	c.StringVar(&path, "model", "", "`FILE` LoRA; or name it behind the flags")
+	if err := c.Parse(c.args, 1); err != nil {
 		return "", err
 	}
 	if c.NArg() == 1 && path != "" {
@@ -105,7 +97,7 @@ func (c *command) file() (path string, err error) {
 type shapes struct{ base string }
 
 func (s *shapes) define(c *command) {
-	c.StringVar(&s.base, "base", "", "diffusers `folder` of the model, if it is not shaped like SD 1.5 or built in")
+	c.StringVar(&s.base, "model-config", "", "`FOLDER` diffusers model that the file is for, if not of SD 1.5 or built in")
 }
 
 // targets are the weights that the LoRAs of files can change; the first speaks for all.
@@ -121,7 +113,7 @@ func (s *shapes) targets(files ...string) (*lora.Targets, error) {
 	}
 	checkpoint, err := open()
 	if err != nil {
-		return nil, fmt.Errorf("-base: %w", err)
+		return nil, fmt.Errorf("-model-config: %w", err)
 	}
 	defer checkpoint.Close()
 	return lora.TargetsOf(checkpoint)
@@ -146,11 +138,11 @@ type ratios struct {
 }
 
 func (r *ratios) define(c *command) {
-	c.Func("lora", "LoRA `file`; repeat it for several", func(path string) error {
+	c.Func("lora", "`FILE` LoRA; repeat it for several", func(path string) error {
 		r.paths, r.values, r.blocks = append(r.paths, path), append(r.values, 1), append(r.blocks, nil)
 		return nil
 	})
-	c.Func("ratio", "`strength` of the -lora before it (default 1)", func(text string) error {
+	c.Func("ratio", "`NUMBER` strength of the -lora before it (default 1)", func(text string) error {
 		if r.given == len(r.paths) || len(r.paths) == 0 {
 			return errors.New("write each -ratio behind its -lora")
 		}
@@ -208,9 +200,9 @@ type output struct {
 }
 
 func (o *output) define(c *command, precision string) {
-	c.StringVar(&o.path, "save_to", "", "`file` to write; one that exists is replaced")
-	c.StringVar(&o.path, "o", "", "the same as -save_to")
-	usage := "of the file: float, fp16 or bf16"
+	c.Output(&o.path, "`FILE` to write; one that exists is replaced")
+	c.StringVar(&o.path, "save_to", "", "the same as -output, as sd-scripts call it")
+	usage := "`NAME` of the file's numbers: float, fp16 or bf16"
 	if precision == "" {
 		usage += " (default: as the input)"
 	}
@@ -224,18 +216,15 @@ func (o *output) check(inputs ...string) (compute.DType, error) {
 		return precision, fmt.Errorf("-save_precision is %q, want float, fp16 or bf16", o.precision)
 	}
 	if o.path == "" {
-		return precision, errors.New("-save_to is missing: name the file to write")
-	}
-	if dir, err := os.Stat(filepath.Dir(o.path)); err != nil || !dir.IsDir() {
-		return precision, fmt.Errorf("-save_to: there is no folder %s; make it first", filepath.Dir(o.path))
+		return precision, errors.New("-output is missing: name the file to write")
 	}
 	info, err := os.Stat(o.path)
 	for _, input := range inputs {
 		if other, otherErr := os.Stat(input); err == nil && otherErr == nil && os.SameFile(info, other) {
-			return precision, fmt.Errorf("-save_to: %s is an input, which is never overwritten; choose another name", o.path)
+			return precision, fmt.Errorf("-output: %s is an input, which is never overwritten; choose another name", o.path)
 		}
 	}
-	return precision, nil
+	return precision, cli.Writable("output", o.path)
 }
 
 // title names the file in its metadata.
@@ -246,7 +235,7 @@ func (o *output) title() string {
 // isSafetensors wants the extension by which programs know the format.
 func (o *output) isSafetensors() error {
 	if filepath.Ext(o.path) != ".safetensors" {
-		return fmt.Errorf("-save_to is %s; want a name that ends in .safetensors", o.path)
+		return fmt.Errorf("-output is %s; want a name that ends in .safetensors", o.path)
 	}
 	return nil
 }

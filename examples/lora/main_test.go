@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/examples/internal/program"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/weights"
 )
@@ -94,9 +95,9 @@ func values(t *testing.T, path, name string, adapters ...lora.Applied) []float32
 const changed = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight"
 
 func TestInspect(t *testing.T) {
-	says(t, do(t, "inspect", "-base", model, kohya), "names +kohya", "modules +210: text_encoder \\(18\\), unet \\(192\\)", "rank +4 \\(210\\)", "alpha +2 ",
+	says(t, do(t, "inspect", "-model-config", model, kohya), "names +kohya", "modules +210: text_encoder \\(18\\), unet \\(192\\)", "rank +4 \\(210\\)", "alpha +2 ",
 		"scale alpha/rank +0.5 ", "sshs_model_hash +[0-9a-f]{64} \\(computed; none", "base model +Stable Diffusion 1.x", "output_name personname_lora_v1")
-	says(t, do(t, "inspect", "-metadata", "-base", model, "-model", kohya), `"ss_output_name": "personname_lora_v1"`)
+	says(t, do(t, "inspect", "-metadata", "-model-config", model, "-model", kohya), `"ss_output_name": "personname_lora_v1"`)
 	// metadata of a stranger
 	path := filepath.Join(t.TempDir(), "x.safetensors")
 	err := lora.Write(path, adapter(t, kohya).Modules, compute.F16, map[string]string{
@@ -105,7 +106,7 @@ func TestInspect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := do(t, "inspect", "-base", model, path)
+	out := do(t, "inspect", "-model-config", model, path)
 	says(t, out, "tags +red hat \\(2\\), bad.\\[31m \\(1\\)", "base model +sd_v1, file v1-5.safetensors", "sshs_model_hash +[0-9a-f]{64} \\(as computed\\)")
 	if strings.Contains(out, "\x1b") {
 		t.Error("a stranger's escape sequence reaches the terminal")
@@ -137,7 +138,7 @@ func TestInspectHashes(t *testing.T) {
 		if err := weights.Write(path, tensors, map[string]string{"sshs_model_hash": stored}); err != nil {
 			t.Fatal(err)
 		}
-		return do(t, "inspect", "-base", model, path)
+		return do(t, "inspect", "-model-config", model, path)
 	}
 	write("")
 	computed, err := lora.DataHash(path)
@@ -215,7 +216,7 @@ func TestMerge(t *testing.T) {
 	}
 	want := values(t, single, changed, adapters...)
 	file, folder := filepath.Join(dir, "merged.safetensors"), filepath.Join(dir, "merged")
-	says(t, do(t, "merge", "-model", single, "-config", model, "-lora", kohya, "-ratio", "0.6", "-lora", locon, "-o", file), "wrote .*merged.safetensors: .*2 LoRAs")
+	says(t, do(t, "merge", "-model", single, "-model-config", model, "-lora", kohya, "-ratio", "0.6", "-lora", locon, "-o", file), "wrote .*merged.safetensors: .*2 LoRAs")
 	do(t, "merge", "-model", model, "-lora", kohya, "-ratio", "0.6", "-lora", locon, "-save_to", folder)
 	for _, path := range []string{file, folder} {
 		if got := values(t, path, changed); !slices.Equal(got, want) {
@@ -235,7 +236,7 @@ func TestMerge(t *testing.T) {
 		}
 	}
 	whole := filepath.Join(dir, "float.safetensors")
-	do(t, "merge", "-model", single, "-config", model, "-lora", kohya, "-ratio", "0.5", "-save_precision", "float", "-o", whole)
+	do(t, "merge", "-model", single, "-model-config", model, "-lora", kohya, "-ratio", "0.5", "-save_precision", "float", "-o", whole)
 	g, err := weights.OpenFile(whole)
 	if err != nil {
 		t.Fatal(err)
@@ -266,9 +267,9 @@ func changeOf(m lora.Module) []float64 {
 func TestFiles(t *testing.T) {
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name+".safetensors") }
-	do(t, "merge", "-model", single, "-config", model, "-lora", kohya, "-save_precision", "float", "-o", in("tuned"))
-	do(t, "extract", "-model_org", single, "-model_tuned", in("tuned"), "-config", model, "-dim", "4", "-clamp_quantile", "1", "-min_diff", "-1", "-save_to", in("extracted"))
-	do(t, "combine", "-base", model, "-lora", in("extracted"), "-lora", kohya, "-ratio", "-1", "-save_to", in("nothing"))
+	do(t, "merge", "-model", single, "-model-config", model, "-lora", kohya, "-save_precision", "float", "-o", in("tuned"))
+	do(t, "extract", "-model_org", single, "-model_tuned", in("tuned"), "-model-config", model, "-dim", "4", "-clamp_quantile", "1", "-min_diff", "-1", "-save_to", in("extracted"))
+	do(t, "combine", "-model-config", model, "-lora", in("extracted"), "-lora", kohya, "-ratio", "-1", "-save_to", in("nothing"))
 	was, left := adapter(t, kohya), adapter(t, in("nothing"))
 	if len(was.Modules) != len(left.Modules) {
 		t.Fatalf("%d modules left of %d", len(left.Modules), len(was.Modules))
@@ -285,13 +286,13 @@ func TestFiles(t *testing.T) {
 			t.Fatalf("%s: rank %d; %g is left of %g", m.Name, m.Rank(), worst, largest)
 		}
 	}
-	says(t, do(t, "resize", "-base", model, "-model", kohya, "-new_rank", "2", "-verbose", "-save_precision", "fp16", "-save_to", in("small")),
+	says(t, do(t, "resize", "-model-config", model, "-model", kohya, "-new_rank", "2", "-verbose", "-save_precision", "fp16", "-save_to", in("small")),
 		"attn1_to_q: rank 4 to 2, sum retained [5-9].*fro retained", "fro retained: mean [89].*standard deviation", "wrote .* 210 modules .* of rank 2")
 	small := adapter(t, in("small"))
 	if small.Metadata["ss_network_dim"] != "2" || small.Metadata["modelspec.title"] != "small" || !strings.HasPrefix(small.Metadata["ss_training_comment"], "dimension is resized from 4 to 2; ") {
 		t.Errorf("metadata %v", small.Metadata)
 	}
-	do(t, "combine", "-base", model, "-kohya", "-lora", kohya, "-ratio", "0.5", "-save_to", in("half"))
+	do(t, "combine", "-model-config", model, "-kohya", "-lora", kohya, "-ratio", "0.5", "-save_to", in("half"))
 	for i, m := range adapter(t, in("half")).Modules {
 		want := changeOf(was.Modules[i])
 		for j, v := range changeOf(m) {
@@ -300,14 +301,14 @@ func TestFiles(t *testing.T) {
 			}
 		}
 	}
-	do(t, "combine", "-base", model, "-lora", kohya, "-lbws", "[0,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", "-save_to", in("base0"))
+	do(t, "combine", "-model-config", model, "-lora", kohya, "-lbws", "[0,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", "-save_to", in("base0"))
 	for _, m := range adapter(t, in("base0")).Modules {
 		zero := !slices.ContainsFunc(m.Up.Data, func(v float32) bool { return v != 0 })
 		if zero != (m.Kind == weights.KindTextEncoder) {
 			t.Fatalf("%s: all zero is %t with a block weight of 0 for the text encoder", m.Name, zero)
 		}
 	}
-	do(t, "combine", "-base", model, "-new_rank", "3", "-lora", kohya, "-lora", locon, "-save_to", in("svd"))
+	do(t, "combine", "-model-config", model, "-new_rank", "3", "-lora", kohya, "-lora", locon, "-save_to", in("svd"))
 	if a := adapter(t, in("svd")); a.Modules[0].Rank() != 3 {
 		t.Errorf("rank %d", a.Modules[0].Rank())
 	}
@@ -324,6 +325,10 @@ func TestErrors(t *testing.T) {
 	if err := os.WriteFile(input, data, 0o666); err != nil {
 		t.Fatal(err)
 	}
+	folder := filepath.Join(t.TempDir(), "folder.safetensors")
+	if err := os.Mkdir(folder, 0o777); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name, say string
 		args      string // separated by |
@@ -338,37 +343,39 @@ func TestErrors(t *testing.T) {
 		{"no model", "-model is missing", "merge|-lora|" + kohya + "|-o|" + to},
 		{"no LoRA", "-lora is missing", "merge|-model|" + model + "|-o|" + filepath.Join(dir, "out")},
 		{"nothing to combine", "-lora is missing", "combine|-o|" + to},
-		{"no output", "-save_to is missing", "merge|-model|" + model + "|-lora|" + kohya},
+		{"no output", "-output is missing", "merge|-model|" + model + "|-lora|" + kohya},
 		{"ratio first", "behind its -lora", "merge|-ratio|0.5|-lora|" + kohya},
 		{"two ratios", "behind its -lora", "merge|-lora|" + kohya + "|-ratio|0.5|-ratio|1"},
 		{"ratio in words", "invalid value", "merge|-lora|" + kohya + "|-ratio|half"},
-		{"ratio with a comma", "such as 0.8", "combine|-base|" + model + "|-lora|" + kohya + "|-ratio|0,8|-o|" + to},
-		{"ratio with a letter", "such as 0.8", "combine|-base|" + model + "|-lora|" + kohya + "|-ratio|0.8x|-o|" + to},
-		{"ratio with a blank", "such as 0.8", "merge|-model|" + single + "|-config|" + model + "|-lora|" + kohya + "|-ratio|0 8|-o|" + to},
-		{"no ratio", "such as 0.8", "merge|-model|" + single + "|-config|" + model + "|-lora|" + kohya + "|-ratio||-o|" + to},
-		{"ratio beyond all numbers", "such as 0.8", "merge|-model|" + single + "|-config|" + model + "|-lora|" + kohya + "|-ratio|1e999|-o|" + to},
-		{"ratio 0", "change nothing", "combine|-base|" + model + "|-lora|" + kohya + "|-ratio|0|-o|" + to},
-		{"ratios 0 with a rank", "change nothing", "combine|-base|" + model + "|-new_rank|2|-lora|" + kohya + "|-ratio|0|-lora|" + locon + "|-ratio|0|-o|" + to},
-		{"merge with ratio 0", "checkpoint as it is", "merge|-model|" + single + "|-config|" + model + "|-lora|" + kohya + "|-ratio|0|-o|" + to},
-		{"resize of zeros", "change nothing", "resize|-base|" + model + "|-save_to|" + to + "|" + zeros(t)},
-		{"merge of zeros", "checkpoint as it is", "merge|-model|" + single + "|-config|" + model + "|-lora|" + zeros(t) + "|-o|" + to},
-		{"a model against itself", "are equal", "extract|-model_org|" + single + "|-model_tuned|" + single + "|-config|" + model + "|-save_to|" + to},
-		{"a model against its copy", "are equal", "extract|-model_org|" + model + "|-model_tuned|" + single + "|-config|" + model + "|-min_diff|-1|-save_to|" + to},
-		{"NaN", "strength NaN", "combine|-base|" + model + "|-lora|" + kohya + "|-ratio|NaN|-o|" + to},
+		{"ratio with a comma", "such as 0.8", "combine|-model-config|" + model + "|-lora|" + kohya + "|-ratio|0,8|-o|" + to},
+		{"ratio with a letter", "such as 0.8", "combine|-model-config|" + model + "|-lora|" + kohya + "|-ratio|0.8x|-o|" + to},
+		{"ratio with a blank", "such as 0.8", "merge|-model|" + single + "|-model-config|" + model + "|-lora|" + kohya + "|-ratio|0 8|-o|" + to},
+		{"no ratio", "such as 0.8", "merge|-model|" + single + "|-model-config|" + model + "|-lora|" + kohya + "|-ratio||-o|" + to},
+		{"ratio beyond all numbers", "such as 0.8", "merge|-model|" + single + "|-model-config|" + model + "|-lora|" + kohya + "|-ratio|1e999|-o|" + to},
+		{"ratio 0", "change nothing", "combine|-model-config|" + model + "|-lora|" + kohya + "|-ratio|0|-o|" + to},
+		{"ratios 0 with a rank", "change nothing", "combine|-model-config|" + model + "|-new_rank|2|-lora|" + kohya + "|-ratio|0|-lora|" + locon + "|-ratio|0|-o|" + to},
+		{"merge with ratio 0", "checkpoint as it is", "merge|-model|" + single + "|-model-config|" + model + "|-lora|" + kohya + "|-ratio|0|-o|" + to},
+		{"resize of zeros", "change nothing", "resize|-model-config|" + model + "|-save_to|" + to + "|" + zeros(t)},
+		{"merge of zeros", "checkpoint as it is", "merge|-model|" + single + "|-model-config|" + model + "|-lora|" + zeros(t) + "|-o|" + to},
+		{"a model against itself", "are equal", "extract|-model_org|" + single + "|-model_tuned|" + single + "|-model-config|" + model + "|-save_to|" + to},
+		{"a model against its copy", "are equal", "extract|-model_org|" + model + "|-model_tuned|" + single + "|-model-config|" + model + "|-min_diff|-1|-save_to|" + to},
+		{"NaN", "strength NaN", "combine|-model-config|" + model + "|-lora|" + kohya + "|-ratio|NaN|-o|" + to},
 		{"precision", "-save_precision", "merge|-model|" + model + "|-lora|" + kohya + "|-save_precision|int8|-o|" + to},
 		{"no folder for it", "make it first", "combine|-lora|" + kohya + "|-o|" + filepath.Join(dir, "none", "x.safetensors")},
 		{"a file of a folder", "makes a folder", "merge|-model|" + model + "|-lora|" + kohya + "|-o|" + to},
+		{"a folder as output", "but a folder", "combine|-model-config|" + model + "|-lora|" + kohya + "|-o|" + folder},
+		{"below a file", "make it first", "resize|-model-config|" + model + "|-o|" + filepath.Join(kohya, "x.safetensors") + "|" + kohya},
 		{"other extension", "ends in .safetensors", "merge|-model|" + single + "|-lora|" + kohya + "|-o|" + filepath.Join(dir, "out.ckpt")},
 		{"a LoRA as the model", "LoRA", "merge|-model|" + kohya + "|-lora|" + kohya + "|-o|" + to},
-		{"a checkpoint as the LoRA", "checkpoint", "combine|-base|" + model + "|-lora|" + single + "|-o|" + to},
+		{"a checkpoint as the LoRA", "checkpoint", "combine|-model-config|" + model + "|-lora|" + single + "|-o|" + to},
 		{"another model's shapes", "do not fit", "resize|" + "-save_to|" + to + "|" + kohya},
-		{"input as output", "never overwritten", "combine|-base|" + model + "|-lora|" + input + "|-o|" + input},
-		{"input as output of resize", "never overwritten", "resize|-base|" + model + "|-save_to|" + input + "|" + input},
+		{"input as output", "never overwritten", "combine|-model-config|" + model + "|-lora|" + input + "|-o|" + input},
+		{"input as output of resize", "never overwritten", "resize|-model-config|" + model + "|-save_to|" + input + "|" + input},
 		{"model folder as output", "never overwritten", "merge|-model|" + model + "|-lora|" + kohya + "|-o|" + model},
 		{"block weights first", "behind its -lora", "combine|-lbws|[1]|-lora|" + kohya},
 		{"block weights", "3 numbers", "combine|-lora|" + kohya + "|-lbws|[1,2,3]"},
-		{"rank", "new_rank", "resize|-base|" + model + "|-new_rank|-1|-save_to|" + to + "|" + kohya},
-		{"method", "dynamic_method", "resize|-base|" + model + "|-dynamic_method|sv|-save_to|" + to + "|" + kohya},
+		{"rank", "new_rank", "resize|-model-config|" + model + "|-new_rank|-1|-save_to|" + to + "|" + kohya},
+		{"method", "dynamic_method", "resize|-model-config|" + model + "|-dynamic_method|sv|-save_to|" + to + "|" + kohya},
 		{"one checkpoint", "-model_org and -model_tuned", "extract|-model_org|" + single + "|-save_to|" + to},
 		{"checkpoints of other shapes", "not the", "extract|-model_org|" + single + "|-model_tuned|" + single + "|-save_to|" + to},
 	} {
@@ -411,11 +418,11 @@ func TestInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	to := filepath.Join(dir, "out.safetensors")
 	for _, args := range [][]string{
-		{"merge", "-model", single, "-config", model, "-lora", kohya, "-o", to},
+		{"merge", "-model", single, "-model-config", model, "-lora", kohya, "-o", to},
 		{"merge", "-model", model, "-lora", kohya, "-o", filepath.Join(dir, "out")},
-		{"combine", "-base", model, "-lora", kohya, "-o", to},
-		{"resize", "-base", model, "-save_to", to, kohya},
-		{"extract", "-model_org", single, "-model_tuned", single, "-config", model, "-save_to", to},
+		{"combine", "-model-config", model, "-lora", kohya, "-o", to},
+		{"resize", "-model-config", model, "-save_to", to, kohya},
+		{"extract", "-model_org", single, "-model_tuned", single, "-model-config", model, "-save_to", to},
 		{"check", kohya},
 	} {
 		if err := run(ctx, args, io.Discard, io.Discard); !errors.Is(err, context.Canceled) {
@@ -424,5 +431,15 @@ func TestInterrupted(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(dir); len(left) > 0 {
 		t.Errorf("%s was left behind", left[0].Name())
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, c := range commands {
+		var help strings.Builder
+		if err := run(t.Context(), []string{c.name, "-h"}, io.Discard, &help); !errors.Is(err, flag.ErrHelp) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		program.Help(t, "lora "+c.name, help.String())
 	}
 }

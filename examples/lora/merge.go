@@ -19,13 +19,12 @@ func merge(ctx context.Context, c *command) error {
 	var source weights.Options
 	var loras ratios
 	var out output
-	c.StringVar(&model, "model", "", "checkpoint: a .safetensors `file` or a diffusers folder; the result is of the same form")
+	c.StringVar(&model, "model", "", "`PATH` .safetensors file or diffusers folder; the result is of the same form")
 	c.StringVar(&model, "sd_model", "", "the same as -model")
-	c.StringVar(&source.Config, "config", "", "diffusers `folder` with configurations for a single file that is not shaped like SD 1.5")
-	c.StringVar(&source.Variant, "variant", "", "weight files to prefer in a folder: fp16, bf16, non_ema")
+	c.Weights(&source, "model-config", "variant")
 	loras.define(c)
 	out.define(c, "")
-	if err := c.parse(0); err != nil {
+	if err := c.Parse(c.args, 0); err != nil {
 		return err
 	}
 	if model == "" {
@@ -40,7 +39,7 @@ func merge(ctx context.Context, c *command) error {
 			return err
 		}
 	} else if err == nil && out.isSafetensors() == nil {
-		return fmt.Errorf("-save_to is %s, but %s is a folder and makes a folder; name one", out.path, model)
+		return fmt.Errorf("-output is %s, but %s is a folder and makes a folder; name one", out.path, model)
 	}
 	checkpoint, err := weights.Open(model, source)
 	if err != nil {

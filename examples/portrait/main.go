@@ -11,7 +11,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"image"
 	"image/draw"
@@ -21,10 +20,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/atelier-go/atelier/examples/internal/cli"
-
 	"github.com/atelier-go/atelier/compute"
-	"github.com/atelier-go/atelier/device"
+	"github.com/atelier-go/atelier/examples/internal/cli"
 	"github.com/atelier-go/atelier/examples/internal/terminal"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/lora/dataset"
@@ -40,53 +37,72 @@ func main() {
 
 // portrait is the job.
 type portrait struct {
-	model, data, output, name, prompt string
-	pictures, steps, threads          int
+	model                      cli.Model
+	on                         cli.Device
+	data, output, name, prompt string
+	pictures, steps            int
 
-	device compute.Device
-	log    io.Writer
+	device     compute.Device
+	checkpoint *weights.Checkpoint
+	log        io.Writer
 }
 
+const usage = `portrait trains a LoRA on photos of a person and draws the person before and after.
+
+  portrait
+  portrait -model v1-5-pruned-emaonly.safetensors -data training
+`
+
 func parse(args []string, log io.Writer) (p portrait, err error) {
-	f := flag.NewFlagSet("portrait", flag.ContinueOnError)
-	f.SetOutput(log)
-	f.StringVar(&p.model, "model", "", "checkpoint: a .safetensors file or a diffusers folder (default: the built-in tiny portrait model)")
-	f.StringVar(&p.data, "data", "", `folder with a folder "12_NAME CLASS" of photos in it (default: OUTPUT/training, with the sample photos if it is not there)`)
-	f.StringVar(&p.output, "output", "portrait", "folder to write to")
-	f.StringVar(&p.name, "name", "personname_lora_v1", "of the LoRA, without extension")
-	f.StringVar(&p.prompt, "prompt", "", "of the pictures (default: the first photo's caption up to a comma)")
-	f.IntVar(&p.pictures, "n", 8, "pictures before and after, of the seeds from 1")
-	f.IntVar(&p.steps, "steps", 0, "training steps (default: as many as the model wants)")
-	f.IntVar(&p.threads, "threads", 0, "processors to use (default: all)")
-	if err := f.Parse(args); err != nil {
+	f := cli.NewFlags("portrait", usage, log)
+	f.StringVar(&p.data, "data", "", "`FOLDER` holds a folder 12_NAME CLASS of photos (default: OUTPUT/training, with sample photos if it is not there)")
+	f.StringVar(&p.name, "name", "personname_lora_v1", "`NAME` the LoRA's, without extension")
+	f.IntVar(&p.steps, "max_train_steps", 0, "`NUMBER` training steps (default: as many as the model wants)")
+	f.Group("Training", "data", "name", "max_train_steps")
+	p.output = "portrait"
+	f.Output(&p.output, "`FOLDER` where everything is written")
+	f.StringVar(&p.prompt, "prompt", "", "`TEXT` what the pictures show (default: the first photo's caption up to a comma)")
+	f.IntVar(&p.pictures, "n", 8, "`NUMBER` pictures before and after, with the seeds from 1")
+	f.Group("Pictures", "output", "prompt", "n")
+	f.Model(&p.model)
+	f.Weights(&p.model.Options, "vae", "text-encoder", "model-config", "variant")
+	f.Group("Model", "model", "vae", "text-encoder", "model-config", "variant")
+	f.Device(&p.on)
+	f.Group("Computing", "device", "threads")
+	if err := f.Parse(args, 0); err != nil {
 		return p, err
-	}
-	if f.NArg() > 0 {
-		return p, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
 	if p.pictures < 1 || p.pictures > sd.MaxBatchSize {
 		return p, fmt.Errorf("-n is %d, want 1 to %d", p.pictures, sd.MaxBatchSize)
 	}
 	if p.steps < 0 {
-		return p, fmt.Errorf("-steps is %d, want a number above 0", p.steps)
+		return p, fmt.Errorf("-max_train_steps is %d, want a number above 0", p.steps)
 	}
 	p.log = log
 	return p, nil
 }
 
 // run does what the command line asks for.
-func run(ctx context.Context, args []string, log io.Writer) error {
+func run(ctx context.Context, args []string, log io.Writer) (err error) {
+	defer func() { err = cli.InFlags(err, nil) }()
 	p, err := parse(args, log)
 	if err != nil {
 		return err
 	}
-	if p.device, err = device.Open("auto", device.Options{Workers: p.threads}); err != nil {
-		return err
-	}
-	defer p.device.Close()
 	if err := p.findPhotos(); err != nil {
 		return err
 	}
+	if err := cli.Writable("output", p.sheet()); err != nil {
+		return err
+	}
+	if p.checkpoint, err = p.model.Open(ctx, log); err != nil {
+		return err
+	}
+	defer p.checkpoint.Close()
+	if p.device, err = p.on.Open(); err != nil {
+		return err
+	}
+	defer p.device.Close()
 	if err := p.train(ctx); err != nil {
 		return err
 	}
@@ -98,13 +114,15 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	sheet := filepath.Join(p.output, "before-after.png")
-	if err := (sd.Picture{Image: sideBySide(before, after)}).Save(sheet); err != nil {
+	if err := (sd.Picture{Image: sideBySide(before, after)}).Save(p.sheet()); err != nil {
 		return err
 	}
-	p.report(sheet)
+	p.report()
 	return nil
 }
+
+// sheet is the path of the picture of all pictures.
+func (p *portrait) sheet() string { return filepath.Join(p.output, "before-after.png") }
 
 // adapter is the path of the LoRA.
 func (p *portrait) adapter() string { return filepath.Join(p.output, p.name+".safetensors") }
@@ -119,7 +137,7 @@ func (p *portrait) findPhotos() error {
 		p.data = filepath.Join(p.output, "training")
 		errs = append(errs, layOut(p.data, "12_personname man"))
 	}
-	if p.model == "" {
+	if p.model.IsTiny() {
 		errs = append(errs, layOut(p.others(), "1_man"))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -161,7 +179,7 @@ func (p *portrait) dataset() dataset.Config {
 		Resolution: dataset.Size{W: 512, H: 512}, BatchSize: 2, Bucketing: dataset.Bucketing{Enable: true},
 	}
 	c := dataset.Config{MaxTrainEpochs: 12, MaxTrainSteps: p.steps, CacheLatents: true}
-	if p.model == "" {
+	if p.model.IsTiny() {
 		set.Resolution, set.BatchSize, set.MinReso = dataset.Size{W: 128, H: 128}, 4, 128
 		others := dataset.Subset{ImageDir: filepath.Join(p.others(), "1_man"), Repeats: 2}
 		others.DropoutRate = 0.5
@@ -183,7 +201,7 @@ func (p *portrait) recipe() train.TrainConfig {
 		Network: lora.Network{Dim: 16, Alpha: 16}, Trainer: train.TrainerOptions{MaxGradNorm: 1},
 		UNetLR: 1e-4, TextEncoderLR: 5e-5,
 	}
-	if p.model == "" {
+	if p.model.IsTiny() {
 		c.Network.ConvDim, c.UNetLR, c.TextEncoderLR, c.LRScheduler = 8, 3e-3, 1e-3, "cosine"
 		c.Noise.MultiresNoiseIterations = 6
 	}
@@ -191,54 +209,50 @@ func (p *portrait) recipe() train.TrainConfig {
 }
 
 // train makes the LoRA, and finds the prompt in the first caption.
-func (p *portrait) train(ctx context.Context) (err error) {
+func (p *portrait) train(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	c := p.recipe()
-	c.Device, c.Dataset, c.OutputDir, c.OutputName = p.device, p.dataset(), p.output, p.name
-	if p.model == "" {
-		c.Checkpoint, err = weights.OpenFS(tinyportrait.FS(), tinyportrait.Name, weights.Options{})
-	} else {
-		c.Checkpoint, err = weights.Open(p.model, weights.Options{})
-	}
-	if err != nil {
-		return err
-	}
-	defer c.Checkpoint.Close()
-	bar := terminal.NewBar(p.log, "latents", "picture")
+	c.Device, c.Checkpoint, c.Dataset, c.OutputDir, c.OutputName = p.device, p.checkpoint, p.dataset(), p.output, p.name
+	var refusal error
 	c.Report = func(r train.Report) {
-		if p.model == "" {
+		if p.model.IsTiny() {
 			r.Warnings = nil // its learning rates are meant
 		}
 		fmt.Fprint(p.log, r)
 		if p.prompt == "" {
 			p.prompt, _, _ = strings.Cut(r.Dataset.FirstCaption, ",")
 		}
-	}
-	c.Progress = func(now train.Progress) {
-		switch now.Phase {
-		case "latents", "steps":
-			bar.Set(now.Done, now.Total)
-			if now.Phase == "latents" && now.Done == now.Total {
-				bar.Done()
-				bar = terminal.NewBar(p.log, "training", "step")
-			}
-		case "warning":
-			bar.Done()
-			fmt.Fprintf(p.log, "warning: %s\n", now.Warning)
+		if refusal = cli.Fits(r.Memory); refusal != nil {
+			stop()
 		}
 	}
-	err = train.Train(ctx, c)
-	bar.Done()
-	return err
+	latents, steps := terminal.NewBar(p.log, "latents", "picture"), terminal.NewBar(p.log, "training", "step")
+	done := func() {
+		latents.Done()
+		steps.Done()
+	}
+	defer done()
+	c.Progress = func(now train.Progress) {
+		switch now.Phase {
+		case "latents":
+			latents.Set(now.Done, now.Total)
+			steps.Skip()
+		case "steps":
+			latents.Done()
+			steps.Set(now.Done, now.Total)
+		case "warning":
+			done()
+			fmt.Fprintln(p.log, "warning:", now.Warning)
+		}
+	}
+	err := train.Train(ctx, c)
+	return cmp.Or(refusal, err)
 }
 
 // draw makes pictures of a prompt, of the seeds from 1.
 func (p *portrait) draw(ctx context.Context, title, prompt string, adapters ...sd.Adapter) (pictures []*image.NRGBA, err error) {
-	var pipe *sd.Pipeline
-	if p.model == "" {
-		pipe, err = sd.OpenFS(ctx, tinyportrait.FS(), tinyportrait.Name, p.device, sd.Options{})
-	} else {
-		pipe, err = sd.Open(ctx, p.model, p.device, sd.Options{})
-	}
+	pipe, err := sd.New(ctx, p.checkpoint, p.device, sd.Options{})
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +274,7 @@ func (p *portrait) draw(ctx context.Context, title, prompt string, adapters ...s
 // guidance is how strictly pictures follow the prompt. The tiny model wants less than usual of what its LoRA knows well: with
 // 7.5 most backgrounds are the same.
 func (p *portrait) guidance() float64 {
-	if p.model == "" {
+	if p.model.IsTiny() {
 		return 4
 	}
 	return 7.5
@@ -280,10 +294,10 @@ func sideBySide(rows ...[]*image.NRGBA) *image.NRGBA {
 }
 
 // report says what there is now and what to do with it.
-func (p *portrait) report(sheet string) {
+func (p *portrait) report() {
 	model, strength := "", "1"
-	if p.model != "" {
-		model, strength = fmt.Sprintf(`-model "%s" `, p.model), "0.6"
+	if !p.model.IsTiny() {
+		model, strength = fmt.Sprintf(`-model "%s" `, p.model.Path), "0.6"
 	}
 	fmt.Fprintf(p.log, `
 %s is the LoRA.
@@ -293,5 +307,5 @@ Draw with it:
   go run ./examples/txt2img %s-lora-dir "%s" -cfg %v -prompt "%s, <lora:%s:%s>"
 Teach a real model somebody you know, with photos and captions in folders as in %s:
   go run ./examples/portrait -model v1-5-pruned-emaonly.safetensors -data training -output me -name me_v1
-`, p.adapter(), sheet, p.prompt, model, p.output, p.guidance(), p.prompt, p.name, strength, p.data)
+`, p.adapter(), p.sheet(), p.prompt, model, p.output, p.guidance(), p.prompt, p.name, strength, p.data)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"image"
 	"image/draw"
 	"image/png"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/atelier-go/atelier/device"
+	"github.com/atelier-go/atelier/examples/internal/program"
 	"github.com/atelier-go/atelier/lora/dataset"
 	"github.com/atelier-go/atelier/lora/train"
 	"github.com/atelier-go/atelier/sd"
@@ -73,6 +75,10 @@ func onDevice(t *testing.T) portrait {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.device.Close() })
+	if p.checkpoint, err = p.model.Open(t.Context(), io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.checkpoint.Close() })
 	return p
 }
 
@@ -114,7 +120,7 @@ func TestOwnPhotos(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log strings.Builder
-	if err := run(t.Context(), []string{"-output", output, "-name", "somebody_v1", "-steps", "2", "-n", "1"}, &log); err != nil {
+	if err := run(t.Context(), []string{"-output", output, "-name", "somebody_v1", "-max_train_steps", "2", "-n", "1"}, &log); err != nil {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(training)
@@ -143,7 +149,7 @@ func TestErrors(t *testing.T) {
 		{"an argument", "unexpected", []string{"photos"}},
 		{"no pictures", "-n", []string{"-n", "0"}},
 		{"too many pictures", "-n", []string{"-n", "65"}},
-		{"steps", "-steps", []string{"-steps", "-1"}},
+		{"steps", "-max_train_steps", []string{"-max_train_steps", "-1"}},
 		{"a file for a folder", "-output", []string{"-output", file}},
 		{"below a file", "-output", []string{"-output", filepath.Join(file, "below")}},
 		{"no such data", "nowhere", []string{"-data", "nowhere"}},
@@ -218,5 +224,26 @@ func TestFindHallmarks(t *testing.T) {
 		if got := findHallmarks(sample.Image); got != want {
 			t.Errorf("%s: %+v, want %+v", p.Path, got, want)
 		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var help strings.Builder
+	if _, err := parse([]string{"-h"}, &help); !errors.Is(err, flag.ErrHelp) {
+		t.Error(err)
+	}
+	program.Help(t, "portrait", help.String())
+}
+
+// TestSheetIsFolder wants that to be told before the training.
+func TestSheetIsFolder(t *testing.T) {
+	output := t.TempDir()
+	if err := os.Mkdir(filepath.Join(output, "before-after.png"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	err := run(t.Context(), []string{"-output", output}, &log)
+	if err == nil || !strings.Contains(err.Error(), "before-after.png") || log.Len() > 0 {
+		t.Errorf("%v, after %q", err, log.String())
 	}
 }

@@ -16,18 +16,16 @@ import (
 	"fmt"
 	"io"
 	"os"
-
-	"github.com/atelier-go/atelier/examples/internal/cli"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/atelier-go/atelier/compute"
-	"github.com/atelier-go/atelier/device"
-	"github.com/atelier-go/atelier/examples/internal/terminal"
+	"github.com/atelier-go/atelier/examples/internal/cli"
 	"github.com/atelier-go/atelier/lora/kohya"
 	"github.com/atelier-go/atelier/lora/train"
 	"github.com/atelier-go/atelier/sd"
-	"github.com/atelier-go/atelier/tinyportrait"
 	"github.com/atelier-go/atelier/weights"
-	"github.com/atelier-go/atelier/weights/hub"
 )
 
 func main() {
@@ -37,29 +35,47 @@ func main() {
 // command is the command line.
 type command struct {
 	options kohya.Options
-	device  string
-	threads int
-	path    string // of the checkpoint, once that is open; "" for the built-in one
+	model   cli.Model
+	device  cli.Device
 }
 
-// short are names of options for people who type them.
-var short = map[string]string{
-	"model": "pretrained_model_name_or_path", "data": "train_data_dir", "output": "output_name", "config": "config_file",
-}
+const usage = `train-lora makes a LoRA of a folder of photos, with the options of kohya's train_network.py, written
+with one hyphen or two. -h all lists all of them.
+
+  train-lora -model v1-5-pruned-emaonly.safetensors -data training -output personname_lora_v1
+  train-lora -config kohya_gui_settings.json
+`
 
 func parse(args []string, log io.Writer) (c *command, err error) {
 	c = new(command)
-	f := flag.NewFlagSet("train-lora", flag.ContinueOnError)
-	c.options.Bind(f)
-	for name, option := range short {
-		f.Var(f.Lookup(option).Value, name, "the same as "+option)
+	f := cli.NewFlags("train-lora", usage, log)
+	c.options.Bind(f.FlagSet)
+	f.Var(f.Lookup("pretrained_model_name_or_path").Value, "model", "`PATH` checkpoint, the same as -pretrained_model_name_or_path (default: built-in tiny model)")
+	f.Var(f.Lookup("train_data_dir").Value, "data", "`FOLDER` holds folders of photos, 12_NAME CLASS; the same as -train_data_dir")
+	f.Var(f.Lookup("config_file").Value, "config", "`FILE` settings: kohya's TOML or its GUI's JSON; the same as -config_file")
+	f.Func("output", "`PATH` the LoRA to write: -output_dir and -output_name in one", func(path string) error {
+		dir, name := filepath.Split(strings.TrimSuffix(path, ".safetensors"))
+		if dir != "" {
+			return errors.Join(f.Set("output_dir", filepath.Clean(dir)), f.Set("output_name", name))
+		}
+		return f.Set("output_name", name)
+	})
+	f.Lookup("resume").Usage = "`STATE` folder to go on from, or latest: the last one of this -output, as after Ctrl-C"
+	f.Weights(&c.model.Options, "text-encoder", "model-config", "variant")
+	f.Device(&c.device)
+	f.Group("Model and pictures", "model", "vae", "text-encoder", "model-config", "variant", "data", "config", "resolution")
+	f.Group("Learning", "train_batch_size", "max_train_epochs", "network_dim", "network_alpha", "unet_lr", "text_encoder_lr", "optimizer_type")
+	f.Group("Output", "output", "resume", "save_every_n_epochs", "sample_prompts", "sample_every_n_epochs")
+	f.Group("Computing", "mixed_precision", "device", "threads")
+	if err = c.options.Parse(f.FlagSet, args); errors.Is(err, flag.ErrHelp) {
+		f.Help(false)
+		if slices.Contains(args, "all") {
+			c.options.Usage(log)
+		}
+		return c, err
 	}
-	f.StringVar(&c.device, "device", "auto", "auto or cpu")
-	f.IntVar(&c.threads, "threads", 0, "processors to use (default: all)")
-	if err = c.options.Parse(f, args); errors.Is(err, flag.ErrHelp) {
-		usage(log)
-	}
-	if c.model() == "" {
+	c.model.Path, c.model.Options.VAE = c.options.Value("pretrained_model_name_or_path"), c.options.Value("vae")
+	if c.model.IsTiny() {
 		tiny := kohya.Recipe()
 		tiny["resolution"], tiny["min_bucket_reso"] = "128", "128"
 		c.options.Defaults = tiny
@@ -67,44 +83,20 @@ func parse(args []string, log io.Writer) (c *command, err error) {
 	return c, err
 }
 
-func (c *command) model() string { return c.options.Value("pretrained_model_name_or_path") }
-
-func (c *command) weights() weights.Options { return weights.Options{VAE: c.options.Value("vae")} }
-
-func usage(w io.Writer) {
-	fmt.Fprint(w, `train-lora makes a LoRA of a folder of photos.
-
-  train-lora -model PATH -data FOLDER -output NAME
-  train-lora -config FILE.json
-
-Options are those of kohya's train_network.py, with one hyphen or two. First of all:
-  -model PATH     the same as -pretrained_model_name_or_path (default: the built-in tiny portrait model)
-  -data FOLDER    the same as -train_data_dir
-  -output NAME    the same as -output_name
-  -config FILE    the same as -config_file
-  -resume latest  go on from the last state of this -output, as after Ctrl-C; or name the state's folder
-  -device NAME    auto or cpu (default auto)
-  -threads N      processors to use (default: all)
-`)
-	new(kohya.Options).Usage(w)
+// flags are the options that fill fields of a training.
+var flags = map[string]string{
+	"TrainConfig.Trainer.VParameterization": "-v_parameterization", "TrainConfig.Trainer.ZeroTerminalSNR": "-zero_terminal_snr",
 }
 
 func run(ctx context.Context, args []string, log io.Writer) (err error) {
+	defer func() { err = cli.InFlags(err, flags) }()
 	c, err := parse(args, log)
 	if err != nil {
 		return err
 	}
-	config, notes, err := c.options.Config()
-	for _, note := range notes {
-		fmt.Fprintln(log, "note:", note)
-	}
+	config, err := c.config(log)
 	if err != nil {
 		return err
-	}
-	if config.Resume == "latest" {
-		if config.Resume, err = train.LatestState(config.OutputDir, config.OutputName); err != nil {
-			return fmt.Errorf("-resume latest: %w", err)
-		}
 	}
 	if config.Checkpoint, err = c.open(ctx, log); err != nil {
 		return err
@@ -117,55 +109,65 @@ func run(ctx context.Context, args []string, log io.Writer) (err error) {
 	if err := c.options.WritePrompts(); err != nil {
 		return err
 	}
-
-	bars := newBars(log)
-	defer bars.done()
-	config.Report = func(r train.Report) { fmt.Fprint(log, r) }
-	config.Progress = bars.show
-	config.Sample = sd.TrainingSamples(func(ctx context.Context) (*sd.Pipeline, error) {
-		if c.path == "" {
-			return sd.OpenFS(ctx, tinyportrait.FS(), tinyportrait.Name, config.Device, sd.Options{Weights: c.weights()})
-		}
-		return sd.Open(ctx, c.path, config.Device, sd.Options{Weights: c.weights()})
-	})
-	if err := train.Train(ctx, config); err != nil {
-		return err
-	}
-	bars.say("model saved")
-	return nil
+	return learn(ctx, config, log)
 }
 
-// open opens the checkpoint, which is downloaded if it has the name of one on the hub.
+// config is what the options say.
+func (c *command) config(log io.Writer) (train.TrainConfig, error) {
+	config, notes, err := c.options.Config()
+	for _, note := range notes {
+		fmt.Fprintln(log, "note:", note)
+	}
+	if err == nil && config.Resume == "latest" {
+		if config.Resume, err = train.LatestState(config.OutputDir, config.OutputName); err != nil {
+			err = fmt.Errorf("-resume latest: %w", err)
+		}
+	}
+	return config, err
+}
+
+// learn trains, and shows how far it is.
+func learn(ctx context.Context, config train.TrainConfig, log io.Writer) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var refusal error
+	config.Report = func(r train.Report) {
+		fmt.Fprint(log, r)
+		if refusal = cli.Fits(r.Memory); refusal != nil {
+			stop()
+		}
+	}
+	bars := newBars(log)
+	defer bars.done()
+	config.Progress = bars.show
+	config.Sample = sd.TrainingSamples(func(ctx context.Context) (*sd.Pipeline, error) {
+		return sd.New(ctx, config.Checkpoint, config.Device, sd.Options{})
+	})
+	err := train.Train(ctx, config)
+	if refusal != nil {
+		return refusal
+	}
+	if err == nil {
+		bars.say("model saved")
+	}
+	return err
+}
+
+// open opens the checkpoint.
 func (c *command) open(ctx context.Context, log io.Writer) (*weights.Checkpoint, error) {
-	path := c.model()
-	if path == "" {
+	if c.model.IsTiny() {
 		fmt.Fprintln(log, "note: no -model given: this trains the built-in tiny portrait model")
-		return weights.OpenFS(tinyportrait.FS(), tinyportrait.Name, c.weights())
 	}
-	if _, err := os.Stat(path); err != nil && hub.IsID(path) {
-		client, err := hub.New()
-		if err != nil {
-			return nil, err
-		}
-		bar := terminal.NewBar(log, "downloading", "MB")
-		client.Progress = func(p hub.Progress) { bar.Set(int(p.Done/1e6), int(p.Total/1e6)) }
-		path, err = client.Snapshot(ctx, path)
-		bar.Done()
-		if err != nil {
-			return nil, err
-		}
-	}
-	c.path = path
-	return weights.Open(path, c.weights())
+	return c.model.Open(ctx, log)
 }
 
 // openDevice opens the device for a mixed_precision, and says where it computes in another one.
 func (c *command) openDevice(precision string, log io.Writer) (compute.Device, error) {
-	options := device.Options{Workers: c.threads}
+	options := &c.device.Options
 	if precision == "bf16" {
 		options.Precision = compute.PrecisionBF16
 	}
-	dev, err := device.Open(c.device, options)
+	dev, err := c.device.Open()
 	if err != nil {
 		return nil, err
 	}

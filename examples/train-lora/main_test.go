@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/atelier-go/atelier/examples/internal/cli"
-
+	"github.com/atelier-go/atelier/examples/internal/program"
 	"github.com/atelier-go/atelier/lora/train"
 	"github.com/atelier-go/atelier/weights"
 )
@@ -109,7 +109,7 @@ func TestErrors(t *testing.T) {
 		{"schedule", "lr_scheduler", []string{"-data", photos, "-lr_scheduler", "cosinus"}},
 		{"optimizer", "optimizer_type", []string{"-data", photos, "-optimizer_type", "Adamant"}},
 		{"device", "gpu", []string{"-data", photos, "-device", "gpu"}},
-		{"threads", "workers", []string{"-data", photos, "-threads", "-1"}},
+		{"threads", "-threads is -1", []string{"-data", photos, "-threads", "-1"}},
 		{"nothing to resume", "-resume latest", []string{"-data", photos, "-resume", "latest"}},
 		{"no prompts", "sample_prompts", []string{"-data", photos, "-sample_every_n_steps", "1"}},
 		{"LyCORIS", "network_module", []string{"-data", photos, "-network_module", "lycoris.kohya"}},
@@ -205,14 +205,67 @@ func (i *interrupter) Write(p []byte) (int, error) {
 }
 
 func TestHelp(t *testing.T) {
-	var b strings.Builder
-	if err := run(t.Context(), []string{"-h"}, &b); !errors.Is(err, flag.ErrHelp) {
-		t.Errorf("-h: %v", err)
-	}
-	for _, want := range []string{"-model PATH", "-data FOLDER", "-threads N", "-network_dim", "Model and pictures"} {
-		if !strings.Contains(b.String(), want) {
-			t.Errorf("help does not say %q", want)
+	for _, c := range []struct {
+		args []string
+		says []string
+	}{
+		{[]string{"-h"}, []string{"-model PATH", "-data FOLDER", "-threads N", "-network_dim", "Model and pictures", "-text-encoder"}},
+		{[]string{"--help", "all"}, []string{"-network_dim", "-huber_schedule", "-lr_scheduler_args"}},
+	} {
+		var b strings.Builder
+		if err := run(t.Context(), c.args, &b); !errors.Is(err, flag.ErrHelp) {
+			t.Errorf("%s: %v", c.args, err)
 		}
+		for _, want := range c.says {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%s does not say %q", c.args, want)
+			}
+		}
+		if len(c.args) == 1 {
+			program.Help(t, "train-lora", b.String())
+		}
+	}
+}
+
+// TestOutput names the LoRA and its folder at once.
+func TestOutput(t *testing.T) {
+	for _, c := range []struct{ output, dir, name string }{
+		{"person", ".", "person"},
+		{"person.safetensors", ".", "person"},
+		{filepath.Join("a b", "c", "person_v1.5"), filepath.Join("a b", "c"), "person_v1.5"},
+	} {
+		parsed, err := parse([]string{"-output", c.output}, io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if dir, name := parsed.options.Value("output_dir"), parsed.options.Value("output_name"); dir != c.dir || name != c.name {
+			t.Errorf("%s: folder %q, name %q", c.output, dir, name)
+		}
+	}
+}
+
+// TestParts wants a checkpoint without a text encoder answered by a flag that there is.
+func TestParts(t *testing.T) {
+	unet := filepath.Join("..", "..", "tinyportrait", "model", "unet")
+	err := run(t.Context(), []string{"-model", unet, "-data", photos, "-output_dir", t.TempDir(), "-resolution", "64", "-min_bucket_reso", "64"}, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "-text-encoder, want") {
+		t.Fatalf("have %v, want -text-encoder", err)
+	}
+	tiny := filepath.Join("..", "..", "tinyportrait", "model")
+	args := []string{"-model", unet, "-text-encoder", tiny, "-vae", tiny, "-data", photos, "-output_dir", t.TempDir(), "-resolution", "64", "-min_bucket_reso", "64", "-max_train_steps", "1"}
+	if err := run(t.Context(), args, io.Discard); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTooLarge wants a training refused that a container's limit has no room for.
+func TestTooLarge(t *testing.T) {
+	defer func(limit func() (uint64, error)) { cli.MemoryLimit = limit }(cli.MemoryLimit)
+	cli.MemoryLimit = func() (uint64, error) { return 1 << 20, nil }
+	var log strings.Builder
+	err := run(t.Context(), []string{"-data", photos, "-output_dir", t.TempDir()}, &log)
+	if err == nil || !strings.Contains(err.Error(), "allows 1 MB") || strings.Contains(log.String(), "steps:  ") || cli.Status(err) != 1 {
+		t.Errorf("%v, after %q", err, log.String())
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/atelier-go/atelier/examples/internal/cli"
+	"github.com/atelier-go/atelier/examples/internal/program"
 	"github.com/atelier-go/atelier/internal/golden"
 )
 
@@ -172,6 +174,9 @@ func TestBadCommandLines(t *testing.T) {
 		{"-height 100000", []string{"-height is 100000", "4096"}},
 		{"-height 0", []string{"-height is 0", "multiple of 8"}},
 		{"-width tall", []string{"-width", `"tall"`}},
+		{"-steps 12abc", []string{"-steps", `"12abc"`}},
+		{"-cfg 7,5", []string{"-cfg", `"7,5"`}},
+		{"-seed 1.5", []string{"-seed", `"1.5"`}},
 		{"-steps 0", []string{"-steps", "other than 0"}},
 		{"-steps -3", []string{"-steps is -3", "1 to"}},
 		{"-n 0", []string{"-n", "other than 0"}},
@@ -184,11 +189,12 @@ func TestBadCommandLines(t *testing.T) {
 		{"-precision fp8", []string{"-precision", `"fp8"`, "fp32 or bf16"}},
 		{"-device abacus", []string{"-device", `"abacus"`, "auto and cpu"}},
 		{"-threads -1", []string{"-threads is -1", "all processors"}},
-		{"-o picture.jpg", []string{"-o", "picture.jpg", ".png"}},
-		{"-o nowhere/picture.png", []string{"-o nowhere/picture.png", "folder that exists"}},
-		{"-model nothing.safetensors", []string{"nothing.safetensors", "name a .safetensors file or a diffusers folder"}},
+		{"-o picture.jpg", []string{"-output", "picture.jpg", ".png"}},
+		{"-output picture.png/below.png", []string{"-output", "make it first"}},
+		{"-o nowhere/picture.png", []string{"-output nowhere/picture.png", "folder that exists"}},
+		{"-model nothing.safetensors", []string{"nothing.safetensors", "give a diffusers folder or a .safetensors file"}},
 		{"-vae nothing", []string{"nothing", "give a diffusers folder or a .safetensors file"}},
-		{"-config nothing", []string{"nothing", "diffusers folder"}},
+		{"-model-config nothing", []string{"nothing", "diffusers folder"}},
 		{"-prompt <lora:nobody:1>", []string{"-lora-dir", "Lora not found: nobody", "put nobody.safetensors there"}},
 		{"-prompt <lora:nobody:1> -lora-dir nothing", []string{"nothing", "looking for adapters"}},
 		{"-prompt <lora:nobody:much>", []string{"-prompt", `"much"`, "0.8"}},
@@ -218,6 +224,32 @@ func TestBadCommandLines(t *testing.T) {
 	var usage bytes.Buffer
 	if err := run(t.Context(), []string{"-h"}, io.Discard, &usage); !errors.Is(err, flag.ErrHelp) || !strings.Contains(usage.String(), "-lora-dir") {
 		t.Errorf("-h: %v, and\n%s", err, usage.String())
+	}
+	program.Help(t, "txt2img", usage.String())
+}
+
+// TestOutputIsFolder wants that to be told before the work, of every picture.
+func TestOutputIsFolder(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "a-2.png"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	err := run(t.Context(), []string{"-n", "2", "-o", filepath.Join(dir, "a.png")}, io.Discard, &log)
+	if err == nil || !strings.Contains(err.Error(), "a-2.png") || log.Len() > 0 {
+		t.Errorf("%v, after %q", err, log.String())
+	}
+}
+
+// TestTooLarge wants a picture refused that a container's limit has no room for.
+func TestTooLarge(t *testing.T) {
+	defer func(limit func() (uint64, error)) { cli.MemoryLimit = limit }(cli.MemoryLimit)
+	cli.MemoryLimit = func() (uint64, error) { return 1 << 20, nil }
+	t.Chdir(t.TempDir())
+	var log bytes.Buffer
+	err := run(t.Context(), []string{"-steps", "1"}, io.Discard, &log)
+	if err == nil || !strings.Contains(err.Error(), "allows 1 MB") || strings.Contains(log.String(), "sampling") {
+		t.Errorf("%v, after %q", err, log.String())
 	}
 }
 

@@ -118,6 +118,23 @@ func TestPackageComments(t *testing.T) {
 	}
 }
 
+// TestEmbedding holds the examples of programs that embed Atelier to a page.
+func TestEmbedding(t *testing.T) {
+	programs, err := filepath.Glob("examples/embed/*/main.go")
+	if err != nil || len(programs) < 3 {
+		t.Fatalf("programs %q, %v", programs, err)
+	}
+	for _, path := range programs {
+		source, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(source), "\n"); n >= 40 {
+			t.Errorf("%s has %d lines, want under 40", path, n)
+		}
+	}
+}
+
 func TestGoMod(t *testing.T) {
 	mod, err := os.ReadFile("go.mod")
 	if err != nil {

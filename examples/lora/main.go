@@ -177,7 +177,7 @@ func open(c *command, path string, t *lora.Targets) (*lora.Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintln(c.log, a)
+	fmt.Fprintln(c.log, cli.Printable(a.String()))
 	printKeys(c.log, "left out, the model has no such module:", a.Unmatched)
 	printKeys(c.log, "left out, no part of the LoRA:", a.Ignored)
 	return a, nil

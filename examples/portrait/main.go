@@ -219,7 +219,7 @@ func (p *portrait) train(ctx context.Context) error {
 		if p.model.IsTiny() {
 			r.Warnings = nil // its learning rates are meant
 		}
-		fmt.Fprint(p.log, r)
+		fmt.Fprint(p.log, cli.Printable(r.String()))
 		if p.prompt == "" {
 			p.prompt, _, _ = strings.Cut(r.Dataset.FirstCaption, ",")
 		}
@@ -243,7 +243,7 @@ func (p *portrait) train(ctx context.Context) error {
 			steps.Set(now.Done, now.Total)
 		case "warning":
 			done()
-			fmt.Fprintln(p.log, "warning:", now.Warning)
+			fmt.Fprintln(p.log, "warning:", cli.Printable(now.Warning))
 		}
 	}
 	err := train.Train(ctx, c)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/atelier-go/atelier/examples/internal/cli"
 	"github.com/atelier-go/atelier/examples/internal/terminal"
 	"github.com/atelier-go/atelier/lora/train"
 )
@@ -60,7 +61,7 @@ func note(p train.Progress) (s string) {
 // say writes a line of its own.
 func (b *bars) say(format string, args ...any) {
 	b.done()
-	fmt.Fprintf(b.w, format+"\n", args...)
+	fmt.Fprintln(b.w, cli.Printable(fmt.Sprintf(format, args...)))
 }
 
 // done ends the lines of the bars.

@@ -116,7 +116,7 @@ func run(ctx context.Context, args []string, log io.Writer) (err error) {
 func (c *command) config(log io.Writer) (train.TrainConfig, error) {
 	config, notes, err := c.options.Config()
 	for _, note := range notes {
-		fmt.Fprintln(log, "note:", note)
+		fmt.Fprintln(log, "note:", cli.Printable(note))
 	}
 	if err == nil && config.Resume == "latest" {
 		if config.Resume, err = train.LatestState(config.OutputDir, config.OutputName); err != nil {
@@ -132,7 +132,7 @@ func learn(ctx context.Context, config train.TrainConfig, log io.Writer) error {
 	defer stop()
 	var refusal error
 	config.Report = func(r train.Report) {
-		fmt.Fprint(log, r)
+		fmt.Fprint(log, cli.Printable(r.String()))
 		if refusal = cli.Fits(r.Memory); refusal != nil {
 			stop()
 		}

@@ -227,6 +227,21 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+// TestEscapes wants names from strangers printed without what a terminal would obey.
+func TestEscapes(t *testing.T) {
+	data := t.TempDir()
+	if err := os.CopyFS(filepath.Join(data, "1_a\x1b[2Jman"), os.DirFS(filepath.Join(photos, "1_man"))); err != nil {
+		t.Skip(err) // Windows has no such names
+	}
+	var log strings.Builder
+	if err := run(t.Context(), []string{"-data", data, "-output_dir", t.TempDir(), "-max_train_steps", "1", "-resolution", "64", "-min_bucket_reso", "64"}, &log); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(log.String(), "\x1b") || !strings.Contains(log.String(), `1_a\x1b[2Jman`) {
+		t.Errorf("it prints\n%q", log.String())
+	}
+}
+
 // TestOutput names the LoRA and its folder at once.
 func TestOutput(t *testing.T) {
 	for _, c := range []struct{ output, dir, name string }{

@@ -181,7 +181,7 @@ func announce(pipe *sd.Pipeline, dev compute.Device, r sd.Request, log io.Writer
 		return err
 	}
 	for _, a := range adapters {
-		fmt.Fprintf(log, "%v; strength %v text encoder, %v UNet\n", a.Adapter, a.TextEncoder, a.UNet)
+		fmt.Fprintf(log, "%s; strength %v text encoder, %v UNet\n", cli.Printable(a.Adapter.String()), a.TextEncoder, a.UNet)
 	}
 	fmt.Fprintf(log, "%s on %s, needs %s of memory\n", pipe.Name(), dev.Name(), terminal.Bytes(memory.Total()))
 	return cli.Fits(memory.Total())

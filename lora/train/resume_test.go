@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,21 +67,24 @@ func openFile(t *testing.T, path string) *weights.File {
 	return f
 }
 
-// countdown is a context that is done after its Done was called so often: a device asks before each op.
+// countdown is a context that is done after its Done was called so often: a device asks before each op, and whoever reads
+// pictures in goroutines of their own.
 type countdown struct {
 	context.Context
-	left   *int
+	left   atomic.Int64
 	cancel context.CancelFunc
 }
 
-func newCountdown(t *testing.T, calls int) countdown {
+func newCountdown(t *testing.T, calls int64) *countdown {
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
-	return countdown{ctx, &calls, cancel}
+	c := &countdown{Context: ctx, cancel: cancel}
+	c.left.Store(calls)
+	return c
 }
 
-func (c countdown) Done() <-chan struct{} {
-	if *c.left--; *c.left == 0 {
+func (c *countdown) Done() <-chan struct{} {
+	if c.left.Add(-1) == 0 {
 		c.cancel()
 	}
 	return c.Context.Done()
@@ -114,13 +118,13 @@ func TestResume(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			calls := 1<<40 - *count.left
+			calls := 1<<40 - count.left.Load()
 
 			stopped := cfg // and on another number of threads, and with what changes no result
 			stopped.OutputDir, stopped.Device = t.TempDir(), trainConfig(t, 1).Device
 			stopped.Report, stopped.Logging = func(train.Report) {}, train.Logging{Dir: t.TempDir()}
 			for _, part := range []float64{0.55, 0.4} {
-				err := train.Train(newCountdown(t, int(part*float64(calls))), stopped)
+				err := train.Train(newCountdown(t, int64(part*float64(calls))), stopped)
 				var stop *train.InterruptedError
 				if !errors.As(err, &stop) || stop.State == "" {
 					t.Fatalf("the error is %v, want an InterruptedError with a state", err)

@@ -1,45 +1,71 @@
 package sd
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/atelier-go/atelier/sampler"
+	"github.com/atelier-go/atelier/sd/infotext"
 )
 
 // version stands in infotexts. It must not parse as a bare version number: the web UI would take that for one of its
 // own and switch to the behaviour of that release.
 const version = "atelier-v0.1"
 
-// infotext describes picture i of a resolved request in the web UI's format, which its "PNG Info" and other tools
-// read back: the prompt, the negative prompt, then "Key: value" pairs. Adapters that the prompt does not name are
-// added to it.
-func infotext(r Request, applied adapters, model string, i int) string {
-	var b strings.Builder
-	b.WriteString(r.Prompt)
-	for _, a := range applied {
-		if !a.tagged {
-			b.WriteString(" " + a.tag())
-		}
-	}
-	if r.NegativePrompt != "" {
-		b.WriteString("\nNegative prompt: " + r.NegativePrompt)
-	}
-	b.WriteString("\n")
+// How many digits of hashes infotexts have.
+const (
+	modelHash = 10
+	shortHash = 12 // of an adapter
+)
 
-	first := true
-	add := func(key, value string) {
-		if value == "" {
+// model is what infotexts say of the checkpoint.
+type model struct {
+	name string
+	hash string // "" if it has none
+}
+
+// startHash starts to compute the checkpoint's hash, which takes seconds for a file that has not been seen before, beside what
+// the caller does. The function it returns waits for the digits of infotexts; the work ends with the context.
+func (p *Pipeline) startHash(ctx context.Context) func() string {
+	var digits string
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if known := p.hash.Load(); known != nil {
+			digits = *known
 			return
 		}
-		if !first {
-			b.WriteString(", ")
+		hash, err := p.checkpoint.Hash(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				p.log.Warn("the checkpoint has no hash", "error", err)
+			}
+			return
 		}
-		first = false
-		b.WriteString(key + ": " + quoted(value))
+		digits = hash[:min(modelHash, len(hash))]
+		p.hash.Store(&digits)
+	}()
+	return func() string {
+		<-done
+		return digits
+	}
+}
+
+// describe says how picture i of a resolved request is made. Adapters that the prompt does not name are added to it.
+func describe(r Request, applied adapters, m model, i int) infotext.Text {
+	t := infotext.Text{Prompt: r.Prompt, Negative: r.NegativePrompt}
+	for _, a := range applied {
+		if !a.tagged {
+			t.Prompt += " " + a.tag()
+		}
+	}
+	add := func(key, value string) {
+		if value != "" {
+			t.Add(key, value)
+		}
 	}
 	add("Steps", strconv.Itoa(r.Steps))
 	add("Sampler", string(r.Sampler))
@@ -51,7 +77,8 @@ func infotext(r Request, applied adapters, model string, i int) string {
 	add("CFG scale", number(*r.Guidance))
 	add("Seed", strconv.FormatInt(r.Seed+int64(i), 10))
 	add("Size", fmt.Sprintf("%dx%d", r.Width, r.Height))
-	add("Model", model)
+	add("Model hash", m.hash)
+	add("Model", m.name)
 	if r.ClipSkip > 1 {
 		add("Clip skip", strconv.Itoa(r.ClipSkip))
 	}
@@ -61,7 +88,7 @@ func infotext(r Request, applied adapters, model string, i int) string {
 		add("Eta", number(*r.Eta))
 	}
 	add("Version", version)
-	return b.String()
+	return t
 }
 
 // tag is what applies the adapter when it stands in a prompt.
@@ -76,9 +103,6 @@ func (a *adapter) tag() string {
 	return s + ">"
 }
 
-// shortHash is how many digits of an adapter's hash infotexts have.
-const shortHash = 12
-
 // hashes lists the adapters by name and the first digits of their hash.
 func (all adapters) hashes() string {
 	var list []string
@@ -92,17 +116,3 @@ func (all adapters) hashes() string {
 }
 
 func number(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
-
-// quoted writes a value the web UI's reader could not tell from its surroundings as a JSON string.
-func quoted(value string) string {
-	if !strings.ContainsAny(value, ",:\n") {
-		return value
-	}
-	var b strings.Builder
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if e.Encode(value) != nil {
-		return value
-	}
-	return strings.TrimSuffix(b.String(), "\n")
-}

@@ -76,3 +76,13 @@ func channelsLast(dst, src []float32, channels int) {
 		}
 	}
 }
+
+// channelsFirst turns one [H,W,C] picture into [C,H,W].
+func channelsFirst(dst, src []float32, channels int) {
+	pixels := len(src) / channels
+	for i := range pixels {
+		for c, v := range src[i*channels:][:channels] {
+			dst[c*pixels+i] = v
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package sd
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/atelier-go/atelier/internal/rng"
@@ -77,5 +78,18 @@ func TestNoiseOfSteps(t *testing.T) {
 	}
 	if fills == 0 {
 		t.Error("no step wants noise")
+	}
+}
+
+// TestLatentsLayout turns pictures channels first and last: the value says channel and pixel.
+func TestLatentsLayout(t *testing.T) {
+	first := []float32{0, 1, 10, 11, 20, 21}
+	last := []float32{0, 10, 20, 1, 11, 21}
+	got := make([]float32, 6)
+	if channelsFirst(got, last, 3); !slices.Equal(got, first) {
+		t.Errorf("channels first %v, want %v", got, first)
+	}
+	if channelsLast(got, first, 3); !slices.Equal(got, last) {
+		t.Errorf("channels last %v, want %v", got, last)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/engine"
@@ -36,6 +37,7 @@ type Pipeline struct {
 	name       string
 	log        *slog.Logger
 	networks   *engine.Networks
+	hash       atomic.Pointer[string] // of the checkpoint, as infotexts have it, once it is known
 
 	mu       sync.Mutex
 	closed   bool

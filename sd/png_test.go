@@ -2,8 +2,10 @@ package sd
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"image"
 	"image/color"
@@ -15,7 +17,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/atelier-go/atelier/compute/ref"
 	"github.com/atelier-go/atelier/sampler"
+	"github.com/atelier-go/atelier/sd/infotext"
+	"github.com/atelier-go/atelier/weights"
 )
 
 func picture() *image.NRGBA {
@@ -167,7 +172,7 @@ func TestInfotext(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			text := infotext(r, nil, c.model, c.i)
+			text := describe(r, nil, model{name: c.model}, c.i).String()
 			if !strings.HasPrefix(text, c.head) {
 				t.Fatalf("the text begins otherwise than %q:\n%s", c.head, text)
 			}
@@ -185,5 +190,36 @@ func TestInfotext(t *testing.T) {
 				t.Errorf("the version is %q", got["Version"])
 			}
 		})
+	}
+}
+
+// TestModelHash looks for the hash of the checkpoint's file in infotexts, by which the web UI finds the checkpoint.
+func TestModelHash(t *testing.T) {
+	for _, variable := range []string{"XDG_CACHE_HOME", "LocalAppData", "HOME"} {
+		t.Setenv(variable, t.TempDir())
+	}
+	path := filepath.Join(tinyRandom(t), "..", "tiny-random-ldm.safetensors")
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("%x", sha256.Sum256(file))[:10]
+	dev := ref.New()
+	defer dev.Close()
+	p, err := Open(t.Context(), path, dev, Options{Weights: weights.Options{Config: tinyRandom(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for range 2 {
+		text := infotext.Parse(generate(t, p, small(func(r *Request) { r.Steps = 1 })).Pictures[0].Infotext)
+		if got, _ := text.Get("Model hash"); got != want {
+			t.Errorf("model hash %q, want %q", got, want)
+		}
+	}
+	folder := openTiny(t, ref.New())
+	text := infotext.Parse(generate(t, folder, small(func(r *Request) { r.Steps = 1 })).Pictures[0].Infotext)
+	if got, ok := text.Get("Model hash"); ok {
+		t.Errorf("a folder has the hash %q", got)
 	}
 }

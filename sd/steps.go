@@ -6,9 +6,6 @@ import (
 	"image"
 	"iter"
 
-	"gorgonia.org/tensor"
-
-	"github.com/atelier-go/atelier/internal/dense"
 	"github.com/atelier-go/atelier/sampler"
 )
 
@@ -17,18 +14,25 @@ type Step struct {
 	Index, Total int // Index is 0 to Total-1; the step at Total-1 is the last; until it comes, DPM adaptive only estimates Total
 	run          *sampling
 	request      Request
+	hash         func() string // of the checkpoint, once it is known
 }
 
 // Last reports whether the run is complete, so that Result has the finished pictures.
 func (s *Step) Last() bool { return s.Index == s.Total-1 }
 
-// Latents is the state of the sampler, float32 [N,C,H/8,W/8], in the scaled space of the UNet.
-func (s *Step) Latents() (*tensor.Dense, error) {
+// Latents is the state of the sampler, [N,C,H/8,W/8], in the scaled space of the UNet. Package sd/dense makes an array of
+// Gorgonia's of it.
+func (s *Step) Latents() (data []float32, shape []int, err error) {
 	latents, err := s.run.latents()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return dense.FromNHWC(latents, s.run.batch, s.run.height, s.run.width, s.run.pipe.networks.LatentChannels()), nil
+	data, channels := make([]float32, len(latents)), s.run.pipe.networks.LatentChannels()
+	size := len(latents) / s.run.batch
+	for i := range s.run.batch {
+		channelsFirst(data[i*size:][:size], latents[i*size:][:size], channels)
+	}
+	return data, []int{s.run.batch, channels, s.run.height, s.run.width}, nil
 }
 
 // Preview decodes the model's present idea of the finished pictures. That costs as much as decoding the result.
@@ -50,10 +54,10 @@ func (s *Step) Result(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Result{Request: s.request}
+	r, m := &Result{Request: s.request}, model{s.run.pipe.name, s.hash()}
 	for i, img := range images {
 		r.Pictures = append(r.Pictures, Picture{
-			Image: img, Seed: s.request.Seed + int64(i), Infotext: infotext(s.request, s.run.adapters, s.run.pipe.name, i),
+			Image: img, Seed: s.request.Seed + int64(i), Infotext: describe(s.request, s.run.adapters, m, i).String(),
 		})
 	}
 	return r, nil
@@ -85,7 +89,10 @@ func (p *Pipeline) Steps(ctx context.Context, r Request) iter.Seq2[*Step, error]
 			return
 		}
 		defer s.close()
-		step := &Step{run: s, request: r}
+		ctx, stop := context.WithCancel(ctx)
+		hash := p.startHash(ctx)
+		defer func() { stop(); hash() }()
+		step := &Step{run: s, request: r, hash: hash}
 		for progress, err := range s.plan.Run(func(e *sampler.Eval) (float64, error) { return s.evaluate(ctx, e) }) {
 			if err != nil {
 				yield(nil, err)

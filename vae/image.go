@@ -20,8 +20,9 @@ func FromImage(img *image.NRGBA) []float32 {
 	return out
 }
 
-// ToImage converts [height,width,3] in [-1,1] to an opaque picture: v/2+1/2, clamped, times 255, rounded half to even.
-// What is not a number becomes black.
+// ToImage converts [height,width,3] in [-1,1] to an opaque picture: v/2+1/2, clamped, times 255, rounded half to even,
+// as diffusers does: the nearest value. The web UI takes the next lower one instead, so that half of the bytes of its pictures are
+// one less. What is not a number becomes black.
 func ToImage(data []float32, height, width int) *image.NRGBA {
 	img := image.NewNRGBA(image.Rect(0, 0, width, height))
 	for i := range height * width {

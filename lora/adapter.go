@@ -15,40 +15,6 @@ import (
 	"github.com/atelier-go/atelier/weights"
 )
 
-// Factor is one of the small tensors of a module.
-type Factor struct {
-	Shape compute.Shape
-	Data  []float32 // row-major
-}
-
-// Module is the change of one weight, (Alpha/r)·B·A, with r the rows of A.
-type Module struct {
-	Target
-	Down  Factor  // A: [r,in], or [r,in,kh,kw] of a convolution
-	Up    Factor  // B: [out,r], or [out,r,1,1]
-	Mid   Factor  // of the three-factor form, [columns of B, r, kh, kw] beside A [r,in,1,1]; no Data in the usual one
-	Alpha float64 // r in files that give none
-}
-
-// Rank is r, the number of rows of A.
-func (m *Module) Rank() int { return m.Down.Shape[0] }
-
-// Scale is Alpha/r.
-func (m *Module) Scale() float64 { return m.Alpha / float64(m.Rank()) }
-
-// fits reports whether the factors make up the target's weight. A 1×1 convolution and a linear layer are the same.
-func (m *Module) fits() bool {
-	a, b := m.Down.Shape, m.Up.Shape
-	if len(a) < 2 || len(b) < 2 || a[0] < 1 || b[0] != m.Shape[0] || b[1:].Elements() != b[1] {
-		return false
-	}
-	if m.Mid.Data == nil {
-		return b[1] == a[0] && a[1:].Elements() == m.columns() && (len(a) == 2 || a[1] == m.Shape[1])
-	}
-	c := m.Mid.Shape
-	return len(c) == 4 && len(m.Shape) == 4 && b[1] == c[0] && c[1] == a[0] && c[2:].Equal(m.Shape[2:]) && a[1:].Elements() == m.Shape[1]
-}
-
 // Adapter is a LoRA, held in memory. It is safe for concurrent use and not to be modified.
 type Adapter struct {
 	Path      string
@@ -167,12 +133,12 @@ func (a *Adapter) addModules(f *weights.File, t *Targets, keys [][parts]string, 
 		if key == [parts]string{} {
 			continue
 		}
-		m := Module{Target: t.list[i]}
+		m, l := Module{Target: t.list[i]}, LowRank{}
 		if key[down] == "" || key[up] == "" {
 			return fmt.Errorf("lora: %s: module %q has no %v beside %q; the file is incomplete, get it again",
 				a.Path, m.Name, missing(key), strings.Join(present(key), `", "`))
 		}
-		for p, factor := range map[part]*Factor{down: &m.Down, up: &m.Up, mid: &m.Mid} {
+		for p, factor := range map[part]*Factor{down: &l.Down, up: &l.Up, mid: &l.Mid} {
 			if key[p] == "" {
 				continue
 			}
@@ -181,10 +147,10 @@ func (a *Adapter) addModules(f *weights.File, t *Targets, keys [][parts]string, 
 				return fmt.Errorf("lora: %w", err)
 			}
 		}
-		if len(m.Down.Shape) == 0 || m.Rank() == 0 {
-			return fmt.Errorf("lora: %s: tensor %q is %v, which has no rank; get the file again", a.Path, key[down], m.Down.Shape)
+		if len(l.Down.Shape) == 0 || l.Rank() == 0 {
+			return fmt.Errorf("lora: %s: tensor %q is %v, which has no rank; get the file again", a.Path, key[down], l.Down.Shape)
 		}
-		m.Alpha = settings[m.Kind].alpha(m.Name, m.Rank())
+		l.Alpha = settings[m.Kind].alpha(m.Name, l.Rank())
 		if key[alpha] != "" {
 			value, err := ReadFactor(f, key[alpha])
 			if err != nil {
@@ -193,13 +159,14 @@ func (a *Adapter) addModules(f *weights.File, t *Targets, keys [][parts]string, 
 			if len(value.Data) != 1 {
 				return fmt.Errorf("lora: %s: tensor %q is %v, want a single number", a.Path, key[alpha], value.Shape)
 			}
-			m.Alpha = float64(value.Data[0])
+			l.Alpha = float64(value.Data[0])
 		}
+		m.Delta = l
 		a.Modules = append(a.Modules, m)
 	}
 	var misfits []*Module
 	for i := range a.Modules {
-		if m := &a.Modules[i]; !m.fits() {
+		if m := &a.Modules[i]; !m.Complete() {
 			misfits = append(misfits, m)
 		}
 	}
@@ -241,12 +208,15 @@ func ReadFactor(f *weights.File, key string) (Factor, error) {
 	}
 	factor := Factor{x.Shape, x.Float32s()}
 	for i, v := range factor.Data {
-		if v-v != 0 { // NaN, or an infinity: also an F64 beyond float32
+		if notFinite(v) { // also an F64 beyond float32
 			return Factor{}, &NonFiniteError{Path: f.Path(), Key: key, Index: i}
 		}
 	}
 	return factor, nil
 }
+
+// notFinite reports whether v is NaN or infinite.
+func notFinite(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }
 
 // isSHA256 reports whether s is 64 hexadecimal digits.
 func isSHA256(s string) bool {

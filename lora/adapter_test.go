@@ -45,8 +45,8 @@ func TestOpenCounts(t *testing.T) {
 			count := map[weights.Kind]int{}
 			for _, m := range a.Modules {
 				count[m.Kind]++
-				if m.Scale() != 0.5 && c.file != "lora_locon" {
-					t.Errorf("%s: scale %v, want 0.5", m.Name, m.Scale())
+				if loratest.LowRank(m).Scale() != 0.5 && c.file != "lora_locon" {
+					t.Errorf("%s: scale %v, want 0.5", m.Name, loratest.LowRank(m).Scale())
 				}
 			}
 			if count[weights.KindTextEncoder] != c.text || count[weights.KindUNet] != c.unet {
@@ -152,11 +152,11 @@ func TestNamings(t *testing.T) {
 				if module == "" {
 					continue
 				}
-				tensors = append(tensors, loratest.Tensor(module+c.down, m.Down), loratest.Tensor(module+c.up, m.Up))
+				tensors = append(tensors, loratest.Tensor(module+c.down, loratest.LowRank(m).Down), loratest.Tensor(module+c.up, loratest.LowRank(m).Up))
 				if c.alpha != "" {
-					tensors = append(tensors, loratest.Tensor(module+c.alpha, lora.Factor{Data: []float32{float32(m.Alpha)}}))
+					tensors = append(tensors, loratest.Tensor(module+c.alpha, lora.Factor{Data: []float32{float32(loratest.LowRank(m).Alpha)}}))
 				} else {
-					m.Alpha = float64(m.Rank())
+					m = loratest.WithAlpha(m, float64(m.Rank()))
 				}
 				want = append(want, m)
 			}
@@ -217,9 +217,9 @@ func TestPublishedKeys(t *testing.T) {
 			}
 			m := loratest.RandomModule(loratest.Rand(), lora.Target{Shape: shape}, 1)
 			upKey := strings.NewReplacer("lora_down", "lora_up", "lora_A", "lora_B", ".down.", ".up.").Replace(c.key)
-			a := open(t, loratest.Write(t, []weights.Tensor{loratest.Tensor(c.key, m.Down), loratest.Tensor(upKey, m.Up)}, nil), targets)
-			if len(a.Modules) != 1 || a.Modules[0].Name != c.module || a.Modules[0].Scale() != 1 {
-				t.Errorf("have %+v of scale %v, want %s of scale 1", a.Modules[0].Target, a.Modules[0].Scale(), c.module)
+			a := open(t, loratest.Write(t, []weights.Tensor{loratest.Tensor(c.key, loratest.LowRank(m).Down), loratest.Tensor(upKey, loratest.LowRank(m).Up)}, nil), targets)
+			if len(a.Modules) != 1 || a.Modules[0].Name != c.module || loratest.LowRank(a.Modules[0]).Scale() != 1 {
+				t.Errorf("have %+v of scale %v, want %s of scale 1", a.Modules[0].Target, loratest.LowRank(a.Modules[0]).Scale(), c.module)
 			}
 		})
 	}
@@ -229,7 +229,7 @@ func TestPublishedKeys(t *testing.T) {
 func TestAlpha(t *testing.T) {
 	targets := loratest.TinyTargets(t)
 	m := loratest.RandomModule(loratest.Rand(), loratest.Standard(targets)[0], 4)
-	pair := []weights.Tensor{loratest.Tensor(m.Key()+".lora_down.weight", m.Down), loratest.Tensor(m.Key()+".lora_up.weight", m.Up)}
+	pair := []weights.Tensor{loratest.Tensor(m.Key()+".lora_down.weight", loratest.LowRank(m).Down), loratest.Tensor(m.Key()+".lora_up.weight", loratest.LowRank(m).Up)}
 	le := binary.LittleEndian
 	for _, c := range []struct {
 		dtype weights.DType
@@ -245,7 +245,7 @@ func TestAlpha(t *testing.T) {
 		for _, shape := range []compute.Shape{{}, {1}} {
 			t.Run(string(c.dtype)+shape.String(), func(t *testing.T) {
 				a := open(t, loratest.Write(t, append(pair[:2:2], weights.Tensor{Name: m.Key() + ".alpha", DType: c.dtype, Shape: shape, Data: c.data}), nil), targets)
-				if got := a.Modules[0].Scale(); got != 0.75 {
+				if got := loratest.LowRank(a.Modules[0]).Scale(); got != 0.75 {
 					t.Errorf("the scale is %v, want 0.75", got)
 				}
 			})
@@ -263,7 +263,7 @@ func TestAdapterMetadata(t *testing.T) {
 			"up_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q", "text_model.encoder.layers.0.mlp.fc1":
 			m := loratest.RandomModule(loratest.Rand(), target, 4)
 			name := string(target.Kind) + "." + target.Name
-			tensors = append(tensors, loratest.Tensor(name+".lora_A.weight", m.Down), loratest.Tensor(name+".lora_B.weight", m.Up))
+			tensors = append(tensors, loratest.Tensor(name+".lora_A.weight", loratest.LowRank(m).Down), loratest.Tensor(name+".lora_B.weight", loratest.LowRank(m).Up))
 		}
 	}
 	for _, c := range []struct {
@@ -306,8 +306,8 @@ func TestAdapterMetadata(t *testing.T) {
 				"mid_block.attentions.0.transformer_blocks.0.attn1.to_q": c.q, "up_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q": c.upQ,
 			}
 			for i := range a.Modules {
-				if m := &a.Modules[i]; math.Abs(m.Scale()-want[m.Name]) > 1e-12 {
-					t.Errorf("%s: scale %v, want %v", m.Name, m.Scale(), want[m.Name])
+				if m := &a.Modules[i]; math.Abs(loratest.LowRank(*m).Scale()-want[m.Name]) > 1e-12 {
+					t.Errorf("%s: scale %v, want %v", m.Name, loratest.LowRank(*m).Scale(), want[m.Name])
 				}
 			}
 			if len(a.Modules) != len(want) {
@@ -333,7 +333,7 @@ func TestAdapterConfig(t *testing.T) {
 		{name: "broken", start: "base_model.model.", config: `{`, err: "adapter_config.json"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			path := loratest.Write(t, []weights.Tensor{loratest.Tensor(c.start+m.Name+".lora_A.weight", m.Down), loratest.Tensor(c.start+m.Name+".lora_B.weight", m.Up)}, nil)
+			path := loratest.Write(t, []weights.Tensor{loratest.Tensor(c.start+m.Name+".lora_A.weight", loratest.LowRank(m).Down), loratest.Tensor(c.start+m.Name+".lora_B.weight", loratest.LowRank(m).Up)}, nil)
 			if c.config != "" {
 				if err := os.WriteFile(filepath.Join(filepath.Dir(path), "adapter_config.json"), []byte(c.config), 0o666); err != nil {
 					t.Fatal(err)
@@ -347,8 +347,8 @@ func TestAdapterConfig(t *testing.T) {
 				}
 			case err != nil:
 				t.Error(err)
-			case a.Modules[0].Scale() != c.scale:
-				t.Errorf("the scale is %v, want %v", a.Modules[0].Scale(), c.scale)
+			case loratest.LowRank(a.Modules[0]).Scale() != c.scale:
+				t.Errorf("the scale is %v, want %v", loratest.LowRank(a.Modules[0]).Scale(), c.scale)
 			}
 		})
 	}
@@ -358,7 +358,7 @@ func TestAdapterConfig(t *testing.T) {
 func TestHash(t *testing.T) {
 	targets := loratest.TinyTargets(t)
 	m := loratest.RandomModule(loratest.Rand(), loratest.Standard(targets)[0], 2)
-	tensors := []weights.Tensor{loratest.Tensor(m.Key()+".lora_down.weight", m.Down), loratest.Tensor(m.Key()+".lora_up.weight", m.Up)}
+	tensors := []weights.Tensor{loratest.Tensor(m.Key()+".lora_down.weight", loratest.LowRank(m).Down), loratest.Tensor(m.Key()+".lora_up.weight", loratest.LowRank(m).Up)}
 	given := strings.Repeat("0123456789abcdef", 4)
 	for _, c := range []struct {
 		name, metadata string
@@ -383,9 +383,9 @@ func TestUnmatched(t *testing.T) {
 	targets := loratest.TinyTargets(t)
 	m := loratest.RandomModule(loratest.Rand(), loratest.Standard(targets)[0], 2)
 	a := open(t, loratest.Write(t, []weights.Tensor{
-		loratest.Tensor(m.Key()+".lora_down.weight", m.Down), loratest.Tensor(m.Key()+".lora_up.weight", m.Up),
-		loratest.Tensor("lora_unet_nowhere.lora_down.weight", m.Down), loratest.Tensor("something", m.Up),
-		loratest.Tensor("bundle_emb.name.string_to_param.*", m.Up),
+		loratest.Tensor(m.Key()+".lora_down.weight", loratest.LowRank(m).Down), loratest.Tensor(m.Key()+".lora_up.weight", loratest.LowRank(m).Up),
+		loratest.Tensor("lora_unet_nowhere.lora_down.weight", loratest.LowRank(m).Down), loratest.Tensor("something", loratest.LowRank(m).Up),
+		loratest.Tensor("bundle_emb.name.string_to_param.*", loratest.LowRank(m).Up),
 	}, nil), targets)
 	if want := []string{"lora_unet_nowhere.lora_down.weight", "something"}; !reflect.DeepEqual(a.Unmatched, want) {
 		t.Errorf("unmatched are %q, want %q", a.Unmatched, want)

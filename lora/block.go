@@ -85,7 +85,7 @@ func blockWeights(text string, n int) ([]float64, error) {
 	}
 	number := func(s string) (float64, error) {
 		v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
-		if err != nil || v-v != 0 {
+		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
 			return 0, fmt.Errorf("%q is no number; want numbers between commas, or sine, cosine, linear, reverse_linear or zeros", s)
 		}
 		return v, nil

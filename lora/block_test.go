@@ -135,8 +135,8 @@ func TestNetworkBlocks(t *testing.T) {
 		if m.Kind == weights.KindTextEncoder {
 			want = 0.5
 		}
-		if m.Scale() != want {
-			t.Fatalf("%s has scale %v, want %v", m.Name, m.Scale(), want)
+		if loratest.LowRank(m).Scale() != want {
+			t.Fatalf("%s has scale %v, want %v", m.Name, loratest.LowRank(m).Scale(), want)
 		}
 	}
 	for _, c := range []struct {

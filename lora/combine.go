@@ -82,7 +82,7 @@ func Combine(ctx context.Context, o CombineOptions, adapters ...Applied) (*Adapt
 	}
 	var order []string
 	var sources []string
-	byKey := make(map[string][]term)
+	byKey := make(map[string]*sum)
 	for at, a := range adapters {
 		sources = append(sources, stem(a.Path))
 		for i := range a.Modules {
@@ -91,17 +91,17 @@ func Combine(ctx context.Context, o CombineOptions, adapters ...Applied) (*Adapt
 			if math.IsNaN(strength) || math.IsInf(strength, 0) || a.Strength.Rank < 0 {
 				return nil, fmt.Errorf("lora: %s: strength %v, ranks %d; want a number such as 0.8, and 0 for all ranks", a.Path, strength, a.Strength.Rank)
 			}
-			rank := m.Rank()
-			if n := a.Strength.Rank; n > 0 {
-				rank = min(rank, n)
+			l, err := a.lowRank(m)
+			if err != nil {
+				return nil, err
 			}
 			key := m.Key()
 			if byKey[key] == nil {
-				order = append(order, key)
-			} else if first := byKey[key][0]; !first.Shape.Equal(m.Shape) {
+				order, byKey[key] = append(order, key), &sum{Target: m.Target}
+			} else if first := byKey[key]; !first.Shape.Equal(m.Shape) {
 				return nil, fmt.Errorf("lora: %s: module %q changes a weight %v, in the adapters before it %v: they are for different models", a.Path, m.Name, m.Shape, first.Shape)
 			}
-			byKey[key] = append(byKey[key], term{m, strength, rank})
+			byKey[key].terms = append(byKey[key].terms, newTerm(l, strength, a.Strength.Rank))
 		}
 	}
 	combined := &Adapter{}
@@ -109,104 +109,110 @@ func Combine(ctx context.Context, o CombineOptions, adapters ...Applied) (*Adapt
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		m, err := o.combine(byKey[key])
+		l, err := o.combine(byKey[key])
 		if err != nil {
-			return nil, fmt.Errorf("lora: module %q: %w", byKey[key][0].Name, err)
+			return nil, fmt.Errorf("lora: module %q: %w", byKey[key].Name, err)
 		}
-		combined.Modules = append(combined.Modules, m)
+		combined.Modules = append(combined.Modules, Module{byKey[key].Target, l})
 	}
 	combined.Metadata = describeMade(combined.Modules, adapters[0].Metadata["ss_base_model_version"], sources)
 	return combined, nil
 }
 
-// combine makes one module of the terms on one weight.
-func (o CombineOptions) combine(terms []term) (Module, error) {
+// sum is what several adapters change of one weight.
+type sum struct {
+	Target
+	terms []term
+}
+
+// combine makes one change of the terms on one weight.
+func (o CombineOptions) combine(s *sum) (LowRank, error) {
 	switch {
 	case o.Method != CombineSum:
-		return combineTensors(terms, o.Method == CombineConcat)
+		return s.tensors(o.Method == CombineConcat)
 	case o.NewRank == 0:
-		return sum(terms), nil
+		return s.exact(), nil
 	}
-	l := stack(terms)
-	d, err := svd.Product(l.up, l.down, l.rows, l.rank, l.cols)
+	p := stack(s.terms)
+	d, err := svd.Product(p.up, p.down, p.rows, p.rank, p.cols)
 	if err != nil {
-		return Module{}, err
+		return LowRank{}, err
 	}
-	t, rank := terms[0].Target, o.NewRank
-	if o.NewConvRank != 0 && t.area() > 1 {
+	rank := o.NewRank
+	if o.NewConvRank != 0 && s.area() > 1 {
 		rank = o.NewConvRank
 	}
-	m := compose(t, d, min(rank, l.rows, l.cols))
-	m.clamp(o.ClampQuantile)
-	return m, nil
+	l := compose(s.Target, d, min(rank, p.rows, p.cols))
+	l.clamp(o.ClampQuantile)
+	return l, nil
 }
 
 // area is the number of elements of a convolution's kernel, 1 for a linear layer.
 func (t Target) area() int { return t.Shape[2:].Elements() }
 
-// sum is the exact sum: the ranks side by side. The scale is that of the first term, whose factors stay as they are where
+// exact is the sum with the ranks side by side. The scale is that of the first term, whose factors stay as they are where
 // its strength is 1, and what the others differ in is shared by both of their factors, so that neither leaves the range of F16.
-func sum(terms []term) Module {
-	scale := terms[0].Scale()
+func (s *sum) exact() LowRank {
+	scale := s.terms[0].Scale()
 	if scale == 0 {
 		scale = 1
 	}
 	rank := 0
-	for _, t := range terms {
+	for _, t := range s.terms {
 		rank += t.width()
 	}
-	m := newModule(terms[0].Target, rank)
-	m.Alpha = scale * float64(rank)
+	l := newLowRank(s.Target, rank)
+	l.Alpha = scale * float64(rank)
 	at := 0
-	for _, t := range terms {
+	for _, t := range s.terms {
 		factor := t.strength * t.Scale() / scale
 		root := math.Sqrt(math.Abs(factor))
-		m.add(t, at, math.Copysign(root, factor), root)
+		l.accumulate(t, at, math.Copysign(root, factor), root)
 		at += t.width()
 	}
-	return m
+	return l
 }
 
-// combineTensors follows merge_lora.
-func combineTensors(terms []term, concat bool) (Module, error) {
-	first := terms[0]
+// tensors follows merge_lora.
+func (s *sum) tensors(concat bool) (LowRank, error) {
+	first := s.terms[0]
 	rank := first.rank
-	for _, t := range terms[1:] {
+	for _, t := range s.terms[1:] {
 		if t.rank != rank && !concat {
-			return Module{}, fmt.Errorf("ranks %d and %d; the reference's rule adds only factors of equal rank: resize one, concatenate, or take the exact sum", rank, t.rank)
+			return LowRank{}, fmt.Errorf("ranks %d and %d; the reference's rule adds only factors of equal rank: resize one, concatenate, or take the exact sum", rank, t.rank)
 		}
 	}
 	if concat {
 		rank = 0
-		for _, t := range terms {
+		for _, t := range s.terms {
 			rank += t.rank
 		}
 	}
-	m := newModule(first.Target, rank)
-	m.Alpha = first.Alpha
+	l := newLowRank(s.Target, rank)
+	l.Alpha = first.Alpha
 	at := 0
-	for _, t := range terms {
+	for _, t := range s.terms {
 		factor := math.Sqrt(t.Alpha/first.Alpha) * t.strength
 		if t.Mid.Data != nil || math.IsNaN(factor) || math.IsInf(factor, 0) {
-			return Module{}, fmt.Errorf("alpha %v beside %v, three-factor form %t: the reference's rule does not apply; take the exact sum", t.Alpha, first.Alpha, t.Mid.Data != nil)
+			return LowRank{}, fmt.Errorf("alpha %v beside %v, three-factor form %t: the reference's rule does not apply; take the exact sum", t.Alpha, first.Alpha, t.Mid.Data != nil)
 		}
-		m.add(t, at, factor, math.Abs(factor))
+		l.accumulate(t, at, factor, math.Abs(factor))
 		if concat {
 			at += t.rank
 		}
 	}
-	return m, nil
+	return l, nil
 }
 
-// add adds the factors of a term, multiplied, to those of the module from rank at on.
-func (m *Module) add(t term, at int, down, up float64) {
-	columns, rank, from := t.columns(), m.Rank(), t.Up.Shape[1]
+// accumulate adds the factors of a term, multiplied, to those of the change from rank at on.
+func (l LowRank) accumulate(t term, at int, down, up float64) {
+	columns, rank, from := l.columns(), l.Rank(), t.Up.Shape[1]
 	for i, v := range t.flatDown()[:t.width()*columns] {
-		m.Down.Data[at*columns+i] += float32(down * float64(v))
+		l.Down.Data[at*columns+i] += float32(down * float64(v))
 	}
-	for o := range t.Shape[0] {
+	for o := range l.Up.Shape[0] {
 		for k := range t.width() {
-			m.Up.Data[o*rank+at+k] += float32(up * float64(t.Up.Data[o*from+k]))
+			l.Up.Data[o*rank+at+k] += float32(up * float64(t.Up.Data[o*from+k]))
 		}
 	}
 }

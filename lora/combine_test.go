@@ -68,8 +68,8 @@ func TestCombineSum(t *testing.T) {
 	}
 	for _, m := range svd.Modules {
 		checkDelta(t, "svd "+m.Name, product(m, 1, 0), want[m.Name], 2e-6)
-		if m.Scale() != 1 || m.Rank() > min(m.Shape[0], m.Shape[1:].Elements()) {
-			t.Errorf("svd %s: rank %d, scale %v", m.Name, m.Rank(), m.Scale())
+		if loratest.LowRank(m).Scale() != 1 || m.Rank() > min(m.Shape[0], m.Shape[1:].Elements()) {
+			t.Errorf("svd %s: rank %d, scale %v", m.Name, m.Rank(), loratest.LowRank(m).Scale())
 		}
 	}
 	small, err := lora.Combine(t.Context(), lora.CombineOptions{NewRank: 4, NewConvRank: 2}, adapters...)
@@ -164,8 +164,7 @@ func FuzzBlockWeights(f *testing.F) {
 func TestCombineTensors(t *testing.T) {
 	target := lora.Target{Kind: weights.KindUNet, Name: "m", Shape: compute.Shape{6, 5}}
 	r := loratest.Rand()
-	first, second := loratest.RandomModule(r, target, 4), loratest.RandomModule(r, target, 4)
-	first.Alpha, second.Alpha = 16, 4
+	first, second := loratest.WithAlpha(loratest.RandomModule(r, target, 4), 16), loratest.WithAlpha(loratest.RandomModule(r, target, 4), 4)
 	for _, c := range []struct {
 		name               string
 		ratios             []float64
@@ -182,10 +181,10 @@ func TestCombineTensors(t *testing.T) {
 			down, up := make([]float64, 20), make([]float64, 24)
 			for i, m := range c.modules {
 				adapters = append(adapters, at(adapter(m), c.ratios[i]))
-				for j, v := range m.Down.Data {
+				for j, v := range loratest.LowRank(m).Down.Data {
 					down[j] += c.downs[i] * float64(v)
 				}
-				for j, v := range m.Up.Data {
+				for j, v := range loratest.LowRank(m).Up.Data {
 					up[j] += c.ups[i] * float64(v)
 				}
 			}
@@ -194,10 +193,10 @@ func TestCombineTensors(t *testing.T) {
 				t.Fatal(err)
 			}
 			m := combined.Modules[0]
-			checkDelta(t, "down", float64s(m.Down.Data), down, 1e-7)
-			checkDelta(t, "up", float64s(m.Up.Data), up, 1e-7)
-			if m.Alpha != c.wantAlpha {
-				t.Errorf("alpha %v, want %v", m.Alpha, c.wantAlpha)
+			checkDelta(t, "down", float64s(loratest.LowRank(m).Down.Data), down, 1e-7)
+			checkDelta(t, "up", float64s(loratest.LowRank(m).Up.Data), up, 1e-7)
+			if loratest.LowRank(m).Alpha != c.wantAlpha {
+				t.Errorf("alpha %v, want %v", loratest.LowRank(m).Alpha, c.wantAlpha)
 			}
 			if c.ofDelta != 0 {
 				checkDelta(t, "change", product(m, 1, 0), product(first, c.ofDelta, 0), 1e-6)
@@ -205,15 +204,14 @@ func TestCombineTensors(t *testing.T) {
 		})
 	}
 	// concatenated, the change is the sum with the squared ratios, weaker by the rank that was added
-	third := loratest.RandomModule(loratest.Rand(), target, 2)
-	third.Alpha = 16
+	third := loratest.WithAlpha(loratest.RandomModule(loratest.Rand(), target, 2), 16)
 	combined, err := lora.Combine(t.Context(), lora.CombineOptions{Method: lora.CombineConcat}, at(adapter(first), 0.5), at(adapter(third), 1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := combined.Modules[0]
-	if m.Rank() != 6 || m.Alpha != 16 {
-		t.Errorf("rank %d, alpha %v, want 6 and 16", m.Rank(), m.Alpha)
+	if m.Rank() != 6 || loratest.LowRank(m).Alpha != 16 {
+		t.Errorf("rank %d, alpha %v, want 6 and 16", m.Rank(), loratest.LowRank(m).Alpha)
 	}
 	want := product(first, 0.25*4.0/6, 0)
 	for i, v := range product(third, 2.0/6, 0) {
@@ -232,8 +230,7 @@ func float64s(x []float32) (y []float64) {
 func TestCombineErrors(t *testing.T) {
 	forms := formsOfModules()
 	other := loratest.RandomModule(loratest.Rand(), lora.Target{Kind: weights.KindUNet, Name: "linear", Shape: compute.Shape{4, 24}}, 2)
-	zero := loratest.RandomModule(loratest.Rand(), forms[0].Target, 16)
-	zero.Alpha = 0
+	zero := loratest.WithAlpha(loratest.RandomModule(loratest.Rand(), forms[0].Target, 16), 0)
 	for _, c := range []struct {
 		name, say string
 		o         lora.CombineOptions

@@ -89,7 +89,7 @@ func ExampleResize() {
 	if err := lora.Write(filepath.Join(dir, "small.safetensors"), small.Modules, compute.F16, small.Metadata); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("%d modules, rank %d to %d, scale %v as before\n", len(report), report[0].OldRank, report[0].NewRank, small.Modules[0].Scale())
+	fmt.Printf("%d modules, rank %d to %d, scale %v as before\n", len(report), report[0].OldRank, report[0].NewRank, small.Modules[0].Delta.(lora.LowRank).Scale())
 	// Output: 144 modules, rank 8 to 4, scale 0.5 as before
 }
 

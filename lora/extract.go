@@ -91,12 +91,12 @@ func Extract(ctx context.Context, original, tuned *weights.Checkpoint, o Extract
 			return nil, err
 		}
 		rank, _ := network.rank(t)
-		m, err := nearest(t, difference, min(rank, t.Shape[0], t.columns()))
+		l, err := nearest(t, difference, min(rank, t.Shape[0], t.columns()))
 		if err != nil {
 			return nil, fmt.Errorf("lora: %s: %w", t.Name, err)
 		}
-		m.clamp(o.ClampQuantile)
-		extracted.Modules = append(extracted.Modules, m)
+		l.clamp(o.ClampQuantile)
+		extracted.Modules = append(extracted.Modules, Module{t, l})
 		if o.Progress != nil {
 			o.Progress(i+1, len(chosen))
 		}
@@ -139,14 +139,14 @@ func (x extraction) differs(targets *Targets, network Network, least float64) (b
 	return false, nil
 }
 
-// nearest makes a module of the rank that is nearest to a difference.
-func nearest(t Target, difference []float32, rank int) (Module, error) {
-	if !slices.ContainsFunc(difference, func(v float32) bool { return v != 0 }) {
-		return newModule(t, rank), nil
+// nearest makes the change of the rank that is nearest to a difference.
+func nearest(t Target, difference []float32, rank int) (LowRank, error) {
+	if zeros(difference) {
+		return newLowRank(t, rank), nil
 	}
 	d, err := svd.Leading(difference, t.Shape[0], t.columns(), rank)
 	if err != nil {
-		return Module{}, err
+		return LowRank{}, err
 	}
 	return compose(t, d, rank), nil
 }
@@ -196,20 +196,20 @@ func parameter(c *weights.Checkpoint, t Target) ([]float32, error) {
 }
 
 // clamp bounds the numbers of both factors by their quantile q, with linear interpolation; 0 is 0.99, and 1 does nothing.
-func (m *Module) clamp(q float64) {
+func (l LowRank) clamp(q float64) {
 	if q == 0 {
 		q = 0.99
 	}
 	if q == 1 {
 		return
 	}
-	all := slices.Concat(m.Up.Data, m.Down.Data)
+	all := slices.Concat(l.Up.Data, l.Down.Data)
 	slices.Sort(all)
 	at := q * float64(len(all)-1)
 	low := int(at)
 	high := min(low+1, len(all)-1)
 	bound := float32(math.Abs(float64(all[low]) + (at-float64(low))*(float64(all[high])-float64(all[low]))))
-	for _, data := range [][]float32{m.Up.Data, m.Down.Data} {
+	for _, data := range [][]float32{l.Up.Data, l.Down.Data} {
 		for i, v := range data {
 			data[i] = min(max(v, -bound), bound)
 		}

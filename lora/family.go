@@ -121,17 +121,15 @@ var widths = map[int]string{1024: "a LoRA for SD 2.x", 1280: "a LoRA for the SDX
 func misfit(path string, misfits []*Module, total int) error {
 	found := "a LoRA for a model of other shapes"
 	for _, m := range misfits {
+		l, ok := m.Delta.(LowRank)
 		attends := strings.HasSuffix(m.Name, ".attn2.to_k") || strings.HasSuffix(m.Name, ".attn2.to_v")
-		if in := m.Down.Shape; attends && len(in) >= 2 && widths[in[1]] != "" && in[1] != m.Shape[1] {
+		if in := l.Down.Shape; ok && attends && len(in) >= 2 && widths[in[1]] != "" && in[1] != m.Shape[1] {
 			found = widths[in[1]]
 			break
 		}
 	}
 	m := misfits[0]
-	evidence := fmt.Sprintf("%d of %d modules do not fit, first %q: its factors are %v·%v", len(misfits), total, m.Name, m.Up.Shape, m.Down.Shape)
-	if m.Mid.Data != nil {
-		evidence += fmt.Sprintf(" with mid %v", m.Mid.Shape)
-	}
+	evidence := fmt.Sprintf("%d of %d modules do not fit, first %q: its %s", len(misfits), total, m.Name, m.shapes())
 	return &FamilyError{path, found, fmt.Sprintf("%s, the weight is %v", evidence, m.Shape), needLoRA}
 }
 

@@ -37,7 +37,7 @@ func TestFolderPipes(t *testing.T) {
 	m := loratest.RandomModule(loratest.Rand(), loratest.Standard(targets)[0], 2)
 	peft := filepath.Join(dir, "adapter_model.safetensors")
 	loratest.WriteTo(t, peft, []weights.Tensor{
-		loratest.Tensor("base_model.model."+m.Name+".lora_A.weight", m.Down), loratest.Tensor("base_model.model."+m.Name+".lora_B.weight", m.Up),
+		loratest.Tensor("base_model.model."+m.Name+".lora_A.weight", loratest.LowRank(m).Down), loratest.Tensor("base_model.model."+m.Name+".lora_B.weight", loratest.LowRank(m).Up),
 	}, nil)
 	for _, path := range []string{filepath.Join(dir, "b.safetensors"), peft} {
 		if _, err := lora.Open(path, targets); !errors.Is(err, openfile.ErrNotRegular) {

@@ -66,7 +66,7 @@ func FuzzKeys(f *testing.F) {
 			if !m.Complete() {
 				t.Fatalf("module %q is incomplete", m.Name)
 			}
-			l := stack([]term{{m, 1, m.Rank()}})
+			l := stack([]term{newTerm(m.Delta.(LowRank), 1, 0)})
 			if l.rows != m.Shape[0] || l.cols*l.rows != m.Shape.Elements() {
 				t.Fatalf("module %q makes [%d,%d] of %v", m.Name, l.rows, l.cols, m.Shape)
 			}

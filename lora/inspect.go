@@ -175,7 +175,7 @@ func Check(ctx context.Context, path string) (*CheckReport, error) {
 		}
 		values := x.Float32s()
 		for i, v := range values {
-			if v-v != 0 {
+			if notFinite(v) {
 				if c.NonFinite++; c.NonFinite == 1 {
 					c.First = i
 				}

@@ -37,17 +37,6 @@ func (a Applied) Changes() bool {
 	return slices.ContainsFunc(a.Modules, func(m Module) bool { return a.Strength.of(m.Kind) != 0 && !m.isZero() })
 }
 
-// isZero reports whether the module changes nothing, because a factor or the scale is all zeros.
-func (m *Module) isZero() bool {
-	factors := [][]float32{m.Up.Data, m.Down.Data, {float32(m.Alpha)}}
-	if m.Mid.Data != nil {
-		factors = append(factors, m.Mid.Data)
-	}
-	return slices.ContainsFunc(factors, func(f []float32) bool {
-		return !slices.ContainsFunc(f, func(v float32) bool { return v != 0 })
-	})
-}
-
 // MergeOptions say how to merge. The zero value is the sensible default.
 type MergeOptions struct {
 	// Type is the element type of the parameters that adapters change. InvalidDType, the default, keeps each in the
@@ -101,18 +90,18 @@ var (
 // change is what adapters make of one parameter.
 type change struct {
 	from, to compute.Type
-	terms    []term
+	terms    []applied
 }
 
-// term is one module with its strength and the number of ranks to apply.
-type term struct {
-	*Module
+// applied is a delta with its strength and the number of ranks to apply.
+type applied struct {
+	Delta
 	strength float64
-	rank     int
+	ranks    int
 }
 
 // add registers a module's change.
-func (m *merged) add(module *Module, strength float64, rank int, o MergeOptions) error {
+func (m *merged) add(module *Module, strength float64, ranks int, o MergeOptions) error {
 	c := m.changes[module.Param()]
 	if c == nil {
 		t, err := m.src.ParamType(module.Param())
@@ -133,11 +122,40 @@ func (m *merged) add(module *Module, strength float64, rank int, o MergeOptions)
 		}
 		m.changes[module.Param()] = c
 	}
-	if rank == 0 || rank > module.Rank() {
-		rank = module.Rank()
-	}
-	c.terms = append(c.terms, term{module, strength, rank})
+	c.terms = append(c.terms, applied{module.Delta, strength, ranks})
 	return nil
+}
+
+// lowRank takes the low-rank terms that the change begins with, which add up to one product.
+func (c *change) lowRank() (terms []term, rest []applied) {
+	for i, a := range c.terms {
+		l, ok := a.Delta.(LowRank)
+		if !ok {
+			return terms, c.terms[i:]
+		}
+		terms = append(terms, newTerm(l, a.strength, a.ranks))
+	}
+	return terms, nil
+}
+
+// apply writes what becomes of the parameter w to out, rounded once.
+func (c *change) apply(out, w []byte) {
+	terms, rest := c.lowRank()
+	if len(rest) == 0 {
+		stack(terms).apply(out, w, c.to.DType, c.from.DType)
+		return
+	}
+	now := Factor{c.from.Shape, make([]float32, c.from.Shape.Elements())}
+	weights.Widen(now.Data, w, c.from.DType)
+	if len(terms) > 0 {
+		stack(terms).add(now.Data)
+	}
+	next := slices.Clone(now.Data)
+	for _, a := range rest {
+		a.Add(next, now, a.strength, a.ranks)
+		copy(now.Data, next)
+	}
+	weights.Narrow(out, now.Data, c.to.DType)
 }
 
 // ParamType implements compute.ParamSource.
@@ -162,7 +180,7 @@ func (m *merged) ParamData(name string) ([]byte, error) {
 		return nil, fmt.Errorf("lora: parameter %q: element %d is not a finite number; the checkpoint is damaged, download or convert it again", name, i)
 	}
 	out := make([]byte, c.to.Bytes())
-	stack(c.terms).apply(out, data, c.to.DType, c.from.DType)
+	c.apply(out, data)
 	if i := compute.FirstNonFinite(c.to.DType, out); i >= 0 {
 		return nil, fmt.Errorf("lora: parameter %q: with the adapters element %d is beyond what %v holds; lower their strength", name, i, c.to.DType)
 	}

@@ -61,15 +61,16 @@ func stored(name string, f lora.Factor, d compute.DType) weights.Tensor {
 
 // product is strength·scale·B·A element by element as spec'd for each form, in float64, of the first ranks.
 func product(m lora.Module, strength float64, ranks int) []float64 {
+	l := loratest.LowRank(m)
 	out, in := m.Shape[0], m.Shape[1]
 	area := m.Shape[2:].Elements()
 	delta := make([]float64, m.Shape.Elements())
-	a := func(k, i, p int) float64 { return float64(m.Down.Data[(k*in+i)*area+p]) }
-	inner := m.Up.Shape[1]
-	if m.Mid.Data != nil {
+	a := func(k, i, p int) float64 { return float64(l.Down.Data[(k*in+i)*area+p]) }
+	inner := l.Up.Shape[1]
+	if l.Mid.Data != nil {
 		a = func(k, i, p int) (sum float64) {
 			for r := range m.Rank() {
-				sum += float64(m.Mid.Data[(k*m.Rank()+r)*area+p]) * float64(m.Down.Data[r*in+i])
+				sum += float64(l.Mid.Data[(k*m.Rank()+r)*area+p]) * float64(l.Down.Data[r*in+i])
 			}
 			return sum
 		}
@@ -81,9 +82,9 @@ func product(m lora.Module, strength float64, ranks int) []float64 {
 			for p := range area {
 				sum := 0.0
 				for k := range inner {
-					sum += float64(m.Up.Data[o*m.Up.Shape[1]+k]) * a(k, i, p)
+					sum += float64(l.Up.Data[o*l.Up.Shape[1]+k]) * a(k, i, p)
 				}
-				delta[(o*in+i)*area+p] = strength * m.Alpha / float64(m.Rank()) * sum
+				delta[(o*in+i)*area+p] = strength * l.Alpha / float64(m.Rank()) * sum
 			}
 		}
 	}
@@ -116,10 +117,11 @@ func TestMerge(t *testing.T) {
 		{"mid has all its ranks", compute.Shape{6, 10, 3, 3}, compute.Shape{4, 10, 1, 1}, compute.Shape{6, 4, 1, 1}, compute.Shape{4, 4, 3, 3}, 2},
 	} {
 		target := lora.Target{Kind: weights.KindUNet, Name: "module", Shape: c.weight}
-		module := lora.Module{Target: target, Down: factor(c.down...), Up: factor(c.up...), Mid: none, Alpha: 3}
+		l := lora.LowRank{Down: factor(c.down...), Up: factor(c.up...), Mid: none, Alpha: 3}
 		if c.mid != nil {
-			module.Mid = factor(c.mid...)
+			l.Mid = factor(c.mid...)
 		}
+		module := lora.Module{Target: target, Delta: l}
 		w := factor(c.weight...)
 		for _, types := range []struct{ stored, asked compute.DType }{
 			{compute.F32, 0}, {compute.F16, 0}, {compute.BF16, 0}, {compute.F16, compute.F32}, {compute.F32, compute.BF16},
@@ -257,7 +259,7 @@ func TestMergeSeveral(t *testing.T) {
 func TestMergeNothing(t *testing.T) {
 	r := loratest.Rand()
 	m := loratest.RandomModule(r, lora.Target{Kind: weights.KindUNet, Name: "module", Shape: compute.Shape{8, 8, 3, 3}}, 4)
-	clear(m.Up.Data)
+	clear(loratest.LowRank(m).Up.Data)
 	for _, d := range []compute.DType{compute.F32, compute.F16, compute.BF16} {
 		x := stored("module.weight", loratest.RandomFactor(r, 8, 8, 3, 3), d)
 		src := &memory{params: map[string]weights.Tensor{"module.weight": x}}
@@ -273,8 +275,7 @@ func TestMergeNothing(t *testing.T) {
 
 func TestMergeErrors(t *testing.T) {
 	m := loratest.RandomModule(loratest.Rand(), lora.Target{Kind: weights.KindUNet, Name: "module", Shape: compute.Shape{4, 4}}, 2)
-	large := m
-	large.Alpha = 1e6
+	large := loratest.WithAlpha(m, 1e6)
 	w := func(x weights.Tensor) *memory {
 		x.Name = "module.weight"
 		return &memory{params: map[string]weights.Tensor{"module.weight": x}}

@@ -6,7 +6,6 @@ import (
 	"math"
 	"strings"
 
-	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/rng"
 	"github.com/atelier-go/atelier/weights"
 )
@@ -109,16 +108,14 @@ func (n Network) New(t *Targets, seed uint64) ([]Module, error) {
 		if dim == 0 {
 			continue
 		}
-		m := Module{Target: target, Alpha: alpha}
-		m.Down.Shape = append(compute.Shape{dim}, target.Shape[1:]...)
-		m.Up.Shape = compute.Shape{target.Shape[0], dim, 1, 1}[:len(target.Shape)]
-		m.Down.Data, m.Up.Data = make([]float32, m.Down.Shape.Elements()), make([]float32, m.Up.Shape.Elements())
-		draw.Uniform(m.Down.Data)
+		l := newLowRank(target, dim)
+		l.Alpha = alpha
+		draw.Uniform(l.Down.Data)
 		bound := float32(1 / math.Sqrt(float64(target.columns())))
-		for i, v := range m.Down.Data {
-			m.Down.Data[i] = (2*v - 1) * bound
+		for i, v := range l.Down.Data {
+			l.Down.Data[i] = (2*v - 1) * bound
 		}
-		modules = append(modules, m)
+		modules = append(modules, Module{target, l})
 	}
 	return modules, nil
 }

@@ -35,7 +35,7 @@ func TestNetwork(t *testing.T) {
 			count, parameters := map[weights.Kind]int{}, 0
 			for _, m := range modules {
 				count[m.Kind]++
-				parameters += len(m.Down.Data) + len(m.Up.Data)
+				parameters += len(loratest.LowRank(m).Down.Data) + len(loratest.LowRank(m).Up.Data)
 			}
 			if text, unet := count[weights.KindTextEncoder], count[weights.KindUNet]; text != c.text || unet != c.unet || parameters != c.parameters {
 				t.Errorf("%d modules of the text encoder, %d of the UNet, %d parameters; want %d, %d, %d", text, unet, parameters, c.text, c.unet, c.parameters)
@@ -67,15 +67,15 @@ func TestNetworkModules(t *testing.T) {
 		{"lora_unet_down_blocks_1_resnets_0_conv_shortcut", compute.Shape{8, 320, 1, 1}, compute.Shape{640, 8, 1, 1}, 2},
 	} {
 		m, ok := byKey[c.key]
-		if !ok || !m.Down.Shape.Equal(c.down) || !m.Up.Shape.Equal(c.up) || m.Scale() != c.scale {
-			t.Errorf("%s: %v·%v, scale %v; want %v·%v, scale %v", c.key, m.Up.Shape, m.Down.Shape, m.Scale(), c.up, c.down, c.scale)
+		if !ok || !loratest.LowRank(m).Down.Shape.Equal(c.down) || !loratest.LowRank(m).Up.Shape.Equal(c.up) || loratest.LowRank(m).Scale() != c.scale {
+			t.Errorf("%s: %v·%v, scale %v; want %v·%v, scale %v", c.key, loratest.LowRank(m).Up.Shape, loratest.LowRank(m).Down.Shape, loratest.LowRank(m).Scale(), c.up, c.down, c.scale)
 			continue
 		}
 		bound := 1 / math.Sqrt(float64(c.down[1:].Elements()))
-		if s := loratest.Largest(m.Down.Data); s > bound*(1+1e-6) || s < 0.9*bound {
+		if s := loratest.Largest(loratest.LowRank(m).Down.Data); s > bound*(1+1e-6) || s < 0.9*bound {
 			t.Errorf("%s: down is up to %g, want nearly %g", c.key, s, bound)
 		}
-		if s := loratest.Largest(m.Up.Data); s != 0 {
+		if s := loratest.Largest(loratest.LowRank(m).Up.Data); s != 0 {
 			t.Errorf("%s: up is up to %g, want 0", c.key, s)
 		}
 	}

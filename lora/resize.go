@@ -132,51 +132,64 @@ func Resize(ctx context.Context, a *Adapter, o ResizeOptions) (*Adapter, []Resiz
 			return nil, nil, context.Cause(ctx)
 		}
 		m := &a.Modules[i]
-		d, err := m.decompose()
+		l, err := a.lowRank(m)
+		if err != nil {
+			return nil, nil, err
+		}
+		d, err := l.decompose()
 		if err != nil {
 			return nil, nil, fmt.Errorf("lora: %s: module %q: %w", a.Path, m.Name, err)
 		}
 		most := o.NewRank
-		if len(m.Down.Shape) == 4 {
+		if len(l.Down.Shape) == 4 {
 			most = o.NewConvRank
 		}
 		rank := o.rank(d.S, min(m.Shape[0], m.columns()), most)
 		small := compose(m.Target, d, rank)
-		small.Alpha = m.Scale() * float64(rank)
-		resized.Modules = append(resized.Modules, small)
+		small.Alpha = l.Scale() * float64(rank)
+		resized.Modules = append(resized.Modules, Module{m.Target, small})
 		report = append(report, retained(m, d.S, rank))
 	}
 	resized.Metadata = o.describe(a, resized.Modules)
 	return resized, report, nil
 }
 
-// decompose decomposes the change of a module, without its scale.
-func (m *Module) decompose() (*svd.Decomposition, error) {
-	return svd.Product(m.Up.Data, m.flatDown(), m.Shape[0], m.Up.Shape[1], m.columns())
+// lowRank is the delta of a module, for those who work on the factors of a LoRA.
+func (a *Adapter) lowRank(m *Module) (LowRank, error) {
+	l, ok := m.Delta.(LowRank)
+	if !ok {
+		return l, &KindError{a.Path, m.Algorithm(), m.Param()}
+	}
+	return l, nil
 }
 
-// compose makes a module of the leading part of a decomposition, B = U·diag(S) and A = V, with a scale of 1.
-func compose(t Target, d *svd.Decomposition, rank int) Module {
-	m := newModule(t, rank)
+// decompose decomposes the change, without its scale.
+func (l LowRank) decompose() (*svd.Decomposition, error) {
+	return svd.Product(l.Up.Data, l.flatDown(), l.Up.Shape[0], l.Up.Shape[1], l.columns())
+}
+
+// compose makes a change of the leading part of a decomposition, B = U·diag(S) and A = V, with a scale of 1.
+func compose(t Target, d *svd.Decomposition, rank int) LowRank {
+	l := newLowRank(t, rank)
 	columns := t.columns()
 	for k := range min(rank, len(d.S)) {
 		for o := range t.Shape[0] {
-			m.Up.Data[o*rank+k] = float32(d.U[o*len(d.S)+k] * d.S[k])
+			l.Up.Data[o*rank+k] = float32(d.U[o*len(d.S)+k] * d.S[k])
 		}
 		for i, v := range d.V[k*columns:][:columns] {
-			m.Down.Data[k*columns+i] = float32(v)
+			l.Down.Data[k*columns+i] = float32(v)
 		}
 	}
-	return m
+	return l
 }
 
-// newModule makes a module for a target, with factors of zeros and a scale of 1.
-func newModule(t Target, rank int) Module {
-	m := Module{Target: t, Alpha: float64(rank)}
-	m.Down.Shape = append(compute.Shape{rank}, t.Shape[1:]...)
-	m.Up.Shape = compute.Shape{t.Shape[0], rank, 1, 1}[:len(t.Shape)]
-	m.Down.Data, m.Up.Data = make([]float32, m.Down.Shape.Elements()), make([]float32, m.Up.Shape.Elements())
-	return m
+// newLowRank makes a change for a target, with factors of zeros and a scale of 1.
+func newLowRank(t Target, rank int) LowRank {
+	l := LowRank{Alpha: float64(rank)}
+	l.Down.Shape = append(compute.Shape{rank}, t.Shape[1:]...)
+	l.Up.Shape = compute.Shape{t.Shape[0], rank, 1, 1}[:len(t.Shape)]
+	l.Down.Data, l.Up.Data = make([]float32, l.Down.Shape.Elements()), make([]float32, l.Up.Shape.Elements())
+	return l
 }
 
 // retained compares the first singular values with all.

@@ -47,8 +47,8 @@ func formsOfModules() []lora.Module {
 		loratest.RandomModule(r, linear, 16), loratest.RandomModule(r, point, 16), loratest.RandomModule(r, conv, 16), loratest.RandomModule(r, narrow, 16),
 		loratest.RandomModule(r, lora.Target{Kind: weights.KindTextEncoder, Name: "text", Shape: compute.Shape{40, 40}}, 16),
 	}
-	mid := lora.Module{Target: unet("mid", 30, 20, 3, 3), Down: loratest.RandomFactor(r, 4, 20, 1, 1), Up: loratest.RandomFactor(r, 30, 4, 1, 1), Mid: loratest.RandomFactor(r, 4, 4, 3, 3), Alpha: 2}
-	matrices := lora.Module{Target: unet("matrices", 30, 20, 1, 1), Down: loratest.RandomFactor(r, 16, 20), Up: loratest.RandomFactor(r, 30, 16), Alpha: 4}
+	mid := lora.Module{Target: unet("mid", 30, 20, 3, 3), Delta: lora.LowRank{Down: loratest.RandomFactor(r, 4, 20, 1, 1), Up: loratest.RandomFactor(r, 30, 4, 1, 1), Mid: loratest.RandomFactor(r, 4, 4, 3, 3), Alpha: 2}}
+	matrices := lora.Module{Target: unet("matrices", 30, 20, 1, 1), Delta: lora.LowRank{Down: loratest.RandomFactor(r, 16, 20), Up: loratest.RandomFactor(r, 30, 16), Alpha: 4}}
 	return append(modules, mid, matrices)
 }
 
@@ -75,8 +75,8 @@ func TestResizeKeeps(t *testing.T) {
 		if m.Rank() != want || report[i].NewRank != want || report[i].OldRank != old.Rank() {
 			t.Errorf("%s: rank %d, reported %d from %d, want %d", m.Name, m.Rank(), report[i].NewRank, report[i].OldRank, want)
 		}
-		if m.Scale() != old.Scale() {
-			t.Errorf("%s: scale %v, want %v", m.Name, m.Scale(), old.Scale())
+		if loratest.LowRank(m).Scale() != loratest.LowRank(old).Scale() {
+			t.Errorf("%s: scale %v, want %v", m.Name, loratest.LowRank(m).Scale(), loratest.LowRank(old).Scale())
 		}
 		checkDelta(t, m.Name, product(m, 1, 0), product(old, 1, 0), 1e-6)
 		if r := report[i]; math.Abs(r.SumRetained-1) > 1e-12 || math.Abs(r.FroRetained-1) > 1e-12 {
@@ -91,9 +91,9 @@ func TestResizeKeeps(t *testing.T) {
 // TestResizeIsBest has the best approximation of rank 1 of a module as PyTorch finds it, and the alphas of sd-scripts.
 func TestResizeIsBest(t *testing.T) {
 	m := lora.Module{
-		Target: lora.Target{Kind: weights.KindUNet, Name: "m", Shape: compute.Shape{4, 6}}, Alpha: 1,
-		Up:   lora.Factor{Shape: compute.Shape{4, 2}, Data: []float32{-3.0625, -0.4375, -1.8125, 2.6875, 0.625, -3.5625, 0.0625, 0.3125}},
-		Down: lora.Factor{Shape: compute.Shape{2, 6}, Data: []float32{-0.5, 3.4375, -0.9375, 3.0, -1.4375, 3.625, -1.3125, -3.0625, 2.125, 3.625, 0.875, -3.625}},
+		Target: lora.Target{Kind: weights.KindUNet, Name: "m", Shape: compute.Shape{4, 6}}, Delta: lora.LowRank{Alpha: 1,
+			Up:   lora.Factor{Shape: compute.Shape{4, 2}, Data: []float32{-3.0625, -0.4375, -1.8125, 2.6875, 0.625, -3.5625, 0.0625, 0.3125}},
+			Down: lora.Factor{Shape: compute.Shape{2, 6}, Data: []float32{-0.5, 3.4375, -0.9375, 3.0, -1.4375, 3.625, -1.3125, -3.0625, 2.125, 3.625, 0.875, -3.625}}},
 	}
 	resized, report, err := lora.Resize(t.Context(), adapter(m), lora.ResizeOptions{NewRank: 1})
 	if err != nil {
@@ -115,9 +115,8 @@ func TestResizeIsBest(t *testing.T) {
 		t.Errorf("report %+v", r)
 	}
 	big := loratest.RandomModule(loratest.Rand(), lora.Target{Kind: weights.KindUNet, Name: "big", Shape: compute.Shape{40, 40}}, 32)
-	big.Alpha = 16
-	if resized, _, err = lora.Resize(t.Context(), adapter(big), lora.ResizeOptions{NewRank: 3}); err != nil || resized.Modules[0].Alpha != 1.5 {
-		t.Errorf("alpha 16 of rank 32 is %v at rank 3 (%v), want 1.5", resized.Modules[0].Alpha, err)
+	if resized, _, err = lora.Resize(t.Context(), adapter(loratest.WithAlpha(big, 16)), lora.ResizeOptions{NewRank: 3}); err != nil || loratest.LowRank(resized.Modules[0]).Alpha != 1.5 {
+		t.Errorf("alpha 16 of rank 32 is %v at rank 3 (%v), want 1.5", loratest.LowRank(resized.Modules[0]).Alpha, err)
 	}
 }
 
@@ -125,8 +124,8 @@ func TestResizeIsBest(t *testing.T) {
 func TestResizeRanks(t *testing.T) {
 	a := adapter(formsOfModules()...)
 	a.Modules = append(a.Modules, lora.Module{
-		Target: lora.Target{Kind: weights.KindUNet, Name: "zero", Shape: compute.Shape{8, 8}}, Alpha: 2,
-		Down: loratest.RandomFactor(loratest.Rand(), 4, 8), Up: lora.Factor{Shape: compute.Shape{8, 4}, Data: make([]float32, 32)},
+		Target: lora.Target{Kind: weights.KindUNet, Name: "zero", Shape: compute.Shape{8, 8}},
+		Delta:  lora.LowRank{Alpha: 2, Down: loratest.RandomFactor(loratest.Rand(), 4, 8), Up: lora.Factor{Shape: compute.Shape{8, 4}, Data: make([]float32, 32)}},
 	})
 	resized, _, err := lora.Resize(t.Context(), a, lora.ResizeOptions{NewRank: 20, NewConvRank: 6})
 	if err != nil {

@@ -22,7 +22,8 @@ const Product = "atelier"
 func extremes(modules []Module) (dim, alpha string) {
 	const dynamic = "Dynamic"
 	for i := range modules {
-		d, a := strconv.Itoa(modules[i].Rank()), python.String(modules[i].Alpha)
+		l, _ := modules[i].Delta.(LowRank)
+		d, a := strconv.Itoa(modules[i].Rank()), python.String(l.Alpha)
 		if i == 0 {
 			dim, alpha = d, a
 		}

@@ -45,12 +45,16 @@ func encode(modules []Module, precision compute.DType) (tensors []weights.Tensor
 	}
 	for i := range modules {
 		m := &modules[i]
-		if !m.Complete() {
-			return nil, fmt.Errorf("module %q: factors %v·%v do not make up the weight %v", m.Name, m.Up.Shape, m.Down.Shape, m.Shape)
+		l, ok := m.Delta.(LowRank)
+		if !ok && m.Delta != nil {
+			return nil, fmt.Errorf("module %q: %s; only LoRA is written", m.Name, m.Algorithm())
 		}
-		factors := map[part]Factor{down: m.Down, up: m.Up, alpha: {compute.Shape{}, []float32{float32(m.Alpha)}}}
-		if m.Mid.Data != nil {
-			factors[mid] = m.Mid
+		if !m.Complete() {
+			return nil, fmt.Errorf("module %q: %s, which do not make up the weight %v", m.Name, l.shapes(), m.Shape)
+		}
+		factors := map[part]Factor{down: l.Down, up: l.Up, alpha: {compute.Shape{}, []float32{float32(l.Alpha)}}}
+		if l.Mid.Data != nil {
+			factors[mid] = l.Mid
 		}
 		for p, f := range factors {
 			x := weights.Tensor{
@@ -64,16 +68,6 @@ func encode(modules []Module, precision compute.DType) (tensors []weights.Tensor
 		}
 	}
 	return tensors, nil
-}
-
-// Complete reports whether the factors have as many numbers as their shapes say, and fit.
-func (m *Module) Complete() bool {
-	for _, f := range []Factor{m.Down, m.Up, m.Mid} {
-		if f.Data != nil && f.Shape.Elements() != len(f.Data) {
-			return false
-		}
-	}
-	return m.Down.Data != nil && m.Up.Data != nil && len(m.Shape) >= 2 && m.fits()
 }
 
 // addHashes adds sshs_model_hash, of everything behind the header, and sshs_legacy_hash: 64 KiB at 1 MiB of the file

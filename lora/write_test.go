@@ -32,7 +32,9 @@ func TestWriteThenRead(t *testing.T) {
 	for _, target := range targets.All() {
 		if strings.HasSuffix(target.Name, "mid_block.resnets.0.conv1") {
 			m := loratest.RandomModule(loratest.Rand(), target, 2)
-			m.Down, m.Mid = loratest.RandomFactor(loratest.Rand(), 2, target.Shape[1], 1, 1), loratest.RandomFactor(loratest.Rand(), 2, 2, 3, 3)
+			l := loratest.LowRank(m)
+			l.Down, l.Mid = loratest.RandomFactor(loratest.Rand(), 2, target.Shape[1], 1, 1), loratest.RandomFactor(loratest.Rand(), 2, 2, 3, 3)
+			m.Delta = l
 			modules = append(modules, m)
 		}
 	}
@@ -64,12 +66,14 @@ func TestWriteThenRead(t *testing.T) {
 				byName[m.Name] = m
 			}
 			for _, want := range modules {
-				for _, f := range []*lora.Factor{&want.Down, &want.Up, &want.Mid} {
+				l := loratest.LowRank(want)
+				for _, f := range []*lora.Factor{&l.Down, &l.Up, &l.Mid} {
 					f.Data = append([]float32(nil), f.Data...)
 					for i, v := range f.Data {
 						f.Data[i] = c.round(v)
 					}
 				}
+				want.Delta = l
 				if !reflect.DeepEqual(byName[want.Name], want) {
 					t.Fatalf("%s differs", want.Name)
 				}
@@ -221,12 +225,16 @@ func TestWriteErrors(t *testing.T) {
 		say       string
 	}{
 		{"precision", good, compute.I32, nil, "save precision I32"},
-		{"NaN", changed(func(m *lora.Module) { m.Up.Data[3] = float32(math.NaN()) }), compute.F32, nil, `tensor "lora_unet_conv_in.lora_up.weight": element 3 is NaN`},
-		{"beyond F16", changed(func(m *lora.Module) { m.Down.Data[5] = 1e5 }), compute.F16, nil, "not finite in F16"},
-		{"alpha", changed(func(m *lora.Module) { m.Alpha = math.Inf(1) }), compute.F32, nil, "conv_in.alpha"},
+		{"NaN", changed(func(m *lora.Module) { loratest.LowRank(*m).Up.Data[3] = float32(math.NaN()) }), compute.F32, nil, `tensor "lora_unet_conv_in.lora_up.weight": element 3 is NaN`},
+		{"beyond F16", changed(func(m *lora.Module) { loratest.LowRank(*m).Down.Data[5] = 1e5 }), compute.F16, nil, "not finite in F16"},
+		{"alpha", changed(func(m *lora.Module) { *m = loratest.WithAlpha(*m, math.Inf(1)) }), compute.F32, nil, "conv_in.alpha"},
 		{"no factors", []lora.Module{{Target: target}}, compute.F32, nil, "do not make up"},
 		{"misfit", changed(func(m *lora.Module) { m.Shape = compute.Shape{4, 5, 3, 3} }), compute.F32, nil, "do not make up"},
-		{"short data", changed(func(m *lora.Module) { m.Up.Data = m.Up.Data[1:] }), compute.F32, nil, "do not make up"},
+		{"short data", changed(func(m *lora.Module) {
+			l := loratest.LowRank(*m)
+			l.Up.Data = l.Up.Data[1:]
+			m.Delta = l
+		}), compute.F32, nil, "do not make up"},
 		{"twice", append(good[:2:2], good[0]), compute.F32, nil, "appears twice"},
 		{"metadata", good, compute.F32, map[string]string{"ss_tag": "\xff"}, "not UTF-8"},
 	} {

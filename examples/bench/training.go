@@ -59,11 +59,12 @@ func newTraining(name string, w *workload, c configs, samples int) (*training, e
 	t.Training = Training{Modules: len(modules), Rank: rank, Batch: samples}
 	for i := range modules {
 		m := &modules[i]
-		t.Parameters += len(m.Down.Data) + len(m.Up.Data)
-		draw.Uniform(m.Down.Data)
+		l := m.Delta.(lora.LowRank)
+		t.Parameters += len(l.Down.Data) + len(l.Up.Data)
+		draw.Uniform(l.Down.Data)
 		bound := float32(1 / math.Sqrt(float64(m.Shape[1:].Elements())))
-		for j, u := range m.Down.Data {
-			m.Down.Data[j] = (2*u - 1) * bound
+		for j, u := range l.Down.Data {
+			l.Down.Data[j] = (2*u - 1) * bound
 		}
 	}
 	options := train.TrainerOptions{MaxGradNorm: 1, Checkpointing: name == "train_step_checkpointed"}

@@ -72,15 +72,21 @@ func inspect(_ context.Context, c *command) error {
 
 // describe shows the modules.
 func describe(row func(name, format string, values ...any), a *lora.Adapter) {
-	networks, ranks, alphas, scales := map[weights.Kind]int{}, map[int]int{}, map[float64]int{}, map[float64]int{}
+	networks, algorithms, ranks, alphas, scales := map[weights.Kind]int{}, map[string]int{}, map[int]int{}, map[float64]int{}, map[float64]int{}
 	for i := range a.Modules {
 		m := &a.Modules[i]
 		networks[m.Kind]++
-		ranks[m.Rank()]++
-		alphas[m.Alpha]++
-		scales[m.Scale()]++
+		algorithms[m.Algorithm()]++
+		if m.Rank() > 0 {
+			ranks[m.Rank()]++
+		}
+		if l, ok := m.Delta.(lora.LowRank); ok {
+			alphas[l.Alpha]++
+			scales[l.Scale()]++
+		}
 	}
 	row("modules", "%d: %s", len(a.Modules), tally(networks))
+	row("algorithm", "%s", tally(algorithms))
 	row("rank", "%s", tally(ranks))
 	row("alpha", "%s", tally(alphas))
 	row("scale alpha/rank", "%s", tally(scales))

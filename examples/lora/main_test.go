@@ -251,12 +251,12 @@ func TestMerge(t *testing.T) {
 
 // changeOf is alpha/rank·B·A.
 func changeOf(m lora.Module) []float64 {
-	columns := m.Shape[1:].Elements()
+	l, columns := m.Delta.(lora.LowRank), m.Shape[1:].Elements()
 	out := make([]float64, m.Shape.Elements())
 	for o := range m.Shape[0] {
 		for k := range m.Rank() {
 			for i := range columns {
-				out[o*columns+i] += m.Scale() * float64(m.Up.Data[o*m.Rank()+k]) * float64(m.Down.Data[k*columns+i])
+				out[o*columns+i] += l.Scale() * float64(l.Up.Data[o*m.Rank()+k]) * float64(l.Down.Data[k*columns+i])
 			}
 		}
 	}
@@ -303,7 +303,7 @@ func TestFiles(t *testing.T) {
 	}
 	do(t, "combine", "-model-config", model, "-lora", kohya, "-lbws", "[0,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", "-save_to", in("base0"))
 	for _, m := range adapter(t, in("base0")).Modules {
-		zero := !slices.ContainsFunc(m.Up.Data, func(v float32) bool { return v != 0 })
+		zero := !slices.ContainsFunc(m.Delta.(lora.LowRank).Up.Data, func(v float32) bool { return v != 0 })
 		if zero != (m.Kind == weights.KindTextEncoder) {
 			t.Fatalf("%s: all zero is %t with a block weight of 0 for the text encoder", m.Name, zero)
 		}
@@ -402,7 +402,7 @@ func zeros(t *testing.T) string {
 	t.Helper()
 	modules := adapter(t, kohya).Modules
 	for i := range modules {
-		clear(modules[i].Up.Data)
+		clear(modules[i].Delta.(lora.LowRank).Up.Data)
 	}
 	path := filepath.Join(t.TempDir(), "zeros.safetensors")
 	if err := lora.Write(path, modules, compute.F32, nil); err != nil {

@@ -10,7 +10,7 @@ import (
 
 // drop draws what a batch is learned without. The text encoder reads captions in the given number of chunks, each of
 // which counts as a sample there.
-func drop(n lora.Network, b *TrainBatch, modules []lora.Module, chunks int, r *rng.Torch) {
+func drop(n lora.Network, b *TrainBatch, modules []module, chunks int, r *rng.Torch) {
 	if n.Dropout > 0 {
 		var seed [2]int32
 		r.Intn(seed[:], math.MaxInt32)
@@ -21,7 +21,7 @@ func drop(n lora.Network, b *TrainBatch, modules []lora.Module, chunks int, r *r
 
 // dropRanks draws what the ranks of each module are multiplied with for a batch; nil without dropout. What is left of a
 // module's ranks grows by as much as is dropped on average, what is left of the modules does not.
-func dropRanks(n lora.Network, modules []lora.Module, samples, chunks int, r *rng.Torch) (all [][]float32) {
+func dropRanks(n lora.Network, modules []module, samples, chunks int, r *rng.Torch) (all [][]float32) {
 	if n.RankDropout == 0 && n.ModuleDropout == 0 {
 		return nil
 	}

@@ -10,7 +10,7 @@ import (
 
 // TestDropout counts what is dropped of 400 modules of rank 50.
 func TestDropout(t *testing.T) {
-	modules := make([]lora.Module, 400)
+	modules := make([]module, 400)
 	for i := range modules {
 		modules[i].Down.Shape = compute.Shape{50, 3}
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/atelier-go/atelier/compute"
-	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/lora/dataset"
 	"github.com/atelier-go/atelier/weights"
 )
@@ -110,7 +109,7 @@ func (r *run) memory(programs []*compute.Program) (int64, error) {
 }
 
 // networkReport counts the modules of a network.
-func networkReport(modules []lora.Module, kind weights.Kind, rate float64) NetworkReport {
+func networkReport(modules []module, kind weights.Kind, rate float64) NetworkReport {
 	n := NetworkReport{Rate: rate}
 	for i := range modules {
 		m := &modules[i]

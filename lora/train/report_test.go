@@ -3,6 +3,7 @@ package train_test
 import (
 	"bufio"
 	"encoding/json"
+	"github.com/atelier-go/atelier/lora/internal/loratest"
 	"maps"
 	"os"
 	"path/filepath"
@@ -36,7 +37,7 @@ func TestReport(t *testing.T) {
 	}
 	parameters := 0
 	for _, m := range a.Modules {
-		parameters += len(m.Down.Data) + len(m.Up.Data)
+		parameters += len(loratest.LowRank(m).Down.Data) + len(loratest.LowRank(m).Up.Data)
 	}
 	if got := report.TextEncoder.Parameters + report.UNet.Parameters; got != parameters {
 		t.Errorf("%d parameters are reported, %d saved", got, parameters)

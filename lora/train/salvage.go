@@ -71,7 +71,8 @@ func (r *run) stopped(ctx context.Context, err error) error {
 // finite reports the first module whose numbers are not finite any more.
 func finite(modules []lora.Module) error {
 	for i := range modules {
-		for _, f := range []lora.Factor{modules[i].Down, modules[i].Up} {
+		l, _ := modules[i].Delta.(lora.LowRank)
+		for _, f := range []lora.Factor{l.Down, l.Up} {
 			if slices.ContainsFunc(f.Data, notFinite) {
 				return fmt.Errorf("lora: %s: its numbers are not finite, so what was learned is not saved; the last file and state are good", modules[i].Key())
 			}

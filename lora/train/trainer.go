@@ -96,8 +96,8 @@ type Trainer struct {
 	layers    map[weights.Kind]*nn.Layers
 	params    compute.Params
 
-	modules   []lora.Module // without their numbers
-	factors   []*factor     // down and up of each module
+	modules   []module  // without their numbers
+	factors   []*factor // down and up of each module
 	groups    []group
 	optimizer optim.Choice
 	gram      []float64 // scratch of ScaleWeightNorms
@@ -105,6 +105,12 @@ type Trainer struct {
 	batches int // learned from since the last update
 	steps   int // done and not skipped
 	scale   float64
+}
+
+// module is a LoRA's module that is trained.
+type module struct {
+	lora.Target
+	lora.LowRank
 }
 
 // factorParts are the ends of the names of a module's two factors, as kohya's files have them.
@@ -129,7 +135,7 @@ type factor struct {
 // NewTrainer puts modules, of the usual two factors, on a device to be trained. The modules are not written to.
 func NewTrainer(dev compute.Device, c *weights.Checkpoint, modules []lora.Module, o TrainerOptions) (_ *Trainer, err error) {
 	o.Accumulation = max(1, o.Accumulation)
-	t := &Trainer{device: dev, options: o, modules: slices.Clone(modules), scale: 1}
+	t := &Trainer{device: dev, options: o, scale: 1}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.Close())
@@ -147,8 +153,8 @@ func NewTrainer(dev compute.Device, c *weights.Checkpoint, modules []lora.Module
 	if err := t.openNetworks(c); err != nil {
 		return nil, err
 	}
-	for i := range t.modules {
-		if err := t.addModule(&t.modules[i]); err != nil {
+	for _, m := range modules {
+		if err := t.addModule(m); err != nil {
 			return nil, err
 		}
 	}
@@ -184,10 +190,12 @@ func (t *Trainer) openNetworks(c *weights.Checkpoint) error {
 }
 
 // addModule uploads the factors of a module, and keeps of them their shapes.
-func (t *Trainer) addModule(m *lora.Module) error {
-	if !m.Complete() || m.Mid.Data != nil {
-		return fmt.Errorf("lora: module %q: factors %v·%v; training wants two that make up the weight %v", m.Name, m.Up.Shape, m.Down.Shape, m.Shape)
+func (t *Trainer) addModule(given lora.Module) error {
+	l, ok := given.Delta.(lora.LowRank)
+	if !ok || !given.Complete() || l.Mid.Data != nil {
+		return fmt.Errorf("lora: module %q: factors %v·%v; training wants two that make up the weight %v", given.Name, l.Up.Shape, l.Down.Shape, given.Shape)
 	}
+	m := module{given.Target, l}
 	if s := m.Scale(); s == 0 || math.IsNaN(s) || math.IsInf(s, 0) {
 		return fmt.Errorf("lora: module %q: alpha is %v, so nothing could be learned; want a number such as the rank, %d", m.Name, m.Alpha, m.Rank())
 	}
@@ -209,6 +217,7 @@ func (t *Trainer) addModule(m *lora.Module) error {
 		}
 	}
 	m.Down.Data, m.Up.Data = nil, nil
+	t.modules = append(t.modules, m)
 	return nil
 }
 
@@ -388,17 +397,21 @@ func (t *Trainer) Gradients() ([]lora.Module, error) {
 }
 
 func (t *Trainer) download(of func(*factor) compute.Tensor) ([]lora.Module, error) {
-	modules := slices.Clone(t.modules)
+	trained := slices.Clone(t.modules)
 	for i, f := range t.factors {
 		data := make([]float32, f.shape.Elements())
 		if err := of(f).Download(compute.Floats(data)); err != nil {
 			return nil, fmt.Errorf("lora: %s: %w", f.name, err)
 		}
-		into := &modules[i/2].Down
+		into := &trained[i/2].Down
 		if i%2 == 1 {
-			into = &modules[i/2].Up
+			into = &trained[i/2].Up
 		}
 		*into = lora.Factor{Shape: f.shape, Data: data}
+	}
+	modules := make([]lora.Module, len(trained))
+	for i, m := range trained {
+		modules[i] = lora.Module{Target: m.Target, Delta: m.LowRank}
 	}
 	return modules, nil
 }

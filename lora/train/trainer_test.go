@@ -56,9 +56,9 @@ func openTraining(t *testing.T, k golden.Kit, name string, targets *lora.Targets
 			x := r.Tensor(t, prefix+target.Key()+part)
 			return lora.Factor{Shape: x.Shape, Data: x.Float32}
 		}
-		m := lora.Module{Target: target, Down: factor("init.", ".lora_down.weight"), Up: factor("final.", ".lora_up.weight"), Alpha: alpha}
-		m.Up.Data = make([]float32, len(m.Up.Data)) // only the shape is given away: training starts with zeros
-		r.modules = append(r.modules, m)
+		l := lora.LowRank{Down: factor("init.", ".lora_down.weight"), Up: factor("final.", ".lora_up.weight"), Alpha: alpha}
+		l.Up.Data = make([]float32, len(l.Up.Data)) // only the shape is given away: training starts with zeros
+		r.modules = append(r.modules, lora.Module{Target: target, Delta: l})
 	}
 	if want := len(r.Names("init.")); len(r.modules) != want {
 		t.Fatalf("%s: %d of %d modules are targets", name, len(r.modules), want)
@@ -131,7 +131,7 @@ func skipUnsupported(t *testing.T, err error) {
 func factors(modules []lora.Module) map[string][]float32 {
 	all := make(map[string][]float32)
 	for _, m := range modules {
-		all[m.Key()+".lora_down.weight"], all[m.Key()+".lora_up.weight"] = m.Down.Data, m.Up.Data
+		all[m.Key()+".lora_down.weight"], all[m.Key()+".lora_up.weight"] = loratest.LowRank(m).Down.Data, loratest.LowRank(m).Up.Data
 	}
 	return all
 }
@@ -166,13 +166,15 @@ func (r training) stepped(t *testing.T) []lora.Module {
 	modules := slices.Clone(r.modules)
 	for i := range modules {
 		m, rate := &modules[i], r.rate(modules[i].Kind)
-		for part, factor := range map[string]*lora.Factor{".lora_down.weight": &m.Down, ".lora_up.weight": &m.Up} {
+		l := loratest.LowRank(*m)
+		for part, factor := range map[string]*lora.Factor{".lora_down.weight": &l.Down, ".lora_up.weight": &l.Up} {
 			data := slices.Clone(factor.Data)
 			for j, g := range r.Tensor(t, "grad.0."+m.Key()+part).Float32 {
 				data[j] = float32(float64(data[j])*(1-rate*decay) + rate*firstStep(g))
 			}
 			factor.Data = data
 		}
+		m.Delta = l
 	}
 	return modules
 }
@@ -316,7 +318,7 @@ func TestAttachedGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if slices.ContainsFunc(a.Modules, func(m lora.Module) bool { return m.Mid.Data != nil }) {
+			if slices.ContainsFunc(a.Modules, func(m lora.Module) bool { return loratest.LowRank(m).Mid.Data != nil }) {
 				t.Logf("%s has modules of three factors, which are merged and not attached", label)
 				continue
 			}
@@ -333,12 +335,12 @@ func TestAttachedGolden(t *testing.T) {
 						continue
 					}
 					err := layers.Attach(x.Name, &nn.Adapter{
-						Down: b.Input(x.Key()+".down", compute.F32, x.Down.Shape...), Up: b.Input(x.Key()+".up", compute.F32, x.Up.Shape...), Scale: x.Scale(),
+						Down: b.Input(x.Key()+".down", compute.F32, loratest.LowRank(*x).Down.Shape...), Up: b.Input(x.Key()+".up", compute.F32, loratest.LowRank(*x).Up.Shape...), Scale: loratest.LowRank(*x).Scale(),
 					})
 					if err != nil {
 						t.Fatal(err)
 					}
-					inputs = append(inputs, x.Down.Data, x.Up.Data)
+					inputs = append(inputs, loratest.LowRank(*x).Down.Data, loratest.LowRank(*x).Up.Data)
 				}
 				return inputs
 			}
@@ -396,8 +398,9 @@ func TestTrainerMetamorphic(t *testing.T) {
 				continue
 			}
 			m := modules[i]
-			for j := range m.Up.Data {
-				m.Up.Data[j] = m.Down.Data[j%len(m.Down.Data)] / 2 // so that gradients reach the down factors
+			l := loratest.LowRank(m)
+			for j := range l.Up.Data {
+				l.Up.Data[j] = l.Down.Data[j%len(l.Down.Data)] / 2 // so that gradients reach the down factors
 			}
 			r.modules = append(r.modules, m)
 		}
@@ -484,8 +487,9 @@ func TestTrainerMetamorphic(t *testing.T) {
 			all, without := r.modules, slices.Clone(r.modules)
 			for i := range without {
 				if i%2 == 0 {
-					up := &without[i].Up
-					*up = lora.Factor{Shape: up.Shape, Data: make([]float32, len(up.Data))}
+					l := loratest.LowRank(without[i])
+					l.Up.Data = make([]float32, len(l.Up.Data))
+					without[i].Delta = l
 				}
 			}
 			r.modules = without
@@ -546,6 +550,7 @@ func TestTrainerErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	first := loratest.LowRank(modules[0])
 	ckpt, err := weights.Open(filepath.Join(loratest.TinyRandom(t), "model"), weights.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -559,10 +564,10 @@ func TestTrainerErrors(t *testing.T) {
 		say     string
 	}{
 		{"nothing", nil, train.TrainerOptions{}, "nothing to train"},
-		{"factors that do not fit", []lora.Module{{Target: modules[0].Target, Down: modules[0].Up, Up: modules[0].Up}}, train.TrainerOptions{}, "make up the weight"},
-		{"alpha 0", []lora.Module{{Target: modules[0].Target, Down: modules[0].Down, Up: modules[0].Up}}, train.TrainerOptions{}, "alpha is 0"},
+		{"factors that do not fit", []lora.Module{{Target: modules[0].Target, Delta: lora.LowRank{Down: first.Up, Up: first.Up}}}, train.TrainerOptions{}, "make up the weight"},
+		{"alpha 0", []lora.Module{{Target: modules[0].Target, Delta: lora.LowRank{Down: first.Down, Up: first.Up}}}, train.TrainerOptions{}, "alpha is 0"},
 		{"module of another model", []lora.Module{{
-			Target: lora.Target{Kind: modules[0].Kind, Name: "text_model.encoder.layers.99.mlp.fc1", Shape: modules[0].Shape}, Down: modules[0].Down, Up: modules[0].Up, Alpha: 1,
+			Target: lora.Target{Kind: modules[0].Kind, Name: "text_model.encoder.layers.99.mlp.fc1", Shape: modules[0].Shape}, Delta: lora.LowRank{Down: first.Down, Up: first.Up, Alpha: 1},
 		}}, train.TrainerOptions{}, `no layer "text_model.encoder.layers.99.mlp.fc1"`},
 		{"objective", modules, train.TrainerOptions{Objective: train.Objective{MinSNRGamma: -1}}, "min_snr_gamma is -1"},
 		{"ratio", modules, train.TrainerOptions{LoRAPlusRatio: -1}, "loraplus_lr_ratio is -1"},

@@ -36,8 +36,9 @@ func tinyTraining(t *testing.T, body func(t *testing.T, k golden.Kit, dev comput
 				continue
 			}
 			modules = append(modules, m)
-			for j := range m.Up.Data {
-				m.Up.Data[j] = m.Down.Data[j%len(m.Down.Data)] / 2
+			l := loratest.LowRank(m)
+			for j := range l.Up.Data {
+				l.Up.Data[j] = l.Down.Data[j%len(l.Down.Data)] / 2
 			}
 		}
 		body(t, k, dev, modules, []train.TrainBatch{single(r.batch(t, 0), 0), single(r.batch(t, 1), 1)})

@@ -173,7 +173,18 @@ func RandomModule(r *rand.Rand, t lora.Target, rank int) lora.Module {
 	if len(t.Shape) == 4 {
 		up = append(up, 1, 1)
 	}
-	return lora.Module{Target: t, Down: RandomFactor(r, down...), Up: RandomFactor(r, up...), Alpha: float64(rank) / 2}
+	return lora.Module{Target: t, Delta: lora.LowRank{Down: RandomFactor(r, down...), Up: RandomFactor(r, up...), Alpha: float64(rank) / 2}}
+}
+
+// LowRank is the delta of a module that is of the usual kind.
+func LowRank(m lora.Module) lora.LowRank { return m.Delta.(lora.LowRank) }
+
+// WithAlpha is a module of the usual kind with another alpha.
+func WithAlpha(m lora.Module, alpha float64) lora.Module {
+	l := LowRank(m)
+	l.Alpha = alpha
+	m.Delta = l
+	return m
 }
 
 // RandomFactor is a tensor of normal numbers.

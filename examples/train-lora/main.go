@@ -119,8 +119,12 @@ func (c *command) config(log io.Writer) (train.TrainConfig, error) {
 		fmt.Fprintln(log, "note:", cli.Printable(note))
 	}
 	if err == nil && config.Resume == "latest" {
-		if config.Resume, err = train.LatestState(config.OutputDir, config.OutputName); err != nil {
-			err = fmt.Errorf("-resume latest: %w", err)
+		var damaged []error
+		if config.Resume, damaged, err = train.LatestState(config.OutputDir, config.OutputName); err != nil {
+			return config, fmt.Errorf("-resume latest: %w", err)
+		}
+		for _, state := range damaged {
+			fmt.Fprintln(log, "note: passed over:", cli.Printable(state.Error()))
 		}
 	}
 	return config, err

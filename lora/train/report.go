@@ -28,6 +28,9 @@ type Report struct {
 	Time       time.Duration
 	// Warnings are what is possible but probably not meant. Those about pictures and captions are in Dataset.
 	Warnings []string
+	// Resumed is the state that the training goes on from, after Step steps; "" if it begins anew.
+	Resumed string
+	Step    int
 }
 
 // NetworkReport is what is trained of a network.
@@ -45,7 +48,8 @@ const usualPart = 0.7
 
 // announce makes the report.
 func (r *run) announce() (Report, error) {
-	report := Report{Dataset: r.dataset.Report()}
+	report := Report{Dataset: r.dataset.Report(), Resumed: r.Resume, Step: r.Step}
+	report.Dataset.FirstCaption = r.learned(report.Dataset.FirstCaption)
 	report.TextEncoder = networkReport(r.trainer.modules, weights.KindTextEncoder, r.rates.TextEncoder)
 	report.UNet = networkReport(r.trainer.modules, weights.KindUNet, r.rates.UNet)
 	report.Objective, report.Warnings = r.trainer.options.Objective, r.pitfalls()
@@ -132,6 +136,9 @@ func (r Report) String() string {
 	var b strings.Builder
 	b.WriteString(r.Dataset.String())
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	if r.Resumed != "" {
+		line("resumed: %s, after step %d", r.Resumed, r.Step)
+	}
 	for _, n := range []struct {
 		name string
 		NetworkReport

@@ -54,6 +54,9 @@ func (r *run) restore(dir string) error {
 	if err := s.identity.differences(r.identity); err != nil {
 		return fmt.Errorf("%s belongs to another training. Take its options and pictures, or begin anew with its %s as network_weights:\n%w", dir, modelFile, err)
 	}
+	if err := r.fitLength(&s); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
 	if steps := r.dataset.Steps(); s.Epoch > steps.Epochs+1 || s.Batch > steps.BatchesPerEpoch ||
 		s.Step != min(steps.Total, (s.Epoch-1)*steps.StepsPerEpoch+ceilDiv(s.Batch, max(1, r.Trainer.Accumulation))) {
 		return fmt.Errorf("%s: step %d of %d is not that of batch %d of epoch %d; take an earlier state", dir, s.Step, steps.Total, s.Batch, s.Epoch)
@@ -194,7 +197,10 @@ func settingName(field reflect.StructField) string {
 	return b.String()
 }
 
-// differences names what of a state's training is otherwise now.
+// lengths are the settings in which a training may differ from the one that it goes on with.
+var lengths = []string{"max_train_epochs", "max_train_steps"}
+
+// differences names what of a state's training is otherwise now, but for its length.
 func (was identity) differences(now identity) error {
 	errs := compare("", was.Settings, now.Settings, "unset")
 	type pictures struct{ sums, captions map[string]string }
@@ -227,6 +233,9 @@ func compare(what string, was, now map[string]string, missing string) (errs []er
 	maps.Copy(keys, was)
 	maps.Copy(keys, now)
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if slices.Contains(lengths, key) {
+			continue
+		}
 		a, hadIt := was[key]
 		b, hasIt := now[key]
 		if hadIt == hasIt && a == b || missing == "" && hadIt != hasIt {

@@ -3,6 +3,7 @@ package train_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -129,7 +130,7 @@ func TestResume(t *testing.T) {
 				if !errors.As(err, &stop) || stop.State == "" {
 					t.Fatalf("the error is %v, want an InterruptedError with a state", err)
 				}
-				if latest, err := train.LatestState(stopped.OutputDir, "x"); latest != stop.State {
+				if latest, _, err := train.LatestState(stopped.OutputDir, "x"); latest != stop.State {
 					t.Errorf("the latest state is %q, %v, want %q", latest, err, stop.State)
 				}
 				stopped.Resume = stop.State
@@ -181,7 +182,7 @@ func TestStates(t *testing.T) {
 	if !slices.Equal(states, told) {
 		t.Errorf("states are told as %q, want %q", states, told)
 	}
-	if latest, err := train.LatestState(cfg.OutputDir, "x"); filepath.Base(latest) != "x-state" {
+	if latest, _, err := train.LatestState(cfg.OutputDir, "x"); filepath.Base(latest) != "x-state" {
 		t.Errorf("the latest state is %q, %v", latest, err)
 	}
 	again := cfg
@@ -225,25 +226,106 @@ func TestSaveFails(t *testing.T) {
 	}
 }
 
+// TestLatestState lists states in the order in which they were saved by the clock. "x-extra-state" is another training's.
 func TestLatestState(t *testing.T) {
-	if latest, err := train.LatestState(t.TempDir(), ""); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("without any the latest state is %q, %v", latest, err)
+	type state struct{ name, json string }
+	at := func(second, session, step int, scale float64) string {
+		return fmt.Sprintf(`{"format": 1, "current_epoch": 1, "rate_scale": %v, "session_id": %d, "current_step": %d, "saved_at": "2026-01-01T00:00:%02dZ"}`, scale, session, step, second)
 	}
-	dir := t.TempDir()
-	for i, name := range []string{"x-step00000009-state", "x-000001-state", ".x-000003-state.0123456789ab", "y-state", "x-extra-state", "x-step1-state", "x-000009-state"} {
-		if err := os.Mkdir(filepath.Join(dir, name), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		state := fmt.Sprintf(`{"format": 1, "current_epoch": 1, "rate_scale": 1, "saved_at": "2026-01-01T00:00:%02dZ"}`, i)
-		if name == "x-000009-state" {
-			state = state[:20] // not whole
-		}
-		if err := os.WriteFile(filepath.Join(dir, name, "train_state.json"), []byte(state), 0o666); err != nil {
-			t.Fatal(err)
-		}
+	for _, c := range []struct {
+		name    string
+		states  []state
+		want    string
+		damaged []string
+	}{
+		{"one that did not get its name", []state{
+			{"x-step00000009-state", at(0, 0, 0, 1)}, {"x-000001-state", at(1, 0, 0, 1)}, {".x-000003-state.0123456789ab", at(2, 0, 0, 1)},
+			{"y-state", at(3, 0, 0, 1)}, {"x-extra-state", at(4, 0, 0, 1)}, {"x-step1-state", at(5, 0, 0, 1)}, {"x-000009-state", at(6, 0, 0, 1)[:20]},
+		}, ".x-000003-state.0123456789ab", []string{"x-000009-state"}},
+		{"of a clock that was set back", []state{{"x-step00000009-state", at(1, 7, 9, 1)}, {"x-step00000005-state", at(5, 7, 5, 1)}}, "x-step00000009-state", nil},
+		{"of another training", []state{{"x-state", at(1, 7, 9, 1)}, {"x-step00000005-state", at(5, 8, 5, 1)}}, "x-step00000005-state", nil},
+		{"of a roll-back", []state{{"x-step00000009-state", at(1, 7, 9, 1)}, {"x-step00000005-state", at(5, 7, 5, 0.5)}}, "x-step00000005-state", nil},
+		{"whose files are gone", []state{{"x-step00000009-state", at(1, 7, 9, 1)[:1] + `"sha256": {"model.safetensors": "00"}, ` + at(1, 7, 9, 1)[1:]}, {"x-step00000005-state", at(5, 7, 5, 1)}},
+			"x-step00000005-state", []string{filepath.Join("x-step00000009-state", "model.safetensors")}},
+		{"none whole", []state{{"x-state", "{"}}, "", []string{"x-state"}},
+		{"none", nil, "", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			for _, s := range c.states {
+				if err := errors.Join(os.Mkdir(filepath.Join(dir, s.name), 0o777), os.WriteFile(filepath.Join(dir, s.name, "train_state.json"), []byte(s.json), 0o666)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			path, damaged, err := train.LatestState(dir, "x")
+			if path != "" && filepath.Base(path) != c.want || (path == "") != (c.want == "") {
+				t.Errorf("the latest state is %q, %v, want %q", path, err, c.want)
+			}
+			if c.want == "" && errors.Is(err, fs.ErrNotExist) != (len(c.states) == 0) {
+				t.Errorf("the error is %v", err)
+			}
+			for i, say := range c.damaged {
+				if len(damaged) != len(c.damaged) || !strings.Contains(damaged[i].Error(), say) || c.want == "" && !strings.Contains(err.Error(), say) {
+					t.Errorf("damaged are %q, the error is %v, want %q", damaged, err, c.damaged)
+				}
+			}
+		})
 	}
-	if latest, err := train.LatestState(dir, "x"); filepath.Base(latest) != ".x-000003-state.0123456789ab" {
-		t.Errorf("the latest state is %q, %v, want the one saved last, which did not get its name", latest, err)
+	if latest, _, err := train.LatestState(filepath.Join(t.TempDir(), "no"), ""); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a folder the latest state is %q, %v", latest, err)
+	}
+}
+
+// TestResumeLonger goes on with more steps than the state's training had: to the file of a training that had them from the
+// start where nothing depends on their number, else with a warning.
+func TestResumeLonger(t *testing.T) {
+	longer := func(c *train.TrainConfig) { c.Dataset.MaxTrainEpochs, c.Dataset.MaxTrainSteps = 2, 0 }
+	for _, c := range []struct {
+		name   string
+		change func(c *train.TrainConfig)
+		longer func(c *train.TrainConfig)
+		say    string // of the warning; without one the files are the same
+	}{
+		{"constant with warm-up, from the end", func(c *train.TrainConfig) { c.LRScheduler, c.Dataset.MaxTrainEpochs = "constant_with_warmup", 1 }, longer, ""},
+		{"constant, from an epoch that ended early", func(c *train.TrainConfig) {
+			c.LRScheduler, c.LRWarmupSteps, c.Dataset.MaxTrainEpochs, c.Dataset.MaxTrainSteps = "constant", "", 0, 4
+		}, longer, ""},
+		{"in batches that are accumulated", func(c *train.TrainConfig) {
+			c.LRScheduler, c.Dataset.MaxTrainEpochs, c.Dataset.MaxTrainSteps, c.Dataset.GradientAccumulationSteps = "constant_with_warmup", 0, 1, 2
+		}, longer, ""},
+		{"cosine", func(c *train.TrainConfig) { c.Dataset.MaxTrainEpochs = 1 }, longer, "of 3 steps, this one has 6: lr_scheduler cosine"},
+		{"a part of all steps", func(c *train.TrainConfig) {
+			c.LRScheduler, c.LRWarmupSteps, c.Dataset.MaxTrainEpochs = "constant_with_warmup", "70%", 1
+		}, longer, "lr_scheduler constant_with_warmup"},
+		{"captions that grow", func(c *train.TrainConfig) {
+			c.LRScheduler, c.Dataset.MaxTrainEpochs, c.Dataset.Sets[0].Folder.TokenWarmupStep = "constant_with_warmup", 1, 0.5
+		}, longer, "token_warmup_step"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := trainConfig(t, 2)
+			c.change(&cfg)
+			cfg.SaveStateOnTrainEnd = true
+			mustTrain(t, cfg)
+			whole := cfg
+			longer(&whole)
+			whole.OutputDir, whole.SaveStateOnTrainEnd = t.TempDir(), false
+			again := whole
+			again.Resume, again.OutputDir = filepath.Join(cfg.OutputDir, "x-state"), t.TempDir()
+			var report train.Report
+			again.Report = func(r train.Report) { report = r }
+			mustTrain(t, again)
+			told := strings.Contains(strings.Join(report.Warnings, "\n"), "resume: the state is of a training")
+			if told != (c.say != "") || !strings.Contains(strings.Join(report.Warnings, "\n"), c.say) {
+				t.Errorf("warnings are %q, want %q", report.Warnings, c.say)
+			}
+			if c.say == "" {
+				mustTrain(t, whole)
+				sameFile(t, filepath.Join(again.OutputDir, "x.safetensors"), filepath.Join(whole.OutputDir, "x.safetensors"))
+			}
+			if report.Resumed != again.Resume || !strings.Contains(report.String(), "resumed: "+again.Resume+", after step ") {
+				t.Errorf("the report does not name the state:\n%v", report)
+			}
+		})
 	}
 }
 
@@ -275,6 +357,21 @@ func TestResumeErrors(t *testing.T) {
 			}
 		}
 	}
+	without := func(key string, edit func(t *testing.T, c *train.TrainConfig)) func(t *testing.T, c *train.TrainConfig) {
+		return func(t *testing.T, c *train.TrainConfig) {
+			edit(t, c)
+			path, whole := filepath.Join(c.Resume, "train_state.json"), make(map[string]any)
+			data, err := os.ReadFile(path)
+			if err == nil {
+				err = json.Unmarshal(data, &whole)
+			}
+			delete(whole, key)
+			data, _ = json.Marshal(whole)
+			if err = errors.Join(err, os.WriteFile(path, data, 0o666)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	replace := func(old, new string) func(data []byte) []byte {
 		return func(data []byte) []byte { return bytes.Replace(data, []byte(old), []byte(new), 1) }
 	}
@@ -293,7 +390,7 @@ func TestResumeErrors(t *testing.T) {
 			"min_snr_gamma is 5, in the state unset", "lr_warmup_steps is unset, in the state 1", "datasets[0].folder.flip_aug is true, in the state unset",
 			"datasets[0].resolution is 128x64, in the state 64x64", "as network_weights",
 		}},
-		{"length", func(t *testing.T, c *train.TrainConfig) { c.Dataset.MaxTrainEpochs = 3 }, []string{"max_train_epochs is 3, in the state 1"}},
+		{"length", func(t *testing.T, c *train.TrainConfig) { c.Dataset.MaxTrainEpochs, c.Dataset.MaxTrainSteps = 0, 2 }, []string{"of step 3, but the training ends at step 2"}},
 		{"latents that are not kept", func(t *testing.T, c *train.TrainConfig) { c.Dataset.CacheLatents = false }, []string{"cache_latents is unset, in the state true"}},
 		{"weights to continue from", func(t *testing.T, c *train.TrainConfig) {
 			c.NetworkWeights = filepath.Join(filepath.Dir(state), "x.safetensors")
@@ -327,14 +424,18 @@ func TestResumeErrors(t *testing.T) {
 		{"no model", edit("model.safetensors", func([]byte) []byte { return nil }), []string{"model.safetensors"}},
 		{"half a model", edit("model.safetensors", func(data []byte) []byte { return data[:len(data)/2] }), []string{"model.safetensors", "take an earlier state"}},
 		{"half an optimizer", edit("optimizer.safetensors", func(data []byte) []byte { return data[:len(data)-1] }), []string{"optimizer.safetensors", "take an earlier state"}},
-		{"the model twice", edit("optimizer.safetensors", func([]byte) []byte {
+		{"a bit that fell over", edit("model.safetensors", func(data []byte) []byte {
+			data[len(data)-1] ^= 1
+			return data
+		}), []string{"model.safetensors has another SHA-256", "take an earlier state"}},
+		{"the model twice", without("sha256", edit("optimizer.safetensors", func([]byte) []byte {
 			data, err := os.ReadFile(filepath.Join(state, "model.safetensors"))
 			if err != nil {
 				t.Fatal(err)
 			}
 			return data
-		}), []string{".m\" is missing"}},
-		{"of another step", edit("optimizer.safetensors", replace(`"ss_steps":"3"`, `"ss_steps":"2"`)), []string{"the files do not belong together"}},
+		})), []string{".m\" is missing"}},
+		{"of another step", without("sha256", edit("optimizer.safetensors", replace(`"ss_steps":"3"`, `"ss_steps":"2"`))), []string{"the files do not belong together"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			changed := cfg
@@ -408,7 +509,7 @@ func trainIn(dir string) error {
 			}
 		},
 	}
-	if cfg.Resume, err = train.LatestState(cfg.OutputDir, cfg.OutputName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if cfg.Resume, _, err = train.LatestState(cfg.OutputDir, cfg.OutputName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	fmt.Println("begin")
@@ -472,7 +573,7 @@ func TestKilled(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(killed, "out", "x.safetensors")); err == nil {
 		t.Fatal("the training was over before it was killed ten times")
 	}
-	latest, err := train.LatestState(filepath.Join(killed, "out"), "x")
+	latest, _, err := train.LatestState(filepath.Join(killed, "out"), "x")
 	if err != nil {
 		t.Fatal(err)
 	}

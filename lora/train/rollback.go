@@ -59,7 +59,7 @@ func (r *run) giveUp(d *divergence) error {
 
 // restart makes the factors anew from the seed.
 func (r *run) restart() error {
-	modules, err := r.network()
+	modules, _, err := r.network()
 	if err != nil {
 		return err
 	}

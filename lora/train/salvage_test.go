@@ -136,7 +136,7 @@ func TestAutosave(t *testing.T) {
 	}
 	again := trainConfig(t, 2)
 	var err error
-	if again.Resume, err = train.LatestState(filepath.Dir(off), "x"); err != nil || again.Resume != off {
+	if again.Resume, _, err = train.LatestState(filepath.Dir(off), "x"); err != nil || again.Resume != off {
 		t.Fatalf("the latest state is %q, %v", again.Resume, err)
 	}
 	again.AutosaveEvery = -1

@@ -2,9 +2,12 @@ package train
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -16,6 +19,7 @@ import (
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/atomicfile"
+	"github.com/atelier-go/atelier/internal/openfile"
 	"github.com/atelier-go/atelier/internal/optim"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/weights"
@@ -57,6 +61,7 @@ type trainState struct {
 	Session   uint32             `json:"session_id"`
 	Started   time.Time          `json:"training_started_at"`
 	Saved     time.Time          `json:"saved_at"`
+	Sums      map[string]string  `json:"sha256"` // of the other files
 	identity
 }
 
@@ -87,29 +92,91 @@ func tempFolder(path string) (string, error) {
 	return temp, os.Mkdir(temp, 0o777)
 }
 
-// LatestState finds the state that a training saved last under outputName in outputDir, to go on from as
-// TrainConfig.Resume. Only whole states count, among them one that the end of the program kept from getting its name.
-// Without any the error is fs.ErrNotExist.
-func LatestState(outputDir, outputName string) (path string, err error) {
+// LatestState finds the state to go on from that a training left under outputName in outputDir, as TrainConfig.Resume: of the
+// training that saved last the one of most steps. Only whole states count, among them one that the end of the program kept from
+// getting its name. Those that are there and cannot be read, or are not as they were saved, are listed as damaged. Without
+// any state the error is fs.ErrNotExist; if all are damaged it says how.
+func LatestState(outputDir, outputName string) (path string, damaged []error, err error) {
 	outputName = cmp.Or(outputName, defaultOutputName)
 	entries, err := os.ReadDir(outputDir)
 	if err != nil {
-		return "", fmt.Errorf("lora: output_dir: %w", err)
+		return "", nil, fmt.Errorf("lora: output_dir: %w", err)
 	}
-	var latest time.Time
+	var states []savedState
+	saved := make(map[uint32]time.Time) // by trainings, when they did last
 	for _, e := range entries {
-		if !e.IsDir() || !isState(e.Name(), outputName) && !isLeftover(e.Name(), outputName) {
+		whole := isState(e.Name(), outputName)
+		if !e.IsDir() || !whole && !isLeftover(e.Name(), outputName) {
 			continue
 		}
-		candidate := filepath.Join(outputDir, e.Name())
-		if s, err := readTrainState(candidate); err == nil && s.Saved.After(latest) {
-			path, latest = candidate, s.Saved
+		dir := filepath.Join(outputDir, e.Name())
+		if s, err := readTrainState(dir); err == nil {
+			states = append(states, savedState{dir, s})
+			saved[s.Session] = latest(saved[s.Session], s.Saved)
+		} else if whole {
+			damaged = append(damaged, err)
 		}
 	}
-	if path == "" {
-		return "", fmt.Errorf("lora: %s: no state %s-…-state is in it; save some with save_state: %w", outputDir, outputName, fs.ErrNotExist)
+	slices.SortFunc(states, func(a, b savedState) int {
+		return cmp.Or(saved[b.Session].Compare(saved[a.Session]), cmp.Compare(b.Session, a.Session), b.compare(a.trainState))
+	})
+	for _, s := range states {
+		err := s.verify(s.dir)
+		if err == nil {
+			return s.dir, damaged, nil
+		}
+		damaged = append(damaged, err)
 	}
-	return path, nil
+	if len(damaged) > 0 {
+		return "", damaged, fmt.Errorf("lora: %s: none of its states is whole: %w", outputDir, errors.Join(damaged...))
+	}
+	return "", nil, fmt.Errorf("lora: %s: no state %s-…-state is in it; save some with save_state: %w", outputDir, outputName, fs.ErrNotExist)
+}
+
+// savedState is a state and its folder.
+type savedState struct {
+	dir string
+	trainState
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// compare orders the states of one training: a roll-back takes it to earlier steps, and the clock may be set back.
+func (s trainState) compare(other trainState) int {
+	return cmp.Or(cmp.Compare(other.RateScale, s.RateScale), cmp.Compare(s.Step, other.Step), cmp.Compare(s.Epoch, other.Epoch), s.Saved.Compare(other.Saved))
+}
+
+// verify reports files of the state that are not as they were saved. States of earlier versions have no sums.
+func (s trainState) verify(dir string) error {
+	for _, name := range slices.Sorted(maps.Keys(s.Sums)) {
+		sum, err := sha256Of(filepath.Join(dir, filepath.Base(name)))
+		if err != nil {
+			return err
+		}
+		if sum != s.Sums[name] {
+			return fmt.Errorf("%s has another SHA-256 than when it was saved: the file is damaged; take an earlier state", filepath.Join(dir, name))
+		}
+	}
+	return nil
+}
+
+// sha256Of is the sum of a file.
+func sha256Of(path string) (string, error) {
+	f, err := openfile.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // saveState writes the state to the folder at path. It appears whole or not at all.
@@ -130,7 +197,7 @@ func (r *run) saveState(path string) (err error) {
 		return err
 	}
 	r.lastState = path
-	return r.removeLeftovers(filepath.Dir(path))
+	return r.removeLeftovers(filepath.Dir(path), path)
 }
 
 // writeState writes the files of a state.
@@ -162,7 +229,13 @@ func (r *run) writeState(dir string) error {
 		return err
 	}
 	whole := trainState{
-		Format: stateFormat, position: r.position, Optimizer: state.Numbers, Session: r.session, Started: r.started, Saved: time.Now(), identity: r.identity,
+		Format: stateFormat, position: r.position, Optimizer: state.Numbers, Session: r.session, Started: r.started, Saved: time.Now(),
+		Sums: make(map[string]string), identity: r.identity,
+	}
+	for _, name := range []string{modelFile, optimizerFile} {
+		if whole.Sums[name], err = sha256Of(filepath.Join(dir, name)); err != nil {
+			return err
+		}
 	}
 	data, err := json.MarshalIndent(whole, "", "\t")
 	if err != nil {
@@ -193,11 +266,11 @@ func replaceFolder(path, temp string) error {
 	return os.RemoveAll(old)
 }
 
-// removeLeftovers removes what programs that ended while saving states of this name left behind.
-func (r *run) removeLeftovers(dir string) error {
+// removeLeftovers removes what programs that ended while saving states of this name left behind, but for the state kept.
+func (r *run) removeLeftovers(dir, kept string) error {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
-		if isLeftover(e.Name(), r.OutputName) {
+		if isLeftover(e.Name(), r.OutputName) && e.Name() != filepath.Base(kept) {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
 		}
 	}
@@ -207,14 +280,7 @@ func (r *run) removeLeftovers(dir string) error {
 // readTrainState reads stateFile.
 func readTrainState(dir string) (s trainState, err error) {
 	path := filepath.Join(dir, stateFile)
-	info, err := os.Stat(path)
-	if err != nil {
-		return s, err
-	}
-	if info.Size() > maxStateBytes {
-		return s, fmt.Errorf("%s: %d bytes, want at most %d", path, info.Size(), maxStateBytes)
-	}
-	data, err := os.ReadFile(path)
+	data, err := openfile.ReadFile(path, maxStateBytes)
 	if err != nil {
 		return s, err
 	}
@@ -242,6 +308,9 @@ func (s *trainState) parse(data []byte) error {
 // readState reads the whole of a state.
 func readState(dir string) (trainState, State, error) {
 	s, err := readTrainState(dir)
+	if err == nil {
+		err = s.verify(dir)
+	}
 	if err != nil {
 		return s, State{}, err
 	}

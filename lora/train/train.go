@@ -132,7 +132,7 @@ type run struct {
 	trainer   *Trainer
 	base      map[string]string // metadata that stay
 	log       *log
-	logFailed error // no reason to stop, so Train tells at the end
+	logFailed bool // no reason to stop
 
 	position
 	pending   []float64 // losses of batches that no step has used yet
@@ -252,10 +252,11 @@ func newRun(ctx context.Context, cfg TrainConfig) (_ *run, err error) {
 			return nil, err
 		}
 	}
-	modules, err := r.network()
+	modules, lost, err := r.network()
 	if err != nil {
 		return nil, err
 	}
+	r.warnings = append(r.warnings, lost...)
 	if r.encoder, err = newEncoder(cfg.Device, cfg.Checkpoint); err != nil {
 		return nil, err
 	}
@@ -268,80 +269,14 @@ func newRun(ctx context.Context, cfg TrainConfig) (_ *run, err error) {
 	if err := r.resume(); err != nil {
 		return nil, err
 	}
+	if err := r.removeLeftovers(r.OutputDir, r.Resume); err != nil {
+		r.warnings = append(r.warnings, fmt.Sprintf("%v; what another training left behind stays there", err))
+	}
 	if err := r.describe(); err != nil {
 		return nil, err
 	}
 	r.log, err = cfg.Logging.open(r.started)
 	return r, err
-}
-
-// makeSchedule counts the options' steps.
-func (r *run) makeSchedule() error {
-	total := r.dataset.Steps().Total
-	warmup, err1 := optim.Count(r.LRWarmupSteps, total)
-	decay, err2 := optim.Count(r.LRDecaySteps, total)
-	if err1 != nil {
-		err1 = fmt.Errorf("lora: lr_warmup_steps: %w", err1)
-	}
-	if err2 != nil {
-		err2 = fmt.Errorf("lora: lr_decay_steps: %w", err2)
-	}
-	if warmup != 0 && (r.LRScheduler == "" || r.LRScheduler == string(optim.Constant)) {
-		r.warnings = append(r.warnings, fmt.Sprintf("lr_warmup_steps %s is ignored: lr_scheduler constant has none; constant_with_warmup has", r.LRWarmupSteps))
-		warmup = 0
-	}
-	r.schedule = optim.Schedule{
-		Type: optim.ScheduleType(r.LRScheduler), Steps: total, Warmup: warmup, Decay: decay, Cycles: r.LRSchedulerNumCycles,
-		Power: r.LRSchedulerPower, Timescale: r.LRSchedulerTimescale, MinRatio: r.LRSchedulerMinLRRatio, LearningRate: r.LearningRate,
-	}
-	var err3, err4 error
-	r.schedule.Rules, err3 = optim.StepRules(r.LRSchedulerArgs)
-	r.schedule, err4 = r.Trainer.schedule(r.schedule)
-	return errors.Join(err1, err2, err3, err4)
-}
-
-// network makes the modules that are trained.
-func (r *run) network() ([]lora.Module, error) {
-	targets, err := lora.TargetsOf(r.Checkpoint)
-	if err != nil {
-		return nil, err
-	}
-	modules, err := r.Network.New(targets, mix(r.Dataset.Seed, networkStream))
-	if err != nil || r.NetworkWeights == "" {
-		return modules, err
-	}
-	return r.continued(modules, targets)
-}
-
-// continued puts the factors of NetworkWeights into modules, or makes modules of them.
-func (r *run) continued(modules []lora.Module, targets *lora.Targets) ([]lora.Module, error) {
-	a, err := lora.Open(r.NetworkWeights, targets)
-	if err != nil {
-		return nil, fmt.Errorf("lora: network_weights: %w", err)
-	}
-	place := make(map[string]int)
-	for i := range modules {
-		place[modules[i].Key()] = i
-	}
-	var exact []lora.Module
-	for _, m := range a.Modules {
-		if m.Kind == weights.KindTextEncoder && r.Network.UNetOnly || m.Kind == weights.KindUNet && r.Network.TextEncoderOnly {
-			continue
-		}
-		exact = append(exact, m)
-		i, ok := place[m.Key()]
-		if !ok || r.DimFromWeights {
-			continue
-		}
-		if have, want := m.Rank(), modules[i].Rank(); have != want {
-			return nil, fmt.Errorf("lora: network_weights: %s: %q has rank %d, the network %d; set network_dim to it, or dim_from_weights", a.Path, m.Key(), have, want)
-		}
-		modules[i] = m
-	}
-	if r.DimFromWeights {
-		return exact, nil
-	}
-	return modules, nil
 }
 
 // train does everything once the training is prepared.
@@ -373,29 +308,6 @@ func (r *run) train(ctx context.Context) error {
 	}
 	return nil
 }
-
-// pitfalls are options that are seldom meant, and those that are ignored.
-func (r *run) pitfalls() []string {
-	warnings := slices.Clone(r.warnings)
-	for i := range r.trainer.modules {
-		if m := &r.trainer.modules[i]; m.Scale() > 1 {
-			warnings = append(warnings, fmt.Sprintf("alpha %v is above the rank, %d: changes are scaled up by %.3g, which has ended in NaN for many; lower alpha", m.Alpha, m.Rank(), m.Scale()))
-			break
-		}
-	}
-	if rate := max(r.rates.TextEncoder, r.rates.UNet); rate > usualRate && r.trainer.optimizer.AdamW != nil {
-		warnings = append(warnings, fmt.Sprintf("a learning rate of %v is far above the usual 1e-4 and gives noise with most models", rate))
-	}
-	if steps := r.dataset.Steps().Total; steps >= longTraining && r.SaveEveryNEpochs == 0 && r.SaveEveryNSteps == 0 {
-		warnings = append(warnings, fmt.Sprintf("%d steps without a file in between; save_every_n_epochs 1 keeps one of each epoch to choose from", steps))
-	}
-	return warnings
-}
-
-const (
-	usualRate    = 1e-3 // the highest learning rate that makes sense with AdamW
-	longTraining = 1000 // steps
-)
 
 // cacheLatents encodes the pictures if that is to be done once.
 func (r *run) cacheLatents(ctx context.Context) (err error) {
@@ -548,5 +460,8 @@ func (r *run) close() error {
 	if r.lock != nil {
 		errs = append(errs, r.lock.Remove())
 	}
-	return errors.Join(append(errs, r.log.close(), r.logFailed)...)
+	if err := r.log.close(); err != nil && !r.logFailed {
+		r.warn("logging_dir: %v; the log may not be whole, what was trained is", err)
+	}
+	return errors.Join(errs...)
 }

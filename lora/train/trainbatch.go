@@ -69,6 +69,19 @@ func (r *run) tokens(caption string) []int32 {
 	return ids
 }
 
+// captionTokens is how many tokens of a caption are learned.
+func (r *run) captionTokens() int {
+	return (r.tokenizer.MaxLength() - 2) * max(1, r.MaxTokenLength/chunkTokens) // but the first and the last of each chunk
+}
+
+// learned is what is learned of a caption: as its tokens spell it where it is cut off, else as it is.
+func (r *run) learned(caption string) string {
+	if ids, n := r.tokenizer.Encode(caption), r.captionTokens(); len(ids) > n {
+		return r.tokenizer.Decode(ids[:n])
+	}
+	return caption
+}
+
 // shrink averages a mask of pixels over latents of factor×factor; without a mask it is ones.
 func shrink(mask []float32, height, width, factor int) []float32 {
 	small := make([]float32, height*width)

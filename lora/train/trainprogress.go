@@ -44,11 +44,12 @@ func (r *run) report(p Progress) {
 	if p.Step = r.Step; r.Progress != nil {
 		r.Progress(p)
 	}
-	if r.logFailed != nil {
+	if r.logFailed {
 		return
 	}
 	if err := r.log.write(time.Now(), p, r.scalars(p)); err != nil {
-		r.logFailed = fmt.Errorf("lora: logging_dir: %w; the log ends at step %d, the training does not", err, p.Step)
+		r.logFailed = true
+		r.warn("logging_dir: %v; the log ends at step %d, the training does not", err, p.Step)
 	}
 }
 

@@ -1,0 +1,74 @@
+package train
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/weights"
+)
+
+// network makes the modules that are trained. The warnings name what NetworkWeights has to no use, and what it lacks.
+func (r *run) network() (modules []lora.Module, warnings []string, err error) {
+	targets, err := lora.TargetsOf(r.Checkpoint)
+	if err != nil {
+		return nil, nil, err
+	}
+	modules, err = r.Network.New(targets, mix(r.Dataset.Seed, networkStream))
+	if err != nil || r.NetworkWeights == "" {
+		return modules, nil, err
+	}
+	a, err := lora.Open(r.NetworkWeights, targets)
+	if err != nil {
+		return nil, nil, fmt.Errorf("lora: network_weights: %w", err)
+	}
+	return r.continued(modules, a)
+}
+
+// continued puts the factors of a file into modules, or makes modules of them.
+func (r *run) continued(modules []lora.Module, a *lora.Adapter) ([]lora.Module, []string, error) {
+	place := make(map[string]int) // of modules that begin anew
+	for i := range modules {
+		place[modules[i].Key()] = i
+	}
+	var exact []lora.Module
+	var frozen, unplaced []string
+	for _, m := range a.Modules {
+		i, ok := place[m.Key()]
+		switch {
+		case m.Kind == weights.KindTextEncoder && r.Network.UNetOnly || m.Kind == weights.KindUNet && r.Network.TextEncoderOnly:
+			frozen = append(frozen, m.Key())
+		case r.DimFromWeights:
+			exact = append(exact, m)
+		case !ok:
+			unplaced = append(unplaced, m.Key())
+		case m.Rank() != modules[i].Rank():
+			return nil, nil, fmt.Errorf("lora: network_weights: %s: %q has rank %d, the network %d; set network_dim to it, or dim_from_weights", a.Path, m.Key(), m.Rank(), modules[i].Rank())
+		default:
+			modules[i] = m
+			delete(place, m.Key())
+		}
+	}
+	if r.DimFromWeights {
+		modules = exact
+		clear(place)
+	}
+	var warnings []string
+	for _, w := range []struct {
+		what  string
+		names []string
+	}{
+		{"modules of a network that is not trained are left out", frozen},
+		{"modules are left out, for the network that is trained has none there (conv_dim adds convolutions, dim_from_weights takes all)", unplaced},
+		{"tensors are of no module that this model has", a.Unmatched},
+		{"tensors are no part of a LoRA", a.Ignored},
+		{"modules of the network are not in it and begin anew", slices.Sorted(maps.Keys(place))},
+	} {
+		if n := len(w.names); n > 0 {
+			warnings = append(warnings, fmt.Sprintf("network_weights %s: %d %s: %s", a.Path, n, w.what, strings.Join(w.names, ", ")))
+		}
+	}
+	return modules, warnings, nil
+}

@@ -9,10 +9,19 @@ import (
 	"github.com/atelier-go/atelier/cpu/internal/isa"
 )
 
+// sets are the kernel sets that this machine can run; with -short the one in Go alone, into which the race detector sees.
+func sets(t *testing.T) []isa.Set {
+	if testing.Short() {
+		t.Log("-short: no kernel set with assembly")
+		return []isa.Set{isa.Generic}
+	}
+	return isa.Sets()
+}
+
 // TestConformance runs the suite every device runs, against the reference device: with every kernel set that this
 // machine can run, with one worker and with more than it may have processors, and with bfloat16 products.
 func TestConformance(t *testing.T) {
-	for _, set := range isa.Sets() {
+	for _, set := range sets(t) {
 		t.Run(set.String(), func(t *testing.T) {
 			t.Setenv(isa.EnvLower, set.String())
 			computetest.Suite{Open: opener(Options{Workers: 3}), AllocationFree: true}.Run(t)
@@ -34,7 +43,7 @@ func TestConformance(t *testing.T) {
 // TestGradientConformance runs the suite of training's ops like TestConformance; that one worker gives the same bits is
 // for TestWorkersAgree.
 func TestGradientConformance(t *testing.T) {
-	for _, set := range isa.Sets() {
+	for _, set := range sets(t) {
 		t.Run(set.String(), func(t *testing.T) {
 			t.Setenv(isa.EnvLower, set.String())
 			computetest.Suite{Open: opener(Options{Workers: 3}), AllocationFree: true}.RunGradient(t)

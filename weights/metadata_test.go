@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestReadMetadata(t *testing.T) {
@@ -42,11 +41,12 @@ func TestReadMetadata(t *testing.T) {
 	}
 }
 
-// TestHugeHeaders reads a header of five million keys, which once took a minute, and one that is a sparse gigabyte.
+// TestHugeHeaders reads a header with many keys, of which five million once took a minute, and one that is a sparse gigabyte:
+// reading ends at the first that is too many, and at the first byte.
 func TestHugeHeaders(t *testing.T) {
 	var header strings.Builder
 	header.WriteString(`{"__metadata__":{"k":""`)
-	for i := range 5_000_000 {
+	for i := range 100_000 {
 		fmt.Fprintf(&header, `,"k%d":""`, i)
 	}
 	header.WriteString("}}")
@@ -58,17 +58,12 @@ func TestHugeHeaders(t *testing.T) {
 	if err := os.Truncate(sparse, 1<<30); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{keys, sparse} {
-		start := time.Now()
-		if _, err := ReadMetadata(path); err == nil {
-			t.Error("it has metadata")
+	for path, want := range map[string]string{keys: "more than 10000 entries of metadata", sparse: "header: "} {
+		if _, err := ReadMetadata(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("metadata: %v, want %q", err, want)
 		}
-		if f, err := OpenFile(path); err == nil {
-			f.Close()
-			t.Error("it opens")
-		}
-		if d := time.Since(start); d > 5*time.Second {
-			t.Errorf("it took %v", d)
+		if _, err := OpenFile(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("opened: %v, want %q", err, want)
 		}
 	}
 }

@@ -162,6 +162,9 @@ var networks = []struct {
 
 // TestNetworkGradients compares the gradients of small networks with central differences.
 func TestNetworkGradients(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: thousands of runs")
+	}
 	for _, c := range networks {
 		t.Run(c.name, func(t *testing.T) {
 			n := c.record(t)

@@ -23,12 +23,17 @@ var Devices = []Device{
 	{"cpu", func() (compute.Device, error) { return cpu.Open(cpu.Options{}) }},
 }
 
-// ForEach runs body as a subtest for every kit on every device.
+// ForEach runs body as a subtest for every kit on every device; with -short not on the slow reference.
 func ForEach(t *testing.T, body func(t *testing.T, k Kit, dev compute.Device)) {
 	t.Helper()
 	for _, k := range Kits(t) {
 		for _, d := range Devices {
-			t.Run(k.Name+"/"+d.Name, func(t *testing.T) { body(t, k, d.open(t)) })
+			t.Run(k.Name+"/"+d.Name, func(t *testing.T) {
+				if testing.Short() && d.Name == "ref" {
+					t.Skip("-short: the reference device takes minutes")
+				}
+				body(t, k, d.open(t))
+			})
 		}
 	}
 }

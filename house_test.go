@@ -42,7 +42,8 @@ var rules = []rule{
 	{"lora/train", "lora lora/dataset clip unet vae nn sampler weights compute internal/atomicfile internal/engine internal/filelock internal/openfile internal/optim internal/python internal/rng internal/tfevents internal/tomltree invalid", "", "training stands above the files it makes"},
 	{"lora/kohya", "lora lora/dataset lora/train sampler compute internal/atomicfile internal/openfile internal/tomltree invalid", "", "sd-scripts' names for what lora/train takes"},
 	{"sd", "sd/infotext lora lora/train clip unet vae sampler weights compute internal/atomicfile internal/engine internal/rng invalid", "", "the pipeline is handed its device"},
-	{"sd/infotext", "", "", "any tool can read pictures with it"},
+	{"sd/prompt", "", "", "the language is usable without a model"},
+	{"sd/infotext", "sd/prompt", "", "any tool can read pictures with it"},
 	{"sd/dense", "", "gorgonia.org/tensor", "the only user of Gorgonia: programs that do not want its arrays do not carry it"},
 	{"tinyportrait", "", "", "data"},
 	{"invalid", "", "", "a leaf that every package may import"},
@@ -59,13 +60,14 @@ var rules = []rule{
 	{"internal/rng", "", "gonum.org/v1/gonum", "leaf"},
 	{"internal/svd", "", "gonum.org/v1/gonum", "leaf: the only user of gonum's linear algebra"},
 	{"internal/tfevents", "", "", "leaf"},
+	{"internal/webui", "", "", "records of the web UI: for tests"},
 	{"internal/tomltree", "", "github.com/BurntSushi/toml", "leaf"},
 	{"examples/internal/cli", "compute device examples/internal/terminal tinyportrait weights weights/hub internal/atomicfile invalid", "github.com/KimMachineGun/automemlimit", "what programs tell before they work: whether it fits and can be written"},
 	{"examples/...", "clip compute cpu device examples/... lora/... sampler sd/... tinyportrait unet vae weights/... internal/rng invalid", "golang.org/x/sys golang.org/x/term", "programs are users: what they import of this module, others can"},
 }
 
 // testOnly are packages that tests may import besides what the code may.
-const testOnly = "compute/... invalid cpu weights/... internal/f16 internal/golden lora/dataset lora/internal/loratest tinyportrait sampler clip unet vae nn"
+const testOnly = "compute/... invalid cpu weights/... internal/f16 internal/golden internal/webui lora/dataset lora/internal/loratest tinyportrait sampler clip unet vae nn"
 
 func TestImports(t *testing.T) {
 	each(t, func(t *testing.T, file string, f *ast.File) {

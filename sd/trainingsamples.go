@@ -8,7 +8,7 @@ import (
 	"github.com/atelier-go/atelier/lora/train"
 )
 
-// TrainingSamples makes the function that draws the sample pictures of a training, train.TrainConfig.Sample. For each round
+// TrainingSamples makes the function that draws the sample pictures of a training, train.Config.Sample. For each round
 // open opens a pipeline on the model that is trained, and it is closed when the pictures are written, so that between
 // rounds the training has the memory to itself. Pictures carry their infotext, with the adapter under the name of the
 // training and the SHA-256 of its factors as they are.

@@ -100,7 +100,7 @@ func TestSampleWhileTraining(t *testing.T) {
 	photos := filepath.Join(golden.Root(t), "tinyportrait", "photos", "12_personname man")
 	var hashes []string
 	for _, sampled := range []bool{false, true} {
-		cfg := train.TrainConfig{
+		cfg := train.Config{
 			Device: dev, Checkpoint: ckpt, UNetLR: 1e-2, OutputDir: t.TempDir(), OutputName: "x", SavePrecision: compute.F32, Network: lora.Network{Dim: 2},
 			Dataset: dataset.Config{
 				Sets:          []dataset.Set{{Resolution: dataset.Size{W: 64, H: 64}, Subsets: []dataset.Subset{{ImageDir: photos}}}},

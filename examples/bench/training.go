@@ -31,7 +31,7 @@ type training struct {
 	name     string
 	recorder *recorder
 	trainer  *train.Trainer
-	batch    train.TrainBatch
+	batch    train.Batch
 }
 
 // newTraining puts the factors on the device. What is random is that of peers/peers.py: the stream of
@@ -46,7 +46,7 @@ func newTraining(name string, w *workload, c configs, samples int) (*training, e
 		return nil, err
 	}
 	t := &training{name: name, recorder: &recorder{Device: w.device, name: name}}
-	t.batch = train.TrainBatch{
+	t.batch = train.Batch{
 		Samples: samples, Height: w.height / c.codec.ScaleFactor(), Width: w.width / c.codec.ScaleFactor(),
 		IDs: counting(samples * c.text.MaxPositionEmbeddings), Timesteps: slices.Repeat([]int{timestep}, samples),
 	}
@@ -67,7 +67,7 @@ func newTraining(name string, w *workload, c configs, samples int) (*training, e
 			l.Down.Data[j] = (2*u - 1) * bound
 		}
 	}
-	options := train.TrainerOptions{MaxGradNorm: 1, Checkpointing: name == "train_step_checkpointed"}
+	options := train.Options{MaxGradNorm: 1, Checkpointing: name == "train_step_checkpointed"}
 	t.trainer, err = train.NewTrainer(t.recorder, w.checkpoint, modules, options)
 	return t, err
 }

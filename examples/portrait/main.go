@@ -196,9 +196,9 @@ func (p *portrait) dataset() dataset.Config {
 // recipe is how much is learned, and how: as people do it for SD 1.5, and with the larger learning rates that the tiny model
 // wants. That learns with its convolutions too; and the noise of several sizes teaches it not to take large shapes and colours,
 // such as the sweater's, from the noise that a picture begins with.
-func (p *portrait) recipe() train.TrainConfig {
-	c := train.TrainConfig{
-		Network: lora.Network{Dim: 16, Alpha: 16}, Trainer: train.TrainerOptions{MaxGradNorm: 1},
+func (p *portrait) recipe() train.Config {
+	c := train.Config{
+		Network: lora.Network{Dim: 16, Alpha: 16}, Trainer: train.Options{MaxGradNorm: 1},
 		UNetLR: 1e-4, TextEncoderLR: 5e-5,
 	}
 	if p.model.IsTiny() {

@@ -85,7 +85,7 @@ func parse(args []string, log io.Writer) (c *command, err error) {
 
 // flags are the options that fill fields of a training.
 var flags = map[string]string{
-	"TrainConfig.Trainer.VParameterization": "-v_parameterization", "TrainConfig.Trainer.ZeroTerminalSNR": "-zero_terminal_snr",
+	"Config.Trainer.VParameterization": "-v_parameterization", "Config.Trainer.ZeroTerminalSNR": "-zero_terminal_snr",
 }
 
 func run(ctx context.Context, args []string, log io.Writer) (err error) {
@@ -113,7 +113,7 @@ func run(ctx context.Context, args []string, log io.Writer) (err error) {
 }
 
 // config is what the options say.
-func (c *command) config(log io.Writer) (train.TrainConfig, error) {
+func (c *command) config(log io.Writer) (train.Config, error) {
 	config, notes, err := c.options.Config()
 	for _, note := range notes {
 		fmt.Fprintln(log, "note:", cli.Printable(note))
@@ -131,7 +131,7 @@ func (c *command) config(log io.Writer) (train.TrainConfig, error) {
 }
 
 // learn trains, and shows how far it is.
-func learn(ctx context.Context, config train.TrainConfig, log io.Writer) error {
+func learn(ctx context.Context, config train.Config, log io.Writer) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var refusal error

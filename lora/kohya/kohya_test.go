@@ -157,7 +157,7 @@ func photos(t *testing.T) string {
 }
 
 // read reads a file of testdata with another train_data_dir and further command line.
-func read(t *testing.T, name, folder string, line ...string) (*Options, train.TrainConfig, []string) {
+func read(t *testing.T, name, folder string, line ...string) (*Options, train.Config, []string) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", name))
 	if err != nil {
@@ -199,7 +199,7 @@ func wantNotes(t *testing.T, notes []string, want ...string) {
 }
 
 // base is what sd-scripts' defaults make of an empty configuration.
-func base() (c train.TrainConfig, s dataset.Set) {
+func base() (c train.Config, s dataset.Set) {
 	c.Dataset = dataset.Config{MaxTrainSteps: 1600, GradientAccumulationSteps: 1, PriorLossWeight: new(1.0)}
 	c.LearningRate, c.UNetLR, c.TextEncoderLR = 2e-6, 2e-6, 2e-6
 	c.LRScheduler, c.LRSchedulerNumCycles, c.LRSchedulerPower, c.Trainer.OptimizerType = "constant", 1, 1, "AdamW"
@@ -283,9 +283,9 @@ func TestConfigTOML(t *testing.T) {
 	}
 }
 
-func same(t *testing.T, have, want train.TrainConfig) {
+func same(t *testing.T, have, want train.Config) {
 	t.Helper()
-	h, w := leaves(settings{TrainConfig: have}), leaves(settings{TrainConfig: want})
+	h, w := leaves(settings{Config: have}), leaves(settings{Config: want})
 	for field := range w {
 		if h[field] != w[field] {
 			t.Errorf("%s is %s, want %s", field, h[field], w[field])
@@ -327,10 +327,10 @@ func TestRecipe(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var want train.TrainConfig
+			var want train.Config
 			want.Dataset.MaxTrainEpochs, want.Dataset.MaxTrainSteps, want.Dataset.CacheLatents = c.epochs, c.steps, c.cached
 			want.LearningRate, want.UNetLR, want.TextEncoderLR, want.Network.Alpha = c.rate, c.unet, c.text, c.alpha
-			got := train.TrainConfig{LearningRate: have.LearningRate, UNetLR: have.UNetLR, TextEncoderLR: have.TextEncoderLR}
+			got := train.Config{LearningRate: have.LearningRate, UNetLR: have.UNetLR, TextEncoderLR: have.TextEncoderLR}
 			got.Dataset = dataset.Config{MaxTrainEpochs: have.Dataset.MaxTrainEpochs, MaxTrainSteps: have.Dataset.MaxTrainSteps, CacheLatents: have.Dataset.CacheLatents}
 			got.Network.Alpha = have.Network.Alpha
 			same(t, got, want)

@@ -193,7 +193,7 @@ func (o *Options) Value(name string) string {
 // Config makes a training of the options, all but its device and checkpoint, for which pretrained_model_name_or_path and
 // vae are to be asked with [Options.Value]. Notes say what of the options is not as it seems. Everything wrong with them is
 // reported together; what the training itself finds wrong with their values it will say.
-func (o *Options) Config() (config train.TrainConfig, notes []string, err error) {
+func (o *Options) Config() (config train.Config, notes []string, err error) {
 	s := new(settings)
 	errs := []error{}
 	for _, g := range table {
@@ -232,7 +232,7 @@ func (o *Options) Config() (config train.TrainConfig, notes []string, err error)
 	}
 	datasetNotes, err := o.chooseDataset(s)
 	notes, errs = append(notes, datasetNotes...), append(errs, err)
-	return s.TrainConfig, notes, errors.Join(errs...)
+	return s.Config, notes, errors.Join(errs...)
 }
 
 // isWrong reports whether the value of one of the options is an error already.

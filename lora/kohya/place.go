@@ -16,7 +16,7 @@ import (
 
 // settings are what the table's places are in: a training and what is not part of one.
 type settings struct {
-	train.TrainConfig
+	train.Config
 	set dataset.Set // of train_data_dir, and the defaults of dataset_config
 
 	model, vae, configFile, datasetConfig, defaults string

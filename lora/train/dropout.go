@@ -10,7 +10,7 @@ import (
 
 // drop draws what a batch is learned without. The text encoder reads captions in the given number of chunks, each of
 // which counts as a sample there.
-func drop(n lora.Network, b *TrainBatch, modules []module, chunks int, r *rng.Torch) {
+func drop(n lora.Network, b *Batch, modules []module, chunks int, r *rng.Torch) {
 	if n.Dropout > 0 {
 		var seed [2]int32
 		r.Intn(seed[:], math.MaxInt32)

@@ -30,13 +30,13 @@ func ExampleTrain() {
 	}
 	defer os.RemoveAll(dir)
 
-	err = train.Train(context.Background(), train.TrainConfig{
+	err = train.Train(context.Background(), train.Config{
 		Device: dev, Checkpoint: ckpt,
 		Dataset: dataset.Config{
 			Sets:         []dataset.Set{{Resolution: dataset.Size{W: 64, H: 64}, TrainDataDir: filepath.Join("..", "..", "tinyportrait", "photos"), BatchSize: 2}},
 			CacheLatents: true, MaxTrainSteps: 2, Seed: 1,
 		},
-		Network: lora.Network{Dim: 4, Alpha: 4}, Trainer: train.TrainerOptions{MaxGradNorm: 1},
+		Network: lora.Network{Dim: 4, Alpha: 4}, Trainer: train.Options{MaxGradNorm: 1},
 		UNetLR: 1e-4, TextEncoderLR: 5e-5, OutputDir: dir, OutputName: "personname_lora_v1",
 		Progress: func(p train.Progress) {
 			if p.Phase == "steps" {

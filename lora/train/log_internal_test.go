@@ -16,7 +16,7 @@ func TestLogFails(t *testing.T) {
 		}
 		f.Close()
 		var warnings []string
-		r := &run{log: &log{lines: f}, TrainConfig: TrainConfig{Progress: func(p Progress) {
+		r := &run{log: &log{lines: f}, Config: Config{Progress: func(p Progress) {
 			if p.Phase == "warning" {
 				warnings = append(warnings, p.Warning)
 			}

@@ -57,7 +57,7 @@ func (n Noise) Check() error {
 }
 
 // draw fills in the timesteps and the noise of a batch, all of it from one stream, for latents of the given channels.
-func (n Noise) draw(b *TrainBatch, channels int, r *rng.Torch) {
+func (n Noise) draw(b *Batch, channels int, r *rng.Torch) {
 	b.Timesteps = n.timesteps(b.Samples, r)
 	b.Noise = normal(r, len(b.Latents))
 	if n.NoiseOffset != 0 {
@@ -100,7 +100,7 @@ func (n Noise) timesteps(samples int, r *rng.Torch) []int {
 }
 
 // offset adds a number to each channel of each sample.
-func (n Noise) offset(b *TrainBatch, channels int, r *rng.Torch) {
+func (n Noise) offset(b *Batch, channels int, r *rng.Torch) {
 	pixels := b.Height * b.Width
 	strength := n.NoiseOffset
 	if n.NoiseOffsetRandomStrength {
@@ -123,7 +123,7 @@ func (n Noise) offset(b *TrainBatch, channels int, r *rng.Torch) {
 
 // multires adds ever smaller noise, enlarged, and brings the whole back to a standard deviation of 1. See Whitaker,
 // "Multi-Resolution Noise for Diffusion Model Training" (2023).
-func (n Noise) multires(b *TrainBatch, channels int, r *rng.Torch) {
+func (n Noise) multires(b *Batch, channels int, r *rng.Torch) {
 	discount := n.MultiresNoiseDiscount
 	if discount == 0 {
 		discount = 0.3
@@ -151,7 +151,7 @@ func (n Noise) multires(b *TrainBatch, channels int, r *rng.Torch) {
 }
 
 // enlarge adds small noise of h×w, times a weight, to the noise of a batch, interpolated bilinearly.
-func enlarge(b *TrainBatch, channels int, small []float32, h, w int, weight float32) {
+func enlarge(b *Batch, channels int, small []float32, h, w int, weight float32) {
 	for y := range b.Height {
 		top, bottom, down := between(y, b.Height, h)
 		for x := range b.Width {

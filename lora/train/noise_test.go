@@ -8,8 +8,8 @@ import (
 )
 
 // drawn is a batch of two samples of 16×24 latents, filled in by n from one stream.
-func drawn(n Noise, latent float32) TrainBatch {
-	b := TrainBatch{Samples: 2, Height: 16, Width: 24}
+func drawn(n Noise, latent float32) Batch {
+	b := Batch{Samples: 2, Height: 16, Width: 24}
 	b.Latents = slices.Repeat([]float32{latent}, 2*16*24*4)
 	n.draw(&b, 4, stream(1, batchStream, 2, 3))
 	return b
@@ -106,7 +106,7 @@ func TestTimesteps(t *testing.T) {
 
 // TestEnlarge compares with PyTorch's interpolate(mode="bilinear", align_corners=False) of 0, 1 to four pixels.
 func TestEnlarge(t *testing.T) {
-	b := TrainBatch{Samples: 1, Height: 1, Width: 4, Noise: make([]float32, 4)}
+	b := Batch{Samples: 1, Height: 1, Width: 4, Noise: make([]float32, 4)}
 	enlarge(&b, 1, []float32{0, 1}, 1, 2, 2)
 	if want := []float32{0, 0.5, 1.5, 2}; !slices.Equal(b.Noise, want) {
 		t.Errorf("twice the enlarged 0, 1 is %v, want %v", b.Noise, want)

@@ -146,7 +146,7 @@ func (o Objective) diffusion(s sampler.Schedule) (*diffusion, error) {
 }
 
 // following adds to the objective what the files of a checkpoint say of it, and returns their schedule. What was asked for
-// and is otherwise in the files is an invalid.FieldError of TrainConfig.
+// and is otherwise in the files is an invalid.FieldError of Config.
 func (o Objective) following(c *weights.Checkpoint) (Objective, sampler.Schedule, error) {
 	var schedule sampler.Schedule
 	var said struct {
@@ -167,10 +167,10 @@ func (o Objective) following(c *weights.Checkpoint) (Objective, sampler.Schedule
 		errs = append(errs, fmt.Errorf("lora: %s predicts samples (%s); training knows epsilon and v_prediction", c.Path(), found.Source))
 	}
 	if o.VParameterization && found.Type == sampler.Epsilon && found.Source != "default" {
-		errs = append(errs, invalid.Field("TrainConfig.Trainer.VParameterization", true, "false: %s predicts epsilon (%s)", c.Path(), found.Source))
+		errs = append(errs, invalid.Field("Config.Trainer.VParameterization", true, "false: %s predicts epsilon (%s)", c.Path(), found.Source))
 	}
 	if o.ZeroTerminalSNR && said.ZeroSNR != nil && !*said.ZeroSNR {
-		errs = append(errs, invalid.Field("TrainConfig.Trainer.ZeroTerminalSNR", true, "false: %s has none (scheduler_config.json)", c.Path()))
+		errs = append(errs, invalid.Field("Config.Trainer.ZeroTerminalSNR", true, "false: %s has none (scheduler_config.json)", c.Path()))
 	}
 	o.VParameterization = o.VParameterization || found.Type == sampler.VPrediction
 	o.ZeroTerminalSNR = o.ZeroTerminalSNR || schedule.ZeroTerminalSNR || found.ZeroSNR

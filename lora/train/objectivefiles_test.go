@@ -74,13 +74,13 @@ func TestScheduleOfFiles(t *testing.T) {
 func TestScheduleContradicts(t *testing.T) {
 	for _, c := range []struct {
 		keys   string
-		change func(o *train.TrainerOptions)
+		change func(o *train.Options)
 		field  string // or what the error says
 	}{
-		{`"prediction_type": "epsilon"`, func(o *train.TrainerOptions) { o.VParameterization = true }, "TrainConfig.Trainer.VParameterization"},
-		{`"rescale_betas_zero_snr": false`, func(o *train.TrainerOptions) { o.ZeroTerminalSNR = true }, "TrainConfig.Trainer.ZeroTerminalSNR"},
-		{`"prediction_type": "v_prediction"`, func(o *train.TrainerOptions) { o.VPredLikeLoss = 1 }, "v_pred_like_loss"},
-		{`"prediction_type": "sample"`, func(o *train.TrainerOptions) {}, "training knows epsilon and v_prediction"},
+		{`"prediction_type": "epsilon"`, func(o *train.Options) { o.VParameterization = true }, "Config.Trainer.VParameterization"},
+		{`"rescale_betas_zero_snr": false`, func(o *train.Options) { o.ZeroTerminalSNR = true }, "Config.Trainer.ZeroTerminalSNR"},
+		{`"prediction_type": "v_prediction"`, func(o *train.Options) { o.VPredLikeLoss = 1 }, "v_pred_like_loss"},
+		{`"prediction_type": "sample"`, func(o *train.Options) {}, "training knows epsilon and v_prediction"},
 	} {
 		cfg := trainConfig(t, 1)
 		cfg.Checkpoint = scheduled(t, c.keys)
@@ -89,7 +89,7 @@ func TestScheduleContradicts(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.field) {
 			t.Errorf("%s: the error is %v, want %q in it", c.keys, err, c.field)
 		}
-		if fields := invalid.Fields(err); strings.HasPrefix(c.field, "TrainConfig.") && (len(fields) != 1 || fields[0].Field != c.field) {
+		if fields := invalid.Fields(err); strings.HasPrefix(c.field, "Config.") && (len(fields) != 1 || fields[0].Field != c.field) {
 			t.Errorf("%s: the fields are %v, want %s", c.keys, fields, c.field)
 		}
 	}

@@ -42,7 +42,7 @@ func (g group) name() string {
 }
 
 // group is the one that a factor of a module belongs to.
-func (o TrainerOptions) group(t lora.Target, up bool) group {
+func (o Options) group(t lora.Target, up bool) group {
 	g := group{kind: t.Kind, block: -1, plus: up && o.loraPlus(t.Kind) != 0}
 	if len(o.BlockLRWeight) > 0 {
 		g.block = t.Block()
@@ -51,7 +51,7 @@ func (o TrainerOptions) group(t lora.Target, up bool) group {
 }
 
 // loraPlus is LoRA+'s ratio for a network, 0 for none.
-func (o TrainerOptions) loraPlus(kind weights.Kind) float64 {
+func (o Options) loraPlus(kind weights.Kind) float64 {
 	ratio := o.LoRAPlusUNetRatio
 	if kind == weights.KindTextEncoder {
 		ratio = o.LoRAPlusTextEncoderRatio
@@ -63,7 +63,7 @@ func (o TrainerOptions) loraPlus(kind weights.Kind) float64 {
 }
 
 // rate is the learning rate of a group.
-func (o TrainerOptions) rate(g group, r Rates) float64 {
+func (o Options) rate(g group, r Rates) float64 {
 	rate := r.UNet
 	if g.kind == weights.KindTextEncoder {
 		rate = r.TextEncoder
@@ -87,7 +87,7 @@ func (t *Trainer) GroupRates(r Rates) []GroupRate {
 }
 
 // optimizer is the one that the options choose.
-func (o TrainerOptions) optimizer() (optim.Choice, error) {
+func (o Options) optimizer() (optim.Choice, error) {
 	c, err := optim.Choose(o.OptimizerType, o.OptimizerArgs)
 	if err != nil {
 		return c, fmt.Errorf("lora: %w", err)
@@ -103,7 +103,7 @@ type distance interface{ D() float64 }
 
 // CheckRates reports learning rates that the optimizer, if it is one that Check knows, cannot work with: Prodigy and
 // DAdaptAdam have one for everything that is trained.
-func (o TrainerOptions) CheckRates(r Rates) error {
+func (o Options) CheckRates(r Rates) error {
 	c, err := o.optimizer()
 	if _, ok := c.Host.(distance); err != nil || !ok {
 		return nil // what is wrong with the options is Check's to report
@@ -124,7 +124,7 @@ func (o TrainerOptions) CheckRates(r Rates) error {
 }
 
 // checkEqual reports groups of which the rates are neither equal nor 0.
-func (o TrainerOptions) checkEqual(optimizer string, groups []group, r Rates) error {
+func (o Options) checkEqual(optimizer string, groups []group, r Rates) error {
 	first := 0.0
 	for _, g := range groups {
 		switch rate := o.rate(g, r); {
@@ -141,7 +141,7 @@ func (o TrainerOptions) checkEqual(optimizer string, groups []group, r Rates) er
 
 // Notes tell what a user of these options and learning rates should know: what runs for AdamW8bit, rates that the optimizer
 // makes no use of, or that are too low for it.
-func (o TrainerOptions) Notes(r Rates) (notes []string) {
+func (o Options) Notes(r Rates) (notes []string) {
 	c, err := o.optimizer()
 	if err != nil {
 		return nil
@@ -160,7 +160,7 @@ func (o TrainerOptions) Notes(r Rates) (notes []string) {
 }
 
 // schedule is the one that a training gets which asks for s: Adafactor's relative steps are none but their own.
-func (o TrainerOptions) schedule(s optim.Schedule) (optim.Schedule, error) {
+func (o Options) schedule(s optim.Schedule) (optim.Schedule, error) {
 	c, err := o.optimizer()
 	if err != nil {
 		return s, err
@@ -178,7 +178,7 @@ func (o TrainerOptions) schedule(s optim.Schedule) (optim.Schedule, error) {
 }
 
 // checkOptimizer reports what is wrong with the options of the step.
-func (o TrainerOptions) checkOptimizer() error {
+func (o Options) checkOptimizer() error {
 	for _, c := range []struct {
 		option string
 		value  float64

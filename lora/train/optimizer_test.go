@@ -30,19 +30,19 @@ func TestCheckRates(t *testing.T) {
 	zero[5] = 0
 	for _, c := range []struct {
 		name  string
-		o     train.TrainerOptions
+		o     train.Options
 		rates train.Rates
 		say   string // "" for no error
 	}{
-		{"AdamW", train.TrainerOptions{LoRAPlusRatio: 16, BlockLRWeight: half}, train.Rates{TextEncoder: 5e-5, UNet: 1e-4}, ""},
-		{"Prodigy of two rates", train.TrainerOptions{OptimizerType: "Prodigy"}, train.Rates{TextEncoder: 0.5, UNet: 1},
+		{"AdamW", train.Options{LoRAPlusRatio: 16, BlockLRWeight: half}, train.Rates{TextEncoder: 5e-5, UNet: 1e-4}, ""},
+		{"Prodigy of two rates", train.Options{OptimizerType: "Prodigy"}, train.Rates{TextEncoder: 0.5, UNet: 1},
 			"Prodigy has one learning rate for everything, but text_encoder_lr is 0.5 and unet_lr 1, and that of unet would be 1; make them equal"},
-		{"Prodigy of one rate", train.TrainerOptions{OptimizerType: "Prodigy", BlockLRWeight: steps}, train.Rates{TextEncoder: 1, UNet: 1}, ""},
-		{"Prodigy of the UNet", train.TrainerOptions{OptimizerType: "Prodigy", BlockLRWeight: zero}, train.Rates{UNet: 1}, ""},
-		{"Prodigy with LoRA+", train.TrainerOptions{OptimizerType: "Prodigy", LoRAPlusRatio: 2}, train.Rates{UNet: 1}, `that of unet plus would be 2`},
-		{"Prodigy with LoRA+ elsewhere", train.TrainerOptions{OptimizerType: "Prodigy", LoRAPlusTextEncoderRatio: 2}, train.Rates{UNet: 1}, ""},
-		{"DAdaptAdam with blocks", train.TrainerOptions{OptimizerType: "dadaptadam", BlockLRWeight: half}, train.Rates{UNet: 1}, `that of unet_block5 would be 0.5`},
-		{"unknown, which Check reports", train.TrainerOptions{OptimizerType: "SGD"}, train.Rates{}, ""},
+		{"Prodigy of one rate", train.Options{OptimizerType: "Prodigy", BlockLRWeight: steps}, train.Rates{TextEncoder: 1, UNet: 1}, ""},
+		{"Prodigy of the UNet", train.Options{OptimizerType: "Prodigy", BlockLRWeight: zero}, train.Rates{UNet: 1}, ""},
+		{"Prodigy with LoRA+", train.Options{OptimizerType: "Prodigy", LoRAPlusRatio: 2}, train.Rates{UNet: 1}, `that of unet plus would be 2`},
+		{"Prodigy with LoRA+ elsewhere", train.Options{OptimizerType: "Prodigy", LoRAPlusTextEncoderRatio: 2}, train.Rates{UNet: 1}, ""},
+		{"DAdaptAdam with blocks", train.Options{OptimizerType: "dadaptadam", BlockLRWeight: half}, train.Rates{UNet: 1}, `that of unet_block5 would be 0.5`},
+		{"unknown, which Check reports", train.Options{OptimizerType: "SGD"}, train.Rates{}, ""},
 	} {
 		err := c.o.CheckRates(c.rates)
 		if c.say == "" && err != nil || c.say != "" && (err == nil || !strings.Contains(err.Error(), c.say)) {
@@ -53,16 +53,16 @@ func TestCheckRates(t *testing.T) {
 
 func TestNotes(t *testing.T) {
 	for _, c := range []struct {
-		o    train.TrainerOptions
+		o    train.Options
 		rate float64
 		say  string
 	}{
-		{train.TrainerOptions{}, 1e-4, ""},
-		{train.TrainerOptions{OptimizerType: "AdamW8bit"}, 1e-4, "AdamW8bit runs as AdamW"},
-		{train.TrainerOptions{OptimizerType: "Prodigy"}, 0.1, "0.1 is too low for Prodigy"},
-		{train.TrainerOptions{OptimizerType: "Prodigy"}, 1, ""},
-		{train.TrainerOptions{OptimizerType: "Adafactor"}, 1e-4, "of its own"},
-		{train.TrainerOptions{OptimizerType: "Adafactor", OptimizerArgs: []string{"relative_step=False"}}, 1e-4, ""},
+		{train.Options{}, 1e-4, ""},
+		{train.Options{OptimizerType: "AdamW8bit"}, 1e-4, "AdamW8bit runs as AdamW"},
+		{train.Options{OptimizerType: "Prodigy"}, 0.1, "0.1 is too low for Prodigy"},
+		{train.Options{OptimizerType: "Prodigy"}, 1, ""},
+		{train.Options{OptimizerType: "Adafactor"}, 1e-4, "of its own"},
+		{train.Options{OptimizerType: "Adafactor", OptimizerArgs: []string{"relative_step=False"}}, 1e-4, ""},
 	} {
 		got := strings.Join(c.o.Notes(train.Rates{UNet: c.rate}), "\n")
 		if (got == "") != (c.say == "") || !strings.Contains(got, c.say) {
@@ -73,7 +73,7 @@ func TestNotes(t *testing.T) {
 
 // TestGroupRates looks at the learning rates of LoRA+ and of blocks.
 func TestGroupRates(t *testing.T) {
-	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, _ []lora.Module, _ []train.TrainBatch) {
+	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, _ []lora.Module, _ []train.Batch) {
 		all, err := lora.Network{Dim: 1}.New(loratest.OpenModel(t, k).Targets, 1)
 		if err != nil {
 			t.Fatal(err)
@@ -88,16 +88,16 @@ func TestGroupRates(t *testing.T) {
 		blocks[12], blocks[24] = 0.5, 0.25
 		for _, c := range []struct {
 			name string
-			o    train.TrainerOptions
+			o    train.Options
 			want map[string]float64
 		}{
-			{"plain", train.TrainerOptions{}, map[string]float64{"textencoder": 5e-5, "unet": 1e-4}},
-			{"LoRA+", train.TrainerOptions{LoRAPlusRatio: 16}, map[string]float64{"textencoder": 5e-5, "textencoder plus": 8e-4, "unet": 1e-4, "unet plus": 1.6e-3}},
-			{"LoRA+ of networks", train.TrainerOptions{LoRAPlusRatio: 16, LoRAPlusUNetRatio: 4, LoRAPlusTextEncoderRatio: 2},
+			{"plain", train.Options{}, map[string]float64{"textencoder": 5e-5, "unet": 1e-4}},
+			{"LoRA+", train.Options{LoRAPlusRatio: 16}, map[string]float64{"textencoder": 5e-5, "textencoder plus": 8e-4, "unet": 1e-4, "unet plus": 1.6e-3}},
+			{"LoRA+ of networks", train.Options{LoRAPlusRatio: 16, LoRAPlusUNetRatio: 4, LoRAPlusTextEncoderRatio: 2},
 				map[string]float64{"textencoder": 5e-5, "textencoder plus": 1e-4, "unet": 1e-4, "unet plus": 4e-4}},
-			{"LoRA+ of the UNet", train.TrainerOptions{LoRAPlusUNetRatio: 4}, map[string]float64{"textencoder": 5e-5, "unet": 1e-4, "unet plus": 4e-4}},
-			{"blocks", train.TrainerOptions{BlockLRWeight: blocks}, map[string]float64{"textencoder": 5e-5, "unet_block12": 5e-5, "unet_block24": 2.5e-5}},
-			{"both", train.TrainerOptions{BlockLRWeight: blocks, LoRAPlusUNetRatio: 4}, map[string]float64{
+			{"LoRA+ of the UNet", train.Options{LoRAPlusUNetRatio: 4}, map[string]float64{"textencoder": 5e-5, "unet": 1e-4, "unet plus": 4e-4}},
+			{"blocks", train.Options{BlockLRWeight: blocks}, map[string]float64{"textencoder": 5e-5, "unet_block12": 5e-5, "unet_block24": 2.5e-5}},
+			{"both", train.Options{BlockLRWeight: blocks, LoRAPlusUNetRatio: 4}, map[string]float64{
 				"textencoder": 5e-5, "unet_block12": 5e-5, "unet_block12 plus": 2e-4, "unet_block24": 2.5e-5, "unet_block24 plus": 1e-4,
 			}},
 		} {
@@ -117,9 +117,9 @@ func TestGroupRates(t *testing.T) {
 // TestUpdateGroups compares the first steps of factors with their groups' learning rates: AdamW's first step has the
 // length of the rate, but for weight decay.
 func TestUpdateGroups(t *testing.T) {
-	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []train.TrainBatch) {
+	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []train.Batch) {
 		blocks := slices.Repeat([]float64{0.5}, 25)
-		tr := newTrainer(t, k, dev, modules, train.TrainerOptions{OptimizerArgs: []string{"weight_decay=0"}, LoRAPlusUNetRatio: 4, BlockLRWeight: blocks})
+		tr := newTrainer(t, k, dev, modules, train.Options{OptimizerArgs: []string{"weight_decay=0"}, LoRAPlusUNetRatio: 4, BlockLRWeight: blocks})
 		before := factors(modules)
 		step(t, tr, batches[0])
 		update(t, tr, train.Rates{TextEncoder: 1e-3, UNet: 4e-3})
@@ -147,8 +147,8 @@ func TestUpdateGroups(t *testing.T) {
 
 // TestUpdateRates refuses at the update what CheckRates refuses before.
 func TestUpdateRates(t *testing.T) {
-	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []train.TrainBatch) {
-		tr := newTrainer(t, k, dev, modules, train.TrainerOptions{OptimizerType: "Prodigy"})
+	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []train.Batch) {
+		tr := newTrainer(t, k, dev, modules, train.Options{OptimizerType: "Prodigy"})
 		step(t, tr, batches[0])
 		if _, err := tr.Update(train.Rates{TextEncoder: 0.5, UNet: 1}); err == nil || !strings.Contains(err.Error(), "one learning rate for everything") {
 			t.Errorf("an update of two rates gives the error %v", err)
@@ -187,13 +187,13 @@ func TestAdamWFirstStep(t *testing.T) {
 func TestLogGroups(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		change func(c *train.TrainConfig)
+		change func(c *train.Config)
 		tags   []string
 	}{
-		{"Prodigy and max-norm", func(c *train.TrainConfig) {
+		{"Prodigy and max-norm", func(c *train.Config) {
 			c.Trainer.OptimizerType, c.UNetLR, c.TextEncoderLR, c.Trainer.ScaleWeightNorms = "Prodigy", 1, 1, 1
 		}, []string{"lr/textencoder", "lr/unet", "lr/d*lr/textencoder", "lr/d*lr/unet", "max_norm/keys_scaled", "max_norm/max_key_norm", "norm/avg_key_norm"}},
-		{"LoRA+ of blocks", func(c *train.TrainConfig) {
+		{"LoRA+ of blocks", func(c *train.Config) {
 			c.Trainer.LoRAPlusUNetRatio, c.Network.BlockLRWeight = 4, slices.Repeat([]float64{0.5}, 25)
 			c.TextEncoderLR = 0
 		}, []string{"lr/unet_block12", "lr/unet_block24 plus"}},

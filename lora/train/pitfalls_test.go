@@ -17,7 +17,7 @@ import (
 )
 
 // reported is the report of a training, which is not done.
-func reported(t *testing.T, cfg train.TrainConfig) (report train.Report) {
+func reported(t *testing.T, cfg train.Config) (report train.Report) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -37,25 +37,25 @@ func reported(t *testing.T, cfg train.TrainConfig) (report train.Report) {
 func TestPitfalls(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		change func(c *train.TrainConfig)
+		change func(c *train.Config)
 		say    string // "" for no warning
 	}{
-		{"nothing", func(c *train.TrainConfig) {}, ""},
-		{"Prodigy that hardly learns", func(c *train.TrainConfig) {
+		{"nothing", func(c *train.Config) {}, ""},
+		{"Prodigy that hardly learns", func(c *train.Config) {
 			c.Trainer.OptimizerType, c.UNetLR, c.TextEncoderLR = "Prodigy", 1e-4, 1e-4
 		}, "0.0001 is too low for Prodigy"},
-		{"Prodigy", func(c *train.TrainConfig) { c.Trainer.OptimizerType, c.UNetLR, c.TextEncoderLR = "Prodigy", 1, 1 }, ""},
-		{"8 bits", func(c *train.TrainConfig) { c.Trainer.OptimizerType = "AdamW8bit" }, "AdamW8bit runs as AdamW"},
-		{"relative steps", func(c *train.TrainConfig) { c.Trainer.OptimizerType, c.LRWarmupSteps = "Adafactor", "" }, "Adafactor with relative_step has learning rates"},
-		{"warm-up without an end", func(c *train.TrainConfig) { c.LRWarmupSteps = "100" }, "a warm-up of 100 steps, but the training has 6: learning rates come to 5 %"},
-		{"warm-up of all steps", func(c *train.TrainConfig) { c.LRWarmupSteps = "100%" }, "a warm-up of 6 steps"},
-		{"warm-up of all steps but one", func(c *train.TrainConfig) { c.LRWarmupSteps = "5" }, ""},
-		{"warm-up that is none", func(c *train.TrainConfig) { c.LRScheduler = "constant" }, "lr_warmup_steps 1 is ignored"},
-		{"warm-up into the decay", func(c *train.TrainConfig) {
+		{"Prodigy", func(c *train.Config) { c.Trainer.OptimizerType, c.UNetLR, c.TextEncoderLR = "Prodigy", 1, 1 }, ""},
+		{"8 bits", func(c *train.Config) { c.Trainer.OptimizerType = "AdamW8bit" }, "AdamW8bit runs as AdamW"},
+		{"relative steps", func(c *train.Config) { c.Trainer.OptimizerType, c.LRWarmupSteps = "Adafactor", "" }, "Adafactor with relative_step has learning rates"},
+		{"warm-up without an end", func(c *train.Config) { c.LRWarmupSteps = "100" }, "a warm-up of 100 steps, but the training has 6: learning rates come to 5 %"},
+		{"warm-up of all steps", func(c *train.Config) { c.LRWarmupSteps = "100%" }, "a warm-up of 6 steps"},
+		{"warm-up of all steps but one", func(c *train.Config) { c.LRWarmupSteps = "5" }, ""},
+		{"warm-up that is none", func(c *train.Config) { c.LRScheduler = "constant" }, "lr_warmup_steps 1 is ignored"},
+		{"warm-up into the decay", func(c *train.Config) {
 			c.LRScheduler, c.LRWarmupSteps, c.LRDecaySteps = "warmup_stable_decay", "3", "4"
 		}, "make 3 and 4 steps, but the training has 6"},
-		{"zero SNR of a model of noise", func(c *train.TrainConfig) { c.Trainer.ZeroTerminalSNR = true }, "zero_terminal_snr without v_parameterization"},
-		{"zero SNR of a model of v", func(c *train.TrainConfig) { c.Trainer.ZeroTerminalSNR, c.Trainer.VParameterization = true, true }, ""},
+		{"zero SNR of a model of noise", func(c *train.Config) { c.Trainer.ZeroTerminalSNR = true }, "zero_terminal_snr without v_parameterization"},
+		{"zero SNR of a model of v", func(c *train.Config) { c.Trainer.ZeroTerminalSNR, c.Trainer.VParameterization = true, true }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := trainConfig(t, 1)
@@ -127,21 +127,21 @@ func TestContinuedInPart(t *testing.T) {
 	addTensors(t, few, foreign, "lora_unet_nowhere.lora_down.weight", "bundle_emb.x.string_to_param.*")
 	for _, c := range []struct {
 		name   string
-		change func(c *train.TrainConfig)
+		change func(c *train.Config)
 		say    []string
 	}{
-		{"all of it", func(c *train.TrainConfig) { c.NetworkWeights, c.Network.ConvDim = whole.Path, 2 }, nil},
-		{"without convolutions", func(c *train.TrainConfig) { c.NetworkWeights = whole.Path },
+		{"all of it", func(c *train.Config) { c.NetworkWeights, c.Network.ConvDim = whole.Path, 2 }, nil},
+		{"without convolutions", func(c *train.Config) { c.NetworkWeights = whole.Path },
 			[]string{fmt.Sprintf("%d modules are left out, for the network that is trained has none there", convolutions)}},
-		{"UNet only", func(c *train.TrainConfig) {
+		{"UNet only", func(c *train.Config) {
 			c.NetworkWeights, c.Network.UNetOnly, c.TextEncoderLR, c.Network.ConvDim = whole.Path, true, 0, 2
 		},
 			[]string{fmt.Sprintf("%d modules of a network that is not trained", text)}},
-		{"UNet only, exactly", func(c *train.TrainConfig) { c.NetworkWeights, c.TextEncoderLR, c.DimFromWeights = whole.Path, 0, true },
+		{"UNet only, exactly", func(c *train.Config) { c.NetworkWeights, c.TextEncoderLR, c.DimFromWeights = whole.Path, 0, true },
 			[]string{fmt.Sprintf("%d modules of a network that is not trained", text)}},
-		{"exactly", func(c *train.TrainConfig) { c.NetworkWeights, c.DimFromWeights = whole.Path, true }, nil},
-		{"a part", func(c *train.TrainConfig) { c.NetworkWeights = few }, []string{fmt.Sprintf("%d modules of the network are not in it and begin anew", attention+text-2)}},
-		{"what is of no use", func(c *train.TrainConfig) { c.NetworkWeights, c.DimFromWeights = foreign, true },
+		{"exactly", func(c *train.Config) { c.NetworkWeights, c.DimFromWeights = whole.Path, true }, nil},
+		{"a part", func(c *train.Config) { c.NetworkWeights = few }, []string{fmt.Sprintf("%d modules of the network are not in it and begin anew", attention+text-2)}},
+		{"what is of no use", func(c *train.Config) { c.NetworkWeights, c.DimFromWeights = foreign, true },
 			[]string{"1 tensors are of no module that this model has: lora_unet_nowhere.lora_down.weight", "1 tensors are no part of a LoRA: bundle_emb.x.string_to_param.*"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -31,7 +31,7 @@ type pictureIdentity struct {
 	Caption string `json:"caption"`
 }
 
-// resume goes on from the state of TrainConfig.Resume.
+// resume goes on from the state of Config.Resume.
 func (r *run) resume() error {
 	if r.Resume == "" {
 		return nil
@@ -76,7 +76,7 @@ func ceilDiv(a, b int) int { return (a + b - 1) / b }
 // identify describes the training.
 func (r *run) identify() error {
 	r.identity = identity{Settings: make(map[string]string)}
-	collectSettings("", reflect.ValueOf(r.TrainConfig), r.Settings)
+	collectSettings("", reflect.ValueOf(r.Config), r.Settings)
 	if r.Dataset.CacheLatents || r.Dataset.CacheLatentsToDisk {
 		r.Settings["cache_latents"] = "true"
 	}
@@ -127,7 +127,7 @@ func checkpointDigest(c *weights.Checkpoint) (string, error) {
 	return fmt.Sprintf("%08x", h.Sum32()), nil
 }
 
-// resultless are the fields of TrainConfig, and of what is in it, that change no result: where things are, what is saved and
+// resultless are the fields of Config, and of what is in it, that change no result: where things are, what is saved and
 // drawn besides, and how memory is spent. Paths of pictures and weights are there as what they hold.
 var resultless = []string{
 	"Device", "Checkpoint", "NetworkWeights", "TrainDataDir", "RegDataDir", "ImageDir", "ConditioningDataDir",

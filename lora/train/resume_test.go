@@ -96,16 +96,16 @@ func (c *countdown) Done() <-chan struct{} {
 func TestResume(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		change func(c *train.TrainConfig)
+		change func(c *train.Config)
 	}{
-		{"plain", func(c *train.TrainConfig) {}},
-		{"Prodigy, accumulation, fp16, no cache, dropout", func(c *train.TrainConfig) {
+		{"plain", func(c *train.Config) {}},
+		{"Prodigy, accumulation, fp16, no cache, dropout", func(c *train.Config) {
 			c.Dataset.GradientAccumulationSteps, c.MixedPrecision, c.Dataset.CacheLatents = 2, "fp16", false
 			c.Trainer.OptimizerType, c.UNetLR, c.TextEncoderLR = "Prodigy", 1, 1
 			c.Network.RankDropout, c.Noise.NoiseOffset, c.LRWarmupSteps = 0.2, 0.1, "25%"
 			c.Dataset.Sets[0].Folder.FlipAug, c.Dataset.Sets[0].Folder.DropoutRate = true, 0.3
 		}},
-		{"Adafactor, norms bounded, steps that end in an epoch, latents on disk, alpha that is no float32", func(c *train.TrainConfig) {
+		{"Adafactor, norms bounded, steps that end in an epoch, latents on disk, alpha that is no float32", func(c *train.Config) {
 			c.Trainer.OptimizerType, c.Trainer.OptimizerArgs, c.Trainer.ScaleWeightNorms = "Adafactor", []string{"relative_step=False"}, 0.01
 			c.Dataset.MaxTrainEpochs, c.Dataset.MaxTrainSteps, c.Dataset.CacheLatentsToDisk, c.Network.Alpha = 0, 5, true, 0.7
 		}},
@@ -279,25 +279,25 @@ func TestLatestState(t *testing.T) {
 // TestResumeLonger goes on with more steps than the state's training had: to the file of a training that had them from the
 // start where nothing depends on their number, else with a warning.
 func TestResumeLonger(t *testing.T) {
-	longer := func(c *train.TrainConfig) { c.Dataset.MaxTrainEpochs, c.Dataset.MaxTrainSteps = 2, 0 }
+	longer := func(c *train.Config) { c.Dataset.MaxTrainEpochs, c.Dataset.MaxTrainSteps = 2, 0 }
 	for _, c := range []struct {
 		name   string
-		change func(c *train.TrainConfig)
-		longer func(c *train.TrainConfig)
+		change func(c *train.Config)
+		longer func(c *train.Config)
 		say    string // of the warning; without one the files are the same
 	}{
-		{"constant with warm-up, from the end", func(c *train.TrainConfig) { c.LRScheduler, c.Dataset.MaxTrainEpochs = "constant_with_warmup", 1 }, longer, ""},
-		{"constant, from an epoch that ended early", func(c *train.TrainConfig) {
+		{"constant with warm-up, from the end", func(c *train.Config) { c.LRScheduler, c.Dataset.MaxTrainEpochs = "constant_with_warmup", 1 }, longer, ""},
+		{"constant, from an epoch that ended early", func(c *train.Config) {
 			c.LRScheduler, c.LRWarmupSteps, c.Dataset.MaxTrainEpochs, c.Dataset.MaxTrainSteps = "constant", "", 0, 4
 		}, longer, ""},
-		{"in batches that are accumulated", func(c *train.TrainConfig) {
+		{"in batches that are accumulated", func(c *train.Config) {
 			c.LRScheduler, c.Dataset.MaxTrainEpochs, c.Dataset.MaxTrainSteps, c.Dataset.GradientAccumulationSteps = "constant_with_warmup", 0, 1, 2
 		}, longer, ""},
-		{"cosine", func(c *train.TrainConfig) { c.Dataset.MaxTrainEpochs = 1 }, longer, "of 3 steps, this one has 6: lr_scheduler cosine"},
-		{"a part of all steps", func(c *train.TrainConfig) {
+		{"cosine", func(c *train.Config) { c.Dataset.MaxTrainEpochs = 1 }, longer, "of 3 steps, this one has 6: lr_scheduler cosine"},
+		{"a part of all steps", func(c *train.Config) {
 			c.LRScheduler, c.LRWarmupSteps, c.Dataset.MaxTrainEpochs = "constant_with_warmup", "70%", 1
 		}, longer, "lr_scheduler constant_with_warmup"},
-		{"captions that grow", func(c *train.TrainConfig) {
+		{"captions that grow", func(c *train.Config) {
 			c.LRScheduler, c.Dataset.MaxTrainEpochs, c.Dataset.Sets[0].Folder.TokenWarmupStep = "constant_with_warmup", 1, 0.5
 		}, longer, "token_warmup_step"},
 	} {
@@ -336,8 +336,8 @@ func TestResumeErrors(t *testing.T) {
 	mustTrain(t, cfg)
 	state := filepath.Join(cfg.OutputDir, "x-state")
 	cfg.Resume, cfg.OutputDir = state, t.TempDir()
-	edit := func(file string, change func(data []byte) []byte) func(t *testing.T, c *train.TrainConfig) {
-		return func(t *testing.T, c *train.TrainConfig) {
+	edit := func(file string, change func(data []byte) []byte) func(t *testing.T, c *train.Config) {
+		return func(t *testing.T, c *train.Config) {
 			c.Resume = filepath.Join(t.TempDir(), "state")
 			if err := os.CopyFS(c.Resume, os.DirFS(state)); err != nil {
 				t.Fatal(err)
@@ -357,8 +357,8 @@ func TestResumeErrors(t *testing.T) {
 			}
 		}
 	}
-	without := func(key string, edit func(t *testing.T, c *train.TrainConfig)) func(t *testing.T, c *train.TrainConfig) {
-		return func(t *testing.T, c *train.TrainConfig) {
+	without := func(key string, edit func(t *testing.T, c *train.Config)) func(t *testing.T, c *train.Config) {
+		return func(t *testing.T, c *train.Config) {
 			edit(t, c)
 			path, whole := filepath.Join(c.Resume, "train_state.json"), make(map[string]any)
 			data, err := os.ReadFile(path)
@@ -378,10 +378,10 @@ func TestResumeErrors(t *testing.T) {
 	folder := filepath.Join(cfg.Dataset.Sets[0].TrainDataDir, "2_personname man")
 	for _, c := range []struct {
 		name   string
-		change func(t *testing.T, c *train.TrainConfig)
+		change func(t *testing.T, c *train.Config)
 		say    []string
 	}{
-		{"options", func(t *testing.T, c *train.TrainConfig) {
+		{"options", func(t *testing.T, c *train.Config) {
 			c.UNetLR, c.Network.Dim, c.Dataset.Seed, c.Trainer.MinSNRGamma, c.LRWarmupSteps = 2e-3, 3, 43, 5, ""
 			c.Dataset.Sets = slices.Clone(c.Dataset.Sets)
 			c.Dataset.Sets[0].Folder.FlipAug, c.Dataset.Sets[0].Resolution.W = true, 128
@@ -390,15 +390,15 @@ func TestResumeErrors(t *testing.T) {
 			"min_snr_gamma is 5, in the state unset", "lr_warmup_steps is unset, in the state 1", "datasets[0].folder.flip_aug is true, in the state unset",
 			"datasets[0].resolution is 128x64, in the state 64x64", "as network_weights",
 		}},
-		{"length", func(t *testing.T, c *train.TrainConfig) { c.Dataset.MaxTrainEpochs, c.Dataset.MaxTrainSteps = 0, 2 }, []string{"of step 3, but the training ends at step 2"}},
-		{"latents that are not kept", func(t *testing.T, c *train.TrainConfig) { c.Dataset.CacheLatents = false }, []string{"cache_latents is unset, in the state true"}},
-		{"weights to continue from", func(t *testing.T, c *train.TrainConfig) {
+		{"length", func(t *testing.T, c *train.Config) { c.Dataset.MaxTrainEpochs, c.Dataset.MaxTrainSteps = 0, 2 }, []string{"of step 3, but the training ends at step 2"}},
+		{"latents that are not kept", func(t *testing.T, c *train.Config) { c.Dataset.CacheLatents = false }, []string{"cache_latents is unset, in the state true"}},
+		{"weights to continue from", func(t *testing.T, c *train.Config) {
 			c.NetworkWeights = filepath.Join(filepath.Dir(state), "x.safetensors")
 		}, []string{"network_weights is "}},
-		{"caption", func(t *testing.T, c *train.TrainConfig) {
+		{"caption", func(t *testing.T, c *train.Config) {
 			replaceFile(t, filepath.Join(folder, "001.txt"), "a dog")
 		}, []string{`the caption of 2_personname man/001.jpg is "a dog", in the state "`}},
-		{"another picture of a name, and one more", func(t *testing.T, c *train.TrainConfig) {
+		{"another picture of a name, and one more", func(t *testing.T, c *train.Config) {
 			data, err := os.ReadFile(filepath.Join(folder, "004.png"))
 			if err != nil {
 				t.Fatal(err)
@@ -407,10 +407,10 @@ func TestResumeErrors(t *testing.T) {
 			replaceFile(t, filepath.Join(folder, "005.png"), string(data))
 		}, []string{"picture 2_personname man/004.png is of SHA-256 ", "picture 2_personname man/005.png is of SHA-256 ", ", in the state not there"}},
 
-		{"nothing there", func(t *testing.T, c *train.TrainConfig) { c.Resume = filepath.Join(t.TempDir(), "no") }, []string{"resume: ", absent(t)}},
-		{"a file", func(t *testing.T, c *train.TrainConfig) { c.Resume = filepath.Join(state, "model.safetensors") }, []string{"is a file; name the folder"}},
-		{"another folder", func(t *testing.T, c *train.TrainConfig) { c.Resume = folder }, []string{"is no state: it has no train_state.json"}},
-		{"kohya's", func(t *testing.T, c *train.TrainConfig) {
+		{"nothing there", func(t *testing.T, c *train.Config) { c.Resume = filepath.Join(t.TempDir(), "no") }, []string{"resume: ", absent(t)}},
+		{"a file", func(t *testing.T, c *train.Config) { c.Resume = filepath.Join(state, "model.safetensors") }, []string{"is a file; name the folder"}},
+		{"another folder", func(t *testing.T, c *train.Config) { c.Resume = folder }, []string{"is no state: it has no train_state.json"}},
+		{"kohya's", func(t *testing.T, c *train.Config) {
 			c.Resume = t.TempDir()
 			for _, name := range []string{"model.safetensors", "optimizer.bin", "random_states_0.pkl", "scheduler.bin", "train_state.json"} {
 				replaceFile(t, filepath.Join(c.Resume, name), `{"current_epoch": 1, "current_step": 3}`)
@@ -496,7 +496,7 @@ func trainIn(dir string) error {
 		return err
 	}
 	defer ckpt.Close()
-	cfg := train.TrainConfig{
+	cfg := train.Config{
 		Device: dev, Checkpoint: ckpt,
 		Dataset: dataset.Config{
 			Sets: []dataset.Set{{Resolution: dataset.Size{W: 64, H: 64}, BatchSize: 2, TrainDataDir: dir}}, Seed: 42, MaxTrainEpochs: 11, CacheLatents: true,

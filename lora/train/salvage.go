@@ -124,7 +124,7 @@ func (r *run) refuges() []string {
 }
 
 // autosavePath is the state that is replaced every AutosaveEvery.
-func (c TrainConfig) autosavePath() string {
+func (c Config) autosavePath() string {
 	return filepath.Join(c.OutputDir, c.OutputName+"-autosave-state")
 }
 

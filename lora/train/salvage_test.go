@@ -52,24 +52,24 @@ func TestSalvage(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		step  int
-		spoil func(t *testing.T, c *train.TrainConfig) (mend func())
+		spoil func(t *testing.T, c *train.Config) (mend func())
 		say   string
 		aside bool // nothing can be saved in the output folder
 	}{
-		{"a folder where the last file is to be", 6, func(t *testing.T, c *train.TrainConfig) func() {
+		{"a folder where the last file is to be", 6, func(t *testing.T, c *train.Config) func() {
 			must(t, os.Mkdir(filepath.Join(c.OutputDir, "x.safetensors"), 0o777))
 			return func() {}
 		}, "x.safetensors", false},
-		{"output folder removed", 6, func(t *testing.T, c *train.TrainConfig) func() {
+		{"output folder removed", 6, func(t *testing.T, c *train.Config) func() {
 			must(t, os.RemoveAll(c.OutputDir))
 			return func() {}
 		}, "there is no folder", true},
-		{"output folder replaced by a file", 6, func(t *testing.T, c *train.TrainConfig) func() {
+		{"output folder replaced by a file", 6, func(t *testing.T, c *train.Config) func() {
 			must(t, os.RemoveAll(c.OutputDir))
 			must(t, os.WriteFile(c.OutputDir, nil, 0o666))
 			return func() {}
 		}, "x.safetensors", true},
-		{"photo that cannot be read", 2, func(t *testing.T, c *train.TrainConfig) func() {
+		{"photo that cannot be read", 2, func(t *testing.T, c *train.Config) func() {
 			path := filepath.Join(c.Dataset.Sets[0].TrainDataDir, "2_personname man")
 			must(t, os.Rename(path, path+" away"))
 			return func() { must(t, os.Rename(path+" away", path)) }

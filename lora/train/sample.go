@@ -13,7 +13,7 @@ import (
 	"github.com/atelier-go/atelier/lora"
 )
 
-// Sample is a round of pictures to draw while training, for TrainConfig.Sample.
+// Sample is a round of pictures to draw while training, for Config.Sample.
 type Sample struct {
 	Name        string // of the training, its OutputName
 	Step, Epoch int    // done; the epoch counts when it is complete
@@ -30,13 +30,13 @@ type SamplePicture struct {
 }
 
 // checkSampling reports what is wrong with the options of sample pictures, of which the file of prompts is one.
-func (c TrainConfig) checkSampling() error {
+func (c Config) checkSampling() error {
 	if !c.SampleAtFirst && c.SampleEveryNEpochs <= 0 && c.SampleEveryNSteps <= 0 {
 		return nil
 	}
 	var errs []error
 	if c.Sample == nil {
-		errs = append(errs, errors.New("lora: sample pictures need a function that draws them, TrainConfig.Sample"))
+		errs = append(errs, errors.New("lora: sample pictures need a function that draws them, Config.Sample"))
 	}
 	_, _, err := ParseSampleSampler(c.SampleSampler)
 	errs = append(errs, err)
@@ -49,7 +49,7 @@ func (c TrainConfig) checkSampling() error {
 }
 
 // samplePrompts reads the file of prompts and fills in samplers.
-func (c TrainConfig) samplePrompts() ([]SamplePrompt, error) {
+func (c Config) samplePrompts() ([]SamplePrompt, error) {
 	data, err := openfile.ReadFile(c.SamplePrompts, maxPromptBytes)
 	if err != nil {
 		return nil, fmt.Errorf("lora: sample_prompts: %w", err)
@@ -104,7 +104,7 @@ func (r *run) draw(ctx context.Context, epoch int, when string) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	s := Sample{Name: r.OutputName, Step: r.Step, Epoch: epoch, Modules: modules, ClipSkip: r.TrainConfig.Trainer.ClipSkip}
+	s := Sample{Name: r.OutputName, Step: r.Step, Epoch: epoch, Modules: modules, ClipSkip: r.Config.Trainer.ClipSkip}
 	now := time.Now().Format("20060102150405")
 	for i, p := range prompts {
 		name := fmt.Sprintf("%s_%s_%02d_%s", r.OutputName, when, i, now)

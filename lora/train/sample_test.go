@@ -20,14 +20,14 @@ import (
 func TestSampleRounds(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		change func(c *train.TrainConfig)
+		change func(c *train.Config)
 		want   string // step, epoch and the files' names without the time
 	}{
-		{"at first and epochs", func(c *train.TrainConfig) { c.SampleAtFirst, c.SampleEveryNEpochs, c.SampleEveryNSteps = true, 1, 1 },
+		{"at first and epochs", func(c *train.Config) { c.SampleAtFirst, c.SampleEveryNEpochs, c.SampleEveryNSteps = true, 1, 1 },
 			"0/0: x_e000000_00_TIME_7 x_e000000_01_TIME; 3/1: x_e000001_00_TIME_7 x_e000001_01_TIME; 6/2: x_e000002_00_TIME_7 x_e000002_01_TIME"},
-		{"steps", func(c *train.TrainConfig) { c.SampleEveryNEpochs, c.SampleEveryNSteps = -1, 4 },
+		{"steps", func(c *train.Config) { c.SampleEveryNEpochs, c.SampleEveryNSteps = -1, 4 },
 			"4/1: x_000004_00_TIME_7 x_000004_01_TIME"},
-		{"never", func(c *train.TrainConfig) { c.SampleEveryNSteps = 0 }, ""},
+		{"never", func(c *train.Config) { c.SampleEveryNSteps = 0 }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := trainConfig(t, 2)

@@ -18,7 +18,7 @@ import (
 const extension = ".safetensors"
 
 // checkOutput makes the folder of the files and sees whether they can be written there, before hours of work.
-func (c TrainConfig) checkOutput() error {
+func (c Config) checkOutput() error {
 	if c.OutputDir == "" {
 		return errors.New("lora: output_dir is empty; name the folder to save in")
 	}
@@ -50,20 +50,20 @@ func (r *run) lockOutput() (err error) {
 }
 
 // path is the final file.
-func (c TrainConfig) path() string { return filepath.Join(c.OutputDir, c.OutputName+extension) }
+func (c Config) path() string { return filepath.Join(c.OutputDir, c.OutputName+extension) }
 
 // epochPath is the file after an epoch.
-func (c TrainConfig) epochPath(epoch int) string {
+func (c Config) epochPath(epoch int) string {
 	return filepath.Join(c.OutputDir, fmt.Sprintf("%s-%06d%s", c.OutputName, epoch, extension))
 }
 
 // stepPath is the file after a step.
-func (c TrainConfig) stepPath(step int) string {
+func (c Config) stepPath(step int) string {
 	return filepath.Join(c.OutputDir, fmt.Sprintf("%s-step%08d%s", c.OutputName, step, extension))
 }
 
 // savesEvery tells how many epochs lie between two files, of so many epochs.
-func (c TrainConfig) savesEvery(epochs int) int {
+func (c Config) savesEvery(epochs int) int {
 	if c.SaveNEpochRatio == 0 {
 		return c.SaveEveryNEpochs
 	}
@@ -78,13 +78,13 @@ type series struct {
 	last func(n, keep int) int
 }
 
-func (c TrainConfig) epochSeries() series {
+func (c Config) epochSeries() series {
 	every := c.SaveEveryNEpochs
 	return series{every, c.epochPath, func(n, keep int) int { return n - every*keep }}
 }
 
 // stepSeries keeps files of so many steps, not so many files.
-func (c TrainConfig) stepSeries() series {
+func (c Config) stepSeries() series {
 	every := c.SaveEveryNSteps
 	return series{every, c.stepPath, func(n, keep int) int { return (n - keep - 1) / every * every }}
 }

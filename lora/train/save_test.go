@@ -15,17 +15,17 @@ import (
 func TestSaves(t *testing.T) {
 	for _, c := range []struct {
 		name          string
-		cfg           TrainConfig
+		cfg           Config
 		epochs, steps int // done, of which the last epoch saves under the final name
 		want          string
 	}{
-		{"every 2 epochs", TrainConfig{SaveEveryNEpochs: 2}, 10, 0, "x-000002 x-000004 x-000006 x-000008"},
-		{"every epoch, the last 3", TrainConfig{SaveEveryNEpochs: 1, SaveLastNEpochs: 3}, 6, 0, "x-000003 x-000004 x-000005"},
-		{"every 10 steps, the last 30", TrainConfig{SaveEveryNSteps: 10, SaveLastNSteps: 30}, 0, 50,
+		{"every 2 epochs", Config{SaveEveryNEpochs: 2}, 10, 0, "x-000002 x-000004 x-000006 x-000008"},
+		{"every epoch, the last 3", Config{SaveEveryNEpochs: 1, SaveLastNEpochs: 3}, 6, 0, "x-000003 x-000004 x-000005"},
+		{"every 10 steps, the last 30", Config{SaveEveryNSteps: 10, SaveLastNSteps: 30}, 0, 50,
 			"x-step00000020 x-step00000030 x-step00000040 x-step00000050"},
-		{"a third of the epochs", TrainConfig{SaveEveryNEpochs: 1, SaveNEpochRatio: 3}, 10, 0, "x-000003 x-000006 x-000009"},
-		{"more often than there are epochs", TrainConfig{SaveNEpochRatio: 30}, 4, 0, "x-000001 x-000002 x-000003"},
-		{"never", TrainConfig{}, 10, 100, ""},
+		{"a third of the epochs", Config{SaveEveryNEpochs: 1, SaveNEpochRatio: 3}, 10, 0, "x-000003 x-000006 x-000009"},
+		{"more often than there are epochs", Config{SaveNEpochRatio: 30}, 4, 0, "x-000001 x-000002 x-000003"},
+		{"never", Config{}, 10, 100, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.cfg.OutputDir, c.cfg.OutputName, c.cfg.SaveEveryNEpochs = t.TempDir(), "x", c.cfg.savesEvery(c.epochs)
@@ -93,16 +93,16 @@ func TestAverage(t *testing.T) {
 func TestRates(t *testing.T) {
 	for _, c := range []struct {
 		name               string
-		cfg                TrainConfig
+		cfg                Config
 		text, unet         float64
 		textOnly, unetOnly bool
 	}{
-		{"both from learning_rate", TrainConfig{LearningRate: 1e-4}, 1e-4, 1e-4, false, false},
-		{"each its own", TrainConfig{LearningRate: 1, UNetLR: 1e-4, TextEncoderLR: 5e-5}, 5e-5, 1e-4, false, false},
-		{"UNet alone", TrainConfig{LearningRate: 1, UNetLR: 1e-4}, 0, 1e-4, false, true},
-		{"text encoder alone", TrainConfig{TextEncoderLR: 5e-5}, 5e-5, 0, true, false},
-		{"UNet by option", TrainConfig{LearningRate: 1e-4, Network: lora.Network{UNetOnly: true}}, 0, 1e-4, false, true},
-		{"text encoder by option", TrainConfig{LearningRate: 1e-4, Network: lora.Network{TextEncoderOnly: true}}, 1e-4, 0, true, false},
+		{"both from learning_rate", Config{LearningRate: 1e-4}, 1e-4, 1e-4, false, false},
+		{"each its own", Config{LearningRate: 1, UNetLR: 1e-4, TextEncoderLR: 5e-5}, 5e-5, 1e-4, false, false},
+		{"UNet alone", Config{LearningRate: 1, UNetLR: 1e-4}, 0, 1e-4, false, true},
+		{"text encoder alone", Config{TextEncoderLR: 5e-5}, 5e-5, 0, true, false},
+		{"UNet by option", Config{LearningRate: 1e-4, Network: lora.Network{UNetOnly: true}}, 0, 1e-4, false, true},
+		{"text encoder by option", Config{LearningRate: 1e-4, Network: lora.Network{TextEncoderOnly: true}}, 1e-4, 0, true, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := c.cfg.defaults()

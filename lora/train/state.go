@@ -92,7 +92,7 @@ func tempFolder(path string) (string, error) {
 	return temp, os.Mkdir(temp, 0o777)
 }
 
-// LatestState finds the state to go on from that a training left under outputName in outputDir, as TrainConfig.Resume: of the
+// LatestState finds the state to go on from that a training left under outputName in outputDir, as Config.Resume: of the
 // training that saved last the one of most steps. Only whole states count, among them one that the end of the program kept from
 // getting its name. Those that are there and cannot be read, or are not as they were saved, are listed as damaged. Without
 // any state the error is fs.ErrNotExist; if all are damaged it says how.

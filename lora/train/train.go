@@ -19,9 +19,9 @@ import (
 	"github.com/atelier-go/atelier/weights"
 )
 
-// TrainConfig is what Train is told, in the options of sd-scripts' train_network.py, whose names the comments give where
+// Config is what Train is told, in the options of sd-scripts' train_network.py, whose names the comments give where
 // they are others. Zero values leave an option out unless a comment says otherwise.
-type TrainConfig struct {
+type Config struct {
 	// Device and Checkpoint are what is trained on; the caller closes them afterwards.
 	Device     compute.Device
 	Checkpoint *weights.Checkpoint
@@ -30,7 +30,7 @@ type TrainConfig struct {
 
 	Network lora.Network
 	Noise   Noise
-	Trainer TrainerOptions // its Accumulation is the dataset's gradient_accumulation_steps, its BlockLRWeight the network's
+	Trainer Options // its Accumulation is the dataset's gradient_accumulation_steps, its BlockLRWeight the network's
 	// MaxTokenLength is how many tokens of a caption are learned, "max_token_length": 75, 150 or 225; 0 means 75.
 	MaxTokenLength int
 
@@ -107,7 +107,7 @@ type TrainConfig struct {
 //
 // A loss that is not finite, or gradients that no loss scale makes so, take the training back to its last state, with half
 // the learning rates from there; the second time they end it.
-func Train(ctx context.Context, cfg TrainConfig) error {
+func Train(ctx context.Context, cfg Config) error {
 	r, err := newRun(ctx, cfg)
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func Train(ctx context.Context, cfg TrainConfig) error {
 
 // run is one training.
 type run struct {
-	TrainConfig
+	Config
 	identity
 	started   time.Time
 	session   uint32
@@ -146,7 +146,7 @@ type run struct {
 const defaultOutputName = "last"
 
 // defaults fills in what is zero.
-func (c TrainConfig) defaults() TrainConfig {
+func (c Config) defaults() Config {
 	if c.UNetLR == 0 && c.TextEncoderLR == 0 {
 		c.UNetLR, c.TextEncoderLR = c.LearningRate, c.LearningRate
 		switch {
@@ -170,7 +170,7 @@ func (c TrainConfig) defaults() TrainConfig {
 }
 
 // check reports everything that is wrong with the options but the schedule.
-func (c TrainConfig) check() error {
+func (c Config) check() error {
 	var errs []error
 	complain := func(format string, args ...any) { errs = append(errs, fmt.Errorf("lora: "+format, args...)) }
 	if c.Device == nil || c.Checkpoint == nil {
@@ -219,7 +219,7 @@ func (c TrainConfig) check() error {
 }
 
 // newRun prepares a training.
-func newRun(ctx context.Context, cfg TrainConfig) (_ *run, err error) {
+func newRun(ctx context.Context, cfg Config) (_ *run, err error) {
 	cfg = cfg.defaults()
 	if cfg.Checkpoint != nil {
 		if cfg.Trainer.Objective, _, err = cfg.Trainer.following(cfg.Checkpoint); err != nil {
@@ -229,7 +229,7 @@ func newRun(ctx context.Context, cfg TrainConfig) (_ *run, err error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	r := &run{TrainConfig: cfg, started: time.Now(), session: rand.Uint32(), ids: make(map[string][]int32), rates: Rates{cfg.TextEncoderLR, cfg.UNetLR}}
+	r := &run{Config: cfg, started: time.Now(), session: rand.Uint32(), ids: make(map[string][]int32), rates: Rates{cfg.TextEncoderLR, cfg.UNetLR}}
 	r.position = r.start()
 	defer func() {
 		if err != nil {

@@ -42,7 +42,7 @@ func photos(t *testing.T) string {
 }
 
 // trainConfig trains tiny-random on photos in the smallest pictures there are: six uses, three batches an epoch.
-func trainConfig(t *testing.T, workers int) train.TrainConfig {
+func trainConfig(t *testing.T, workers int) train.Config {
 	t.Helper()
 	dev, err := cpu.Open(cpu.Options{Workers: workers})
 	if err != nil {
@@ -54,26 +54,26 @@ func trainConfig(t *testing.T, workers int) train.TrainConfig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ckpt.Close() })
-	return train.TrainConfig{
+	return train.Config{
 		Device: dev, Checkpoint: ckpt,
 		Dataset: dataset.Config{
 			Sets: []dataset.Set{{Resolution: dataset.Size{W: 64, H: 64}, BatchSize: 2, TrainDataDir: photos(t)}},
 			Seed: 42, MaxTrainEpochs: 2, CacheLatents: true,
 		},
 		Network: lora.Network{Dim: 2, Alpha: 2}, UNetLR: 1e-3, TextEncoderLR: 5e-4, OutputDir: t.TempDir(), OutputName: "x",
-		Trainer: train.TrainerOptions{MaxGradNorm: 1}, LRScheduler: "cosine", LRWarmupSteps: "1",
+		Trainer: train.Options{MaxGradNorm: 1}, LRScheduler: "cosine", LRWarmupSteps: "1",
 	}
 }
 
 // tryTrain is train.Train; a device without the ops of training skips the test.
-func tryTrain(t *testing.T, cfg train.TrainConfig) error {
+func tryTrain(t *testing.T, cfg train.Config) error {
 	t.Helper()
 	err := train.Train(t.Context(), cfg)
 	skipUnsupported(t, err)
 	return err
 }
 
-func mustTrain(t *testing.T, cfg train.TrainConfig) *lora.Adapter {
+func mustTrain(t *testing.T, cfg train.Config) *lora.Adapter {
 	t.Helper()
 	if err := tryTrain(t, cfg); err != nil {
 		t.Fatal(err)
@@ -185,7 +185,7 @@ func TestTrainDeterministic(t *testing.T) {
 
 // TestTrainOptions trains with options that change what is recorded; each must change the result and save a whole file.
 func TestTrainOptions(t *testing.T) {
-	short := func() train.TrainConfig {
+	short := func() train.Config {
 		cfg := trainConfig(t, 2)
 		cfg.Dataset.MaxTrainEpochs = 1
 		return cfg
@@ -193,39 +193,39 @@ func TestTrainOptions(t *testing.T) {
 	plain := mustTrain(t, short())
 	for _, c := range []struct {
 		name   string
-		change func(c *train.TrainConfig)
+		change func(c *train.Config)
 		same   bool // as without
 	}{
-		{"gradient checkpointing", func(c *train.TrainConfig) { c.Trainer.Checkpointing = true }, true},
-		{"AdamW8bit", func(c *train.TrainConfig) { c.Trainer.OptimizerType = "AdamW8bit" }, true},
-		{"latents on disk", func(c *train.TrainConfig) { c.Dataset.CacheLatentsToDisk = true }, true},
-		{"loss scale", func(c *train.TrainConfig) { c.MixedPrecision = "fp16" }, true},
-		{"no cache", func(c *train.TrainConfig) { c.Dataset.CacheLatents = false }, false},
-		{"accumulation", func(c *train.TrainConfig) { c.Dataset.GradientAccumulationSteps = 2 }, false},
-		{"UNet only", func(c *train.TrainConfig) { c.TextEncoderLR = 0 }, false},
-		{"text encoder only, clip skip", func(c *train.TrainConfig) { c.UNetLR = 0; c.Trainer.ClipSkip = 2 }, false},
-		{"weights of the loss", func(c *train.TrainConfig) { c.Trainer.MinSNRGamma = 5; c.Trainer.DebiasedEstimation = true }, false},
-		{"v-prediction", func(c *train.TrainConfig) { c.Trainer.VParameterization = true }, false},
-		{"smooth L1", func(c *train.TrainConfig) { c.Trainer.Loss = compute.SmoothL1 }, false},
-		{"noise", func(c *train.TrainConfig) {
+		{"gradient checkpointing", func(c *train.Config) { c.Trainer.Checkpointing = true }, true},
+		{"AdamW8bit", func(c *train.Config) { c.Trainer.OptimizerType = "AdamW8bit" }, true},
+		{"latents on disk", func(c *train.Config) { c.Dataset.CacheLatentsToDisk = true }, true},
+		{"loss scale", func(c *train.Config) { c.MixedPrecision = "fp16" }, true},
+		{"no cache", func(c *train.Config) { c.Dataset.CacheLatents = false }, false},
+		{"accumulation", func(c *train.Config) { c.Dataset.GradientAccumulationSteps = 2 }, false},
+		{"UNet only", func(c *train.Config) { c.TextEncoderLR = 0 }, false},
+		{"text encoder only, clip skip", func(c *train.Config) { c.UNetLR = 0; c.Trainer.ClipSkip = 2 }, false},
+		{"weights of the loss", func(c *train.Config) { c.Trainer.MinSNRGamma = 5; c.Trainer.DebiasedEstimation = true }, false},
+		{"v-prediction", func(c *train.Config) { c.Trainer.VParameterization = true }, false},
+		{"smooth L1", func(c *train.Config) { c.Trainer.Loss = compute.SmoothL1 }, false},
+		{"noise", func(c *train.Config) {
 			c.Noise = train.Noise{NoiseOffset: 0.1, MultiresNoiseIterations: 3, IPNoiseGamma: 0.1, MinTimestep: 100, MaxTimestep: 900}
 		}, false},
-		{"flips and masks", func(c *train.TrainConfig) {
+		{"flips and masks", func(c *train.Config) {
 			c.Dataset.Sets[0].Folder.FlipAug = true
 			c.Dataset.Sets[0].Folder.AlphaMask = true
 		}, false},
-		{"dropout", func(c *train.TrainConfig) { c.Network.RankDropout, c.Network.ModuleDropout = 0.2, 0.1 }, false},
-		{"LoRA+", func(c *train.TrainConfig) { c.Trainer.LoRAPlusRatio = 16 }, false},
-		{"network_dropout", func(c *train.TrainConfig) { c.Network.Dropout = 0.2 }, false},
-		{"max-norm", func(c *train.TrainConfig) { c.Trainer.ScaleWeightNorms = 1e-4 }, false},
-		{"long captions with dropout", func(c *train.TrainConfig) { c.MaxTokenLength, c.Network.RankDropout = 225, 0.2 }, false},
-		{"weights of blocks", func(c *train.TrainConfig) { c.Network.BlockLRWeight = slices.Repeat([]float64{0.5}, 25) }, false},
-		{"Adafactor", func(c *train.TrainConfig) { c.Trainer.OptimizerType, c.LRWarmupSteps = "Adafactor", "" }, false},
-		{"Prodigy", func(c *train.TrainConfig) {
+		{"dropout", func(c *train.Config) { c.Network.RankDropout, c.Network.ModuleDropout = 0.2, 0.1 }, false},
+		{"LoRA+", func(c *train.Config) { c.Trainer.LoRAPlusRatio = 16 }, false},
+		{"network_dropout", func(c *train.Config) { c.Network.Dropout = 0.2 }, false},
+		{"max-norm", func(c *train.Config) { c.Trainer.ScaleWeightNorms = 1e-4 }, false},
+		{"long captions with dropout", func(c *train.Config) { c.MaxTokenLength, c.Network.RankDropout = 225, 0.2 }, false},
+		{"weights of blocks", func(c *train.Config) { c.Network.BlockLRWeight = slices.Repeat([]float64{0.5}, 25) }, false},
+		{"Adafactor", func(c *train.Config) { c.Trainer.OptimizerType, c.LRWarmupSteps = "Adafactor", "" }, false},
+		{"Prodigy", func(c *train.Config) {
 			c.Trainer.OptimizerType, c.UNetLR, c.TextEncoderLR = "Prodigy", 1, 1
 			c.Trainer.OptimizerArgs = []string{"decouple=True", "weight_decay=0.01", "d_coef=2"}
 		}, false},
-		{"rules of steps", func(c *train.TrainConfig) {
+		{"rules of steps", func(c *train.Config) {
 			c.LRScheduler, c.LRWarmupSteps, c.LRSchedulerArgs = "piecewise_constant", "", []string{"step_rules=1:2,0.1"}
 		}, false},
 	} {
@@ -278,15 +278,15 @@ func TestTrainParts(t *testing.T) {
 func TestTrainContinued(t *testing.T) {
 	cfg := trainConfig(t, 2)
 	first := mustTrain(t, cfg)
-	next := func(change func(c *train.TrainConfig)) train.TrainConfig {
+	next := func(change func(c *train.Config)) train.Config {
 		c := trainConfig(t, 2)
 		c.NetworkWeights, c.UNetLR, c.TextEncoderLR = first.Path, 1e-12, 1e-12
 		change(&c)
 		return c
 	}
-	for name, change := range map[string]func(c *train.TrainConfig){
-		"same rank":        func(c *train.TrainConfig) { c.Network.Alpha = 1 }, // the file's alpha counts
-		"dim_from_weights": func(c *train.TrainConfig) { c.Network.Dim, c.DimFromWeights = 7, true },
+	for name, change := range map[string]func(c *train.Config){
+		"same rank":        func(c *train.Config) { c.Network.Alpha = 1 }, // the file's alpha counts
+		"dim_from_weights": func(c *train.Config) { c.Network.Dim, c.DimFromWeights = 7, true },
 	} {
 		second := mustTrain(t, next(change))
 		if len(second.Modules) != len(first.Modules) {
@@ -304,7 +304,7 @@ func TestTrainContinued(t *testing.T) {
 			}
 		}
 	}
-	err := train.Train(t.Context(), next(func(c *train.TrainConfig) { c.Network.Dim = 3 }))
+	err := train.Train(t.Context(), next(func(c *train.Config) { c.Network.Dim = 3 }))
 	if err == nil || !strings.Contains(err.Error(), "has rank 2, the network 3; set network_dim") {
 		t.Errorf("another rank gives %v", err)
 	}
@@ -354,46 +354,46 @@ func TestTrainErrors(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name   string
-		change func(c *train.TrainConfig)
+		change func(c *train.Config)
 		say    string
 	}{
-		{"no device", func(c *train.TrainConfig) { c.Device = nil }, "needs a device"},
-		{"rate that is none", func(c *train.TrainConfig) { c.UNetLR = math.NaN() }, "unet_lr is NaN"},
-		{"no rates", func(c *train.TrainConfig) { c.UNetLR, c.TextEncoderLR = 0, 0 }, "are all 0"},
-		{"negative rank", func(c *train.TrainConfig) { c.Network.Dim = -1 }, "network_dim is -1"},
-		{"optimizer", func(c *train.TrainConfig) { c.Trainer.OptimizerType = "SGD" }, `optimizer_type is "SGD", want one of AdamW`},
-		{"schedule", func(c *train.TrainConfig) { c.LRScheduler = "sine" }, `lr_scheduler is "sine"`},
-		{"warm-up", func(c *train.TrainConfig) { c.LRWarmupSteps = "1.5" }, "lr_warmup_steps"},
-		{"precision", func(c *train.TrainConfig) { c.MixedPrecision = "fp8" }, `mixed_precision is "fp8"`},
-		{"save precision", func(c *train.TrainConfig) { c.SavePrecision = compute.I32 }, "save_precision is I32"},
-		{"timesteps", func(c *train.TrainConfig) { c.Noise.MaxTimestep = 1001 }, "max_timestep 1001"},
-		{"no folder", func(c *train.TrainConfig) { c.OutputDir = "" }, "output_dir is empty"},
-		{"folder that is a file", func(c *train.TrainConfig) { c.OutputDir = file }, "output_dir: "},
-		{"name with a folder", func(c *train.TrainConfig) { c.OutputName = "a/b" }, `output_name is "a/b"`},
-		{"no pictures", func(c *train.TrainConfig) { c.Dataset.Sets[0].TrainDataDir = t.TempDir() }, "pictures belong into folders"},
-		{"nothing to take ranks from", func(c *train.TrainConfig) { c.DimFromWeights = true }, "dim_from_weights needs network_weights"},
-		{"no file to continue from", func(c *train.TrainConfig) { c.NetworkWeights = file + "x" }, "network_weights: "},
-		{"betas", func(c *train.TrainConfig) { c.Trainer.OptimizerArgs = []string{"betas=(2,0.999)"} }, "want numbers from 0 to 1"},
-		{"negative numbers", func(c *train.TrainConfig) { c.SaveNEpochRatio, c.SaveLastNStepsState = -1, -2 }, "save_n_epoch_ratio is -1, want a number from 0\nlora: save_last_n_steps_state is -2"},
-		{"samples that nobody draws", func(c *train.TrainConfig) { c.SampleAtFirst, c.SamplePrompts = true, file }, "need a function that draws them"},
-		{"samples of nothing", func(c *train.TrainConfig) { c.SampleEveryNSteps = 1 }, "sample_prompts is empty"},
-		{"prompts that are not there", func(c *train.TrainConfig) {
+		{"no device", func(c *train.Config) { c.Device = nil }, "needs a device"},
+		{"rate that is none", func(c *train.Config) { c.UNetLR = math.NaN() }, "unet_lr is NaN"},
+		{"no rates", func(c *train.Config) { c.UNetLR, c.TextEncoderLR = 0, 0 }, "are all 0"},
+		{"negative rank", func(c *train.Config) { c.Network.Dim = -1 }, "network_dim is -1"},
+		{"optimizer", func(c *train.Config) { c.Trainer.OptimizerType = "SGD" }, `optimizer_type is "SGD", want one of AdamW`},
+		{"schedule", func(c *train.Config) { c.LRScheduler = "sine" }, `lr_scheduler is "sine"`},
+		{"warm-up", func(c *train.Config) { c.LRWarmupSteps = "1.5" }, "lr_warmup_steps"},
+		{"precision", func(c *train.Config) { c.MixedPrecision = "fp8" }, `mixed_precision is "fp8"`},
+		{"save precision", func(c *train.Config) { c.SavePrecision = compute.I32 }, "save_precision is I32"},
+		{"timesteps", func(c *train.Config) { c.Noise.MaxTimestep = 1001 }, "max_timestep 1001"},
+		{"no folder", func(c *train.Config) { c.OutputDir = "" }, "output_dir is empty"},
+		{"folder that is a file", func(c *train.Config) { c.OutputDir = file }, "output_dir: "},
+		{"name with a folder", func(c *train.Config) { c.OutputName = "a/b" }, `output_name is "a/b"`},
+		{"no pictures", func(c *train.Config) { c.Dataset.Sets[0].TrainDataDir = t.TempDir() }, "pictures belong into folders"},
+		{"nothing to take ranks from", func(c *train.Config) { c.DimFromWeights = true }, "dim_from_weights needs network_weights"},
+		{"no file to continue from", func(c *train.Config) { c.NetworkWeights = file + "x" }, "network_weights: "},
+		{"betas", func(c *train.Config) { c.Trainer.OptimizerArgs = []string{"betas=(2,0.999)"} }, "want numbers from 0 to 1"},
+		{"negative numbers", func(c *train.Config) { c.SaveNEpochRatio, c.SaveLastNStepsState = -1, -2 }, "save_n_epoch_ratio is -1, want a number from 0\nlora: save_last_n_steps_state is -2"},
+		{"samples that nobody draws", func(c *train.Config) { c.SampleAtFirst, c.SamplePrompts = true, file }, "need a function that draws them"},
+		{"samples of nothing", func(c *train.Config) { c.SampleEveryNSteps = 1 }, "sample_prompts is empty"},
+		{"prompts that are not there", func(c *train.Config) {
 			c.SampleEveryNSteps, c.SamplePrompts = 1, filepath.Join(c.OutputDir, "nowhere.txt")
 		}, "nowhere.txt"},
-		{"prompts that are a folder", func(c *train.TrainConfig) { c.SampleEveryNSteps, c.SamplePrompts = 1, c.OutputDir }, "no regular file"},
-		{"prompts that are none", func(c *train.TrainConfig) { c.SampleEveryNSteps, c.SamplePrompts = 1, file }, "want .txt, .toml or .json"},
-		{"sampler", func(c *train.TrainConfig) { c.SampleEveryNEpochs, c.SampleSampler = 1, "magic" }, "sample_sampler: "},
-		{"Prodigy of two rates", func(c *train.TrainConfig) { c.Trainer.OptimizerType, c.UNetLR, c.TextEncoderLR = "Prodigy", 1, 0.5 }, "one learning rate for everything"},
-		{"Adafactor with warm-up", func(c *train.TrainConfig) { c.Trainer.OptimizerType = "Adafactor" }, "Adafactor with relative_step has no warm-up"},
-		{"Adafactor's schedule", func(c *train.TrainConfig) { c.LRScheduler, c.LRWarmupSteps = "adafactor", "" }, "lr_scheduler adafactor is for"},
-		{"Adafactor's arguments", func(c *train.TrainConfig) {
+		{"prompts that are a folder", func(c *train.Config) { c.SampleEveryNSteps, c.SamplePrompts = 1, c.OutputDir }, "no regular file"},
+		{"prompts that are none", func(c *train.Config) { c.SampleEveryNSteps, c.SamplePrompts = 1, file }, "want .txt, .toml or .json"},
+		{"sampler", func(c *train.Config) { c.SampleEveryNEpochs, c.SampleSampler = 1, "magic" }, "sample_sampler: "},
+		{"Prodigy of two rates", func(c *train.Config) { c.Trainer.OptimizerType, c.UNetLR, c.TextEncoderLR = "Prodigy", 1, 0.5 }, "one learning rate for everything"},
+		{"Adafactor with warm-up", func(c *train.Config) { c.Trainer.OptimizerType = "Adafactor" }, "Adafactor with relative_step has no warm-up"},
+		{"Adafactor's schedule", func(c *train.Config) { c.LRScheduler, c.LRWarmupSteps = "adafactor", "" }, "lr_scheduler adafactor is for"},
+		{"Adafactor's arguments", func(c *train.Config) {
 			c.Trainer.OptimizerType, c.Trainer.OptimizerArgs = "Adafactor", []string{"relative_step=False", "warmup_init=True"}
 		}, "warmup_init=True is for relative_step=True"},
-		{"rules of steps", func(c *train.TrainConfig) { c.LRSchedulerArgs = []string{"T_max=3"} }, `lr_scheduler_args "T_max=3"`},
-		{"captions too long", func(c *train.TrainConfig) { c.MaxTokenLength = 300 }, "max_token_length is 300"},
-		{"weights of blocks", func(c *train.TrainConfig) { c.Network.BlockLRWeight = slices.Repeat([]float64{1}, 3) }, "has 3 values, want 25"},
-		{"max-norm", func(c *train.TrainConfig) { c.Trainer.ScaleWeightNorms = math.NaN() }, "scale_weight_norms is NaN"},
-		{"norm", func(c *train.TrainConfig) { c.Trainer.MaxGradNorm = -1 }, "max_grad_norm is -1"},
+		{"rules of steps", func(c *train.Config) { c.LRSchedulerArgs = []string{"T_max=3"} }, `lr_scheduler_args "T_max=3"`},
+		{"captions too long", func(c *train.Config) { c.MaxTokenLength = 300 }, "max_token_length is 300"},
+		{"weights of blocks", func(c *train.Config) { c.Network.BlockLRWeight = slices.Repeat([]float64{1}, 3) }, "has 3 values, want 25"},
+		{"max-norm", func(c *train.Config) { c.Trainer.ScaleWeightNorms = math.NaN() }, "scale_weight_norms is NaN"},
+		{"norm", func(c *train.Config) { c.Trainer.MaxGradNorm = -1 }, "max_grad_norm is -1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := trainConfig(t, 1)

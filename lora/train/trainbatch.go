@@ -13,10 +13,10 @@ import (
 func (r *run) channels() int { return r.encoder.model.Config().LatentChannels }
 
 // assemble makes the batch that the trainer gets, but for noise and dropout. Latents that are not cached are drawn.
-func (r *run) assemble(ctx context.Context, batch dataset.Batch, draw *rng.Torch) (TrainBatch, error) {
+func (r *run) assemble(ctx context.Context, batch dataset.Batch, draw *rng.Torch) (Batch, error) {
 	config := r.encoder.model.Config()
 	factor := config.ScaleFactor()
-	b := TrainBatch{Samples: len(batch.Items), Height: batch.Bucket.H / factor, Width: batch.Bucket.W / factor}
+	b := Batch{Samples: len(batch.Items), Height: batch.Bucket.H / factor, Width: batch.Bucket.W / factor}
 	masks := make([][]float32, len(batch.Items))
 	masked := false
 	for i, item := range batch.Items {

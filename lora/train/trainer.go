@@ -19,8 +19,8 @@ import (
 	"github.com/atelier-go/atelier/weights"
 )
 
-// TrainerOptions say how a Trainer trains. The zero value is a sensible default.
-type TrainerOptions struct {
+// Options say how a Trainer trains. The zero value is a sensible default.
+type Options struct {
 	Objective
 	// OptimizerType is AdamW if empty, Lion, SGDNesterov, Adafactor, Prodigy, DAdaptAdam, or one of the first three with its
 	// state in fewer bits or paged, which runs without, "optimizer_type". OptimizerArgs are its constants as "key=value",
@@ -47,10 +47,10 @@ type TrainerOptions struct {
 }
 
 // Check reports what is wrong with the options.
-func (o TrainerOptions) Check() error { return errors.Join(o.Objective.Check(), o.checkOptimizer()) }
+func (o Options) Check() error { return errors.Join(o.Objective.Check(), o.checkOptimizer()) }
 
-// TrainBatch is what a training learns from at once, all that is random being given.
-type TrainBatch struct {
+// Batch is what a training learns from at once, all that is random being given.
+type Batch struct {
 	Samples, Height, Width int // N, h and w: of latents, not of pictures
 
 	Latents   []float32 // z, [N,h,w,4], scaled as the UNet knows them
@@ -89,7 +89,7 @@ type Update struct {
 // A Trainer is used by one goroutine and closed after use, before the device and the checkpoint.
 type Trainer struct {
 	device    compute.Device
-	options   TrainerOptions
+	options   Options
 	diffusion *diffusion
 	text      *clip.Model
 	unet      *unet.Model
@@ -133,7 +133,7 @@ type factor struct {
 }
 
 // NewTrainer puts modules, of the usual two factors, on a device to be trained. The modules are not written to.
-func NewTrainer(dev compute.Device, c *weights.Checkpoint, modules []lora.Module, o TrainerOptions) (_ *Trainer, err error) {
+func NewTrainer(dev compute.Device, c *weights.Checkpoint, modules []lora.Module, o Options) (_ *Trainer, err error) {
 	o.Accumulation = max(1, o.Accumulation)
 	t := &Trainer{device: dev, options: o, scale: 1}
 	defer func() {
@@ -256,7 +256,7 @@ func (t *Trainer) SetLossScale(scale float64) { t.scale = scale }
 
 // Step learns from a batch: it adds the gradients of its loss to those of the batches since the last Update, and returns
 // the loss. A Step that fails, as it does when ctx is done, leaves the sum of gradients undefined and the factors as they are.
-func (t *Trainer) Step(ctx context.Context, batch TrainBatch) (loss float64, err error) {
+func (t *Trainer) Step(ctx context.Context, batch Batch) (loss float64, err error) {
 	loss, err = t.run(ctx, &batch, false)
 	if err != nil {
 		return 0, err
@@ -266,13 +266,13 @@ func (t *Trainer) Step(ctx context.Context, batch TrainBatch) (loss float64, err
 }
 
 // Evaluate is the loss of a batch, without dropout, and learns nothing from it.
-func (t *Trainer) Evaluate(ctx context.Context, batch TrainBatch) (loss float64, err error) {
+func (t *Trainer) Evaluate(ctx context.Context, batch Batch) (loss float64, err error) {
 	batch.Dropout, batch.NetworkDropout = nil, 0
 	return t.run(ctx, &batch, true)
 }
 
 // run computes the loss of a batch, and its gradients unless it is only evaluated.
-func (t *Trainer) run(ctx context.Context, batch *TrainBatch, evaluate bool) (loss float64, err error) {
+func (t *Trainer) run(ctx context.Context, batch *Batch, evaluate bool) (loss float64, err error) {
 	s, err := t.microStep(batch, evaluate)
 	if err != nil {
 		return 0, err
@@ -292,7 +292,7 @@ func (t *Trainer) run(ctx context.Context, batch *TrainBatch, evaluate bool) (lo
 
 // Update moves the factors by the gradients of the batches since the last one, divided by Accumulation. It is not
 // stopped halfway. Gradients that are not finite change nothing. Rates that the optimizer cannot work with are an error,
-// as of [TrainerOptions.CheckRates].
+// as of [Options.CheckRates].
 func (t *Trainer) Update(r Rates) (Update, error) {
 	if t.batches == 0 {
 		return Update{}, errors.New("lora: an update without a step before it")

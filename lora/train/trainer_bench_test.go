@@ -32,13 +32,13 @@ func BenchmarkTrainer(b *testing.B) {
 	for _, precision := range []compute.Precision{compute.PrecisionFP32, compute.PrecisionBF16} {
 		for _, checkpointing := range []bool{false, true} {
 			b.Run(precision.String()+"/checkpointing="+strconv.FormatBool(checkpointing), func(b *testing.B) {
-				benchmarkTrainer(b, path, precision, train.TrainerOptions{MaxGradNorm: 1, Checkpointing: checkpointing})
+				benchmarkTrainer(b, path, precision, train.Options{MaxGradNorm: 1, Checkpointing: checkpointing})
 			})
 		}
 	}
 }
 
-func benchmarkTrainer(b *testing.B, path string, precision compute.Precision, o train.TrainerOptions) {
+func benchmarkTrainer(b *testing.B, path string, precision compute.Precision, o train.Options) {
 	device, err := cpu.Open(cpu.Options{Precision: precision})
 	if err != nil {
 		b.Fatal(err)
@@ -69,7 +69,7 @@ func benchmarkTrainer(b *testing.B, path string, precision compute.Precision, o 
 		}
 		return x
 	}
-	batch := train.TrainBatch{
+	batch := train.Batch{
 		Samples: 1, Height: side, Width: side, Latents: normal(), Noise: normal(), Timesteps: []int{500}, IDs: make([]int32, clip.SD15().MaxPositionEmbeddings),
 	}
 	step := func() {

@@ -29,7 +29,7 @@ import (
 type training struct {
 	golden.File
 	modules []lora.Module
-	options train.TrainerOptions
+	options train.Options
 	rates   train.Rates
 	steps   int
 }
@@ -63,18 +63,18 @@ func openTraining(t *testing.T, k golden.Kit, name string, targets *lora.Targets
 	if want := len(r.Names("init.")); len(r.modules) != want {
 		t.Fatalf("%s: %d of %d modules are targets", name, len(r.modules), want)
 	}
-	r.options = train.TrainerOptions{Objective: train.Objective{MinSNRGamma: number("min_snr_gamma")}, MaxGradNorm: number("clip")}
+	r.options = train.Options{Objective: train.Objective{MinSNRGamma: number("min_snr_gamma")}, MaxGradNorm: number("clip")}
 	r.rates = train.Rates{TextEncoder: number("lr_text"), UNet: number("lr_unet")}
 	r.steps = len(r.Tensor(t, "losses").Float32)
 	return r
 }
 
 // batch is what step i learns from.
-func (r training) batch(t *testing.T, i int) train.TrainBatch {
+func (r training) batch(t *testing.T, i int) train.Batch {
 	t.Helper()
 	n := strconv.Itoa(i)
 	z := r.Tensor(t, "latents."+n)
-	b := train.TrainBatch{
+	b := train.Batch{
 		Samples: z.Shape[0], Height: z.Shape[2], Width: z.Shape[3],
 		Latents: z.ChannelsLast().Float32, Noise: r.Tensor(t, "noise."+n).ChannelsLast().Float32, IDs: r.Tensor(t, "input_ids").Int32(),
 	}
@@ -85,7 +85,7 @@ func (r training) batch(t *testing.T, i int) train.TrainBatch {
 }
 
 // newTrainer starts a trainer until the end of the test.
-func newTrainer(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, o train.TrainerOptions) *train.Trainer {
+func newTrainer(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, o train.Options) *train.Trainer {
 	t.Helper()
 	tr, err := train.NewTrainer(dev, k.Open(t), modules, o)
 	if err != nil {
@@ -100,7 +100,7 @@ func newTrainer(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.M
 }
 
 // step is Trainer.Step; a device without the ops of training skips the test.
-func step(t *testing.T, tr *train.Trainer, b train.TrainBatch) float64 {
+func step(t *testing.T, tr *train.Trainer, b train.Batch) float64 {
 	t.Helper()
 	loss, err := tr.Step(t.Context(), b)
 	skipUnsupported(t, err)
@@ -405,7 +405,7 @@ func TestTrainerMetamorphic(t *testing.T) {
 			r.modules = append(r.modules, m)
 		}
 		pair := r.batch(t, 0)
-		run := func(o train.TrainerOptions, batches ...train.TrainBatch) (loss float64, gradients, trained map[string][]float32) {
+		run := func(o train.Options, batches ...train.Batch) (loss float64, gradients, trained map[string][]float32) {
 			tr := newTrainer(t, k, dev, r.modules, o)
 			for _, b := range batches {
 				loss += step(t, tr, b) / float64(len(batches))
@@ -421,10 +421,10 @@ func TestTrainerMetamorphic(t *testing.T) {
 			}
 			return loss, factors(g), factors(m)
 		}
-		plain, gradients, weights := run(train.TrainerOptions{}, pair)
+		plain, gradients, weights := run(train.Options{}, pair)
 
 		t.Run("checkpointed is plain to the bit", func(t *testing.T) {
-			loss, g, w := run(train.TrainerOptions{Checkpointing: true}, pair)
+			loss, g, w := run(train.Options{Checkpointing: true}, pair)
 			if loss != plain {
 				t.Errorf("the loss is %v, want %v", loss, plain)
 			}
@@ -435,7 +435,7 @@ func TestTrainerMetamorphic(t *testing.T) {
 			}
 		})
 		t.Run("a batch of two is the mean of two singles", func(t *testing.T) {
-			loss, g, _ := run(train.TrainerOptions{Accumulation: 2}, single(pair, 0), single(pair, 1))
+			loss, g, _ := run(train.Options{Accumulation: 2}, single(pair, 0), single(pair, 1))
 			if math.Abs(loss-plain) > 1e-6*plain {
 				t.Errorf("the loss is %v, want %v", loss, plain)
 			}
@@ -451,7 +451,7 @@ func TestTrainerMetamorphic(t *testing.T) {
 		t.Run("a mask of ones and weights of one change nothing", func(t *testing.T) {
 			b := pair
 			b.Mask, b.Weights = ones(pair.Samples*pair.Height*pair.Width), ones(pair.Samples)
-			loss, g, _ := run(train.TrainerOptions{}, b)
+			loss, g, _ := run(train.Options{}, b)
 			if math.Abs(loss-plain) > 1e-6*plain {
 				t.Errorf("the loss is %v, want %v", loss, plain)
 			}
@@ -464,7 +464,7 @@ func TestTrainerMetamorphic(t *testing.T) {
 		t.Run("what has no weight teaches nothing", func(t *testing.T) {
 			b := pair
 			b.Weights = make([]float32, b.Samples)
-			loss, g, _ := run(train.TrainerOptions{}, b)
+			loss, g, _ := run(train.Options{}, b)
 			if loss != 0 {
 				t.Errorf("the loss is %v, want 0", loss)
 			}
@@ -483,7 +483,7 @@ func TestTrainerMetamorphic(t *testing.T) {
 				}
 				b.Dropout = append(b.Dropout, ranks)
 			}
-			loss, g, _ := run(train.TrainerOptions{}, b)
+			loss, g, _ := run(train.Options{}, b)
 			all, without := r.modules, slices.Clone(r.modules)
 			for i := range without {
 				if i%2 == 0 {
@@ -493,7 +493,7 @@ func TestTrainerMetamorphic(t *testing.T) {
 				}
 			}
 			r.modules = without
-			want, _, _ := run(train.TrainerOptions{}, pair)
+			want, _, _ := run(train.Options{}, pair)
 			r.modules = all
 			if math.Abs(loss-want) > 1e-6*want || math.Abs(loss-plain) < 1e-6*plain {
 				t.Errorf("the loss is %v, want %v as with up = 0, and not %v as with all modules", loss, want, plain)
@@ -505,7 +505,7 @@ func TestTrainerMetamorphic(t *testing.T) {
 			}
 		})
 		t.Run("a skipped step changes nothing", func(t *testing.T) {
-			tr := newTrainer(t, k, dev, r.modules, train.TrainerOptions{})
+			tr := newTrainer(t, k, dev, r.modules, train.Options{})
 			b := pair
 			b.Weights = []float32{float32(math.Inf(1)), 1}
 			step(t, tr, b)
@@ -560,17 +560,17 @@ func TestTrainerErrors(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		modules []lora.Module
-		options train.TrainerOptions
+		options train.Options
 		say     string
 	}{
-		{"nothing", nil, train.TrainerOptions{}, "nothing to train"},
-		{"factors that do not fit", []lora.Module{{Target: modules[0].Target, Delta: lora.LowRank{Down: first.Up, Up: first.Up}}}, train.TrainerOptions{}, "make up the weight"},
-		{"alpha 0", []lora.Module{{Target: modules[0].Target, Delta: lora.LowRank{Down: first.Down, Up: first.Up}}}, train.TrainerOptions{}, "alpha is 0"},
+		{"nothing", nil, train.Options{}, "nothing to train"},
+		{"factors that do not fit", []lora.Module{{Target: modules[0].Target, Delta: lora.LowRank{Down: first.Up, Up: first.Up}}}, train.Options{}, "make up the weight"},
+		{"alpha 0", []lora.Module{{Target: modules[0].Target, Delta: lora.LowRank{Down: first.Down, Up: first.Up}}}, train.Options{}, "alpha is 0"},
 		{"module of another model", []lora.Module{{
 			Target: lora.Target{Kind: modules[0].Kind, Name: "text_model.encoder.layers.99.mlp.fc1", Shape: modules[0].Shape}, Delta: lora.LowRank{Down: first.Down, Up: first.Up, Alpha: 1},
-		}}, train.TrainerOptions{}, `no layer "text_model.encoder.layers.99.mlp.fc1"`},
-		{"objective", modules, train.TrainerOptions{Objective: train.Objective{MinSNRGamma: -1}}, "min_snr_gamma is -1"},
-		{"ratio", modules, train.TrainerOptions{LoRAPlusRatio: -1}, "loraplus_lr_ratio is -1"},
+		}}, train.Options{}, `no layer "text_model.encoder.layers.99.mlp.fc1"`},
+		{"objective", modules, train.Options{Objective: train.Objective{MinSNRGamma: -1}}, "min_snr_gamma is -1"},
+		{"ratio", modules, train.Options{LoRAPlusRatio: -1}, "loraplus_lr_ratio is -1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if _, err := train.NewTrainer(dev, ckpt, c.modules, c.options); err == nil || !strings.Contains(err.Error(), c.say) {
@@ -579,7 +579,7 @@ func TestTrainerErrors(t *testing.T) {
 		})
 	}
 
-	tr, err := train.NewTrainer(dev, ckpt, modules, train.TrainerOptions{})
+	tr, err := train.NewTrainer(dev, ckpt, modules, train.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -587,22 +587,22 @@ func TestTrainerErrors(t *testing.T) {
 	if _, err := tr.Update(train.Rates{}); err == nil || !strings.Contains(err.Error(), "without a step") {
 		t.Errorf("an update before a step gives %v", err)
 	}
-	good := train.TrainBatch{
+	good := train.Batch{
 		Samples: 1, Height: 8, Width: 8, Latents: make([]float32, 256), Noise: make([]float32, 256), Timesteps: []int{5}, IDs: make([]int32, 77),
 	}
 	for _, c := range []struct {
 		name   string
-		change func(b *train.TrainBatch)
+		change func(b *train.Batch)
 		say    string
 	}{
-		{"no samples", func(b *train.TrainBatch) { b.Samples = 0 }, "0 samples"},
-		{"latents of another size", func(b *train.TrainBatch) { b.Height = 16 }, "256 latents, want 512"},
-		{"noise missing", func(b *train.TrainBatch) { b.Noise = nil }, "0 noise"},
-		{"timestep too late", func(b *train.TrainBatch) { b.Timesteps = []int{1000} }, "timesteps [1000], want 0 to 999"},
-		{"no caption", func(b *train.TrainBatch) { b.IDs = nil }, "0 token ids"},
-		{"too many tokens", func(b *train.TrainBatch) { b.IDs = make([]int32, 78) }, "captions of 78 tokens, want at most 77"},
-		{"mask of another size", func(b *train.TrainBatch) { b.Mask = make([]float32, 3) }, "3 of a mask"},
-		{"weights of others", func(b *train.TrainBatch) { b.Weights = make([]float32, 3) }, "3 weights"},
+		{"no samples", func(b *train.Batch) { b.Samples = 0 }, "0 samples"},
+		{"latents of another size", func(b *train.Batch) { b.Height = 16 }, "256 latents, want 512"},
+		{"noise missing", func(b *train.Batch) { b.Noise = nil }, "0 noise"},
+		{"timestep too late", func(b *train.Batch) { b.Timesteps = []int{1000} }, "timesteps [1000], want 0 to 999"},
+		{"no caption", func(b *train.Batch) { b.IDs = nil }, "0 token ids"},
+		{"too many tokens", func(b *train.Batch) { b.IDs = make([]int32, 78) }, "captions of 78 tokens, want at most 77"},
+		{"mask of another size", func(b *train.Batch) { b.Mask = make([]float32, 3) }, "3 of a mask"},
+		{"weights of others", func(b *train.Batch) { b.Weights = make([]float32, 3) }, "3 weights"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := good
@@ -624,9 +624,9 @@ func TestTrainerErrors(t *testing.T) {
 
 // TestTrainerEvaluate compares evaluations with the losses of steps, and looks at what changes them.
 func TestTrainerEvaluate(t *testing.T) {
-	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []train.TrainBatch) {
+	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []train.Batch) {
 		b := batches[0]
-		evaluate := func(tr *train.Trainer, b train.TrainBatch) float64 {
+		evaluate := func(tr *train.Trainer, b train.Batch) float64 {
 			t.Helper()
 			loss, err := tr.Evaluate(t.Context(), b)
 			skipUnsupported(t, err)
@@ -642,7 +642,7 @@ func TestTrainerEvaluate(t *testing.T) {
 				t.Errorf("%s: the losses are %v and %v; different: %v, want %v", what, a, b, a != b, want)
 			}
 		}
-		tr := newTrainer(t, k, dev, modules, train.TrainerOptions{})
+		tr := newTrainer(t, k, dev, modules, train.Options{})
 		plain := step(t, tr, b)
 		differ("a step and an evaluation", plain, evaluate(tr, b), false)
 		dropped := b
@@ -668,8 +668,8 @@ func TestTrainerEvaluate(t *testing.T) {
 				t.Errorf("an evaluation changes the gradient of %s", key)
 			}
 		}
-		differ("clip_skip 1", plain, evaluate(newTrainer(t, k, dev, modules, train.TrainerOptions{ClipSkip: 1}), b), false)
-		differ("clip_skip 2", plain, evaluate(newTrainer(t, k, dev, modules, train.TrainerOptions{ClipSkip: 2}), b), true)
+		differ("clip_skip 1", plain, evaluate(newTrainer(t, k, dev, modules, train.Options{ClipSkip: 1}), b), false)
+		differ("clip_skip 2", plain, evaluate(newTrainer(t, k, dev, modules, train.Options{ClipSkip: 2}), b), true)
 
 		// A network as training starts with it changes nothing: the loss is that of the checkpoint, whatever the modules.
 		var base []float64
@@ -678,7 +678,7 @@ func TestTrainerEvaluate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			base = append(base, evaluate(newTrainer(t, k, dev, fresh, train.TrainerOptions{}), b))
+			base = append(base, evaluate(newTrainer(t, k, dev, fresh, train.Options{}), b))
 		}
 		differ("two networks without change", base[0], base[1], false)
 		differ("a network without change and one with", base[0], plain, true)
@@ -687,11 +687,11 @@ func TestTrainerEvaluate(t *testing.T) {
 
 // TestTrainerNetworkDropout trains with dropped numbers: equal seeds give equal bits, also with checkpointing, others do not.
 func TestTrainerNetworkDropout(t *testing.T) {
-	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []train.TrainBatch) {
+	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []train.Batch) {
 		if _, ok := dev.(*ref.Device); ok {
 			t.Skip("slow, and what it looks at is recorded for every device alike")
 		}
-		run := func(o train.TrainerOptions, p float64, seed uint64) map[string][]float32 {
+		run := func(o train.Options, p float64, seed uint64) map[string][]float32 {
 			t.Helper()
 			tr := newTrainer(t, k, dev, modules, o)
 			b := batches[0]
@@ -706,14 +706,14 @@ func TestTrainerNetworkDropout(t *testing.T) {
 		equals := func(a, b map[string][]float32) bool {
 			return maps.EqualFunc(a, b, func(x, y []float32) bool { return equal(x, y) })
 		}
-		first := run(train.TrainerOptions{}, 0.3, 1)
-		if !equals(first, run(train.TrainerOptions{}, 0.3, 1)) {
+		first := run(train.Options{}, 0.3, 1)
+		if !equals(first, run(train.Options{}, 0.3, 1)) {
 			t.Error("the same seed gives other gradients")
 		}
-		if !equals(first, run(train.TrainerOptions{Checkpointing: true}, 0.3, 1)) {
+		if !equals(first, run(train.Options{Checkpointing: true}, 0.3, 1)) {
 			t.Error("with checkpointing the gradients are others: what is computed anew drops other numbers")
 		}
-		if equals(first, run(train.TrainerOptions{}, 0.3, 2)) || equals(first, run(train.TrainerOptions{}, 0, 1)) {
+		if equals(first, run(train.Options{}, 0.3, 2)) || equals(first, run(train.Options{}, 0, 1)) {
 			t.Error("another seed, or no dropout, gives the same gradients")
 		}
 	})
@@ -722,7 +722,7 @@ func TestTrainerNetworkDropout(t *testing.T) {
 // TestTrainerLongCaptions trains on captions of three chunks: a batch of two is the mean of two singles, and what the last
 // chunk says matters.
 func TestTrainerLongCaptions(t *testing.T) {
-	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, _ []train.TrainBatch) {
+	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, _ []train.Batch) {
 		if _, ok := dev.(*ref.Device); ok {
 			t.Skip("slow, and what it looks at is recorded for every device alike")
 		}
@@ -735,8 +735,8 @@ func TestTrainerLongCaptions(t *testing.T) {
 				pair.IDs[i] = (pair.IDs[i]+int32(i/77))%90 + 1
 			}
 		}
-		tr := newTrainer(t, k, dev, modules, train.TrainerOptions{Accumulation: 2})
-		gradients := func(batches ...train.TrainBatch) (loss float64, g map[string][]float32) {
+		tr := newTrainer(t, k, dev, modules, train.Options{Accumulation: 2})
+		gradients := func(batches ...train.Batch) (loss float64, g map[string][]float32) {
 			t.Helper()
 			for _, b := range batches {
 				loss += step(t, tr, b) / float64(len(batches))
@@ -777,12 +777,12 @@ func TestTrainerLongCaptions(t *testing.T) {
 
 // TestTrainerFirstLayers looks for gradients in the first layers, which only a walk all the way back reaches.
 func TestTrainerFirstLayers(t *testing.T) {
-	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, _ []lora.Module, batches []train.TrainBatch) {
+	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, _ []lora.Module, batches []train.Batch) {
 		modules, err := lora.Network{Dim: 2}.New(loratest.OpenModel(t, k).Targets, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		tr := newTrainer(t, k, dev, modules, train.TrainerOptions{Checkpointing: true})
+		tr := newTrainer(t, k, dev, modules, train.Options{Checkpointing: true})
 		step(t, tr, batches[0])
 		g, err := tr.Gradients()
 		if err != nil {

@@ -54,7 +54,7 @@ func TestTrainerAllocates(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ckpt.Close()
-	batch := train.TrainBatch{
+	batch := train.Batch{
 		Samples: 2, Height: 8, Width: 8, Latents: make([]float32, 512), Noise: make([]float32, 512), Perturbed: make([]float32, 512), Timesteps: []int{5, 6},
 		IDs: make([]int32, 2*77), Weights: ones(2), Mask: ones(2 * 64), NetworkDropout: 0.1,
 	}
@@ -67,16 +67,16 @@ func TestTrainerAllocates(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer processor.Close()
-	everything := train.TrainerOptions{OptimizerType: "Adafactor", Accumulation: 2, ScaleWeightNorms: 1, Objective: train.Objective{Loss: compute.Huber}}
+	everything := train.Options{OptimizerType: "Adafactor", Accumulation: 2, ScaleWeightNorms: 1, Objective: train.Objective{Loss: compute.Huber}}
 	for _, c := range []struct {
 		name    string
 		device  compute.Device
-		options train.TrainerOptions
+		options train.Options
 	}{
-		{"AdamW", idle{}, train.TrainerOptions{LoRAPlusRatio: 2}},
-		{"Prodigy", idle{}, train.TrainerOptions{OptimizerType: "Prodigy"}},
+		{"AdamW", idle{}, train.Options{LoRAPlusRatio: 2}},
+		{"Prodigy", idle{}, train.Options{OptimizerType: "Prodigy"}},
 		{"everything", idle{}, everything},
-		{"AdamW on the CPU", processor, train.TrainerOptions{LoRAPlusRatio: 2, Checkpointing: true}},
+		{"AdamW on the CPU", processor, train.Options{LoRAPlusRatio: 2, Checkpointing: true}},
 		{"everything on the CPU", processor, everything},
 	} {
 		tr, err := train.NewTrainer(c.device, ckpt, modules, c.options)

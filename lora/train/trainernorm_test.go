@@ -32,7 +32,7 @@ func changeNorm(m lora.Module) float64 {
 // TestScaleWeightNorms makes updates of rate 0, after which only the bound of the norms has changed anything: a change of
 // norm 3 must be scaled to 1, by 0.577350 in each factor, one of norm 0.2 must stay to the bit.
 func TestScaleWeightNorms(t *testing.T) {
-	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []train.TrainBatch) {
+	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []train.Batch) {
 		norms := []float64{3, 0.2, 0.9, 1.5, 0}
 		for i := range modules {
 			m := &modules[i]
@@ -45,7 +45,7 @@ func TestScaleWeightNorms(t *testing.T) {
 			m.Delta = l
 		}
 		for _, optimizer := range []string{"AdamW", "Lion"} {
-			tr := newTrainer(t, k, dev, modules, train.TrainerOptions{OptimizerType: optimizer, ScaleWeightNorms: 1})
+			tr := newTrainer(t, k, dev, modules, train.Options{OptimizerType: optimizer, ScaleWeightNorms: 1})
 			step(t, tr, batches[0])
 			u := update(t, tr, train.Rates{})
 			after, err := tr.Modules()

@@ -57,7 +57,7 @@ type updateStep struct {
 }
 
 // check reports what of a batch does not fit.
-func (t *Trainer) check(k microKey, b *TrainBatch) error {
+func (t *Trainer) check(k microKey, b *Batch) error {
 	if k.samples < 1 || k.height < 1 || k.width < 1 {
 		return fmt.Errorf("lora: a batch of %d samples of %d×%d latents", k.samples, k.width, k.height)
 	}
@@ -111,7 +111,7 @@ func (t *Trainer) rows(k microKey, kind weights.Kind) int {
 }
 
 // microStep is the compiled program of a batch.
-func (t *Trainer) microStep(b *TrainBatch, evaluate bool) (*microStep, error) {
+func (t *Trainer) microStep(b *Batch, evaluate bool) (*microStep, error) {
 	key := microKey{b.Samples, b.Height, b.Width, 0, b.Perturbed != nil, b.Mask != nil, b.Dropout != nil, b.NetworkDropout != 0, evaluate}
 	if b.Samples > 0 {
 		key.tokens = len(b.IDs) / b.Samples
@@ -312,7 +312,7 @@ func (t *Trainer) huber() bool {
 }
 
 // fill hands a batch to the inputs of its program, in the order of their recording.
-func (t *Trainer) fill(s *microStep, batch *TrainBatch) error {
+func (t *Trainer) fill(s *microStep, batch *Batch) error {
 	copy(s.inputs[0].I32, batch.IDs)
 	at := 0
 	next := func() []float32 {

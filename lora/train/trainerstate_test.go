@@ -18,7 +18,7 @@ import (
 
 // tinyTraining calls body, once for each device, with a training of tiny-random: an eighth of the modules of its networks,
 // convolutions included, with up factors that are not 0, and two batches of a sample.
-func tinyTraining(t *testing.T, body func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []train.TrainBatch)) {
+func tinyTraining(t *testing.T, body func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []train.Batch)) {
 	t.Helper()
 	golden.ForEach(t, func(t *testing.T, k golden.Kit, dev compute.Device) {
 		if k.Name != "tiny-random" {
@@ -41,14 +41,14 @@ func tinyTraining(t *testing.T, body func(t *testing.T, k golden.Kit, dev comput
 				l.Up.Data[j] = l.Down.Data[j%len(l.Down.Data)] / 2
 			}
 		}
-		body(t, k, dev, modules, []train.TrainBatch{single(r.batch(t, 0), 0), single(r.batch(t, 1), 1)})
+		body(t, k, dev, modules, []train.Batch{single(r.batch(t, 0), 0), single(r.batch(t, 1), 1)})
 	})
 }
 
 // single is a batch of one sample of another.
-func single(b train.TrainBatch, n int) train.TrainBatch {
+func single(b train.Batch, n int) train.Batch {
 	size, tokens := len(b.Latents)/b.Samples, len(b.IDs)/b.Samples
-	return train.TrainBatch{
+	return train.Batch{
 		Samples: 1, Height: b.Height, Width: b.Width, Latents: b.Latents[n*size:][:size], Noise: b.Noise[n*size:][:size],
 		Timesteps: b.Timesteps[n : n+1], IDs: b.IDs[n*tokens:][:tokens],
 	}
@@ -57,9 +57,9 @@ func single(b train.TrainBatch, n int) train.TrainBatch {
 // TestTrainerState stops a training after three steps and goes on with another trainer, and with the same one after it
 // went astray: both must arrive where the training without a stop does, to the bit.
 func TestTrainerState(t *testing.T) {
-	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []train.TrainBatch) {
+	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []train.Batch) {
 		rates := train.Rates{TextEncoder: 1e-3, UNet: 1e-3}
-		for _, o := range []train.TrainerOptions{
+		for _, o := range []train.Options{
 			{}, {OptimizerType: "Lion"}, {OptimizerType: "SGDNesterov"}, {OptimizerType: "Adafactor"},
 			{OptimizerType: "Prodigy", OptimizerArgs: []string{"d0=1e-3"}}, {OptimizerType: "DAdaptAdam", OptimizerArgs: []string{"d0=1e-3"}},
 			{LoRAPlusRatio: 4, ScaleWeightNorms: 0.1},
@@ -124,8 +124,8 @@ func TestTrainerState(t *testing.T) {
 
 // TestTrainerRestoreErrors restores states that do not fit; the trainer must stay as it was.
 func TestTrainerRestoreErrors(t *testing.T) {
-	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, _ []train.TrainBatch) {
-		tr := newTrainer(t, k, dev, modules[:2], train.TrainerOptions{})
+	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, _ []train.Batch) {
+		tr := newTrainer(t, k, dev, modules[:2], train.Options{})
 		good, err := tr.State()
 		if err != nil {
 			t.Fatal(err)

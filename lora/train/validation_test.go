@@ -10,7 +10,7 @@ import (
 )
 
 // validations runs a training with a third of its pictures kept for validation and lists the losses.
-func validations(t *testing.T, change func(c *train.TrainConfig)) (told []train.Progress, hash string) {
+func validations(t *testing.T, change func(c *train.Config)) (told []train.Progress, hash string) {
 	t.Helper()
 	cfg := trainConfig(t, 2)
 	cfg.Dataset.Sets[0].ValidationSplit = 0.34 // one picture of three; the others make two batches an epoch
@@ -33,7 +33,7 @@ func losses(told []train.Progress) (all []float64) {
 // TestValidation computes the loss of a picture that is kept from training.
 func TestValidation(t *testing.T) {
 	var steps []train.Progress
-	both, hash := validations(t, func(c *train.TrainConfig) {
+	both, hash := validations(t, func(c *train.Config) {
 		c.ValidateEveryNEpochs, c.ValidateEveryNSteps = 1, 1
 		report := c.Progress
 		c.Progress = func(p train.Progress) {
@@ -58,17 +58,17 @@ func TestValidation(t *testing.T) {
 		t.Errorf("losses are %v: want the same twice after a step, and others after another", losses(both))
 	}
 
-	epochs, same := validations(t, func(c *train.TrainConfig) {})
+	epochs, same := validations(t, func(c *train.Config) {})
 	if want := []float64{both[2].ValidationLoss, both[5].ValidationLoss}; !slices.Equal(losses(epochs), want) || same != hash {
 		t.Errorf("by epochs alone losses are %v, want %v, and what is learned the same: %v", losses(epochs), want, same == hash)
 	}
-	atStart, _ := validations(t, func(c *train.TrainConfig) { // a rate of 0 in the first step
+	atStart, _ := validations(t, func(c *train.Config) { // a rate of 0 in the first step
 		c.ValidateEveryNSteps, c.Network.RankDropout, c.Network.ModuleDropout = 1, 0.5, 0.5
 	})
 	if atStart[0].ValidationLoss != both[0].ValidationLoss {
 		t.Errorf("with dropout the loss before anything is learned is %v, want %v as without", atStart[0].ValidationLoss, both[0].ValidationLoss)
 	}
-	seeded, _ := validations(t, func(c *train.TrainConfig) {
+	seeded, _ := validations(t, func(c *train.Config) {
 		c.Dataset.Sets[0].ValidationSeed = new(uint64(7))
 		c.ValidateEveryNEpochs = 2
 	})
@@ -80,8 +80,8 @@ func TestValidation(t *testing.T) {
 // TestValidationResumed stops after the first epoch: the validation of the second is as without a stop.
 func TestValidationResumed(t *testing.T) {
 	dir := t.TempDir()
-	whole, hash := validations(t, func(c *train.TrainConfig) { c.SaveState, c.SaveEveryNEpochs, c.OutputDir = true, 1, dir })
-	rest, again := validations(t, func(c *train.TrainConfig) { c.Resume = filepath.Join(dir, "x-000001-state") })
+	whole, hash := validations(t, func(c *train.Config) { c.SaveState, c.SaveEveryNEpochs, c.OutputDir = true, 1, dir })
+	rest, again := validations(t, func(c *train.Config) { c.Resume = filepath.Join(dir, "x-000001-state") })
 	if len(whole) != 2 || len(rest) != 1 || rest[0].ValidationLoss != whole[1].ValidationLoss || rest[0].ValidationDivergence != whole[1].ValidationDivergence || again != hash {
 		t.Errorf("after the stop validation is %+v, want %+v", rest, whole[1:])
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/openfile"
 	"github.com/atelier-go/atelier/weights"
+	"github.com/atelier-go/atelier/weights/pickle"
 )
 
 // Adapter is a LoRA, held in memory. It is safe for concurrent use and not to be modified.
@@ -54,7 +55,7 @@ func (a *Adapter) String() string {
 		len(a.Modules), count[weights.KindTextEncoder], count[weights.KindUNet], rank, len(a.Unmatched), len(a.Ignored))
 }
 
-// Open reads the adapter at path, a safetensors file, for the model that the targets describe. Tensors for modules the
+// Open reads the adapter at path, a safetensors file or one of PyTorch, for the model that the targets describe. Tensors for modules the
 // model does not have are listed in Unmatched; if there are no others, if modules do not fit the model's weights, or if
 // the file is no LoRA at all, the error is a *FamilyError. Kinds of adapters that are not supported are a *KindError,
 // NaN and infinity a *NonFiniteError.
@@ -224,7 +225,8 @@ func isSHA256(s string) bool {
 	return err == nil && len(b) == sha256.Size
 }
 
-// DataHash is the SHA-256 of a safetensors file's tensor data, everything behind the header, in hexadecimal.
+// DataHash is the SHA-256 of a safetensors file's tensor data, everything behind the header, in hexadecimal; of PyTorch's files
+// it is that of the whole file.
 func DataHash(path string) (string, error) {
 	f, err := openfile.Open(path)
 	if err != nil {
@@ -236,10 +238,14 @@ func DataHash(path string) (string, error) {
 		return "", err
 	}
 	n := binary.LittleEndian.Uint64(size[:])
-	if n > math.MaxInt64 {
+	start := int64(8 + n)
+	switch {
+	case pickle.Recognise(size[:]):
+		start = 0
+	case n > math.MaxInt64-8:
 		return "", errors.New(path + ": replaced while it was read")
 	}
-	if _, err := f.Seek(int64(n), io.SeekCurrent); err != nil {
+	if _, err := f.Seek(start, io.SeekStart); err != nil {
 		return "", err
 	}
 	h := sha256.New()

@@ -147,7 +147,7 @@ func TestOpenFiles(t *testing.T) {
 		{"empty", nil, "not a safetensors file"},
 		{"truncated", whole[:len(whole)-2], "truncated"},
 		{"header only", whole[:1000], "truncated"},
-		{"a pickle", append([]byte("PK\x03\x04"), whole[:1000]...), "PyTorch pickle"},
+		{"a pickle", append([]byte("PK\x03\x04"), whole[:1000]...), "not a sound PyTorch file"},
 		{"a web page", append([]byte("<html>"), bytes.Repeat([]byte(" "), 1000)...), "a web page"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

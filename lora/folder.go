@@ -36,8 +36,7 @@ type metadata struct {
 	time  time.Time
 }
 
-// extensions are those of files that may be adapters. Pickles are among them, for Open to refuse with a better message
-// than "not found".
+// extensions are those of files that may be adapters.
 var extensions = []string{".safetensors", ".pt", ".ckpt"}
 
 // OpenFolder looks through directories. An adapter's name is its file name without extension, or its alias, the

@@ -131,7 +131,7 @@ func TestFolderErrors(t *testing.T) {
 			t.Errorf("%q: the error is %v\nwant the folder and %q in it", c.name, err, c.say)
 		}
 	}
-	for _, c := range []struct{ name, say string }{{"broken", "not a safetensors file"}, {"old", "PyTorch pickle"}} {
+	for _, c := range []struct{ name, say string }{{"broken", "not a safetensors file"}, {"old", "not a sound PyTorch file"}} {
 		path, err := f.Find(c.name)
 		if err != nil {
 			t.Fatal(err)

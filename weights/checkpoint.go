@@ -39,9 +39,9 @@ type Checkpoint struct {
 	prediction Prediction
 }
 
-// Open opens a checkpoint: a diffusers folder, the folder of one component, or a single safetensors file with LDM or
-// diffusers names. It reads headers and small files only. A file that is not Stable Diffusion 1.x is a
-// *FamilyError, a PyTorch pickle a *PickleError.
+// Open opens a checkpoint: a diffusers folder, the folder of one component, or a single file, safetensors or PyTorch's, with
+// LDM or diffusers names. It reads headers and small files only. A file that is not Stable Diffusion 1.x is a *FamilyError; one
+// of PyTorch that asks for anything but tensors wraps a *pickle.RefusedError.
 func Open(path string, opts Options) (*Checkpoint, error) {
 	main, err := openSource(path, opts)
 	if err != nil {
@@ -179,8 +179,8 @@ func (c *Checkpoint) Metadata() map[string]string {
 	return c.sources[0].files[0].Metadata()
 }
 
-// Ignored lists the tensors of the opened files that belong to no component: schedule buffers, EMA
-// copies, position_ids, and anything unknown.
+// Ignored lists what the opened files hold that belongs to no component: schedule buffers, EMA copies, position_ids, the
+// optimizer and callbacks of a training, and anything unknown.
 func (c *Checkpoint) Ignored() []string {
 	var all []string
 	for _, s := range c.sources {

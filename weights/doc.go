@@ -1,4 +1,4 @@
-// Package weights reads and writes Stable Diffusion 1.x parameters: safetensors files, diffusers
+// Package weights reads and writes Stable Diffusion 1.x parameters: safetensors files and PyTorch's, diffusers
 // folders and single-file (LDM) checkpoints, all handed out under diffusers' parameter names.
 //
 //	ckpt, err := weights.Open("v1-5-pruned-emaonly.safetensors", weights.Options{})
@@ -11,8 +11,8 @@
 // format before anything else looks at it, and a file of another model family (SDXL, SD 2.x, LoRA, …)
 // is refused by name, with what to do instead.
 //
-// The package knows names and bytes. It builds no network, computes nothing and never unpickles:
-// .ckpt, .pt and .bin files are refused. Downloading is the business of the sub-package hub.
+// The package knows names and bytes. It builds no network and computes nothing. Files of PyTorch (.ckpt, .pt, .pth, .bin) are
+// read by the sub-package pickle, which runs nothing in them. Downloading is the business of the sub-package hub.
 //
 // The safetensors format: https://github.com/huggingface/safetensors#format.
 package weights

@@ -10,6 +10,7 @@ import (
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/openfile"
+	"github.com/atelier-go/atelier/weights/pickle"
 )
 
 // Tensor is one named array: row-major, little-endian.
@@ -24,7 +25,8 @@ type Tensor struct {
 // widen exactly, F64 and integers beyond 2²⁴ round.
 func (t Tensor) Float32s() []float32 { return t.DType.float32s(t.Data) }
 
-// File is an open safetensors file, of which tensors are read when they are asked for. It is safe for concurrent use.
+// File is an open file of tensors, safetensors or PyTorch's own, which are read when they are asked for. It is safe for
+// concurrent use.
 //
 // That somebody writes to the file while it is open is noticed: reading is then a *ChangedError. A new file renamed into its
 // place, which is how Write works, does not touch it.
@@ -34,11 +36,14 @@ type File struct {
 	index    map[string]int
 	metadata map[string]string
 	data     storage
-	start    int64 // where the data buffer begins in the file
+	start    int64    // where the data buffer begins in the file
+	extras   []string // what a pickle holds beside its tensors
 }
 
-// OpenFile opens and checks a safetensors file. Nothing but its header is read. Errors name the file
-// and, where one is at fault, the tensor.
+// OpenFile opens and checks a file, of which nothing but the header (the pickle) is read. What it is is told by its content,
+// whatever its name: a safetensors file, or what torch.save wrote (.ckpt, .pt, .pth, .bin), which is read without running
+// anything in it (see package pickle). Errors name the file and, where one is at fault, the tensor; those of PyTorch's files
+// wrap a *pickle.RefusedError or *pickle.FormatError.
 func OpenFile(path string) (*File, error) {
 	f, err := openfile.Open(path)
 	if err != nil {
@@ -69,20 +74,19 @@ func newFile(f fs.File, path string) (*File, error) {
 		return fail(errors.Join(err, f.Close()))
 	}
 	file := &File{path: path, data: data}
-	if err := file.readHeader(info.Size()); err != nil {
+	if err := file.read(info.Size()); err != nil {
 		return fail(errors.Join(err, data.Close()))
 	}
 	return file, nil
 }
 
-func (f *File) readHeader(size int64) error {
-	header, err := readHeader(f.data, size)
-	if err != nil {
-		return err
+// read reads all but the tensors.
+func (f *File) read(size int64) error {
+	read := f.readHeader
+	if head := make([]byte, 4); readHead(f.data, head) && pickle.Recognise(head) {
+		read = f.readPickle
 	}
-	f.start = 8 + int64(len(header))
-	f.entries, f.metadata, err = parseHeader(header, size-f.start)
-	if err != nil {
+	if err := read(size); err != nil {
 		return err
 	}
 	f.index = make(map[string]int, len(f.entries))
@@ -92,10 +96,21 @@ func (f *File) readHeader(size int64) error {
 	return nil
 }
 
+func (f *File) readHeader(size int64) error {
+	header, err := readHeader(f.data, size)
+	if err != nil {
+		return err
+	}
+	f.start = 8 + int64(len(header))
+	f.entries, f.metadata, err = parseHeader(header, size-f.start)
+	return err
+}
+
 // Path is the name the file was opened under.
 func (f *File) Path() string { return f.path }
 
-// Metadata is a copy of the header's free-form strings ("format", "modelspec.…", "ss_…").
+// Metadata is a copy of the header's free-form strings ("format", "modelspec.…", "ss_…"), of a pickle the strings and numbers
+// that stand beside its tensors ("epoch", "global_step", "name").
 func (f *File) Metadata() map[string]string {
 	m := make(map[string]string, len(f.metadata))
 	maps.Copy(m, f.metadata)
@@ -144,6 +159,9 @@ func (f *File) Tensor(name string) (Tensor, error) {
 // reader reads parts of a tensor, which the file must have.
 func (f *File) reader(name string) *tensorReader {
 	e := &f.entries[f.index[name]]
+	if e.pickled != nil {
+		return &tensorReader{e.pickled.Open(), f.path, name}
+	}
 	return &tensorReader{io.NewSectionReader(f.data, f.start+e.begin, e.end-e.begin), f.path, name}
 }
 
@@ -167,19 +185,3 @@ func (r *tensorReader) ReadAt(b []byte, off int64) (int, error) {
 
 // Close closes the file. Tensors that have been read remain.
 func (f *File) Close() error { return f.data.Close() }
-
-// PickleError refuses a PyTorch pickle (.ckpt, .pt, .pth, .bin).
-type PickleError struct {
-	Path string // may be empty when the error is wrapped in one that names the file
-}
-
-// Error says why and what to do instead.
-func (e *PickleError) Error() string {
-	what := "a PyTorch pickle"
-	if e.Path != "" {
-		what = e.Path + ": " + what
-	}
-	return what + ": loading one can run any program hidden in it, so it is refused. Use the model's .safetensors download, " +
-		"or convert the file where you trust it: in Python, load it with torch.load(…, weights_only=True) and write its state_dict " +
-		"with safetensors.torch.save_file; the A1111 web UI does the same under Checkpoint Merger with format safetensors"
-}

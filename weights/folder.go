@@ -30,8 +30,16 @@ var variants = []string{"fp16", "bf16", "fp32", "non_ema", "ema"}
 
 // ChooseFile picks, from the file names of a component's folder, the weights to load for a variant ("fp16",
 // "bf16", "non_ema", … or "" for none): in this order the variant, the plain file, any other variant; for each the
-// single file before the index of a sharded one. It returns "" if there is no safetensors file to pick.
+// single file before the index of a sharded one. PyTorch's files (pytorch_model.bin) are taken where there are no safetensors
+// files. It returns "" if there is nothing to pick.
 func ChooseFile(names []string, variant string) string {
+	if name := chooseFile(names, variant, ".safetensors"); name != "" {
+		return name
+	}
+	return chooseFile(names, variant, ".bin")
+}
+
+func chooseFile(names []string, variant, ext string) string {
 	has := func(name string) bool { return slices.Contains(names, name) }
 	order := append([]string{variant, ""}, variants...)
 	for _, v := range order {
@@ -41,9 +49,9 @@ func ChooseFile(names []string, variant string) string {
 		}
 		for _, stem := range stems {
 			for _, name := range []string{
-				stem + dotted + ".safetensors",
-				stem + ".safetensors.index" + dotted + ".json",
-				stem + ".safetensors" + dotted + ".index.json",
+				stem + dotted + ext,
+				stem + ext + ".index" + dotted + ".json",
+				stem + ext + dotted + ".index.json",
 			} {
 				if has(name) {
 					return name
@@ -53,7 +61,7 @@ func ChooseFile(names []string, variant string) string {
 	}
 	for _, name := range slices.Sorted(slices.Values(names)) { // a variant of a name unknown here
 		for _, stem := range stems {
-			if strings.HasPrefix(name, stem+".") && strings.HasSuffix(name, ".safetensors") && !isShard.MatchString(name) {
+			if strings.HasPrefix(name, stem+".") && strings.HasSuffix(name, ext) && !isShard.MatchString(name) {
 				return name
 			}
 		}
@@ -150,7 +158,7 @@ func (d folder) read(name string, limit int64) ([]byte, error) {
 	return b, nil
 }
 
-// open opens one safetensors file of the folder.
+// open opens one file of the folder.
 func (d folder) open(name string) (*File, error) {
 	f, err := OpenFileFS(d.fsys, name)
 	if err != nil {
@@ -168,14 +176,9 @@ func (d folder) openWeights(variant string) ([]*File, error) {
 	}
 	name := ChooseFile(names, variant)
 	if name == "" {
-		for _, n := range names {
-			if isPickle(n) {
-				return nil, fmt.Errorf("weights: %w", &PickleError{d.at(n)})
-			}
-		}
-		return nil, fmt.Errorf("weights: %s: no safetensors weights (%s.safetensors or the like) in it", d.path, stems[0])
+		return nil, fmt.Errorf("weights: %s: no weights (%s.safetensors or the like) in it", d.path, stems[0])
 	}
-	if strings.HasSuffix(name, ".safetensors") {
+	if !strings.HasSuffix(name, ".json") {
 		f, err := d.open(name)
 		if err != nil {
 			return nil, err
@@ -331,17 +334,12 @@ func (s *source) loadBare(d folder, opts Options) error {
 func notAModel(d folder, names []string) error {
 	var single []string
 	for _, n := range names {
-		if strings.HasSuffix(n, ".safetensors") {
+		if strings.HasSuffix(n, ".safetensors") || isPickle(n) {
 			single = append(single, n)
 		}
 	}
 	if len(single) > 0 {
 		return fmt.Errorf("weights: %s: not a diffusers folder; give the path of one of its files: %s", d.path, strings.Join(single[:min(len(single), 5)], ", "))
 	}
-	for _, n := range names {
-		if isPickle(n) {
-			return fmt.Errorf("weights: %w", &PickleError{d.at(n)})
-		}
-	}
-	return fmt.Errorf("weights: %s: not a model: it has neither the folders unet, vae and text_encoder nor safetensors files", d.path)
+	return fmt.Errorf("weights: %s: not a model: it has neither the folders unet, vae and text_encoder nor safetensors or .ckpt files", d.path)
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/atelier-go/atelier/weights/pickle"
 )
 
 // copyTiny is a copy of the tiny folder that a test may spoil.
@@ -36,7 +38,10 @@ func TestFolderVariants(t *testing.T) {
 		{"index of a variant", []string{"diffusion_pytorch_model.safetensors.index.fp16.json", "diffusion_pytorch_model.fp16-00001-of-00002.safetensors"}, "", "diffusion_pytorch_model.safetensors.index.fp16.json"},
 		{"legacy index", []string{"model.safetensors.fp16.index.json"}, "fp16", "model.safetensors.fp16.index.json"},
 		{"shard without index", []string{"model.fp16-00001-of-00002.safetensors"}, "", ""},
-		{"pickle", []string{"pytorch_model.bin"}, "", ""},
+		{"PyTorch's", []string{"pytorch_model.bin"}, "", "pytorch_model.bin"},
+		{"PyTorch's of a variant", []string{"pytorch_model.bin", "pytorch_model.fp16.bin"}, "fp16", "pytorch_model.fp16.bin"},
+		{"both", []string{"pytorch_model.bin", "model.fp16.safetensors"}, "", "model.fp16.safetensors"},
+		{"shard of PyTorch's", []string{"pytorch_model-00001-of-00002.bin"}, "", ""},
 	} {
 		if got := ChooseFile(tt.names, tt.variant); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
@@ -163,18 +168,19 @@ func TestFolderProblems(t *testing.T) {
 			}
 		}
 	}
-	toPickle := func(t *testing.T, dir string) {
+	hostile := func(t *testing.T, dir string) {
 		t.Helper()
-		if err := os.Rename(filepath.Join(dir, "unet/diffusion_pytorch_model.safetensors"), filepath.Join(dir, "unet/diffusion_pytorch_model.bin")); err != nil {
+		if err := os.Remove(filepath.Join(dir, "unet/diffusion_pytorch_model.safetensors")); err != nil {
 			t.Fatal(err)
 		}
+		write("unet/diffusion_pytorch_model.bin", "\x80\x02cos\nsystem\n.")(t, dir)
 	}
 	for _, tt := range []struct {
 		name  string
 		spoil func(t *testing.T, dir string)
 		want  string
 	}{
-		{"pickled weights", toPickle, "pickle"},
+		{"hostile weights", hostile, "os.system"},
 		{"large configuration", write("unet/config.json", strings.Repeat(" ", maxConfigBytes+1)), "more than"},
 		{"broken model_index", write("model_index.json", "{"), "model_index.json"},
 		{"absent by model_index", write("model_index.json", `{"unet":[null,null]}`), "no unet in it"},
@@ -197,7 +203,7 @@ func TestFolderProblems(t *testing.T) {
 			}
 		})
 	}
-	for name, want := range map[string]string{"model.safetensors.ckpt": "pickle", "v1.ckpt": "pickle", "x.pt": "pickle", "readme.txt": "not a model"} {
+	for name, want := range map[string]string{"model.safetensors.ckpt": "give the path", "v1.ckpt": "give the path", "x.pt": "give the path", "readme.txt": "not a model"} {
 		dir := t.TempDir()
 		write(name, "x")(t, dir)
 		if _, err := Open(dir, Options{}); err == nil || !strings.Contains(err.Error(), want) {
@@ -209,10 +215,10 @@ func TestFolderProblems(t *testing.T) {
 	if _, err := Open(dir, Options{}); err == nil || !strings.Contains(err.Error(), "dreamy.safetensors") {
 		t.Errorf("folder with a single file: %v", err)
 	}
-	write("v1.ckpt", "x")(t, dir)
+	write("v1.ckpt", "\x80\x02cos\nsystem\n.")(t, dir)
 	_, err := Open(filepath.Join(dir, "v1.ckpt"), Options{})
-	if _, ok := errors.AsType[*PickleError](err); !ok || !strings.Contains(err.Error(), "v1.ckpt") {
-		t.Errorf("pickle: %v", err)
+	if refused, ok := errors.AsType[*pickle.RefusedError](err); !ok || refused.Name != "os.system" || !strings.Contains(err.Error(), "v1.ckpt") {
+		t.Errorf("hostile pickle: %v", err)
 	}
 	if _, err := Open(filepath.Join(dir, "nowhere"), Options{}); err == nil || !strings.Contains(err.Error(), "nowhere") {
 		t.Errorf("missing file: %v", err)

@@ -15,6 +15,7 @@ import (
 	"github.com/nlpodyssey/safetensors"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/weights/pickle"
 )
 
 // Bounds on what a header may hold. The largest real checkpoints have some 3,000 tensors of 100-byte names, the metadata
@@ -61,8 +62,6 @@ func headerLength(data io.ReaderAt, size int64) (int64, error) {
 func notSafetensors(head []byte, reason string) error {
 	text := bytes.TrimSpace(bytes.TrimPrefix(head, []byte("\uFEFF")))
 	switch {
-	case bytes.HasPrefix(head, []byte("PK\x03\x04")), bytes.HasPrefix(head, []byte{0x80, 2}):
-		return &PickleError{}
 	case bytes.HasPrefix(head, []byte("GGUF")):
 		return errors.New("a GGUF file (of stable-diffusion.cpp or llama.cpp), not safetensors; use the model's safetensors download")
 	case bytes.HasPrefix(head, []byte("version https://git-lfs")):
@@ -74,7 +73,7 @@ func notSafetensors(head []byte, reason string) error {
 	case len(head) == 0:
 		return errors.New("an empty file, not a safetensors file: the download or copy failed; get it again")
 	}
-	return errors.New("not a safetensors file: " + reason)
+	return errors.New("not a safetensors file, nor one of PyTorch: " + reason)
 }
 
 // isJSON reports whether a text begins like an object or array of JSON.
@@ -91,7 +90,8 @@ type entry struct {
 	name       string
 	dtype      DType
 	shape      compute.Shape
-	begin, end int64 // relative to the data buffer
+	begin, end int64          // relative to the data buffer
+	pickled    *pickle.Tensor // in a file of PyTorch, instead of begin and end
 }
 
 // parseHeader checks a safetensors header against a data buffer of dataLen bytes and returns its tensors

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/atelier-go/atelier/weights/pickle"
 )
 
 // rawFile puts a header and data together without any check.
@@ -99,8 +101,8 @@ func TestHeaderRefused(t *testing.T) {
 		{"trailing bytes", rawFile("{"+a+"}", 5), "1 unexplained bytes"},
 		{"missing two bytes", rawFile("{"+a+"}", 2), "truncated"},
 		{"name of 2 KiB", rawFile("{"+entryJSON(strings.Repeat("n", 2048), "F32", "[1]", 0, 4)+"}", 4), "longer than"},
-		{"pickle", append([]byte("PK\x03\x04"), make([]byte, 64)...), "pickle"},
-		{"old pickle", append([]byte{0x80, 2, 'c'}, make([]byte, 64)...), "pickle"},
+		{"archive", append([]byte("PK\x03\x04"), make([]byte, 64)...), "not a sound PyTorch file"},
+		{"old pickle", append([]byte{0x80, 2, 'c'}, make([]byte, 64)...), "not a sound PyTorch file"},
 		{"GGUF", append([]byte("GGUF\x03"), make([]byte, 64)...), "GGUF"},
 		{"LFS pointer", []byte("version https://git-lfs.github.com/spec/v1\noid sha256:00"), "git lfs pull"},
 		{"web page", []byte("\n<!DOCTYPE html><html></html>"), "web page"},
@@ -190,7 +192,7 @@ func FuzzHeader(f *testing.F) {
 	f.Add(binary.LittleEndian.AppendUint64(nil, 1<<64-1))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		file := &File{path: "fuzz", data: memory{bytes.NewReader(b)}}
-		if file.readHeader(int64(len(b))) != nil {
+		if file.read(int64(len(b))) != nil || pickle.Recognise(b) {
 			return
 		}
 		covered := 0

@@ -7,10 +7,12 @@ import (
 	"io"
 
 	"github.com/atelier-go/atelier/internal/openfile"
+	"github.com/atelier-go/atelier/weights/pickle"
 )
 
 // ReadMetadata returns the header strings of a safetensors file, which writers put first, without reading or checking what
-// stands behind them: for looking through many files, of which few are opened afterwards.
+// stands behind them: for looking through many files, of which few are opened afterwards. Those of a file of PyTorch are what
+// File.Metadata has.
 func ReadMetadata(path string) (map[string]string, error) {
 	f, err := openfile.Open(path)
 	if err != nil {
@@ -21,6 +23,9 @@ func ReadMetadata(path string) (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("weights: %w", err)
 	}
+	if head := make([]byte, 4); readHead(f, head) && pickle.Recognise(head) {
+		return pickledMetadata(path)
+	}
 	n, err := headerLength(f, info.Size())
 	if err != nil {
 		return nil, fmt.Errorf("weights: %s: %w", path, err)
@@ -30,6 +35,21 @@ func ReadMetadata(path string) (map[string]string, error) {
 		return nil, fmt.Errorf("weights: %s: %w", path, err)
 	}
 	return metadata, nil
+}
+
+// readHead fills head with how a file begins; it reports false for one that is shorter or cannot be read.
+func readHead(f io.ReaderAt, head []byte) bool {
+	n, _ := f.ReadAt(head, 0)
+	return n == len(head)
+}
+
+func pickledMetadata(path string) (map[string]string, error) {
+	f, err := OpenFile(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.metadata, nil
 }
 
 // scanMetadata reads a header up to the end of its metadata.

@@ -208,8 +208,8 @@ func cutComponents(name, prefix string) (after string, ok bool) {
 }
 
 func join(a, b string) string {
-	if b == "" {
-		return a
+	if a == "" || b == "" {
+		return a + b
 	}
 	return a + "." + b
 }

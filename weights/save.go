@@ -36,8 +36,8 @@ type SaveOptions struct {
 
 // Save writes the checkpoint to name in the layout it was opened in: a single file with the same keys, those that belong
 // to no component included, or a diffusers folder, of which configuration, tokenizer and whatever else lies beside the
-// components go along, but not weights that Open did not choose, which would not have the changes. One tensor is in memory
-// at a time. The result appears all at once; a single file replaces what was there, a folder must not exist before.
+// components go along, but not weights that Open did not choose, which would not have the changes. Every file of weights
+// becomes a safetensors file. One tensor is in memory at a time. The result appears all at once; a single file replaces what was there, a folder must not exist before.
 //
 // The checkpoint's own files are no place to write to, and 8-bit floats are not written: choose a Type.
 func (c *Checkpoint) Save(ctx context.Context, name string, o SaveOptions) error {
@@ -239,6 +239,9 @@ func (s *saver) writeFolder(main *source, name string) error {
 		to := filepath.Join(temp.Path, filepath.FromSlash(at))
 		if f := files[at]; f != nil {
 			delete(files, at)
+			if isPickle(to) {
+				to = strings.TrimSuffix(to, filepath.Ext(to)) + ".safetensors"
+			}
 			return writeFile(to, func(w io.Writer) error { return s.encode(w, f) })
 		}
 		if isOtherWeights(main.root, at, main.files) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/atelier-go/atelier/invalid"
 )
@@ -41,13 +42,11 @@ func openSource(path string, opts Options) (*source, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("weights: %w; give a diffusers folder or a .safetensors file (models of the Hugging Face Hub are downloaded first)", err)
+		return nil, fmt.Errorf("weights: %w; give a diffusers folder or a .safetensors or .ckpt file (models of the Hugging Face Hub are downloaded first)", err)
 	case err != nil:
 		return nil, fmt.Errorf("weights: %w", err)
 	case info.IsDir():
 		return openFolder(folder{os.DirFS(path), path}, opts)
-	case isPickle(path):
-		return nil, fmt.Errorf("weights: %w", &PickleError{path})
 	}
 	return openSingle(path, opts)
 }
@@ -60,6 +59,7 @@ func openSingle(path string, opts Options) (*source, error) {
 	}
 	s := newSource(path)
 	s.files = []*File{f}
+	s.ignored = slices.Clone(f.extras)
 	err = s.addKeys(s.files, place, nil)
 	if err == nil && s.family == nil && len(s.components) == 0 {
 		err = fmt.Errorf("weights: %s: nothing of a Stable Diffusion model among its %d tensors%s", path, len(f.entries), examples(f.Names()))

@@ -546,7 +546,7 @@ func TestHostileServer(t *testing.T) {
 
 func TestNothingUsable(t *testing.T) {
 	for want, files := range map[string]map[string][]byte{
-		".bin":           {"unet/diffusion_pytorch_model.bin": nil, "model_index.json": nil},
+		"no weights":     {"unet/model.onnx": nil, "model_index.json": nil},
 		"several models": {"a.safetensors": nil, "b.safetensors": nil},
 	} {
 		if _, err := newFakeHub(t, files).client(t).Snapshot(t.Context(), survivor); err == nil || !strings.Contains(err.Error(), want) {

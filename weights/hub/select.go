@@ -67,18 +67,22 @@ func (s *selection) addWeights(dir string, names []string, variant string) {
 	}
 }
 
+// chooseSingle picks the only safetensors file, or the only one of PyTorch if there is none.
 func chooseSingle(r repo, names []string) (selection, error) {
-	var files []string
-	for _, name := range names {
-		if strings.HasSuffix(name, ".safetensors") {
-			files = append(files, name)
+	for _, ext := range []string{".safetensors", ".ckpt"} {
+		var files []string
+		for _, name := range names {
+			if strings.HasSuffix(name, ext) {
+				files = append(files, name)
+			}
 		}
+		switch len(files) {
+		case 0:
+			continue
+		case 1:
+			return selection{files: files, single: files[0]}, nil
+		}
+		return selection{}, fmt.Errorf("hub: %s holds several models (%s); download the one you want and give its path", r.id, strings.Join(files[:min(len(files), 5)], ", "))
 	}
-	switch len(files) {
-	case 0:
-		return selection{}, fmt.Errorf("hub: %s has no safetensors weights of a Stable Diffusion model; if it has .bin or .ckpt files only, choose another copy of the model or a revision with safetensors", r.id)
-	case 1:
-		return selection{files: files, single: files[0]}, nil
-	}
-	return selection{}, fmt.Errorf("hub: %s holds several models (%s); download the one you want and give its path", r.id, strings.Join(files[:min(len(files), 5)], ", "))
+	return selection{}, fmt.Errorf("hub: %s has no weights of a Stable Diffusion model (safetensors, .bin or .ckpt files); choose another copy of the model", r.id)
 }

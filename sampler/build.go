@@ -18,15 +18,20 @@ type builder struct {
 	eta, sNoise          float64
 	sChurn, sTmin, sTmax float64
 	order                int
-	orders               []int   // DPM fast: of each step
-	heun                 bool    // DPM++ 2M (SDE): heun instead of midpoint
-	lowerOrderFinal      bool    // multistep: end with lower order
-	bh2                  bool    // UniPC: variant bh2
-	cfgpp                bool    // DDIM: renoise with the unconditional estimate
+	orders               []int // DPM fast: of each step
+	heun                 bool  // DPM++ 2M (SDE): heun instead of midpoint
+	lowerOrderFinal      bool  // multistep: end with lower order
+	variant              UniPCVariant
+	cfgpp                bool    // renoise with the unconditional estimate
 	lcm                  lcmRule // LCM: boundary condition
+
+	minUncond    float64 // noise level below which evaluations do without the negative prompt
+	minUncondAll bool    // every one instead of every second
+	early        float64 // number of the last evaluation from the start that does
 
 	pending       Noise
 	evals         []Eval
+	calls         int
 	slots         int
 	unconditional bool
 }
@@ -57,13 +62,17 @@ func (b *builder) draw(from, to float64) Mix {
 }
 
 // churned is the state of step i after the noise of Karras et al. 2022, algorithm 2, with the noise level that results.
+// Outside the range where churn applies its noise is drawn too, as k-diffusion does, so that later draws are the same.
 func (b *builder) churned(i int) (x Mix, sigma float64) {
 	sigma = b.sigma[i]
 	x = b.state(sigma)
-	if b.sChurn == 0 || sigma < b.sTmin || sigma > b.sTmax {
+	if b.sChurn == 0 {
 		return x, sigma
 	}
-	hat := sigma * (1 + min(b.sChurn/float64(b.steps()), math.Sqrt2-1))
+	hat := sigma
+	if sigma >= b.sTmin && sigma <= b.sTmax {
+		hat *= 1 + min(b.sChurn/float64(b.steps()), math.Sqrt2-1)
+	}
 	return x.plus(b.sNoise*math.Sqrt(hat*hat-sigma*sigma), b.draw(hat, sigma)), hat
 }
 
@@ -87,15 +96,28 @@ func (b *builder) eval(i int, x Mix, sigma float64) Mix {
 		Step: i, Timestep: time, Sigma: sigma,
 		Input:    x.times(1 / math.Sqrt(1+sigma*sigma)),
 		Denoised: denoised,
+		Known:    known(skip, out, sigma),
+		Unguided: b.unguided(sigma),
 	})
+	b.calls++
 	return denoised
 }
 
-// unconditionalSlope is the noise estimate of the current evaluation without the prompt.
-func (b *builder) unconditionalSlope(x Mix, sigma float64) Mix {
+// known is the network's output that would make the estimate skip·x + out·F a given one.
+func known(skip, out, sigma float64) Known {
+	return Known{Input: -skip / out * math.Sqrt(1+sigma*sigma), Latent: 1 / out}
+}
+
+// unguided tells whether the next evaluation does without the negative prompt.
+func (b *builder) unguided(sigma float64) bool {
+	return float64(b.calls) <= b.early || sigma < b.minUncond && (b.minUncondAll || b.calls%2 == 1)
+}
+
+// withoutPrompt is the estimate of x₀ without the prompt, at the evaluation of x at noise level sigma.
+func (b *builder) withoutPrompt(x Mix, sigma float64) Mix {
 	b.unconditional = true
 	skip, out := b.prediction.scalings(sigma)
-	return slope(x, x.times(skip).plus(out, Mix{Unconditional: 1}), sigma)
+	return x.times(skip).plus(out, Mix{Unconditional: 1})
 }
 
 // put ends the evaluation: slot 0 becomes x at noise level sigma, the following slots become rest, all others zero.
@@ -111,7 +133,10 @@ func (b *builder) put(sigma float64, x Mix, rest ...Mix) {
 
 // plan closes the list.
 func (b *builder) plan(start Start) *Plan {
-	p := &Plan{Slots: b.slots, Start: start, Steps: b.steps(), Evals: b.evals, Unconditional: b.unconditional}
+	p := &Plan{
+		Slots: b.slots, Start: start, Steps: b.steps(), Evals: b.evals,
+		Unconditional: b.unconditional, MasksInput: b.vp,
+	}
 	for i := range b.evals {
 		e := &b.evals[i]
 		e.Last = i+1 == len(b.evals) || b.evals[i+1].Step != e.Step

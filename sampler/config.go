@@ -1,6 +1,7 @@
 package sampler
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -22,27 +23,35 @@ type Config struct {
 	Schedule   Schedule   // the noise the network was trained with; zero is SD 1.5
 	Prediction Prediction // what the network outputs; "" is Epsilon
 
-	// Denoise is the denoising strength of image to image, in (0,1]; 0 is text to image. The run then starts from the
+	// Denoise is the denoising strength of image to image, 0 to 1; nil is text to image. The run then starts from the
 	// clean latent with noise added and executes ⌊min(Denoise, 0.999)·Steps⌋+1 steps, DDIM and PLMS two fewer and UniPC
 	// one fewer. A strength that leaves no step is an error.
-	Denoise    float64
-	ExactSteps bool // image to image executes Steps steps, cut from a longer schedule; the web UI's hires pass does this
+	Denoise    *float64
+	ExactSteps bool    // image to image executes Steps steps, cut from a longer schedule; the web UI's hires pass does this
+	ExtraNoise float64 // image to image adds so much noise beyond what it starts from, ≥ 0
 
-	Eta    *float64 // stochasticity ≥ 0; nil is 1 for Euler a, the SDE samplers, DPM fast and DPM adaptive, 0 for DDIM; others have none
-	SNoise *float64 // factor ≥ 0 on all noise added during sampling; nil is 1
+	Eta    *float64 // stochasticity ≥ 0; nil is the sampler's own: 1, 0 for DDIM, 0.3 for TCD; samplers without noise ignore it
+	SNoise *float64 // factor ≥ 0 on the noise that some samplers add during sampling; nil is 1
 
-	SChurn       float64 // total churn of Euler and Heun, ≥ 0
+	SChurn       float64 // total churn of Euler, Heun and DPM2, ≥ 0
 	STmin, STmax float64 // noise levels between which churn applies; STmax 0 is no limit
 
-	Order           int  // accuracy of LMS (1 to 4, default 4), UniPC (1 to 3, default 3) and DPM adaptive (2 or 3, default 3)
-	BH2             bool // UniPC: variant bh2 instead of bh1
-	KeepOrderFinal  bool // UniPC: do not lower the order at the end
-	NearestTimestep bool // round the network's timesteps to table entries, as ComfyUI and the web UI's quantization do
+	Order           int          // accuracy of LMS (1 to 4, default 4), UniPC (1 to 5, default 3) and DPM adaptive (2 or 3, default 3)
+	Variant         UniPCVariant // "" is BH1
+	Skip            UniPCSkip    // "" is TimeUniform
+	KeepOrderFinal  bool         // UniPC: do not lower the order at the end
+	NearestTimestep bool         // round the network's timesteps to table entries, as ComfyUI and the web UI's quantization do
 
-	Rho                float64 // exponent of Karras and Polyexponential; 0 is 7 and 1
-	SigmaMin, SigmaMax float64 // limits of the schedule; 0 is the table's. Uniform, SGM Uniform and the formulas use them
-	DiscardPenultimate bool    // place one step more and drop the lowest noise level but 0
-	SGMNoise           bool    // start from noise of level √(1+σ²) instead of σ, as the "SGM noise multiplier" does
+	Rho                 float64 // exponent of Karras and Polyexponential; 0 is 7 and 1
+	SigmaMin, SigmaMax  float64 // limits of the schedule; 0 is the table's. Uniform, Simple, DDIM and Align Your Steps have their own
+	BetaAlpha, BetaBeta float64 // shape of the Beta schedule; 0 is 0.6
+	DiscardPenultimate  bool    // place one step more and drop the lowest noise level but the last, as some samplers always do
+	SGMNoise            bool    // start from noise of level √(1+σ²) instead of σ, as the "SGM noise multiplier" does
+
+	// What follows leaves the negative prompt out of some evaluations ([Eval.Unguided]), to save time.
+	MinUncond    float64 // those below this noise level, every second one; the web UI's NGMS. Timestep samplers ignore it
+	MinUncondAll bool    // all of those
+	SkipEarly    float64 // those of this first part of the run, 0 to 1
 }
 
 // run is a grid with its start, what a method's own grid or a spacing comes to.
@@ -61,17 +70,30 @@ func New(c Config) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	grid := m.grid
-	if grid == nil || c.Spacing != Automatic {
-		grid = sigmaGrid
+	if m.grid != nil && c.Spacing == Automatic {
+		g, err := m.grid(table, c)
+		if err != nil {
+			return nil, err
+		}
+		return g.plan(m, c.builder(m, table)), nil
 	}
-	g, err := grid(table, c)
-	if err == nil && m.span != nil {
-		err = m.span(table, c, g)
-	}
+	levels, err := c.levels(m, table)
 	if err != nil {
 		return nil, err
 	}
+	return c.planOn(levels, m, table)
+}
+
+// planOn is the run of a sampler on a whole list of noise levels.
+func (c Config) planOn(levels []float64, m method, table *Table) (*Plan, error) {
+	steps, kept := c.scheduled()
+	g := c.tail(levels, steps-kept-1)
+	if m.span != nil {
+		if err := m.span(table, c, g); err != nil {
+			return nil, err
+		}
+	}
+	g.lcm = m.lcm
 	return g.plan(m, c.builder(m, table)), nil
 }
 
@@ -79,20 +101,27 @@ func New(c Config) (*Plan, error) {
 func (c Config) builder(m method, table *Table) *builder {
 	b := &builder{
 		timeOf: table.Timestep, prediction: c.Prediction, noise: Draw,
-		eta: m.eta, sNoise: 1, sChurn: c.SChurn, sTmin: c.STmin, sTmax: c.STmax,
-		order: m.order, heun: m.heun, cfgpp: m.cfgpp, lowerOrderFinal: m.sampler == UniPC && !c.KeepOrderFinal, bh2: c.BH2,
+		eta: m.eta, sNoise: 1, sTmin: c.STmin, sTmax: c.STmax,
+		order: m.order, heun: m.heun, cfgpp: m.cfgpp, lowerOrderFinal: m.sampler == UniPC && !c.KeepOrderFinal, variant: c.Variant,
+		minUncondAll: c.MinUncondAll, early: -1,
 	}
-	if c.NearestTimestep {
+	switch {
+	case m.distilled:
+		b.timeOf = table.distilledTimestep()
+	case c.NearestTimestep:
 		b.timeOf = table.nearestTimestep
 	}
 	if m.brownian {
 		b.noise = Brownian
 	}
-	if c.Eta != nil && (m.eta > 0 || m.sampler == DDIM || m.sampler == DDIMCFGPP) {
+	if c.Eta != nil && m.stochastic {
 		b.eta = *c.Eta
 	}
-	if c.SNoise != nil {
+	if c.SNoise != nil && (m.scaled || m.churned) {
 		b.sNoise = *c.SNoise
+	}
+	if m.churned {
+		b.sChurn = c.SChurn
 	}
 	if c.STmax == 0 {
 		b.sTmax = math.Inf(1)
@@ -100,7 +129,25 @@ func (c Config) builder(m method, table *Table) *builder {
 	if c.Order != 0 && m.order != 0 {
 		b.order = c.Order
 	}
+	if m.grid == nil {
+		b.minUncond = c.MinUncond
+	}
+	if c.SkipEarly > 0 {
+		b.early = c.SkipEarly * float64(c.calls(m))
+	}
 	return b
+}
+
+// calls is how many evaluations the web UI plans for a run.
+func (c Config) calls(m method) int {
+	steps := c.Steps
+	if _, kept := c.scheduled(); c.Denoise != nil {
+		steps = kept + 1
+	}
+	if m.secondOrder {
+		return 2 * steps
+	}
+	return steps
 }
 
 // plan runs a method on the grid.
@@ -134,26 +181,41 @@ func (c Config) resolve() (method, *Table, error) {
 	if !c.Prediction.valid() {
 		errs.add("Config.Prediction", c.Prediction, "%s, %s or %s", Epsilon, VPrediction, Sample)
 	}
-	if !(c.Denoise >= 0 && c.Denoise <= 1) {
-		errs.add("Config.Denoise", c.Denoise, "a strength from 0 to 1")
+	if c.Denoise != nil && !(*c.Denoise >= 0 && *c.Denoise <= 1) {
+		errs.add("Config.Denoise", *c.Denoise, "a strength from 0 to 1")
 	}
-	if lowest := max(1, m.lowest); m.order != 0 && c.Order != 0 && (c.Order < lowest || c.Order > m.order) {
-		errs.add("Config.Order", c.Order, "%d to %d for %s", lowest, m.order, m.sampler)
+	if c.Denoise != nil && *c.Denoise == 0 && c.ExactSteps {
+		errs.add("Config.Denoise", 0, "more: at strength 0 no schedule has room for exactly %d steps, and the picture stays as it is", c.Steps)
+	}
+	if !slices.Contains([]UniPCVariant{"", BH1, BH2, VaryCoeff}, c.Variant) {
+		errs.add("Config.Variant", c.Variant, "%s, %s or %s", BH1, BH2, VaryCoeff)
+	}
+	if !slices.Contains([]UniPCSkip{"", TimeUniform, TimeQuadratic, LogSNR}, c.Skip) {
+		errs.add("Config.Skip", c.Skip, "%s, %s or %s", TimeUniform, TimeQuadratic, LogSNR)
+	}
+	if lowest := max(1, m.lowest); m.order != 0 && c.Order != 0 && (c.Order < lowest || c.Order > max(m.order, m.highest)) {
+		errs.add("Config.Order", c.Order, "%d to %d for %s", lowest, max(m.order, m.highest), m.sampler)
 	}
 	for _, f := range []struct {
 		name  string
 		value *float64
 	}{
 		{"Eta", c.Eta}, {"SNoise", c.SNoise}, {"SChurn", &c.SChurn}, {"STmin", &c.STmin}, {"STmax", &c.STmax},
-		{"Rho", &c.Rho}, {"SigmaMin", &c.SigmaMin}, {"SigmaMax", &c.SigmaMax},
+		{"Rho", &c.Rho}, {"SigmaMin", &c.SigmaMin}, {"SigmaMax", &c.SigmaMax}, {"BetaAlpha", &c.BetaAlpha}, {"BetaBeta", &c.BetaBeta},
+		{"ExtraNoise", &c.ExtraNoise}, {"MinUncond", &c.MinUncond},
 	} {
 		if f.value != nil && !(*f.value >= 0 && *f.value <= 1e6) {
 			errs.add("Config."+f.name, *f.value, "0 to 1e6")
 		}
 	}
+	if !(c.SkipEarly >= 0 && c.SkipEarly <= 1) {
+		errs.add("Config.SkipEarly", c.SkipEarly, "a part from 0 to 1")
+	}
 	table, err := c.Schedule.Table()
 	if err != nil {
 		errs = append(errs, err)
+	} else if m.distilled && len(table.Sigmas) < distilledSteps {
+		errs.add("Config.Sampler", c.Sampler, "another: a network of %d training steps cannot have %d to be distilled on", len(table.Sigmas), distilledSteps)
 	} else if lim := c.limits(table); !(lim.min < lim.max) {
 		errs.add("Config.SigmaMin", lim.min, "less than SigmaMax, %v", lim.max)
 	}
@@ -174,12 +236,14 @@ func (c *complaints) add(field string, value any, want string, args ...any) {
 
 // limits are the ends of the schedule.
 func (c Config) limits(t *Table) limits {
-	lim := limits{max: c.SigmaMax, min: c.SigmaMin, rho: c.Rho}
-	if lim.max == 0 {
-		lim.max = t.Sigmas[len(t.Sigmas)-1]
-	}
-	if lim.min == 0 {
-		lim.min = t.Sigmas[0]
+	lim := limits{max: c.SigmaMax, min: c.SigmaMin, rho: c.Rho, alpha: c.BetaAlpha, beta: c.BetaBeta}
+	for _, d := range []struct {
+		field *float64
+		value float64
+	}{{&lim.max, t.Sigmas[len(t.Sigmas)-1]}, {&lim.min, t.Sigmas[0]}, {&lim.alpha, 0.6}, {&lim.beta, 0.6}} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
 	}
 	return lim
 }
@@ -187,46 +251,53 @@ func (c Config) limits(t *Table) limits {
 // scheduled returns how many steps the schedule must have and how many of them, counted as the web UI counts, image to
 // image keeps below its start.
 func (c Config) scheduled() (steps, kept int) {
-	if c.Denoise == 0 {
+	if c.Denoise == nil {
 		return c.Steps, c.Steps
 	}
-	strength := min(c.Denoise, 0.999)
-	if c.ExactSteps {
-		return int(min(float64(c.Steps)/strength, 1e9)), c.Steps - 1
+	strength := min(*c.Denoise, 0.999)
+	switch {
+	case !c.ExactSteps:
+		return c.Steps, int(strength * float64(c.Steps))
+	case strength == 0:
+		return 0, c.Steps - 1
 	}
-	return c.Steps, int(strength * float64(c.Steps))
+	return int(min(float64(c.Steps)/strength, 1e9)), c.Steps - 1
 }
 
-// sigmaGrid is the run of a k-diffusion sampler: a list of noise levels from a spacing, its tail for image to image.
-func sigmaGrid(t *Table, c Config) (*run, error) {
-	steps, kept := c.scheduled()
-	if steps > MaxSteps {
-		return nil, bad("Config.Denoise", c.Denoise, "more, or fewer steps: with ExactSteps it needs a schedule of more than %d", MaxSteps)
+// levels are the noise levels of the whole schedule, the highest first.
+func (c Config) levels(m method, t *Table) ([]float64, error) {
+	n, _ := c.scheduled()
+	if n > MaxSteps {
+		return nil, bad("Config.Denoise", *c.Denoise, "more, or fewer steps: with ExactSteps it needs a schedule of more than %d", MaxSteps)
 	}
-	m, _ := c.Sampler.find()
-	spacing, n := c.Spacing, steps
-	if spacing == Automatic {
-		spacing = m.spacing
+	spacing := cmp.Or(c.Spacing, m.spacing, Uniform)
+	ofDiffusers := spacing == Leading || spacing == Trailing || spacing == Linspace
+	if m.distilled && !ofDiffusers {
+		t = t.distilled()
 	}
-	if c.DiscardPenultimate {
+	discard := c.DiscardPenultimate || m.discards
+	if discard {
 		n++
 	}
-	if (spacing == Leading || spacing == Trailing || spacing == Linspace) && n >= len(t.Sigmas) {
+	if ofDiffusers && n >= len(t.Sigmas) {
 		return nil, bad("Config.Steps", c.Steps, "at most %d in all: spacing %s would place %d", len(t.Sigmas)-1, spacing, n)
 	}
 	sigmas := spacing.sigmas(t, n, c.limits(t), m.multistep)
-	if c.DiscardPenultimate {
+	if discard {
 		sigmas = discardPenultimate(sigmas)
 	}
-	return c.tail(sigmas, steps-kept-1), nil
+	return sigmas, nil
 }
 
 // tail is the run that starts at entry first of a noise level list, for image to image, or at its beginning.
 func (c Config) tail(sigmas []float64, first int) *run {
-	g := &run{sigma: sigmas, max: sigmas[0], min: sigmas[len(sigmas)-2]}
-	if c.Denoise > 0 {
+	g := &run{sigma: sigmas, max: sigmas[0], min: sigmas[len(sigmas)-1]}
+	if g.min == 0 {
+		g.min = sigmas[len(sigmas)-2]
+	}
+	if c.Denoise != nil {
 		g.sigma = sigmas[min(max(first, 0), len(sigmas)-2):]
-		g.start = Start{Noise: g.sigma[0], Latent: 1}
+		g.start = Start{Noise: g.sigma[0] + c.ExtraNoise, Latent: 1}
 		return g
 	}
 	g.start = Start{Noise: sigmas[0]}
@@ -238,34 +309,36 @@ func (c Config) tail(sigmas []float64, first int) *run {
 
 // webUITimestepRun is what the web UI's timestep samplers share: their ascending timesteps and their start. Image to
 // image adds the noise of the timestep above the first one it evaluates, a slip that its users' pictures contain.
-func (c Config) webUITimestepRun(t *Table) (timesteps []int, above int, start Start, err error) {
+func (c Config) webUITimestepRun(t *Table) (timesteps []int, start Start, err error) {
 	steps, kept := c.scheduled()
+	if c.DiscardPenultimate {
+		steps++ // there is no level to discard, but the web UI places one more all the same
+	}
 	if steps >= len(t.Sigmas) {
-		return nil, 0, start, bad("Config.Steps", c.Steps, "fewer, or a higher Denoise, or a Spacing: %s would place %d on %d timesteps", c.Sampler, steps, len(t.Sigmas))
+		return nil, start, bad("Config.Steps", c.Steps, "fewer, or a higher Denoise, or a Spacing: %s would place %d on %d timesteps", c.Sampler, steps, len(t.Sigmas))
 	}
 	timesteps = webUITimesteps(len(t.Sigmas), steps)
-	above, start = len(t.Sigmas)-1, Start{Noise: 1}
-	if c.Denoise > 0 {
-		above = timesteps[kept]
+	start = Start{Noise: 1}
+	if c.Denoise != nil {
+		a := t.AlphasCumprod[timesteps[kept]]
 		timesteps = timesteps[:kept]
-		a := t.AlphasCumprod[above]
-		start = Start{Noise: math.Sqrt(1 - a), Latent: math.Sqrt(a)}
+		start = Start{Noise: math.Sqrt(1-a) + c.ExtraNoise*math.Sqrt(a), Latent: math.Sqrt(a)}
 	}
-	return timesteps, above, start, nil
+	return timesteps, start, nil
 }
 
 // errNoStep reports a strength too low for a timestep sampler.
 func (c Config) errNoStep() error {
-	if c.Denoise == 0 {
+	if c.Denoise == nil {
 		return bad("Config.Steps", c.Steps, "more: this leaves %s no step to run", c.Sampler)
 	}
-	return bad("Config.Denoise", c.Denoise, "more, or more steps than %d: this leaves %s no step to run", c.Steps, c.Sampler)
+	return bad("Config.Denoise", *c.Denoise, "more, or more steps than %d: this leaves %s no step to run", c.Steps, c.Sampler)
 }
 
 // webUIGrid is the run of the web UI's DDIM and PLMS. The lowest timestep is where they end, not one they evaluate: 20
 // steps are 19.
 func webUIGrid(t *Table, c Config) (*run, error) {
-	timesteps, _, start, err := c.webUITimestepRun(t)
+	timesteps, start, err := c.webUITimestepRun(t)
 	if err != nil {
 		return nil, err
 	}
@@ -284,7 +357,7 @@ func webUIGrid(t *Table, c Config) (*run, error) {
 // webUIUniPCGrid is the run of the web UI's UniPC: as many even steps as DDIM has timesteps, down to the first training
 // step.
 func webUIUniPCGrid(t *Table, c Config) (*run, error) {
-	timesteps, above, start, err := c.webUITimestepRun(t)
+	timesteps, start, err := c.webUITimestepRun(t)
 	if err != nil {
 		return nil, err
 	}
@@ -292,33 +365,13 @@ func webUIUniPCGrid(t *Table, c Config) (*run, error) {
 		return nil, c.errNoStep()
 	}
 	g := &run{vp: true, start: start}
-	for _, ts := range linspace(float64(above), 0, len(timesteps)+1) {
+	from := t.last()
+	if c.Denoise != nil {
+		from = float64(timesteps[len(timesteps)-1])
+	}
+	for _, ts := range c.Skip.timesteps(t, from, len(timesteps)) {
 		g.sigma = append(g.sigma, t.logAlphaSigma(ts))
 		g.time = append(g.time, ts)
 	}
-	return g, nil
-}
-
-// webUILCMGrid is the run of the web UI's LCM: even timesteps from the last to the first that the model was distilled
-// on, noise levels interpolated between those.
-func webUILCMGrid(t *Table, c Config) (*run, error) {
-	const origin = 50
-	steps, kept := c.scheduled()
-	if stride := len(t.Sigmas) / origin; steps > MaxSteps || stride == 0 {
-		return nil, bad("Config.Steps", c.Steps, "what can be placed: LCM would have %d of them on %d training timesteps", steps, len(t.Sigmas))
-	}
-	grid := lcmTimesteps(len(t.Sigmas), origin, origin)
-	slices.Reverse(grid)
-	first, stride := grid[0], grid[1]-grid[0]
-	var sigmas []float64
-	times := linspace(grid[origin-1], first, steps)
-	for _, ts := range times {
-		j := min(int((ts-first)/stride), origin-2)
-		w := (ts - grid[j]) / stride
-		sigmas = append(sigmas, math.Exp((1-w)*t.logSigmas[int(grid[j])]+w*t.logSigmas[int(grid[j+1])]))
-	}
-	g := c.tail(append(sigmas, 0), steps-kept-1)
-	g.time = times[len(times)-len(g.sigma)+1:]
-	g.lcm = lcmRule{scaling: 10, sigmaData: 0.5}
 	return g, nil
 }

@@ -22,5 +22,6 @@
 // space, fractional timesteps), [Parse] reads its names, and [FromDiffusers] reproduces a scheduler_config.json of
 // diffusers. [Schedule] and [Table] describe the noise the network was trained with; training uses them too.
 //
-// The package holds no tensors, knows no device and draws no noise. It depends on the standard library only.
+// The package holds no tensors, knows no device and draws no noise. Besides the standard library it needs one function of
+// gonum, the quantiles of the Beta schedule.
 package sampler

@@ -6,6 +6,37 @@ import (
 	"math"
 )
 
+// dpm2 follows the slope at the geometric mean of both ends (Karras et al. 2022's algorithm with DPM-Solver's midpoint);
+// the step to 0 is Euler. Slots: the latent, the state before the step.
+func dpm2(b *builder) {
+	for i := range b.steps() {
+		x, sigma := b.churned(i)
+		b.midpoint(i, x, sigma, b.target(i), 0)
+	}
+}
+
+// dpm2Ancestral is dpm2 to a level below the target, with fresh noise that fills up the rest.
+func dpm2Ancestral(b *builder) {
+	for i := range b.steps() {
+		sigma := b.sigma[i]
+		down, up := b.ancestral(sigma, b.target(i))
+		b.midpoint(i, b.state(sigma), sigma, down, up)
+	}
+}
+
+// midpoint is step i of dpm2 from x at noise level sigma down to a lower one, with fresh noise at the end.
+func (b *builder) midpoint(i int, x Mix, sigma, down, up float64) {
+	denoised := b.eval(i, x, sigma)
+	if down == 0 {
+		b.put(0, denoised)
+		return
+	}
+	mid := math.Sqrt(sigma * down)
+	b.put(mid, x.plus(mid-sigma, slope(x, denoised, sigma)), x)
+	d := slope(b.state(mid), b.eval(i, b.state(mid), mid), mid)
+	b.put(b.target(i), b.renoise(slot(1).plus(down-sigma, d), sigma, b.target(i), up))
+}
+
 // dpmStep records a step of DPM-Solver (Lu et al. 2022) of order 1, 2 or 3 in the noise prediction, but for the put that
 // ends its last evaluation, and returns its result. Slots 1 and 2 hold the state before the step and the slope there.
 // The slots after these are kept's, which is told the result of the order below as soon as it is known.
@@ -34,8 +65,8 @@ func (b *builder) dpmStep(i, order int, x Mix, from, to float64, kept func(lower
 	return euler(x, d, 1).plus(-to/r2*(math.Expm1(h)/h-1), bend)
 }
 
-// renoised splits a step like [builder.ancestral], without going below the noise level where the run ends.
-func (b *builder) renoised(from, to float64) (down, up float64) {
+// split divides a step like [builder.ancestral], without going below the noise level where the run ends.
+func (b *builder) split(from, to float64) (down, up float64) {
 	down, _ = b.ancestral(from, to)
 	down = max(down, b.sigma[len(b.sigma)-1])
 	return down, math.Sqrt(max(to*to-down*down, 0))
@@ -47,18 +78,15 @@ func dpmFast(b *builder) {
 	nothing := func(Mix) []Mix { return nil }
 	for i := range b.steps() {
 		from, to := b.sigma[i], b.target(i)
-		down, up := b.renoised(from, to)
+		down, up := b.split(from, to)
 		x := b.dpmStep(i, b.orders[i], b.state(from), from, down, nothing)
-		if up > 0 {
-			x = x.plus(b.sNoise*up, b.draw(from, to))
-		}
-		b.put(to, x)
+		b.put(to, b.renoise(x, from, to, up))
 	}
 }
 
 // ends puts the noise levels that a run goes from and to: those of the network, or of the part that image to image runs.
 func ends(t *Table, c Config, g *run) (high, low float64, err error) {
-	if c.Denoise == 0 {
+	if c.Denoise == nil {
 		return t.Sigmas[len(t.Sigmas)-1], t.Sigmas[0], nil
 	}
 	if high, low = g.sigma[0], g.sigma[len(g.sigma)-2]; !(low < high) {
@@ -74,7 +102,7 @@ func fastSpan(t *Table, c Config, g *run) error {
 		return err
 	}
 	n := c.Steps
-	if c.Denoise > 0 {
+	if c.Denoise != nil {
 		n = len(g.sigma) - 1
 	}
 	for range n / 3 {
@@ -181,7 +209,7 @@ func (r *adaptiveRun) record(from, to float64) {
 	case r.step == 0:
 		reference = x
 	}
-	down, up := r.renoised(from, to)
+	down, up := r.split(from, to)
 	high := r.dpmStep(r.step, r.order, x, from, down, func(low Mix) []Mix {
 		both := []Mix{low, reference}
 		reference = slot(previous)

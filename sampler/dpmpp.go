@@ -25,10 +25,60 @@ func dpmpp2M(b *builder) {
 			}
 			x = x.plus(weight/ratio, denoised).plus(-weight/ratio, slot(1))
 		}
-		if b.eta > 0 {
-			x = x.plus(next*math.Sqrt(decay(2*b.eta*h))*b.sNoise, b.draw(sigma, next))
+		b.put(next, b.renoise(x, sigma, next, next*math.Sqrt(decay(2*b.eta*h))), denoised)
+	}
+}
+
+// dpmpp3MSDE is the third order of DPM-Solver++ for the reverse SDE, from the estimates of two previous steps. It is
+// k-diffusion's form, whose last term has half the weight that third order would need. Slots: the latent, the previous
+// estimates of x₀.
+func dpmpp3MSDE(b *builder) {
+	for i := range b.steps() {
+		sigma, next := b.sigma[i], b.target(i)
+		x := b.state(sigma)
+		data := history(b.eval(i, x, sigma), min(i, 2))
+		if next == 0 {
+			b.put(0, data[0])
+			continue
 		}
-		b.put(next, x, denoised)
+		h := math.Log(sigma / next)
+		reach := (1 + b.eta) * h
+		phi2 := 1 - decay(reach)/reach
+		phi3 := phi2/reach - 0.5
+		x = x.times(math.Exp(-reach)).plus(decay(reach), data[0])
+		if i > 0 {
+			r0 := math.Log(b.sigma[i-1]/sigma) / h
+			first, second := data[0].plus(-1, data[1]).times(1/r0), Mix{}
+			if i > 1 {
+				r1 := math.Log(b.sigma[i-2]/b.sigma[i-1]) / h
+				older := data[1].plus(-1, data[2]).times(1 / r1)
+				second = first.plus(-1, older).times(1 / (r0 + r1))
+				first = first.plus(r0, second)
+			}
+			x = x.plus(phi2, first).plus(-phi3, second)
+		}
+		b.put(next, b.renoise(x, sigma, next, next*math.Sqrt(decay(2*b.eta*h))), data[:min(len(data), 2)]...)
+	}
+}
+
+// dpmpp2SAncestral is DPM-Solver++(2S) with a midpoint halfway in log-SNR, on the way to a level below the target that
+// fresh noise fills up. Slots: the latent, the state before the step.
+func dpmpp2SAncestral(b *builder) {
+	for i := range b.steps() {
+		sigma, next := b.sigma[i], b.target(i)
+		x := b.state(sigma)
+		denoised := b.eval(i, x, sigma)
+		down, up := b.ancestral(sigma, next)
+		if down == 0 {
+			b.put(next, b.renoise(denoised, sigma, next, up))
+			continue
+		}
+		mid := math.Sqrt(sigma * down)
+		b.put(mid, x.times(mid/sigma).plus(1-mid/sigma, denoised), x)
+
+		denoised = b.eval(i, b.state(mid), mid)
+		x = slot(1).times(down/sigma).plus(1-down/sigma, denoised)
+		b.put(next, b.renoise(x, sigma, next, up))
 	}
 }
 
@@ -54,9 +104,5 @@ func dpmppSDE(b *builder) {
 // sdeStep moves x from one noise level to another with the data estimate held constant.
 func (b *builder) sdeStep(x, denoised Mix, from, to float64) Mix {
 	down, up := b.ancestral(from, to)
-	x = x.times(down/from).plus(1-down/from, denoised)
-	if up > 0 {
-		x = x.plus(b.sNoise*up, b.draw(from, to))
-	}
-	return x
+	return b.renoise(x.times(down/from).plus(1-down/from, denoised), from, to, up)
 }

@@ -21,15 +21,19 @@ func eulerAncestral(b *builder) {
 		sigma, next := b.sigma[i], b.target(i)
 		x := b.state(sigma)
 		denoised := b.eval(i, x, sigma)
-		down, up := b.ancestral(sigma, next)
+		from := denoised
 		if b.cfgpp {
-			x = denoised.plus(down, b.unconditionalSlope(x, sigma))
-		} else {
-			x = x.times(down/sigma).plus(1-down/sigma, denoised)
+			from = b.withoutPrompt(x, sigma)
 		}
-		if up > 0 {
-			x = x.plus(b.sNoise*up, b.draw(sigma, next))
-		}
-		b.put(next, x)
+		down, up := b.ancestral(sigma, next)
+		b.put(next, b.renoise(denoised.plus(down, slope(x, from, sigma)), sigma, next, up))
 	}
+}
+
+// renoise adds fresh noise of level up, if that is any.
+func (b *builder) renoise(x Mix, from, to, up float64) Mix {
+	if up == 0 {
+		return x
+	}
+	return x.plus(b.sNoise*up, b.draw(from, to))
 }

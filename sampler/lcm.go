@@ -25,10 +25,9 @@ func lcm(b *builder) {
 			}
 			denoised = denoised.times(out).plus(skip, x)
 			b.evals[i].Denoised = denoised
+			plain, network := b.prediction.scalings(sigma)
+			b.evals[i].Known = known(out*plain+skip, out*network, sigma)
 		}
-		if next > 0 {
-			denoised = denoised.plus(b.sNoise*next, b.draw(sigma, next))
-		}
-		b.put(next, denoised)
+		b.put(next, b.renoise(denoised, sigma, next, next))
 	}
 }

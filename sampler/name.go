@@ -14,12 +14,17 @@ const (
 	DPMPPSDE       Sampler = "DPM++ SDE"
 	DPMPP2MSDE     Sampler = "DPM++ 2M SDE"
 	DPMPP2MSDEHeun Sampler = "DPM++ 2M SDE Heun"
+	DPMPP2SA       Sampler = "DPM++ 2S a"
+	DPMPP3MSDE     Sampler = "DPM++ 3M SDE"
 	EulerA         Sampler = "Euler a"
 	Euler          Sampler = "Euler"
 	LMS            Sampler = "LMS"
 	Heun           Sampler = "Heun"
+	DPM2           Sampler = "DPM2"
+	DPM2A          Sampler = "DPM2 a"
 	DPMFast        Sampler = "DPM fast"
 	DPMAdaptive    Sampler = "DPM adaptive" // takes as many steps as its error asks for, whatever Steps says
+	Restart        Sampler = "Restart"
 	DDIM           Sampler = "DDIM"
 	DDIMCFGPP      Sampler = "DDIM CFG++"
 	PLMS           Sampler = "PLMS" // PNDM without its Runge–Kutta start
@@ -29,52 +34,69 @@ const (
 
 // method is what there is to know about a sampler besides its formula.
 type method struct {
-	sampler   Sampler
-	aliases   []string // names in ComfyUI, the web UI's API and diffusers
-	solve     func(*builder)
-	span      func(*Table, Config, *run) error // turns a list of noise levels into what the method runs on
-	spacing   Spacing                          // for Automatic; a method with a grid of its own has none
-	grid      func(*Table, Config) (*run, error)
-	eta       float64 // default
-	order     int     // default and highest; 0 if the method has one order only
-	lowest    int     // order, 0 for 1
-	heun      bool
-	cfgpp     bool
-	multistep bool // takes diffusers' multistep form of its spacings
-	brownian  bool
+	sampler Sampler
+	aliases []string // names in ComfyUI, the web UI's API and diffusers
+	solve   func(*builder)
+	spacing Spacing                            // for Automatic; where there is none, that is Uniform or the grid
+	grid    func(*Table, Config) (*run, error) // of its own, for Automatic
+	span    func(*Table, Config, *run) error   // turns a list of noise levels into what the method runs on
+
+	secondOrder bool    // counted as two evaluations a step
+	discards    bool    // places one level more and drops the lowest but the last
+	distilled   bool    // knows fifty noise levels only
+	stochastic  bool    // has an η
+	eta         float64 // default
+	brownian    bool    // its noise is one Brownian path
+	churned     bool    // has churn
+	scaled      bool    // obeys a factor on its noise, as those with churn do
+	shifted     bool    // the web UI says of its pictures by how much the seed of its noise was shifted (ENSD)
+	multistep   bool    // takes diffusers' multistep form of its spacings
+
+	order, lowest, highest int // order is the default, 0 if the method has one only; lowest 0 is 1, highest 0 is order
+	heun, cfgpp            bool
+	lcm                    lcmRule
 }
 
 // methods are in the order of the web UI's menu.
 var methods = []method{
 	{sampler: DPMPP2M, solve: dpmpp2M, spacing: Karras, multistep: true,
 		aliases: []string{"dpmpp_2m", "k_dpmpp_2m", "DPMSolverMultistepScheduler", "DPMSolverMultistep"}},
-	{sampler: DPMPPSDE, solve: dpmppSDE, spacing: Karras, eta: 1, brownian: true,
+	{sampler: DPMPPSDE, solve: dpmppSDE, spacing: Karras, stochastic: true, eta: 1, secondOrder: true, brownian: true, scaled: true,
 		aliases: []string{"dpmpp_sde", "k_dpmpp_sde", "DPMSolverSDEScheduler", "DPMSolverSDE"}},
-	{sampler: DPMPP2MSDE, solve: dpmpp2M, spacing: Exponential, eta: 1, brownian: true, multistep: true,
+	{sampler: DPMPP2MSDE, solve: dpmpp2M, spacing: Exponential, stochastic: true, eta: 1, brownian: true, scaled: true, multistep: true,
 		aliases: []string{"dpmpp_2m_sde", "k_dpmpp_2m_sde"}},
-	{sampler: DPMPP2MSDEHeun, solve: dpmpp2M, spacing: Exponential, eta: 1, heun: true, brownian: true, multistep: true,
+	{sampler: DPMPP2MSDEHeun, solve: dpmpp2M, spacing: Exponential, stochastic: true, eta: 1, brownian: true, scaled: true, multistep: true, heun: true,
 		aliases: []string{"dpmpp_2m_sde_heun", "k_dpmpp_2m_sde_heun"}},
-	{sampler: EulerA, solve: eulerAncestral, spacing: Uniform, eta: 1,
+	{sampler: DPMPP2SA, solve: dpmpp2SAncestral, spacing: Karras, stochastic: true, eta: 1, secondOrder: true, scaled: true, shifted: true,
+		aliases: []string{"dpmpp_2s_ancestral", "k_dpmpp_2s_a"}},
+	{sampler: DPMPP3MSDE, solve: dpmpp3MSDE, spacing: Exponential, stochastic: true, eta: 1, brownian: true, scaled: true, discards: true, multistep: true,
+		aliases: []string{"dpmpp_3m_sde", "k_dpmpp_3m_sde"}},
+	{sampler: EulerA, solve: eulerAncestral, stochastic: true, eta: 1, shifted: true,
 		aliases: []string{"euler_a", "k_euler_a", "euler_ancestral", "k_euler_ancestral", "EulerAncestralDiscreteScheduler", "EulerAncestralDiscrete"}},
-	{sampler: Euler, solve: euler, spacing: Uniform,
+	{sampler: Euler, solve: euler, churned: true,
 		aliases: []string{"k_euler", "EulerDiscreteScheduler", "EulerDiscrete"}},
-	{sampler: LMS, solve: lms, spacing: Uniform, order: 4,
+	{sampler: LMS, solve: lms, order: 4,
 		aliases: []string{"k_lms", "LMSDiscreteScheduler", "LMSDiscrete"}},
-	{sampler: Heun, solve: heun, spacing: Uniform,
+	{sampler: Heun, solve: heun, secondOrder: true, churned: true,
 		aliases: []string{"k_heun", "HeunDiscreteScheduler", "HeunDiscrete"}},
-	{sampler: DPMFast, solve: dpmFast, span: fastSpan, spacing: Uniform, eta: 1,
+	{sampler: DPM2, solve: dpm2, spacing: Karras, secondOrder: true, churned: true, discards: true,
+		aliases: []string{"dpm_2", "k_dpm_2", "KDPM2DiscreteScheduler", "KDPM2Discrete"}},
+	{sampler: DPM2A, solve: dpm2Ancestral, spacing: Karras, stochastic: true, eta: 1, secondOrder: true, scaled: true, discards: true, shifted: true,
+		aliases: []string{"dpm_2_ancestral", "dpm_2_a", "k_dpm_2_a", "KDPM2AncestralDiscreteScheduler", "KDPM2AncestralDiscrete"}},
+	{sampler: DPMFast, solve: dpmFast, span: fastSpan, stochastic: true, eta: 1, scaled: true, shifted: true,
 		aliases: []string{"dpm_fast", "k_dpm_fast"}},
-	{sampler: DPMAdaptive, span: adaptiveSpan, spacing: Uniform, eta: 1, order: 3, lowest: 2,
+	{sampler: DPMAdaptive, span: adaptiveSpan, stochastic: true, eta: 1, order: 3, lowest: 2, shifted: true,
 		aliases: []string{"dpm_adaptive", "k_dpm_ad"}},
-	{sampler: DDIM, solve: eulerAncestral, grid: webUIGrid,
+	{sampler: Restart, solve: restart, span: restartSpan, spacing: Karras, secondOrder: true},
+	{sampler: DDIM, solve: eulerAncestral, grid: webUIGrid, stochastic: true,
 		aliases: []string{"DDIMScheduler"}},
-	{sampler: DDIMCFGPP, solve: eulerAncestral, grid: webUIGrid, cfgpp: true,
+	{sampler: DDIMCFGPP, solve: eulerAncestral, grid: webUIGrid, stochastic: true, cfgpp: true,
 		aliases: []string{"ddim_cfgpp"}},
 	{sampler: PLMS, solve: plms, grid: webUIGrid,
 		aliases: []string{"PNDM", "PNDMScheduler"}},
-	{sampler: UniPC, solve: unipc, grid: webUIUniPCGrid, order: 3, multistep: true,
+	{sampler: UniPC, solve: unipc, grid: webUIUniPCGrid, order: 3, highest: 5, multistep: true,
 		aliases: []string{"uni_pc", "UniPCMultistepScheduler", "UniPCMultistep"}},
-	{sampler: LCM, solve: lcm, grid: webUILCMGrid,
+	{sampler: LCM, solve: lcm, distilled: true, lcm: lcmRule{scaling: 10, sigmaData: 0.5},
 		aliases: []string{"k_lcm", "LCMScheduler"}},
 }
 
@@ -96,10 +118,24 @@ func Spacings() []Spacing {
 	return list
 }
 
-// Spacing is the schedule that [Automatic] stands for with this sampler; Automatic again where it brings its own grid.
+// Spacing is the schedule that [Automatic] stands for with this sampler. It is Automatic again where the web UI has none
+// and names none in its infotexts: that is Uniform, or timesteps of the sampler's own.
 func (s Sampler) Spacing() Spacing {
 	m, _ := s.find()
 	return m.spacing
+}
+
+// SecondOrder tells whether the web UI counts two evaluations for each step of this sampler where it divides a run, as for
+// prompts that change.
+func (s Sampler) SecondOrder() bool {
+	m, _ := s.find()
+	return m.secondOrder
+}
+
+// Shifted tells whether the web UI names a shift of the noise's seed (ENSD) in the infotexts of this sampler.
+func (s Sampler) Shifted() bool {
+	m, _ := s.find()
+	return m.shifted
 }
 
 // find returns the method of a sampler; "" is DPM++ 2M.
@@ -117,28 +153,26 @@ func (s Sampler) find() (method, bool) {
 
 // Parse reads a sampler and a schedule by the names of the web UI ("DPM++ 2M" and "Karras"), ComfyUI ("dpmpp_2m",
 // "sgm_uniform") or diffusers ("EulerDiscreteScheduler"), in any case and with blanks, underscores and hyphens alike.
-// The schedule may also follow the sampler's name ("DPM++ 2M Karras"); a schedule of its own wins over that. Empty
-// names and "Automatic" are the defaults. As in the web UI, DDIM, PLMS and UniPC ignore a schedule chosen by name
-// because they bring their own timesteps; set [Config.Spacing] to give them one all the same.
+// The schedule may also follow the sampler's name ("DPM++ 2M Karras"), and then wins over one of its own, as in the web UI.
+// Empty names, "Automatic" and "Use same scheduler" are the defaults. As in the web UI, DDIM, PLMS and UniPC ignore a
+// schedule chosen by name because they bring their own timesteps; set [Config.Spacing] to give them one all the same.
 func Parse(sampler, schedule string) (Sampler, Spacing, error) {
-	name, spacing := fold(sampler), Automatic
+	spacing, ok := lookupSpacing(fold(schedule))
+	if !ok {
+		return "", "", fmt.Errorf("sampler: no schedule is called %.60q; there are Automatic, %s", schedule, join(Spacings()))
+	}
+	name := fold(sampler)
 	found, ok := lookupSampler(name)
 	if !ok {
 		if stem, suffix, cut := cutSpacing(name); cut {
-			if found, ok = lookupSampler(stem); ok {
-				spacing = suffix
-			}
+			spacing = suffix
+			found, ok = lookupSampler(stem)
 		}
 	}
 	if !ok {
 		return "", "", fmt.Errorf("sampler: no sampler is called %.60q; there are %s", sampler, join(Names()))
 	}
-	if schedule := fold(schedule); schedule != "" && schedule != "automatic" {
-		if spacing, ok = lookupSpacing(schedule); !ok {
-			return "", "", fmt.Errorf("sampler: no schedule is called %.60q; there are Automatic, %s", schedule, join(Spacings()))
-		}
-	}
-	if m, _ := found.find(); m.grid != nil && found != LCM {
+	if m, _ := found.find(); m.grid != nil {
 		spacing = Automatic
 	}
 	return found, spacing, nil
@@ -163,6 +197,9 @@ func lookupSampler(folded string) (Sampler, bool) {
 }
 
 func lookupSpacing(folded string) (Spacing, bool) {
+	if folded == "" || folded == "automatic" || folded == "usesamescheduler" {
+		return Automatic, true
+	}
 	for _, s := range spacings {
 		if named(folded, string(s.spacing), s.aliases) {
 			return s.spacing, true

@@ -19,7 +19,7 @@ func TestParse(t *testing.T) {
 		{"DPM++ 2M", "SGMUniform", DPMPP2M, SGMUniform},
 		{"DPM++ 2M SDE Heun Exponential", "", DPMPP2MSDEHeun, Exponential},
 		{"DPM++ 2M SDE", "karras", DPMPP2MSDE, Karras},
-		{"DPM++ 2M Karras", "exponential", DPMPP2M, Exponential},
+		{"DPM++ 2M Karras", "exponential", DPMPP2M, Karras},
 		{"DPM++ 2M Automatic", "", DPMPP2M, Automatic},
 		{"Euler a", "", EulerA, Automatic},
 		{"EULER A", "", EulerA, Automatic},

@@ -23,6 +23,11 @@ type Plan struct {
 	Noise         NoiseKind // where the noise of its evaluations comes from
 	Unconditional bool      // its evaluations use the unconditional output, which must be computed at any guidance
 
+	// MasksInput says how inpainting with a mask m (1 = repaint) and the clean latent o enters, as in the web UI. Usually
+	// every evaluation's network output F becomes m·F + (1−m)·Known, so that the estimate of x₀ is o outside the mask. With
+	// MasksInput only what the network sees becomes m·input + (1−m)·o. Either way the web UI then mixes o into the result.
+	MasksInput bool
+
 	// BrownianMin and BrownianMax are the ends of the Brownian path that all [Brownian] noise of the run is cut from:
 	// the smallest non-zero and the largest sigma of the whole schedule, also when img2img runs only its tail.
 	BrownianMin, BrownianMax float64
@@ -84,8 +89,13 @@ type Eval struct {
 	Input    Mix       // what the network sees; its Model is 0
 	Update   []Mix     // [Slots] the new slots, all computed from the old ones
 	Denoised Mix       // the estimate of x₀ made by this evaluation, from the slots before Update; for previews
+	Known    Known     // the network's output that would make Denoised a given latent; for inpainting
+	Unguided bool      // only the prompt counts: guidance is 1, and its first part stands for the unconditional output
 	Measure  *Distance // what the run must know of the new slots before it goes on, if anything
 }
+
+// Known is what the network would answer to an input if it saw a clean latent o in it: Input·input + Latent·o.
+type Known struct{ Input, Latent float64 }
 
 // Mix is a linear combination of the state slots, the network's output and the noise of an evaluation.
 type Mix struct {
@@ -117,7 +127,7 @@ type NoiseKind int
 
 const (
 	NoNoise  NoiseKind = iota // the evaluation uses none, and none may be drawn
-	Draw                      // the next tensor of the run's generator, after the initial noise
+	Draw                      // the next tensor of the run's generator, after the initial noise; its factor may be 0
 	Brownian                  // the normalised increment of the run's Brownian path between two sigmas
 	Kept                      // the tensor of the evaluation that drew last, once more
 )

@@ -32,6 +32,10 @@ type Schedule struct {
 
 	// Float32 computes β and ᾱ in single precision as diffusers does, which moves sigma by up to 1.3e-5 of itself.
 	Float32 bool
+
+	// Half stores ᾱ in half precision and computes sigma in it, as the web UI did before version 1.7 ("Downcast
+	// alphas_cumprod"). Together with ZeroTerminalSNR, which needs finer steps, it is an error.
+	Half bool
 }
 
 // Table holds a schedule's values for every training timestep. Sigma = √((1−ᾱ)/ᾱ) increases strictly.
@@ -53,7 +57,30 @@ func (s Schedule) Table() (*Table, error) {
 			alphas[len(alphas)-1] = 0x1p-24 // diffusers' choice
 		}
 	}
-	return newTable(alphas, s.Float32)
+	if s.Half {
+		for i, a := range alphas {
+			alphas[i] = roundHalf(a)
+		}
+	}
+	return newTable(alphas, s)
+}
+
+// round is v in the precision of the schedule.
+func (s Schedule) round(v float64) float64 {
+	switch {
+	case s.Half:
+		return roundHalf(v)
+	case s.Float32:
+		return float64(float32(v))
+	}
+	return v
+}
+
+// roundHalf is v ≥ 0 in half precision, of eleven bits, for what does not overflow it.
+func roundHalf(v float64) float64 {
+	_, exponent := math.Frexp(v)
+	unit := math.Ldexp(1, max(exponent-11, -24))
+	return math.RoundToEven(v/unit) * unit
 }
 
 // AlphasCumprod is ᾱ of every training timestep, as [Table] has it but for the last one of a schedule with ZeroTerminalSNR:
@@ -83,6 +110,9 @@ func (s Schedule) AlphasCumprod() ([]float64, error) {
 	}
 	if !slices.Contains([]BetaSchedule{ScaledLinear, Linear, Cosine}, s.Betas) {
 		errs.add("Schedule.Betas", s.Betas, "%s, %s or %s", ScaledLinear, Linear, Cosine)
+	}
+	if s.Half && s.ZeroTerminalSNR {
+		errs.add("Schedule.Half", true, "false with ZeroTerminalSNR, whose highest noise levels half precision does not have")
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
@@ -148,15 +178,14 @@ func rescaleToZeroSNR(alphas []float64) {
 	}
 }
 
-// newTable derives the noise levels, in single precision operation by operation if asked to.
-func newTable(alphas []float64, single bool) (*Table, error) {
+// newTable derives the noise levels, operation by operation in the schedule's precision.
+func newTable(alphas []float64, s Schedule) (*Table, error) {
 	t := &Table{AlphasCumprod: alphas, Sigmas: make([]float64, len(alphas)), logSigmas: make([]float64, len(alphas))}
 	for i, a := range alphas {
-		t.Sigmas[i] = math.Sqrt((1 - a) / a)
-		if a := float32(a); single {
-			t.Sigmas[i] = float64(float32(math.Sqrt(float64((1 - a) / a))))
+		t.Sigmas[i] = s.round(math.Sqrt(s.round(s.round(1-a) / a)))
+		if t.logSigmas[i] = math.Log(t.Sigmas[i]); s.Half {
+			t.logSigmas[i] = math.Copysign(roundHalf(math.Abs(t.logSigmas[i])), t.logSigmas[i])
 		}
-		t.logSigmas[i] = math.Log(t.Sigmas[i])
 		if math.IsInf(t.logSigmas[i], 0) || math.IsNaN(t.logSigmas[i]) || i > 0 && t.Sigmas[i] <= t.Sigmas[i-1] {
 			return nil, fmt.Errorf("sampler: Schedule: the noise does not grow at training step %d: sigma is %v", i, t.Sigmas[i])
 		}
@@ -172,7 +201,7 @@ func (t *Table) last() float64 { return float64(len(t.Sigmas) - 1) }
 func (t *Table) Sigma(timestep float64) float64 {
 	l, w := t.split(timestep)
 	if w == 0 {
-		return t.Sigmas[l]
+		return math.Exp(t.logSigmas[l])
 	}
 	return math.Exp((1-w)*t.logSigmas[l] + w*t.logSigmas[l+1])
 }
@@ -193,6 +222,34 @@ func (t *Table) logAlphaSigma(timestep float64) float64 {
 		return t.Sigmas[l]
 	}
 	return math.Sqrt(math.Expm1(-(1-w)*math.Log(t.AlphasCumprod[l]) - w*math.Log(t.AlphasCumprod[l+1])))
+}
+
+// logAlphaTimestep is the inverse of logAlphaSigma.
+func (t *Table) logAlphaTimestep(sigma float64) float64 {
+	l := sort.Search(len(t.Sigmas), func(i int) bool { return t.Sigmas[i] > sigma }) - 1
+	l = min(max(l, 0), len(t.Sigmas)-2)
+	low, high := math.Log(t.AlphasCumprod[l]), math.Log(t.AlphasCumprod[l+1])
+	return float64(l) + min(max((-math.Log1p(sigma*sigma)-low)/(high-low), 0), 1)
+}
+
+// distilledSteps is how many timesteps latent consistency models were distilled on: every twentieth of 1000.
+const distilledSteps = 50
+
+// distilled is the table of the timesteps that latent consistency models were distilled on.
+func (t *Table) distilled() *Table {
+	d, stride := new(Table), len(t.Sigmas)/distilledSteps
+	for i := stride - 1; i < len(t.Sigmas); i += stride {
+		d.AlphasCumprod = append(d.AlphasCumprod, t.AlphasCumprod[i])
+		d.Sigmas = append(d.Sigmas, t.Sigmas[i])
+		d.logSigmas = append(d.logSigmas, t.logSigmas[i])
+	}
+	return d
+}
+
+// distilledTimestep makes the function that finds the timestep among these whose ln σ is nearest.
+func (t *Table) distilledTimestep() func(sigma float64) float64 {
+	stride, d := len(t.Sigmas)/distilledSteps, t.distilled()
+	return func(sigma float64) float64 { return float64(stride)*(d.nearestTimestep(sigma)+1) - 1 }
 }
 
 // split divides a timestep into a table index and the weight of the next entry.

@@ -3,28 +3,33 @@ package sampler
 import (
 	"math"
 	"slices"
+
+	"gonum.org/v1/gonum/mathext"
 )
 
 // Spacing names the rule that places the noise levels of a run, in the web UI's words where it has one. Every rule
-// makes one level per step and then the end, 0.
+// makes one level per step and then the end, 0 unless it says otherwise.
 type Spacing string
 
 const (
-	Automatic       Spacing = ""                // the sampler's own, as in the web UI
-	Uniform         Spacing = "Uniform"         // timesteps evenly from the last to the first
-	Normal          Spacing = "Normal"          // the same rule under ComfyUI's name
-	Karras          Spacing = "Karras"          // σ^(1/ρ) evenly, ρ = 7 (Karras et al. 2022)
-	Exponential     Spacing = "Exponential"     // ln σ evenly
-	Polyexponential Spacing = "Polyexponential" // ln σ along a power ρ of the way, ρ = 1
-	SGMUniform      Spacing = "SGM Uniform"     // timesteps evenly, without the first training step
-	Simple          Spacing = "Simple"          // every (1000/steps)-th table entry from the top
-	DDIMUniform     Spacing = "DDIM"            // every ⌊1000/steps⌋-th table entry from entry 1; may hold more than steps
-	Leading         Spacing = "leading"         // diffusers: every ⌊1000/steps⌋-th timestep from 1
-	Linspace        Spacing = "linspace"        // diffusers: timesteps evenly, rounded for multistep samplers
-	Trailing        Spacing = "trailing"        // diffusers: every (1000/steps)-th timestep down from the last
+	Automatic       Spacing = ""                 // the sampler's own, as in the web UI
+	Uniform         Spacing = "Uniform"          // timesteps evenly from the last to the first
+	Normal          Spacing = "Normal"           // the same rule under ComfyUI's name
+	Karras          Spacing = "Karras"           // σ^(1/ρ) evenly, ρ = 7 (Karras et al. 2022)
+	Exponential     Spacing = "Exponential"      // ln σ evenly
+	Polyexponential Spacing = "Polyexponential"  // ln σ along a power ρ of the way, ρ = 1
+	SGMUniform      Spacing = "SGM Uniform"      // timesteps evenly, without the first training step
+	Simple          Spacing = "Simple"           // every (1000/steps)-th table entry from the top
+	KLOptimal       Spacing = "KL Optimal"       // arctan σ evenly, ending at the lowest level instead of 0
+	AlignYourSteps  Spacing = "Align Your Steps" // eleven levels optimised for SD 1.5, ln σ interpolated (Sabour et al. 2024)
+	Beta            Spacing = "Beta"             // quantiles of a beta distribution between the ends
+	DDIMUniform     Spacing = "DDIM"             // every ⌊1000/steps⌋-th table entry from entry 1; may hold more than steps
+	Leading         Spacing = "leading"          // diffusers: every ⌊1000/steps⌋-th timestep from 1
+	Linspace        Spacing = "linspace"         // diffusers: timesteps evenly, rounded for multistep samplers
+	Trailing        Spacing = "trailing"         // diffusers: every (1000/steps)-th timestep down from the last
 )
 
-// spacings lists the rules with the names they are known by.
+// spacings lists the rules in the order of the web UI's menu with the names they are known by.
 var spacings = []struct {
 	spacing Spacing
 	aliases []string
@@ -34,18 +39,22 @@ var spacings = []struct {
 	{Exponential, nil},
 	{Polyexponential, nil},
 	{SGMUniform, nil},
+	{KLOptimal, nil},
+	{AlignYourSteps, []string{"ays"}},
 	{Simple, nil},
 	{Normal, nil},
 	{DDIMUniform, []string{"ddim_uniform"}},
+	{Beta, nil},
 	{Leading, nil},
 	{Linspace, nil},
 	{Trailing, nil},
 }
 
-// limits narrow a schedule: the largest and smallest noise level and the exponent ρ, 0 for the rule's own.
-type limits struct{ max, min, rho float64 }
+// limits narrow a schedule: the largest and smallest noise level, the exponent ρ, 0 for the rule's own, and the shape of
+// the beta distribution.
+type limits struct{ max, min, rho, alpha, beta float64 }
 
-// sigmas returns the noise levels of n steps, strictly decreasing and ending in 0. multistep selects diffusers' form of
+// sigmas returns the noise levels of n steps, strictly decreasing, and the end. multistep selects diffusers' form of
 // its spacings for multistep solvers.
 func (s Spacing) sigmas(t *Table, n int, lim limits, multistep bool) []float64 {
 	var list []float64
@@ -66,9 +75,23 @@ func (s Spacing) sigmas(t *Table, n int, lim limits, multistep bool) []float64 {
 		list = polyexponential(lim.max, lim.min, n, rho)
 	case SGMUniform:
 		at(linspace(high, low, n+1)[:n], t.Sigma)
+	case Normal:
+		at(linspace(high, low, n), t.Sigma)
+	case KLOptimal:
+		for _, angle := range linspace(math.Atan(lim.max), math.Atan(lim.min), n+1) {
+			list = append(list, math.Tan(angle))
+		}
+		return list
+	case AlignYourSteps:
+		list = alignYourSteps(n)
+	case Beta:
+		for _, p := range linspace(1, 0, n) {
+			list = append(list, lim.min+mathext.InvRegIncBeta(lim.alpha, lim.beta, p)*(lim.max-lim.min))
+		}
 	case Simple:
+		stride := float64(len(t.Sigmas)) / float64(n)
 		for i := range n {
-			list = append(list, t.Sigmas[len(t.Sigmas)-1-i*len(t.Sigmas)/n])
+			list = append(list, t.Sigmas[len(t.Sigmas)-1-int(float64(i)*stride)])
 		}
 	case DDIMUniform:
 		stride := max(len(t.Sigmas)/n, 1)
@@ -79,7 +102,7 @@ func (s Spacing) sigmas(t *Table, n int, lim limits, multistep bool) []float64 {
 	case Leading, Linspace, Trailing:
 		at(diffusersTimesteps(s, len(t.Sigmas), n, 1, multistep), t.linearSigma)
 	default:
-		at(linspace(high, low, n), t.Sigma)
+		at(linspace(t.last(), 0, n), t.Sigma)
 	}
 	return append(slices.Compact(list), 0)
 }
@@ -102,6 +125,20 @@ func polyexponential(max, min float64, n int, rho float64) []float64 {
 	for i, r := range list {
 		list[i] = math.Exp(math.Pow(r, rho)*(math.Log(max)-math.Log(min)) + math.Log(min))
 	}
+	return list
+}
+
+// alignYourSteps interpolates the levels that Align Your Steps found for SD 1.5, as its authors rounded them. A single step
+// gets the lowest, as in the web UI.
+func alignYourSteps(n int) []float64 {
+	found := []float64{0.029, 0.152, 0.399, 0.652, 0.963, 1.396, 1.886, 2.697, 3.861, 6.475, 14.615}
+	list := linspace(0, float64(len(found)-1), n)
+	for i, at := range list {
+		k := min(int(at), len(found)-2)
+		w := at - float64(k)
+		list[i] = math.Exp((1-w)*math.Log(found[k]) + w*math.Log(found[k+1]))
+	}
+	slices.Reverse(list)
 	return list
 }
 

@@ -1,6 +1,46 @@
 package sampler
 
-import "math"
+import (
+	"math"
+	"slices"
+)
+
+// UniPCVariant names how UniPC weights the older estimates. "" is BH1.
+type UniPCVariant string
+
+// The variants; BH1 and BH2 are the B(h) of the paper.
+const (
+	BH1       UniPCVariant = "bh1"
+	BH2       UniPCVariant = "bh2"
+	VaryCoeff UniPCVariant = "vary_coeff"
+)
+
+// UniPCSkip names how the web UI's UniPC places its timesteps. "" is TimeUniform.
+type UniPCSkip string
+
+// The rules.
+const (
+	TimeUniform   UniPCSkip = "time_uniform"
+	TimeQuadratic UniPCSkip = "time_quadratic"
+	LogSNR        UniPCSkip = "logSNR"
+)
+
+// timesteps are n steps from a timestep down to 0, in the rule's own measure; time is counted from 1 there.
+func (s UniPCSkip) timesteps(t *Table, from float64, n int) []float64 {
+	list := linspace(from, 0, n+1)
+	switch s {
+	case TimeQuadratic:
+		for i, root := range linspace(math.Sqrt(from+1), 1, n+1) {
+			list[i] = root*root - 1
+		}
+	case LogSNR:
+		for i, log := range linspace(math.Log(t.logAlphaSigma(from)), math.Log(t.Sigmas[0]), n+1) {
+			list[i] = t.logAlphaTimestep(math.Exp(log))
+		}
+	}
+	list[0], list[n] = from, 0
+	return list
+}
 
 // unipc is the predictor–corrector of Zhao et al. 2023 in the data prediction: the evaluation at the predicted point
 // first corrects that point and then predicts the next one. Slots: the predicted latent, up to order older estimates
@@ -41,8 +81,11 @@ type unipcStep struct {
 func (b *builder) unipcStep(i, order int) unipcStep {
 	hh := -math.Log(b.sigma[i] / b.target(i))
 	s := unipcStep{expm1: math.Expm1(hh), scale: hh}
-	if b.bh2 {
+	switch b.variant {
+	case BH2:
 		s.scale = s.expm1
+	case VaryCoeff:
+		s.scale = 1
 	}
 	for k := 1; k < order; k++ {
 		s.ratio = append(s.ratio, math.Log(b.sigma[i-k]/b.sigma[i])/hh)
@@ -61,10 +104,33 @@ func (b *builder) unipcStep(i, order int) unipcStep {
 		s.corrector = vandermonde(s.ratio, moments)
 		s.predictor = []float64{0.5}
 	}
-	if order > 2 {
+	if order > 2 || order == 2 && b.variant == VaryCoeff {
 		s.predictor = vandermonde(s.ratio[:order-1], moments[:order-1])
 	}
+	if b.variant == VaryCoeff {
+		s.corrector = varied(s.ratio, moments)
+	}
 	return s
+}
+
+// varied are the weights of a corrector whose newest point has a row of the inverse Vandermonde matrix of its own. That it
+// is the last but one is a slip of the published code.
+func varied(ratio, moments []float64) []float64 {
+	last := len(ratio) - 1
+	older := slices.Clone(moments)
+	older[last] = 0
+	rho := vandermonde(ratio, older)
+
+	row, factorial := max(last-1, 0), 1.0
+	unit := make([]float64, len(ratio))
+	for k := range last + 1 {
+		factorial *= float64(k + 1)
+		if k == row {
+			unit[k] = factorial
+		}
+	}
+	rho[last] = moments[last] / factorial * vandermonde(ratio, unit)[last]
+	return rho
 }
 
 // predict extrapolates from x; data are the estimates of x₀, newest first.

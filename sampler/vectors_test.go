@@ -182,11 +182,7 @@ func vectorSchedule(t *testing.T, name, params string) []float64 {
 		d := &schedulerConfig{Class: "LCM", sampler: LCM, OriginalSteps: 50}
 		return d.grid(sd15(t), c.Steps).sigma
 	case "lcm_a1111":
-		g, err := webUILCMGrid(sd15(t), c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return g.sigma
+		c.Sampler = LCM
 	case "unipc_a1111_time_uniform":
 		g, err := webUIUniPCGrid(sd15(t), c)
 		if err != nil {
@@ -194,14 +190,18 @@ func vectorSchedule(t *testing.T, name, params string) []float64 {
 		}
 		return g.sigma
 	}
-	if c.Spacing == "" {
+	if c.Spacing == "" && c.Sampler != LCM {
 		t.Fatalf("no schedule %q", name)
 	}
-	g, err := sigmaGrid(sd15(t), c)
+	m, table, err := c.resolve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return g.sigma
+	levels, err := c.levels(m, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return levels
 }
 
 func vectorTimesteps(t *testing.T, name, params string) []float64 {
@@ -275,13 +275,13 @@ var vectorSamplers = map[string]Config{
 	"plms_sigma":                      {Sampler: PLMS},
 	"lcm_ve":                          {Sampler: LCM},
 	"unipc_bh1_order2":                {Sampler: UniPC, Order: 2},
-	"unipc_bh2_order2":                {Sampler: UniPC, Order: 2, BH2: true},
+	"unipc_bh2_order2":                {Sampler: UniPC, Order: 2, Variant: BH2},
 	"unipc_bh1_order3":                {Sampler: UniPC},
-	"unipc_bh2_order3":                {Sampler: UniPC, BH2: true},
+	"unipc_bh2_order3":                {Sampler: UniPC, Variant: BH2},
 	"unipc_bh1_order2_no_lower_final": {Sampler: UniPC, Order: 2, KeepOrderFinal: true},
-	"unipc_bh2_order2_no_lower_final": {Sampler: UniPC, Order: 2, BH2: true, KeepOrderFinal: true},
+	"unipc_bh2_order2_no_lower_final": {Sampler: UniPC, Order: 2, Variant: BH2, KeepOrderFinal: true},
 	"unipc_bh1_order3_no_lower_final": {Sampler: UniPC, KeepOrderFinal: true},
-	"unipc_bh2_order3_no_lower_final": {Sampler: UniPC, BH2: true, KeepOrderFinal: true},
+	"unipc_bh2_order3_no_lower_final": {Sampler: UniPC, Variant: BH2, KeepOrderFinal: true},
 }
 
 // vectorPlan is the plan of a trajectory or final row with the slot 0 it starts from and its noise.
@@ -310,12 +310,13 @@ func vectorPlan(t *testing.T, name, params string) (p *Plan, start float64, nois
 			return newPlan(t, c), start, noise
 		}
 		if spacing, ok := vectorSpacings[words[0]]; ok {
-			c.Spacing = spacing
-			return newPlan(t, c), start, noise
+			// As their own programs take these lists: with no level discarded, and LCM without a table of its own.
+			list := spacing.sigmas(sd15(t), steps, Config{}.limits(sd15(t)), false)
+			return planOn(t, c, list), start, noise
 		}
 		// A grid of diffusers' multistep solvers: sigmas at integer timesteps, then 0, started at the first sigma.
 		spacing := map[string]Spacing{"leading_multistep_off1": Leading, "linspace_multistep": Linspace, "trailing": Trailing}[words[0]]
-		sigmas := spacing.sigmas(sd15(t), steps, limits{1, 0.1, 0}, true)
+		sigmas := spacing.sigmas(sd15(t), steps, limits{max: 1, min: 0.1}, true)
 		return planOn(t, c, sigmas), sigmas[0], noise
 	}
 	switch name {
@@ -338,7 +339,11 @@ func vectorPlan(t *testing.T, name, params string) (p *Plan, start float64, nois
 	case "plms_a1111":
 		p = newPlan(t, Config{Sampler: PLMS, Steps: steps})
 	case "unipc_a1111":
-		p = newPlan(t, Config{Sampler: UniPC, Steps: steps, Order: int(o["order"]), BH2: slices.Contains(words, "bh2")})
+		c := Config{Sampler: UniPC, Steps: steps, Order: int(o["order"])}
+		if slices.Contains(words, "bh2") {
+			c.Variant = BH2
+		}
+		p = newPlan(t, c)
 	default:
 		t.Fatalf("no sampler %q", name)
 	}
@@ -362,6 +367,7 @@ func planOn(t testing.TB, c Config, sigmas []float64) *Plan {
 	if err != nil {
 		t.Fatal(err)
 	}
+	m.distilled = false
 	g := &run{sigma: sigmas, min: sigmas[len(sigmas)-1], max: sigmas[0]}
 	return g.plan(m, c.builder(m, table))
 }

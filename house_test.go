@@ -41,7 +41,7 @@ var rules = []rule{
 	{"lora/internal/loratest", "lora clip unet weights compute internal/golden", "", "what the tests of adapters and of training share"},
 	{"lora/dataset", "internal/atomicfile internal/openfile internal/picture internal/rng internal/tomltree invalid", "golang.org/x/text", "pictures and captions only; names of files need Unicode tables"},
 	{"lora/train", "lora lora/dataset clip unet vae nn sampler weights compute internal/atomicfile internal/engine internal/filelock internal/openfile internal/optim internal/python internal/rng internal/tfevents internal/tomltree invalid", "", "training stands above the files it makes"},
-	{"lora/kohya", "lora lora/dataset lora/train sampler compute internal/atomicfile internal/openfile internal/tomltree invalid", "", "sd-scripts' names for what lora/train takes"},
+	{"lora/kohya", "lora lora/dataset lora/train sampler compute internal/atomicfile internal/openfile internal/python internal/tomltree invalid", "", "sd-scripts' names for what lora/train takes"},
 	{"sd", "sd/infotext lora lora/train clip unet vae sampler weights compute internal/atomicfile internal/engine internal/rng invalid", "", "the pipeline is handed its device"},
 	{"sd/prompt", "", "", "the language is usable without a model"},
 	{"sd/infotext", "sd/prompt", "", "any tool can read pictures with it"},

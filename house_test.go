@@ -46,6 +46,7 @@ var rules = []rule{
 	{"sd/prompt", "", "", "the language is usable without a model"},
 	{"sd/infotext", "sd/prompt", "", "any tool can read pictures with it"},
 	{"sd/dense", "", "gorgonia.org/tensor", "the only user of Gorgonia: programs that do not want its arrays do not carry it"},
+	{"face", "internal/picture", "github.com/esimov/pigo golang.org/x/sync", "leaf: the only user of pigo"},
 	{"tinyportrait", "", "", "data"},
 	{"invalid", "", "", "a leaf that every package may import"},
 	{"internal/atomicfile", "internal/openfile internal/filelock", "github.com/rogpeppe/go-internal", "the only user of robustio"},

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/sd/prompt"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -55,25 +55,20 @@ func (p *Pipeline) Adapters(r Request) ([]lora.Applied, error) {
 	return applied, nil
 }
 
-// tag is an extra-network tag of the web UI: <KIND:ARGUMENTS>.
-var tag = regexp.MustCompile(`<([\p{L}\p{N}_]+):([^>]+)>`)
-
-// cutTags is the prompt without its tags. The blanks around them stay.
-func cutTags(prompt string) string { return tag.ReplaceAllString(prompt, "") }
-
 // parseTags reads the LoRAs that a prompt names. Kinds of tags that nobody knows are no error, as in the web UI.
-func parseTags(prompt string) (tags []lora.Tag, err error) {
+func parseTags(text string) (tags []lora.Tag, err error) {
 	var errs []error
-	for _, m := range tag.FindAllStringSubmatch(prompt, maxAdapters+1) {
-		switch kind, arguments := m[1], m[2]; kind {
+	_, all := prompt.Cut(text)
+	for _, tag := range all[:min(len(all), maxAdapters+1)] {
+		switch tag.Kind {
 		case "lora", "lyco":
-			t, err := lora.ParseTag(arguments)
+			t, err := lora.ParseTag(strings.Join(tag.Items, ":"))
 			if err != nil {
 				errs = append(errs, err)
 			}
 			tags = append(tags, t)
 		case "hypernet":
-			errs = append(errs, fmt.Errorf("%.100s: hypernetworks are not supported; take the tag out", m[0]))
+			errs = append(errs, fmt.Errorf("%.100s: hypernetworks are not supported; take the tag out", tag))
 		}
 	}
 	return tags, errors.Join(errs...)

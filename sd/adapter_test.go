@@ -21,6 +21,7 @@ import (
 	"github.com/atelier-go/atelier/internal/golden"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/sampler"
+	"github.com/atelier-go/atelier/sd/prompt"
 )
 
 // loraFile is a kit's adapter in the named form: kohya, peft or locon.
@@ -95,7 +96,7 @@ func TestTags(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if left := cutTags(c.prompt); left != c.left || !slices.Equal(tags, c.tags) {
+			if left, _ := prompt.Cut(c.prompt); left != c.left || !slices.Equal(tags, c.tags) {
 				t.Errorf("have %q, %+v\nwant %q, %+v", left, tags, c.left, c.tags)
 			}
 		})
@@ -108,11 +109,15 @@ func TestTagsAreNoText(t *testing.T) {
 	tokens := func(r Request) [][]int32 {
 		t.Helper()
 		r.Guidance = new(7.0)
-		got, err := p.tokenize(r, new(sampler.Plan))
+		r, err := r.resolve(64)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return got.sequences
+		got, err := p.read(r, new(sampler.Plan))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return append(got.negative.sequences(p.networks.Tokenizer), got.positive[0].sequences(p.networks.Tokenizer)...)
 	}
 	if got, want := tokens(Request{Prompt: "a man <lora:x:1>, hat"}), tokens(Request{Prompt: "a man , hat"}); !reflect.DeepEqual(got, want) {
 		t.Errorf("with a tag the prompt is %v, want %v", got, want)

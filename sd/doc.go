@@ -6,11 +6,10 @@
 //	result, err := pipe.Generate(ctx, sd.Request{Prompt: "a lighthouse at dawn"})
 //	err = result.Pictures[0].Save("lighthouse.png")
 //
-// A [Request] speaks the web UI's language and has its conventions for noise, schedules, long prompts and infotext, so
-// that its users' prompts and seeds keep their meaning. [Pipeline.Steps] yields after every sampling step;
+// A [Request] speaks the web UI's language, of which package sd/prompt tells, and has its conventions for noise, schedules and
+// infotext, so that its users' prompts and seeds keep their meaning. [Pipeline.Steps] yields after every sampling step;
 // [Pipeline.Generate] just runs to the end. LoRAs are applied by tags in the prompt, <lora:NAME:0.8>, which
-// are looked for in Options.LoRADirs, or by Request.Adapters. Otherwise the prompt is taken literally:
-// attention weights and prompt editing are not yet part of the language.
+// are looked for in Options.LoRADirs, or by Request.Adapters.
 //
 // The package owns no model code and no kernels; see packages clip, unet, vae, sampler and compute for those.
 package sd

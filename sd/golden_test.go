@@ -158,10 +158,7 @@ func TestGoldenTokens(t *testing.T) {
 			}
 			ids := want.Tensor(t, "input_ids")
 			for i, prompt := range prompts {
-				chunks, err := chunk(p.networks.Tokenizer, prompt)
-				if err != nil {
-					t.Fatal(err)
-				}
+				chunks := chunk(t, p.networks.Tokenizer, prompt)
 				if row := ids.Sample(i).Int32(); len(chunks) != 1 || !slices.Equal(chunks[0], row) {
 					t.Errorf("%q is %v, want %v", prompt, chunks, row)
 				}

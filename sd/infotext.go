@@ -9,6 +9,7 @@ import (
 
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/sd/infotext"
+	"github.com/atelier-go/atelier/sd/prompt"
 )
 
 // version stands in infotexts. It must not parse as a bare version number: the web UI would take that for one of its
@@ -84,8 +85,17 @@ func describe(r Request, applied adapters, m model, i int) infotext.Text {
 	}
 	add("RNG", string(r.Noise))
 	add("Lora hashes", applied.hashes())
+	if e := r.PromptOptions.Emphasis; e != prompt.Original && strings.ContainsAny(r.Prompt+r.NegativePrompt, "([") {
+		add("Emphasis", string(e))
+	}
 	if r.Eta != nil {
 		add("Eta", number(*r.Eta))
+	}
+	if r.PadConds {
+		add("Pad conds", "True")
+	}
+	if r.PromptOptions.OldTimelines && strings.Contains(r.Prompt+r.NegativePrompt, "[") {
+		add("Old prompt editing timelines", "True")
 	}
 	add("Version", version)
 	return t

@@ -27,16 +27,22 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 		tile := c.DecodeTiling().Tile
 		decode = decodeKey{min(tile, height), min(tile, width)}
 	}
-	prompts, err := p.tokenize(r, plan)
+	prompts, err := p.read(r, plan)
 	if err != nil {
-		return total, err
+		return total, fmt.Errorf("sd: %w", err)
 	}
-	predictions, tokens := len(prompts.weights), prompts.chunks*p.networks.Tokenizer.MaxLength()
+	predictions, tokens, chunks := len(prompts.parts), prompts.tokens, 0
+	for _, part := range prompts.parts {
+		chunks += len(part.texts) * part.chunks
+	}
+	if prompts.padded {
+		chunks++
+	}
 	for _, part := range []struct {
 		kind weights.Kind
 		keys []any
 	}{
-		{weights.KindTextEncoder, []any{textKey{predictions * prompts.chunks, r.ClipSkip}}},
+		{weights.KindTextEncoder, []any{textKey{min(chunks, encodedAtOnce), r.ClipSkip}}},
 		{weights.KindUNet, []any{
 			contextKey{predictions * r.BatchSize, tokens},
 			stepKey{r.BatchSize, height, width, predictions, tokens, plan.Slots, plan.Unconditional},

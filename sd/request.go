@@ -5,18 +5,19 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sampler"
+	"github.com/atelier-go/atelier/sd/prompt"
 )
 
 // The bounds of a request.
 const (
 	MaxSide      = 4096 // pixels
 	MaxBatchSize = 64
-	maxChunks    = 64 // of 75 tokens each: more is no prompt but a mistake
 )
 
 // NoiseSource names the generator of the initial noise and of the noise ancestral samplers add.
@@ -36,14 +37,16 @@ type Request struct {
 	NegativePrompt string    `json:"negative_prompt,omitzero"` // what guidance moves away from
 	Adapters       []Adapter `json:"adapters,omitempty"`       // LoRAs to apply besides those the prompt names
 
-	Width  int `json:"width,omitzero"`  // pixels, a multiple of 8 up to MaxSide; 0 is the model's own, 512 for SD 1.5
-	Height int `json:"height,omitzero"` // as Width
+	PromptOptions prompt.Options `json:"prompt_options,omitzero"` // how the prompts are read
+	Width         int            `json:"width,omitzero"`          // pixels, a multiple of 8 up to MaxSide; 0 is the model's own, 512 for SD 1.5
+	Height        int            `json:"height,omitzero"`         // as Width
 
 	Steps    int             `json:"steps,omitzero"`     // 1 to sampler.MaxSteps; 0 is 20
 	Sampler  sampler.Sampler `json:"sampler,omitzero"`   // "" is DPM++ 2M
 	Spacing  sampler.Spacing `json:"spacing,omitzero"`   // noise schedule, "Schedule type" in the web UI; "" is the sampler's own
 	Eta      *float64        `json:"eta,omitzero"`       // stochasticity of ancestral samplers and DDIM; nil is the sampler's own
 	Guidance *float64        `json:"guidance,omitzero"`  // classifier-free guidance, "CFG scale"; nil is 7.5, 1 ignores the negative prompt, 0 the prompt
+	PadConds bool            `json:"pad_conds,omitzero"` // fill the shorter of prompt and negative prompt up with the empty prompt: the web UI's setting
 	ClipSkip int             `json:"clip_skip,omitzero"` // as in the web UI: 0 and 1 use the text encoder's last layer, 2 the one before it
 
 	Seed      int64       `json:"seed,omitzero"`       // of the first picture, picture i uses Seed+i; negative draws one at random
@@ -112,6 +115,10 @@ func (r Request) resolve(modelSide int) (Request, error) {
 	if r.Seed < 0 {
 		r.Seed = int64(rand.Uint32())
 	}
+	setDefault(&r.PromptOptions.Emphasis, prompt.Original)
+	if !r.PromptOptions.KeepComments {
+		r.Prompt, r.NegativePrompt = prompt.StripComments(r.Prompt), prompt.StripComments(r.NegativePrompt)
+	}
 	var errs []error
 	check := func(ok bool, field string, value any, want string, args ...any) {
 		if !ok {
@@ -120,6 +127,10 @@ func (r Request) resolve(modelSide int) (Request, error) {
 	}
 	check(utf8.ValidString(r.Prompt), "Prompt", r.Prompt, "valid UTF-8; convert the text first")
 	check(utf8.ValidString(r.NegativePrompt), "NegativePrompt", r.NegativePrompt, "valid UTF-8; convert the text first")
+	check(slices.Contains(prompt.Emphases, r.PromptOptions.Emphasis), "PromptOptions.Emphasis", string(r.PromptOptions.Emphasis), "one of %q", prompt.Emphases)
+	if b := r.PromptOptions.Backtrack; b != nil {
+		check(*b >= 0, "PromptOptions.Backtrack", *b, "0 or more")
+	}
 	for i, a := range r.Adapters {
 		check(a.Path != "" || a.Name != "", fmt.Sprintf("Adapters[%d].Path", i), a.Path, "the name of a .safetensors file, or a Name beside it")
 		check(a.Path == "" || a.Name == "", fmt.Sprintf("Adapters[%d].Name", i), a.Name, "none where a Path is given")

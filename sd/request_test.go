@@ -13,6 +13,7 @@ import (
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/sampler"
+	"github.com/atelier-go/atelier/sd/prompt"
 )
 
 func TestDefaults(t *testing.T) {
@@ -21,7 +22,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Request{Prompt: "a lighthouse", Width: 512, Height: 512, Steps: 20, Sampler: sampler.DPMPP2M,
-		Guidance: new(7.5), ClipSkip: 1, BatchSize: 1, Noise: NV}
+		Guidance: new(7.5), ClipSkip: 1, BatchSize: 1, Noise: NV, PromptOptions: prompt.Options{Emphasis: prompt.Original}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("have %+v\nwant %+v", got, want)
 	}
@@ -42,8 +43,9 @@ func TestDefaults(t *testing.T) {
 func TestRequestJSON(t *testing.T) {
 	full := Request{
 		Prompt: "a man", NegativePrompt: "hat", Width: 64, Height: 72, Steps: 3, Sampler: sampler.EulerA, Spacing: sampler.Karras,
-		Adapters: []Adapter{{Path: "a.safetensors"}, {Name: "b", Strength: &lora.Strength{TextEncoder: 0.5, UNet: 1, Rank: 2}}},
-		Eta:      new(0.0), Guidance: new(0.0), ClipSkip: 2, Seed: -1, BatchSize: 2, Noise: CPU, TiledVAE: true,
+		Adapters:      []Adapter{{Path: "a.safetensors"}, {Name: "b", Strength: &lora.Strength{TextEncoder: 0.5, UNet: 1, Rank: 2}}},
+		PromptOptions: prompt.Options{Emphasis: prompt.NoNorm, Backtrack: new(0), OldTimelines: true, KeepComments: true}, PadConds: true,
+		Eta: new(0.0), Guidance: new(0.0), ClipSkip: 2, Seed: -1, BatchSize: 2, Noise: CPU, TiledVAE: true,
 	}
 	for v, i := reflect.ValueOf(full), 0; i < v.NumField(); i++ {
 		if v.Field(i).IsZero() {
@@ -53,7 +55,8 @@ func TestRequestJSON(t *testing.T) {
 	for text, want := range map[string]Request{
 		`{}`: {},
 		`{"prompt":"a man","negative_prompt":"hat","adapters":[{"path":"a.safetensors"},{"name":"b","strength":{"text_encoder":0.5,"unet":1,"rank":2}}],` +
-			`"width":64,"height":72,"steps":3,"sampler":"Euler a","spacing":"Karras","eta":0,"guidance":0,"clip_skip":2,"seed":-1,"batch_size":2,"noise":"CPU","tiled_vae":true}`: full,
+			`"prompt_options":{"emphasis":"No norm","backtrack":0,"old_timelines":true,"keep_comments":true},` +
+			`"width":64,"height":72,"steps":3,"sampler":"Euler a","spacing":"Karras","eta":0,"guidance":0,"pad_conds":true,"clip_skip":2,"seed":-1,"batch_size":2,"noise":"CPU","tiled_vae":true}`: full,
 	} {
 		written, err := json.Marshal(want)
 		if err != nil || string(written) != text {
@@ -158,6 +161,16 @@ func TestOddPrompts(t *testing.T) {
 	}
 }
 
+// chunk cuts a prompt into what the text encoder reads.
+func chunk(t *testing.T, tokens *clip.Tokenizer, text string) [][]int32 {
+	t.Helper()
+	part, err := readTimeline(prompt.Reader{Tokenizer: tokens}, prompt.NewTimeline(text, prompt.Timing{Steps: 1}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return part.sequences(tokens)
+}
+
 // TestChunk cuts prompts as the web UI does.
 func TestChunk(t *testing.T) {
 	tokens := clip.Default()
@@ -178,10 +191,7 @@ func TestChunk(t *testing.T) {
 		{"a comma right behind", words(75) + "," + words(5), []int{75, 6}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			chunks, err := chunk(tokens, c.text)
-			if err != nil {
-				t.Fatal(err)
-			}
+			chunks := chunk(t, tokens, c.text)
 			var got []int
 			for _, sequence := range chunks {
 				if len(sequence) != 77 || sequence[0] != tokens.BOS() || sequence[76] != tokens.EOS() {

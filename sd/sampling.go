@@ -11,56 +11,6 @@ import (
 	"github.com/atelier-go/atelier/sampler"
 )
 
-// conditioning is what the text of a request makes: one context per prediction, [tokens,C] each, and the adapters.
-type conditioning struct {
-	adapters adapters
-	contexts [][]float32
-	tokens   int
-	weights  []float32 // of the predictions in the guided one
-}
-
-// encode turns the prompts of a request into its conditioning.
-func (p *Pipeline) encode(ctx context.Context, r Request, plan *sampler.Plan) (*conditioning, error) {
-	prompts, err := p.tokenize(r, plan)
-	if err != nil {
-		return nil, err
-	}
-	applied, err := p.openAdapters(r)
-	if err != nil {
-		return nil, err
-	}
-	hidden, err := p.encodeChunks(ctx, applied, prompts.sequences, r.ClipSkip)
-	if err != nil {
-		return nil, err
-	}
-	c := &conditioning{adapters: applied, tokens: prompts.chunks * p.networks.Tokenizer.MaxLength(), weights: prompts.weights}
-	size := len(hidden) / len(prompts.weights)
-	for i := range prompts.weights {
-		c.contexts = append(c.contexts, hidden[i*size:][:size])
-	}
-	return c, nil
-}
-
-// encodeChunks runs the text encoder on token sequences and returns their hidden states, [chunks,T,C].
-func (p *Pipeline) encodeChunks(ctx context.Context, set adapters, chunks [][]int32, clipSkip int) ([]float32, error) {
-	length, width := p.networks.Tokenizer.MaxLength(), p.networks.Text.Config().HiddenSize
-	ids := make([]int32, 0, len(chunks)*length)
-	for _, c := range chunks {
-		ids = append(ids, c...)
-	}
-	t := tensors{device: p.device}
-	defer t.close()
-	in := t.make(compute.I32, len(chunks), length)
-	out := t.make(compute.F32, len(chunks), length, width)
-	hidden := make([]float32, len(ids)*width)
-	t.upload(in, compute.Ints(ids))
-	if t.err == nil {
-		t.err = p.run(ctx, set, textKey{len(chunks), clipSkip}, []compute.Tensor{out}, []compute.Tensor{in})
-	}
-	t.download(compute.Floats(hidden), out)
-	return hidden, t.err
-}
-
 // sampling is a run of a sampling plan on the device.
 type sampling struct {
 	pipe          *Pipeline
@@ -69,9 +19,14 @@ type sampling struct {
 	batch         int
 	height, width int // of the latents
 
-	adapters adapters
-	step     *compiled
-	tensors  tensors
+	cond    *conditioning
+	step    *compiled
+	tensors tensors
+
+	call    int              // of the network, counted from 0
+	said    []*text          // what the contexts are made of
+	context upload           // all predictions' contexts
+	kv      []compute.Tensor // their keys and values
 
 	timestep, inputMix, mix, draw upload // what changes from one evaluation to the next
 
@@ -94,19 +49,15 @@ type upload struct {
 func (p *Pipeline) newSampling(ctx context.Context, plan *sampler.Plan, c *conditioning, n *noise, batch, height, width int, initial []float32) (_ *sampling, err error) {
 	s := &sampling{
 		pipe: p, plan: plan, noise: n, batch: batch, height: height, width: width,
-		adapters: c.adapters, tensors: tensors{device: p.device},
+		cond: c, said: make([]*text, len(c.weights)), tensors: tensors{device: p.device},
 	}
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
-	predictions, slots := len(c.contexts), plan.Slots
+	predictions, slots := len(c.weights), plan.Slots
 	if s.step, err = p.acquire(c.adapters, stepKey{batch, height, width, predictions, c.tokens, slots, plan.Unconditional}); err != nil {
-		return nil, err
-	}
-	context, err := s.projectContext(ctx, c)
-	if err != nil {
 		return nil, err
 	}
 
@@ -122,8 +73,12 @@ func (p *Pipeline) newSampling(ctx context.Context, plan *sampler.Plan, c *condi
 		}
 	}
 	s.clean = t.make(compute.F32, latents...)
+	s.context = t.input(predictions*batch, c.tokens, p.networks.UNet.Config().CrossAttentionDim)
+	for _, channels := range p.networks.UNet.ContextChannels() {
+		s.kv = append(s.kv, t.make(compute.F32, predictions*batch, c.tokens, channels), t.make(compute.F32, predictions*batch, c.tokens, channels))
+	}
 	for i, old := range s.slots {
-		s.in[i] = slices.Concat([]compute.Tensor{s.timestep.Tensor, guidance.Tensor, s.inputMix.Tensor, s.mix.Tensor, s.draw.Tensor}, old, context)
+		s.in[i] = slices.Concat([]compute.Tensor{s.timestep.Tensor, guidance.Tensor, s.inputMix.Tensor, s.mix.Tensor, s.draw.Tensor}, old, s.kv)
 		s.out[i] = slices.Concat(s.slots[1-i], []compute.Tensor{s.clean})
 	}
 
@@ -133,34 +88,40 @@ func (p *Pipeline) newSampling(ctx context.Context, plan *sampler.Plan, c *condi
 		s.draw.host[i] = float32(plan.Start.Noise) * v
 	}
 	t.upload(s.slots[0][0], compute.Floats(s.draw.host))
-	return s, t.err
+	return s, errors.Join(t.err, s.say(ctx))
 }
 
-// projectContext computes K and V of every cross-attention, which no step changes.
-func (s *sampling) projectContext(ctx context.Context, c *conditioning) (kv []compute.Tensor, err error) {
-	p, t := s.pipe, &s.tensors
-	samples := len(c.contexts) * s.batch
-	in := t.input(samples, c.tokens, p.networks.UNet.Config().CrossAttentionDim)
-	all := in.host[:0]
-	for _, one := range c.contexts {
-		for range s.batch {
-			all = append(all, one...)
+// say computes K and V of every cross-attention from what the prompts say at this call of the network, if that is something new.
+func (s *sampling) say(ctx context.Context) error {
+	changed := false
+	for i, part := range s.cond.parts {
+		if now := part.active(s.call); now != s.said[i] {
+			s.said[i], changed = now, true
 		}
 	}
-	t.fill(in)
-	for _, channels := range p.networks.UNet.ContextChannels() {
-		kv = append(kv,
-			t.make(compute.F32, samples, c.tokens, channels),
-			t.make(compute.F32, samples, c.tokens, channels))
+	if !changed {
+		return nil
 	}
-	if t.err != nil {
-		return nil, t.err
+	all := s.context.host[:0]
+	for _, one := range s.said {
+		for range s.batch {
+			all = append(all, one.context...)
+		}
 	}
-	return kv, p.run(ctx, c.adapters, contextKey{samples, c.tokens}, kv, []compute.Tensor{in.Tensor})
+	s.tensors.fill(s.context)
+	if s.tensors.err != nil {
+		return s.tensors.err
+	}
+	return s.pipe.run(ctx, s.cond.adapters, contextKey{len(s.said) * s.batch, s.cond.tokens}, s.kv, []compute.Tensor{s.context.Tensor})
 }
 
-// evaluate runs an evaluation of the plan and measures what that wants to know. It allocates nothing but for the first measurement.
+// evaluate runs an evaluation of the plan and measures what that wants to know. It allocates nothing but for the first measurement
+// and where the prompt changes.
 func (s *sampling) evaluate(ctx context.Context, e *sampler.Eval) (measured float64, err error) {
+	if err := s.say(ctx); err != nil {
+		return 0, err
+	}
+	s.call++
 	t, slots := &s.tensors, s.plan.Slots
 	width := terms(slots, s.plan.Unconditional)
 	s.timestep.host[0] = float32(e.Timestep)

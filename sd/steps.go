@@ -57,7 +57,7 @@ func (s *Step) Result(ctx context.Context) (*Result, error) {
 	r, m := &Result{Request: s.request}, model{s.run.pipe.name, s.hash()}
 	for i, img := range images {
 		r.Pictures = append(r.Pictures, Picture{
-			Image: img, Seed: s.request.Seed + int64(i), Infotext: describe(s.request, s.run.adapters, m, i).String(),
+			Image: img, Seed: s.request.Seed + int64(i), Infotext: describe(s.request, s.run.cond.adapters, m, i).String(),
 		})
 	}
 	return r, nil

@@ -2,7 +2,6 @@ package kohya
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,11 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
-	"github.com/atelier-go/atelier/internal/openfile"
 	"github.com/atelier-go/atelier/internal/tomltree"
-	"github.com/atelier-go/atelier/invalid"
 )
 
 // maxFileBytes bounds a file of options; what the GUI saves is a tenth of it.
@@ -31,9 +27,9 @@ func (o *Options) ReadFile(path string) error {
 	if o.path != "" {
 		return fmt.Errorf("kohya: %s: %s was read already; one file can be read", path, o.path)
 	}
-	data, err := openfile.ReadFile(path, maxFileBytes)
+	data, err := readBounded(path)
 	if errors.Is(err, os.ErrNotExist) && filepath.Ext(path) == "" {
-		data, err = openfile.ReadFile(path+".toml", maxFileBytes)
+		data, err = readBounded(path + ".toml")
 	}
 	if err != nil {
 		return fmt.Errorf("kohya: options: %w", err)
@@ -45,18 +41,30 @@ func (o *Options) ReadFile(path string) error {
 	return nil
 }
 
+func readBounded(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	if err == nil && len(data) > maxFileBytes {
+		err = fmt.Errorf("%s has more than %d bytes; it cannot be options", path, maxFileBytes)
+	}
+	return data, err
+}
+
 // parse reads the content of a file.
 func (o *Options) parse(data []byte) error {
 	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff")))
-	decode := tomltree.Decode
+	var tree map[string]any
+	var err error
 	if bytes.HasPrefix(data, []byte("{")) {
-		decode = decodeJSON
+		tree, err = parseJSON(data)
+	} else {
+		tree, err = parseTOML(data)
 	}
-	tree, err := decode(data)
 	if err != nil {
-		return cmp.Or(foreignText(data), err)
-	}
-	if err := foreign(tree); err != nil {
 		return err
 	}
 	if tree["datasets"] != nil {
@@ -69,13 +77,10 @@ func (o *Options) parse(data []byte) error {
 	return err
 }
 
-func decodeJSON(data []byte) (tree map[string]any, err error) {
+func parseJSON(data []byte) (tree map[string]any, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
 	if err := decoder.Decode(&tree); err != nil {
-		if strings.Contains(err.Error(), "escape") {
-			err = fmt.Errorf(`%w; in paths write \\ or /`, err)
-		}
 		return nil, err
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
@@ -84,52 +89,67 @@ func decodeJSON(data []byte) (tree map[string]any, err error) {
 	return tree, nil
 }
 
-// entry is a key of a file, in a section or outside of all.
-type entry struct {
-	section, key string
-	value        any
-}
-
-// entries lists what a file holds, section by section; their headings have no meaning.
-func entries(tree map[string]any) (all []entry) {
+// parseTOML reads TOML and leaves out section headings.
+func parseTOML(data []byte) (flat map[string]any, err error) {
+	tree, err := tomltree.Decode(data)
+	if err != nil {
+		return nil, err
+	}
+	flat = make(map[string]any)
+	var errs []error
+	add := func(name string, value any) {
+		if _, ok := flat[name]; ok {
+			errs = append(errs, fmt.Errorf("%.60q is there twice", name))
+		}
+		flat[name] = value
+	}
 	for _, name := range slices.Sorted(maps.Keys(tree)) {
 		section, ok := tree[name].(map[string]any)
 		if !ok {
-			all = append(all, entry{"", name, tree[name]})
+			add(name, tree[name])
 			continue
 		}
-		for _, key := range slices.Sorted(maps.Keys(section)) {
-			all = append(all, entry{"[" + name + "] ", key, section[key]})
+		for _, name := range slices.Sorted(maps.Keys(section)) {
+			add(name, section[name])
 		}
 	}
-	return all
+	return flat, errors.Join(errs...)
 }
 
-// readOptions reads sd-scripts' options. Empty texts name nothing. What is there several times has to be the same.
+// readOptions reads sd-scripts' options. Empty texts name nothing.
 func readOptions(tree map[string]any) (map[string][]string, error) {
-	options, first := make(map[string][]string), make(map[string]string)
-	known := optionNames()
+	options := make(map[string][]string)
 	var errs []error
-	for _, e := range entries(tree) {
-		name := cmp.Or(aliases[e.key], e.key)
-		where := fmt.Sprintf("%.60s%.60s", e.section, e.key)
-		values, err := texts(e.value)
-		switch {
-		case rows[name] == nil && (launcherKeys[name] || guiOnly(name)):
-		case rows[name] == nil:
-			errs = append(errs, unknown(known, e.key, "%.60sthere is no option %.60q", e.section, e.key))
-		case name == "config_file":
-			errs = append(errs, errors.New("config_file in a config_file; put the options into one file"))
-		case err != nil:
-			errs = append(errs, fmt.Errorf("%s %w", where, err))
-		case len(values) == 0 || len(values) == 1 && values[0] == "":
-		case first[name] != "" && !slices.Equal(options[name], values):
-			errs = append(errs, fmt.Errorf("%s is %.60q, but %s is %.60q; keep one", where, strings.Join(values, ","), first[name], strings.Join(options[name], ",")))
-		default:
-			options[name], first[name] = values, where
+	for _, key := range slices.Sorted(maps.Keys(tree)) {
+		name := key
+		if alias, ok := aliases[key]; ok {
+			name = alias
 		}
+		if rows[name] == nil && (launcherKeys[name] || guiOnly(name)) {
+			continue
+		}
+		if rows[name] == nil {
+			errs = append(errs, fmt.Errorf("there is no option %.60q%s", key, suggest(key, optionNames())))
+			continue
+		}
+		if name == "config_file" {
+			errs = append(errs, errors.New("config_file in a config_file; put the options into one file"))
+			continue
+		}
+		values, err := texts(tree[key])
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s %w", key, err))
+			continue
+		}
+		if len(values) == 0 || len(values) == 1 && values[0] == "" {
+			continue
+		}
+		if options[name] != nil {
+			errs = append(errs, fmt.Errorf("%s and its other name are both there; keep one", name))
+		}
+		options[name] = values
 	}
-	return options, invalid.Join(errs...)
+	return options, errors.Join(errs...)
 }
 
 // texts are a decoded value as the command line would have it; none for null.

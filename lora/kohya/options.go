@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/atelier-go/atelier/internal/atomicfile"
-	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora/dataset"
 	"github.com/atelier-go/atelier/lora/train"
 )
@@ -62,7 +61,7 @@ func (o *Options) Parse(f *flag.FlagSet, args []string) error {
 		case known == nil:
 			var names []string
 			f.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
-			return unknown(names, name, "kohya: there is no option -%.60s", name)
+			return fmt.Errorf("kohya: there is no option -%.60s%s", name, suggest(name, names))
 		case isBool(known.Value):
 			spread = append(spread, args[i])
 			continue
@@ -233,7 +232,7 @@ func (o *Options) Config() (config train.Config, notes []string, err error) {
 	}
 	datasetNotes, err := o.chooseDataset(s)
 	notes, errs = append(notes, datasetNotes...), append(errs, err)
-	return s.Config, notes, invalid.Join(errs...)
+	return s.Config, notes, errors.Join(errs...)
 }
 
 // isWrong reports whether the value of one of the options is an error already.
@@ -353,7 +352,7 @@ func (o *Options) chooseDataset(s *settings) (notes []string, err error) {
 			notes = append(notes, how)
 		}
 	}
-	return notes, invalid.Join(errs...)
+	return notes, errors.Join(errs...)
 }
 
 // Usage writes what the options are, those first that are used most.

@@ -29,8 +29,12 @@ type encoder struct {
 	image, result compute.Tensor
 }
 
-// newEncoder encodes with the VAE of the networks; its weights are read when the first picture is encoded.
-func newEncoder(dev compute.Device, n *engine.Networks) (*encoder, error) {
+// newEncoder builds the VAE of a checkpoint; its weights are read when the first picture is encoded.
+func newEncoder(dev compute.Device, c *weights.Checkpoint) (*encoder, error) {
+	n, err := engine.Open(c)
+	if err != nil {
+		return nil, err
+	}
 	source := n.Components[weights.KindVAE]
 	params, err := dev.Load(source)
 	if err != nil {

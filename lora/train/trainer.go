@@ -9,10 +9,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/atelier-go/atelier/clip"
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/engine"
 	"github.com/atelier-go/atelier/internal/optim"
 	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/nn"
+	"github.com/atelier-go/atelier/unet"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -87,8 +90,10 @@ type Update struct {
 type Trainer struct {
 	device    compute.Device
 	options   Options
-	networks  *engine.Networks
 	diffusion *diffusion
+	text      *clip.Model
+	unet      *unet.Model
+	layers    map[weights.Kind]*nn.Layers
 	params    compute.Params
 
 	modules   []module  // without their numbers
@@ -128,24 +133,15 @@ type factor struct {
 }
 
 // NewTrainer puts modules, of the usual two factors, on a device to be trained. The modules are not written to.
-func NewTrainer(dev compute.Device, c *weights.Checkpoint, modules []lora.Module, o Options) (*Trainer, error) {
-	n, err := engine.Open(c)
-	if err != nil {
-		return nil, err
-	}
-	return newTrainer(dev, n, modules, o)
-}
-
-// newTrainer is NewTrainer for networks that are open, which are the trainer's to attach adapters to until it is closed.
-func newTrainer(dev compute.Device, n *engine.Networks, modules []lora.Module, o Options) (_ *Trainer, err error) {
+func NewTrainer(dev compute.Device, c *weights.Checkpoint, modules []lora.Module, o Options) (_ *Trainer, err error) {
 	o.Accumulation = max(1, o.Accumulation)
-	t := &Trainer{device: dev, options: o, networks: n, scale: 1}
+	t := &Trainer{device: dev, options: o, scale: 1}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.Close())
 		}
 	}()
-	if err := t.takeSchedule(); err != nil {
+	if err := t.takeSchedule(c); err != nil {
 		return nil, err
 	}
 	if t.optimizer, err = o.optimizer(); err != nil {
@@ -154,10 +150,7 @@ func newTrainer(dev compute.Device, n *engine.Networks, modules []lora.Module, o
 	if len(modules) == 0 {
 		return nil, errors.New("lora: there is nothing to train")
 	}
-	if err := n.FromTextAlone(); err != nil {
-		return nil, err
-	}
-	if t.params, err = dev.Load(trainedWeights(n)); err != nil {
+	if err := t.openNetworks(c); err != nil {
 		return nil, err
 	}
 	for _, m := range modules {
@@ -169,14 +162,30 @@ func newTrainer(dev compute.Device, n *engine.Networks, modules []lora.Module, o
 }
 
 // takeSchedule takes from the checkpoint what noise is mixed in and what is predicted.
-func (t *Trainer) takeSchedule() (err error) {
-	if t.options.Objective, err = t.options.following(t.networks); err != nil {
+func (t *Trainer) takeSchedule(c *weights.Checkpoint) error {
+	objective, schedule, err := t.options.Objective.following(c)
+	if err != nil {
 		return err
 	}
+	t.options.Objective = objective
 	if err := t.options.Check(); err != nil {
 		return err
 	}
-	t.diffusion, err = t.options.diffusion(t.networks.Schedule)
+	t.diffusion, err = objective.diffusion(schedule)
+	return err
+}
+
+// openNetworks builds the networks of the checkpoint.
+func (t *Trainer) openNetworks(c *weights.Checkpoint) error {
+	n, err := engine.Open(c)
+	if err != nil {
+		return err
+	}
+	if err := n.FromTextAlone(); err != nil {
+		return err
+	}
+	t.text, t.unet, t.layers = n.Text, n.UNet, n.Layers
+	t.params, err = t.device.Load(networks{n.Components[weights.KindTextEncoder], n.Components[weights.KindUNet]})
 	return err
 }
 
@@ -190,7 +199,7 @@ func (t *Trainer) addModule(given lora.Module) error {
 	if s := m.Scale(); s == 0 || math.IsNaN(s) || math.IsInf(s, 0) {
 		return fmt.Errorf("lora: module %q: alpha is %v, so nothing could be learned; want a number such as the rank, %d", m.Name, m.Alpha, m.Rank())
 	}
-	if err := t.networks.Layers[m.Kind].Attach(m.Name, nil); err != nil {
+	if err := t.layers[m.Kind].Attach(m.Name, nil); err != nil {
 		return fmt.Errorf("lora: %w", err)
 	}
 	if t.options.ScaleWeightNorms > 0 {
@@ -411,12 +420,13 @@ func (t *Trainer) download(of func(*factor) compute.Tensor) ([]lora.Module, erro
 func (t *Trainer) Close() error {
 	errs := []error{t.programs.close()}
 	for _, f := range t.factors {
-		errs = append(errs, closeAll(nil, append(f.now, f.gradient)...))
+		for _, x := range append(f.now, f.gradient) {
+			if x != nil {
+				errs = append(errs, x.Close())
+			}
+		}
 	}
-	for _, m := range t.modules {
-		errs = append(errs, t.networks.Layers[m.Kind].Attach(m.Name, nil)) // the networks may be trained again
-	}
-	t.factors, t.modules = nil, nil
+	t.factors = nil
 	if t.params != nil {
 		errs = append(errs, t.params.Close())
 		t.params = nil
@@ -431,10 +441,6 @@ var (
 	_ compute.ParamSource = networks{}
 	_ compute.ParamOpener = networks{}
 )
-
-func trainedWeights(n *engine.Networks) networks {
-	return networks{n.Components[weights.KindTextEncoder], n.Components[weights.KindUNet]}
-}
 
 func (n networks) of(name string) *weights.Component {
 	if strings.HasPrefix(name, "text_model.") {

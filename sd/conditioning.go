@@ -1,0 +1,275 @@
+package sd
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/invalid"
+	"github.com/atelier-go/atelier/sampler"
+	"github.com/atelier-go/atelier/sd/prompt"
+)
+
+// The bounds of prompts: more is no prompt but a mistake.
+const (
+	maxParts  = 16   // between AND
+	maxChunks = 64   // of a text
+	maxTexts  = 1024 // chunks of all texts of a request
+)
+
+// encodedAtOnce bounds how many chunks the text encoder reads in one run, and with that its memory.
+const encodedAtOnce = 16
+
+// conditioning is what the text of a request says to the network, at every step.
+type conditioning struct {
+	adapters adapters
+	parts    []*textPart // a prediction each, the negative prompt's first, as everywhere in the field
+	negative *textPart   // nil where it has no weight
+	positive []*textPart // the parts between AND
+	weights  []float32   // of the predictions in the guided one
+	tokens   int         // of each context
+	padded   bool        // prompts are filled up with the empty prompt
+}
+
+// textPart is a prompt, or what stands between two AND, which may be another text at every step.
+type textPart struct {
+	timeline *prompt.Timeline
+	texts    []*text // each once
+	at       []*text // by the timeline's ends
+	chunks   int     // of the longest
+}
+
+// text is what a prompt says for some steps.
+type text struct {
+	chunks  []prompt.Chunk
+	times   int       // how many ends of the timeline it has
+	context []float32 // [tokens,C]
+}
+
+// read reads the prompts of a resolved request, of which only the positive one has tags and parts. At guidance 1 the negative
+// prompt has no weight and is left out, unless the sampler wants it.
+func (p *Pipeline) read(r Request, plan *sampler.Plan) (*conditioning, error) {
+	guidance, total := plan.Guidance(*r.Guidance), 0.0
+	words, _ := prompt.Cut(r.Prompt)
+	parts := prompt.Split(words)
+	if len(parts) > maxParts {
+		return nil, invalid.Field("Request.Prompt", len(parts), "at most %d parts between AND", maxParts)
+	}
+	c, err := &conditioning{}, error(nil)
+	for _, one := range parts {
+		part, err := p.readPart(r, "Request.Prompt", one.Text)
+		if err != nil {
+			return nil, err
+		}
+		total += one.Weight * guidance
+		c.positive, c.weights = append(c.positive, part), append(c.weights, float32(one.Weight*guidance))
+	}
+	if total != 1 || plan.Unconditional {
+		if c.negative, err = p.readPart(r, "Request.NegativePrompt", r.NegativePrompt); err != nil {
+			return nil, err
+		}
+		c.parts, c.weights = []*textPart{c.negative}, append([]float32{float32(1 - total)}, c.weights...)
+	}
+	c.parts = append(c.parts, c.positive...)
+	c.measure(r.PadConds, p.networks.Tokenizer.MaxLength())
+	return c, nil
+}
+
+// readPart reads the text of a field at all steps.
+func (p *Pipeline) readPart(r Request, field, words string) (*textPart, error) {
+	timing := prompt.Timing{Steps: r.Steps, Old: r.PromptOptions.OldTimelines}
+	if r.Sampler.SecondOrder() {
+		timing.Steps *= 2
+	}
+	reader := prompt.Reader{Tokenizer: p.networks.Tokenizer, Options: r.PromptOptions}
+	part, err := readTimeline(reader, prompt.NewTimeline(words, timing))
+	if err != nil {
+		return nil, &invalid.FieldError{Field: field, Err: err}
+	}
+	return part, nil
+}
+
+// readTimeline reads all texts of a timeline.
+func readTimeline(r prompt.Reader, l *prompt.Timeline) (*textPart, error) {
+	part, known, total := &textPart{timeline: l}, make(map[string]*text), 0
+	for _, end := range l.Ends {
+		words := l.Text(end)
+		one := known[words]
+		if one == nil {
+			chunks, _ := r.Chunks(words)
+			if len(chunks) > maxChunks {
+				return nil, fmt.Errorf("it has %d chunks of tokens, at most %d are read; shorten it", len(chunks), maxChunks)
+			}
+			if total += len(chunks); total > maxTexts {
+				return nil, fmt.Errorf("its edits make more than %d chunks of tokens; shorten it", maxTexts)
+			}
+			one = &text{chunks: chunks}
+			known[words], part.texts = one, append(part.texts, one)
+			part.chunks = max(part.chunks, len(chunks))
+		}
+		one.times++
+		part.at = append(part.at, one)
+	}
+	return part, nil
+}
+
+// maxRepeated bounds how many chunks contexts are repeated to.
+const maxRepeated = 16
+
+// measure finds the length that all contexts get, so that all predictions fit into one batch. Parts of the positive prompt are stretched to
+// the longest of them, as in the web UI. It runs the negative prompt by itself if that has another length; to repeat each until
+// their lengths are the same comes to the same, for attention weighs what stands there twice like what stands there once. Or
+// the shorter is filled up with the empty prompt: if that is asked for, or would be too long otherwise.
+func (c *conditioning) measure(pad bool, length int) {
+	positive := longest(c.positive)
+	negative := positive
+	if c.negative != nil {
+		negative = c.negative.chunks
+	}
+	longer := max(negative, positive)
+	chunks := longer
+	for chunks%negative != 0 || chunks%positive != 0 {
+		chunks += longer
+	}
+	if c.padded = negative != positive && (pad || chunks > max(maxRepeated, longer)); c.padded {
+		chunks = longer
+	}
+	c.tokens = chunks * length
+}
+
+func longest(parts []*textPart) (chunks int) {
+	for _, part := range parts {
+		chunks = max(chunks, part.chunks)
+	}
+	return chunks
+}
+
+// active is the text in force at a call of the denoiser, counted from 0.
+func (part *textPart) active(call int) *text { return part.at[part.timeline.Active(call)] }
+
+// encode turns the prompts of a resolved request into contexts.
+func (p *Pipeline) encode(ctx context.Context, r Request, plan *sampler.Plan) (*conditioning, error) {
+	c, err := p.read(r, plan)
+	if err != nil {
+		return nil, fmt.Errorf("sd: %w", err)
+	}
+	if c.adapters, err = p.openAdapters(r); err != nil {
+		return nil, err
+	}
+	t := p.networks.Tokenizer
+	nothing, _ := t.Sequence(nil)
+	var sequences [][]int32
+	for _, part := range c.parts {
+		sequences = append(sequences, part.sequences(t)...)
+	}
+	if c.padded {
+		sequences = append(sequences, nothing)
+	}
+	var hidden []float32
+	for some := range slices.Chunk(sequences, encodedAtOnce) {
+		made, err := p.encodeChunks(ctx, c.adapters, some, r.ClipSkip)
+		if err != nil {
+			return nil, err
+		}
+		hidden = append(hidden, made...)
+	}
+	size := len(hidden) / len(sequences)
+	for _, part := range c.parts {
+		hidden = part.weigh(hidden, t.MaxLength(), size, r.PromptOptions.Emphasis)
+	}
+	c.fit(p.networks.Text.Config().HiddenSize, t.MaxLength(), hidden)
+	return c, nil
+}
+
+// sequences are the chunks of all texts, as the text encoder reads them. Texts have as many as the longest of them: others end with
+// empty chunks.
+func (part *textPart) sequences(t prompt.Tokenizer) (all [][]int32) {
+	for _, one := range part.texts {
+		for i := range part.chunks {
+			sequence, _ := t.Sequence(one.tokens(i))
+			all = append(all, sequence)
+		}
+	}
+	return all
+}
+
+// weigh takes the contexts of all texts from what the encoder made of their sequences, of which each has a length in tokens and a size in
+// numbers, and weighs their words. Texts share a mean where emphasis restores it. It returns what is behind them.
+func (part *textPart) weigh(hidden []float32, length, size int, e prompt.Emphasis) (rest []float32) {
+	for _, one := range part.texts {
+		n := part.chunks * size
+		one.context, hidden = hidden[:n:n], hidden[n:]
+	}
+	for i := range part.chunks {
+		var place []prompt.Weighted
+		for _, one := range part.texts {
+			place = append(place, prompt.Weighted{Hidden: one.context[i*size:][:size], Weights: one.tokenWeights(i, length), Times: one.times})
+		}
+		e.Apply(place)
+	}
+	return hidden
+}
+
+// tokens are those of a chunk, none of one behind the end.
+func (one *text) tokens(chunk int) []int32 {
+	if chunk >= len(one.chunks) {
+		return nil
+	}
+	return one.chunks[chunk].Tokens
+}
+
+// tokenWeights are those of a whole chunk, start and padding included.
+func (one *text) tokenWeights(chunk, length int) []float32 {
+	weights := slices.Repeat([]float32{1}, length)
+	if chunk < len(one.chunks) {
+		for i, w := range one.chunks[chunk].Weights {
+			weights[1+i] = float32(w)
+		}
+	}
+	return weights
+}
+
+// fit brings all contexts, of vectors of a width, to the same length. A chunk has length tokens, and the empty prompt is one.
+func (c *conditioning) fit(width, length int, empty []float32) {
+	positive := longest(c.positive) * length
+	for _, part := range c.parts {
+		for _, one := range part.texts {
+			if part != c.negative {
+				one.context = stretch(one.context, width, positive)
+			}
+			if c.padded {
+				for len(one.context) < c.tokens*width {
+					one.context = append(one.context, empty...)
+				}
+			}
+			one.context = slices.Repeat(one.context, c.tokens*width/len(one.context))
+		}
+	}
+}
+
+// stretch makes a context longer by repeating its last vector.
+func stretch(context []float32, width, tokens int) []float32 {
+	last := context[len(context)-width:]
+	return append(context, slices.Repeat(last, tokens-len(context)/width)...)
+}
+
+// encodeChunks runs the text encoder on token sequences and returns their hidden states, [chunks,T,C].
+func (p *Pipeline) encodeChunks(ctx context.Context, set adapters, chunks [][]int32, clipSkip int) ([]float32, error) {
+	length, width := p.networks.Tokenizer.MaxLength(), p.networks.Text.Config().HiddenSize
+	ids := make([]int32, 0, len(chunks)*length)
+	for _, c := range chunks {
+		ids = append(ids, c...)
+	}
+	t := tensors{device: p.device}
+	defer t.close()
+	in := t.make(compute.I32, len(chunks), length)
+	out := t.make(compute.F32, len(chunks), length, width)
+	hidden := make([]float32, len(ids)*width)
+	t.upload(in, compute.Ints(ids))
+	if t.err == nil {
+		t.err = p.run(ctx, set, textKey{len(chunks), clipSkip}, []compute.Tensor{out}, []compute.Tensor{in})
+	}
+	t.download(compute.Floats(hidden), out)
+	return hidden, t.err
+}

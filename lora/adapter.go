@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/atelier-go/atelier/compute"
@@ -40,24 +41,35 @@ func NewAdapter(name string, modules []Module) (*Adapter, error) {
 }
 
 // String sums the adapter up: "x.safetensors: 264 modules (72 text encoder, 192 UNet) of rank 16; 0 tensors unmatched,
-// 0 ignored".
+// 0 ignored", with the kinds of changes where they are not all LoRA.
 func (a *Adapter) String() string {
-	count, ranks := map[weights.Kind]int{}, [2]int{math.MaxInt, 0}
+	count, low, high := map[weights.Kind]int{}, math.MaxInt, 0
+	var kinds []string
 	for i := range a.Modules {
-		count[a.Modules[i].Kind]++
-		ranks = [2]int{min(ranks[0], a.Modules[i].Rank()), max(ranks[1], a.Modules[i].Rank())}
+		m := &a.Modules[i]
+		count[m.Kind]++
+		if r := m.Rank(); r > 0 {
+			low, high = min(low, r), max(high, r)
+		}
+		if name := m.Algorithm(); !slices.Contains(kinds, name) {
+			kinds = append(kinds, name)
+		}
 	}
-	rank := fmt.Sprint(ranks[1])
-	if ranks[0] < ranks[1] {
-		rank = fmt.Sprintf("%d to %d", ranks[0], ranks[1])
+	if len(kinds) == 1 && kinds[0] == "LoRA" {
+		kinds = nil
 	}
-	return fmt.Sprintf("%s: %d modules (%d text encoder, %d UNet) of rank %s; %d tensors unmatched, %d ignored", a.Path,
-		len(a.Modules), count[weights.KindTextEncoder], count[weights.KindUNet], rank, len(a.Unmatched), len(a.Ignored))
+	if low < high {
+		kinds = append(kinds, fmt.Sprintf("rank %d to %d", low, high))
+	} else if high > 0 {
+		kinds = append(kinds, fmt.Sprintf("rank %d", high))
+	}
+	return fmt.Sprintf("%s: %d modules (%d text encoder, %d UNet) of %s; %d tensors unmatched, %d ignored", a.Path,
+		len(a.Modules), count[weights.KindTextEncoder], count[weights.KindUNet], strings.Join(kinds, ", "), len(a.Unmatched), len(a.Ignored))
 }
 
 // Open reads the adapter at path, a safetensors file or one of PyTorch, for the model that the targets describe. Tensors for modules the
 // model does not have are listed in Unmatched; if there are no others, if modules do not fit the model's weights, or if
-// the file is no LoRA at all, the error is a *FamilyError. Kinds of adapters that are not supported are a *KindError,
+// the file is no adapter at all, the error is a *FamilyError. Kinds of adapters that are not supported are a *KindError,
 // NaN and infinity a *NonFiniteError.
 func Open(path string, t *Targets) (*Adapter, error) {
 	f, err := weights.OpenFile(path)
@@ -75,124 +87,6 @@ func Open(path string, t *Targets) (*Adapter, error) {
 		}
 	}
 	return a, nil
-}
-
-// read is Open without the hash.
-func read(f *weights.File, t *Targets) (*Adapter, error) {
-	if err := recognise(f.Path(), f.Names()); err != nil {
-		return nil, err
-	}
-	a := &Adapter{Path: f.Path(), Metadata: f.Metadata()}
-	keys := make([][parts]string, len(t.list)) // of each target's tensors
-	isAdapter, matched, whole := false, false, ""
-	for _, key := range f.Names() {
-		if kind := otherKind(key); kind != "" {
-			return nil, &KindError{a.Path, kind, key}
-		}
-		module, p, ok := splitKey(key)
-		isAdapter = isAdapter || ok && p != alpha
-		i, found := 0, false
-		if ok {
-			i, found = t.resolve(module)
-			found = found && i != noTarget
-		}
-		switch {
-		case strings.HasPrefix(key, "bundle_emb."):
-			a.Ignored = append(a.Ignored, key)
-		case !ok && t.isParam(key):
-			whole = key
-		case !found:
-			a.Unmatched = append(a.Unmatched, key)
-		case keys[i][p] != "":
-			return nil, fmt.Errorf("lora: %s: both %.200q and %.200q are the %v of %q; the file is a bad merge, get another version",
-				a.Path, keys[i][p], key, p, t.list[i].Name)
-		default:
-			keys[i][p], matched = key, true
-		}
-	}
-	switch {
-	case !isAdapter:
-		return nil, notAdapter(a.Path, f.Names())
-	case whole != "":
-		return nil, &KindError{a.Path, wholeParameters, whole}
-	case !matched:
-		return nil, foreign(a.Path, a.Unmatched, a.Metadata)
-	}
-	settings, err := findSettings(f)
-	if err != nil {
-		return nil, fmt.Errorf("lora: %s: %w", a.Path, err)
-	}
-	if err := a.addModules(f, t, keys, settings); err != nil {
-		return nil, err
-	}
-	return a, nil
-}
-
-// addModules reads the tensors of every target that has some.
-func (a *Adapter) addModules(f *weights.File, t *Targets, keys [][parts]string, settings map[weights.Kind]*settings) error {
-	for i, key := range keys {
-		if key == [parts]string{} {
-			continue
-		}
-		m, l := Module{Target: t.list[i]}, LowRank{}
-		if key[down] == "" || key[up] == "" {
-			return fmt.Errorf("lora: %s: module %q has no %v beside %q; the file is incomplete, get it again",
-				a.Path, m.Name, missing(key), strings.Join(present(key), `", "`))
-		}
-		for p, factor := range map[part]*Factor{down: &l.Down, up: &l.Up, mid: &l.Mid} {
-			if key[p] == "" {
-				continue
-			}
-			var err error
-			if *factor, err = ReadFactor(f, key[p]); err != nil {
-				return fmt.Errorf("lora: %w", err)
-			}
-		}
-		if len(l.Down.Shape) == 0 || l.Rank() == 0 {
-			return fmt.Errorf("lora: %s: tensor %q is %v, which has no rank; get the file again", a.Path, key[down], l.Down.Shape)
-		}
-		l.Alpha = settings[m.Kind].alpha(m.Name, l.Rank())
-		if key[alpha] != "" {
-			value, err := ReadFactor(f, key[alpha])
-			if err != nil {
-				return fmt.Errorf("lora: %w", err)
-			}
-			if len(value.Data) != 1 {
-				return fmt.Errorf("lora: %s: tensor %q is %v, want a single number", a.Path, key[alpha], value.Shape)
-			}
-			l.Alpha = float64(value.Data[0])
-		}
-		m.Delta = l
-		a.Modules = append(a.Modules, m)
-	}
-	var misfits []*Module
-	for i := range a.Modules {
-		if m := &a.Modules[i]; !m.Complete() {
-			misfits = append(misfits, m)
-		}
-	}
-	if len(misfits) > 0 {
-		return misfit(a.Path, misfits, len(a.Modules))
-	}
-	return nil
-}
-
-// missing is the part a module cannot do without and lacks.
-func missing(keys [parts]string) part {
-	if keys[down] == "" {
-		return down
-	}
-	return up
-}
-
-// present lists the keys that are there.
-func present(keys [parts]string) (list []string) {
-	for _, key := range keys {
-		if key != "" {
-			list = append(list, key)
-		}
-	}
-	return list
 }
 
 // ReadFactor copies a tensor and checks that it holds numbers.

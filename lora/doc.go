@@ -11,5 +11,6 @@
 // [Resize] gives an adapter other ranks, [Combine] makes one of several, [Extract] one of two checkpoints, [Inspect] and
 // [Check] say what is in a file.
 //
-// LoHa, LoKr, DoRA, IA3, OFT, GLoRA and full differences are refused by name, never applied in part.
+// Each [Module] is what one parameter becomes: a [LowRank] change, or a [LoHa], [LoKr], [GLoRA], [OFT], [IA3], [DoRA],
+// [Difference] or [Replacement]. Files that hold anything else are refused by its name, never applied in part.
 package lora

@@ -117,8 +117,17 @@ func foreign(path string, unmatched []string, metadata map[string]string) error 
 // widths are the widths of text embeddings, by which families differ that share their names.
 var widths = map[int]string{1024: "a LoRA for SD 2.x", 1280: "a LoRA for the SDXL refiner", 2048: "a LoRA for SDXL"}
 
-// misfit explains an adapter with modules of which the factors do not fit the model's weights.
-func misfit(path string, misfits []*Module, total int) error {
+// misfit explains an adapter with modules that do not fit the model's weights; nil if it has none.
+func misfit(a *Adapter) error {
+	var misfits []*Module
+	for i := range a.Modules {
+		if m := &a.Modules[i]; !m.Complete() {
+			misfits = append(misfits, m)
+		}
+	}
+	if len(misfits) == 0 {
+		return nil
+	}
 	found := "a LoRA for a model of other shapes"
 	for _, m := range misfits {
 		l, ok := m.Delta.(LowRank)
@@ -129,8 +138,8 @@ func misfit(path string, misfits []*Module, total int) error {
 		}
 	}
 	m := misfits[0]
-	evidence := fmt.Sprintf("%d of %d modules do not fit, first %q: its %s", len(misfits), total, m.Name, m.shapes())
-	return &FamilyError{path, found, fmt.Sprintf("%s, the weight is %v", evidence, m.Shape), needLoRA}
+	evidence := fmt.Sprintf("%d of %d modules do not fit, first %q: its %s", len(misfits), len(a.Modules), m.Name, m.shapes())
+	return &FamilyError{a.Path, found, fmt.Sprintf("%s, the weight is %v", evidence, m.Shape), needLoRA}
 }
 
 // NonFiniteError names a factor with an element that is not a number, or infinite.

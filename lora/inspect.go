@@ -80,11 +80,12 @@ func formOf(key string) string {
 	module, p, ok := splitKey(key)
 	end := strings.TrimPrefix(key, module)
 	switch {
-	case !ok || p == alpha:
+	case !ok || !p.isSign():
 		return ""
 	case strings.HasPrefix(end, "_lora."):
 		return "attention processors of old diffusers"
-	case strings.HasPrefix(end, ".lora_A"), strings.HasPrefix(end, ".lora_B"):
+	case strings.HasPrefix(end, ".lora_A"), strings.HasPrefix(end, ".lora_B"), strings.HasPrefix(key, peftStart),
+		slices.Contains([]part{partEmbedA, partEmbedB, partPeftNorm, partPeftOFT, partPeftIA3}, p):
 		return "PEFT"
 	case strings.HasPrefix(end, ".lora."), strings.HasPrefix(end, ".lora_linear_layer."):
 		return "diffusers before PEFT"
@@ -94,7 +95,10 @@ func formOf(key string) string {
 			return "kohya with LDM block names"
 		}
 	}
-	return "kohya"
+	if slices.Contains([]part{partDown, partUp}, p) {
+		return "kohya"
+	}
+	return "LyCORIS"
 }
 
 // TagCount is a caption tag and how often it was trained on.
@@ -154,7 +158,7 @@ func Check(ctx context.Context, path string) (*CheckReport, error) {
 		return nil, fmt.Errorf("lora: %w", err)
 	}
 	defer f.Close()
-	report, modules := new(CheckReport), make(map[string]int)
+	report, modules, factors := new(CheckReport), make(map[string]int), map[part]int{partUp: 1, partDown: 2}
 	var errs []error
 	for _, key := range f.Names() {
 		if ctx.Err() != nil {
@@ -166,9 +170,9 @@ func Check(ctx context.Context, path string) (*CheckReport, error) {
 		}
 		c := TensorCheck{Key: key, DType: x.DType, Shape: x.Shape, MinAbs: math.Inf(1)}
 		module, p, ok := splitKey(key)
-		if c.Factor = ok && (p == up || p == down); c.Factor {
+		if c.Factor = ok && (p == partUp || p == partDown); c.Factor {
 			report.Factors++
-			modules[module] |= 1 << p
+			modules[module] |= factors[p]
 		}
 		if kind := otherKind(key); kind != "" && report.Refused == nil {
 			report.Refused = &KindError{path, kind, key}
@@ -194,7 +198,7 @@ func Check(ctx context.Context, path string) (*CheckReport, error) {
 		report.Tensors = append(report.Tensors, c)
 	}
 	for _, parts := range modules {
-		if parts == 1<<up|1<<down {
+		if parts == factors[partUp]|factors[partDown] {
 			report.Modules++
 		}
 	}

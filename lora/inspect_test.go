@@ -42,7 +42,7 @@ func TestInspect(t *testing.T) {
 		{"processors", keys("down_blocks.0.attn1.processor.to_q_lora.up.weight"), "attention processors of old diffusers", "LoRA"},
 		{"mid-age", keys("unet.x.lora.up.weight"), "diffusers before PEFT", "LoRA"},
 		{"sdxl", keys("lora_te2_x.lora_up.weight"), "kohya", "SDXL"},
-		{"loha", keys("lora_unet_mid_block_attentions_0_proj_in.hada_w1_a"), "", "LoHa"},
+		{"loha", keys("lora_unet_mid_block_attentions_0_proj_in.hada_w1_a"), "LyCORIS", "hada_w1_b"},
 		{"checkpoint", tinySingle, "", "checkpoint"},
 		{"something else", keys("x"), "", "no LoRA"},
 	} {

@@ -179,14 +179,19 @@ func (p product) each(part func(at int, sum []float32)) {
 	for from := 0; from < p.cols; from += tile {
 		sum := sums[:min(tile, p.cols-from)]
 		for o := range p.rows {
-			clear(sum)
-			for k := 0; k < p.rank; k += unroll {
-				b := p.up[o*p.rank+k:][:unroll]
-				a := p.down[k*p.cols+from:]
-				addRows(sum, a, a[p.cols:], a[2*p.cols:], a[3*p.cols:], b[0], b[1], b[2], b[3])
-			}
+			p.row(sum, o, from)
 			part(o*p.cols+from, sum)
 		}
+	}
+}
+
+// row computes the part of row o of up·down that begins at a column.
+func (p product) row(sum []float32, o, from int) {
+	clear(sum)
+	for k := 0; k < p.rank; k += unroll {
+		b := p.up[o*p.rank+k:][:unroll]
+		a := p.down[k*p.cols+from:]
+		addRows(sum, a, a[p.cols:], a[2*p.cols:], a[3*p.cols:], b[0], b[1], b[2], b[3])
 	}
 }
 

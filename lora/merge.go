@@ -45,9 +45,10 @@ type MergeOptions struct {
 }
 
 // Merge lays adapters over the parameters of one of the networks: the result has W + Σ strength·(alpha/r)·B·A where src
-// has W, computed in float32 when the parameter is asked for and rounded once. Parameters that no adapter
-// changes are src's own, untouched; to take the adapters off again, use src. It stays open, and must until the
-// result is no longer used. Without anything to apply the result is src itself.
+// has W, or what other kinds of changes make of it, each of what those before have made, as in the web UI. It is computed in
+// float32 when the parameter is asked for and rounded once. Parameters that no adapter changes are src's own, untouched; to
+// take the adapters off again, exactly, use src. It stays open, and must until the result is no longer used. Without
+// anything to apply the result is src itself.
 func Merge(src compute.ParamSource, kind weights.Kind, o MergeOptions, adapters ...Applied) (compute.ParamSource, error) {
 	m := &merged{src: src, changes: make(map[string]*change)}
 	for _, a := range adapters {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/atelier-go/atelier/internal/openfile"
 	"github.com/atelier-go/atelier/weights"
@@ -18,14 +19,18 @@ import (
 // settings is what diffusers and PEFT write about one network's part of an adapter: their files have no alpha tensors.
 type settings struct {
 	loraAlpha    *float64
+	rank         float64   // of modules whose tensors do not tell
 	alphaPattern []pattern // in the order of the file, the first that matches counting
-	rsLoRA       bool      // the scale is alpha/√r: Kalajdzievski, "A Rank Stabilization Scaling Factor" (arXiv:2312.03732)
+	rankPattern  []pattern
+	cayleySeries *bool
+	cayleyTerms  *int // of the series
+	rsLoRA       bool // the scale is alpha/√r: Kalajdzievski, "A Rank Stabilization Scaling Factor" (arXiv:2312.03732)
 }
 
-// pattern gives modules of matching names their own alpha.
+// pattern gives modules of matching names their own alpha or rank.
 type pattern struct {
 	module *regexp.Regexp
-	alpha  float64
+	value  float64
 }
 
 // maxPatterns bounds what a hostile header can cost: more than a model has modules.
@@ -38,9 +43,9 @@ func findSettings(f *weights.File) (map[weights.Kind]*settings, error) {
 	all := map[weights.Kind]*settings{weights.KindUNet: {}, weights.KindTextEncoder: {}}
 	where, data, prefixed := "lora_adapter_metadata", []byte(f.Metadata()["lora_adapter_metadata"]), true
 	if len(data) == 0 && slices.ContainsFunc(f.Names(), starting(peftStart)) {
-		where, prefixed = filepath.Join(filepath.Dir(f.Path()), "adapter_config.json"), false
 		var err error
-		if data, err = readConfig(where); err != nil {
+		prefixed = false
+		if where, data, err = readConfig(f.Path()); err != nil {
 			return nil, err
 		}
 	}
@@ -63,18 +68,27 @@ func findSettings(f *weights.File) (map[weights.Kind]*settings, error) {
 	return all, nil
 }
 
-// readConfig reads a small file, nothing if it is not there.
-func readConfig(path string) ([]byte, error) {
-	data, err := openfile.ReadFile(path, 1<<20)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// readConfig reads PEFT's configuration of a file: the one that has the file's name, as copies kept in one folder have it,
+// if it is PEFT's, else adapter_config.json. There may be none.
+func readConfig(file string) (path string, data []byte, err error) {
+	for _, path = range []string{strings.TrimSuffix(file, filepath.Ext(file)) + ".json", filepath.Join(filepath.Dir(file), "adapter_config.json")} {
+		data, err = openfile.ReadFile(path, 1<<20)
+		own := filepath.Base(path) == "adapter_config.json"
+		if err == nil && (own || bytes.Contains(data, []byte(`"peft_type"`))) || own {
+			break
+		}
 	}
-	return data, err
+	if errors.Is(err, fs.ErrNotExist) {
+		return path, nil, nil
+	}
+	return path, data, err
 }
 
 // read takes the settings from the fields whose names begin with prefix.
 func (s *settings) read(fields map[string]json.RawMessage, prefix string) (err error) {
-	for name, into := range map[string]any{"lora_alpha": &s.loraAlpha, "use_rslora": &s.rsLoRA} {
+	for name, into := range map[string]any{
+		"lora_alpha": &s.loraAlpha, "alpha": &s.loraAlpha, "r": &s.rank, "use_rslora": &s.rsLoRA, "use_cayley_neumann": &s.cayleySeries, "num_cayley_neumann_terms": &s.cayleyTerms,
+	} {
 		if raw, ok := fields[prefix+name]; ok {
 			if err := json.Unmarshal(raw, into); err != nil {
 				return fmt.Errorf("%s%s: %w", prefix, name, err)
@@ -84,10 +98,13 @@ func (s *settings) read(fields map[string]json.RawMessage, prefix string) (err e
 	if s.alphaPattern, err = readPatterns(fields[prefix+"alpha_pattern"]); err != nil {
 		return fmt.Errorf("%salpha_pattern: %w", prefix, err)
 	}
+	if s.rankPattern, err = readPatterns(fields[prefix+"rank_pattern"]); err != nil {
+		return fmt.Errorf("%srank_pattern: %w", prefix, err)
+	}
 	return nil
 }
 
-// readPatterns reads an object of alphas by module name, which is a regular expression for the end of it.
+// readPatterns reads an object of numbers by module name, which is a regular expression for the end of it.
 func readPatterns(raw json.RawMessage) (list []pattern, err error) {
 	if len(raw) == 0 || string(raw) == "null" {
 		return nil, nil
@@ -105,7 +122,7 @@ func readPatterns(raw json.RawMessage) (list []pattern, err error) {
 			return nil, err
 		}
 		p := pattern{}
-		if err := d.Decode(&p.alpha); err != nil {
+		if err := d.Decode(&p.value); err != nil {
 			return nil, err
 		}
 		if p.module, err = regexp.Compile(fmt.Sprintf(`^(?:.*\.)?(?:%s)$`, key)); err != nil {
@@ -116,21 +133,45 @@ func readPatterns(raw json.RawMessage) (list []pattern, err error) {
 	return list, nil
 }
 
-// alpha is what a module without an alpha tensor has, in the sense of Module.Alpha.
+// alpha is what a module without an alpha tensor has, in the sense of LowRank.Alpha.
 func (s *settings) alpha(module string, rank int) float64 {
 	alpha := float64(rank)
 	if s.loraAlpha == nil {
 		return alpha
 	}
-	alpha = *s.loraAlpha
-	for _, p := range s.alphaPattern {
-		if p.module.MatchString(module) {
-			alpha = p.alpha
-			break
-		}
-	}
+	alpha = match(s.alphaPattern, module, *s.loraAlpha)
 	if s.rsLoRA {
 		alpha *= math.Sqrt(float64(rank))
 	}
 	return alpha
+}
+
+// wholeScale is alpha/rank of a module whose tensors have no rank, 1 if that is not known.
+func (s *settings) wholeScale(module string) float64 {
+	rank := match(s.rankPattern, module, s.rank)
+	if s.loraAlpha == nil || rank == 0 {
+		return 1
+	}
+	return match(s.alphaPattern, module, *s.loraAlpha) / rank
+}
+
+// match is the value of the first pattern that matches a module, else the one given.
+func match(patterns []pattern, module string, otherwise float64) float64 {
+	for _, p := range patterns {
+		if p.module.MatchString(module) {
+			return p.value
+		}
+	}
+	return otherwise
+}
+
+// series reports whether PEFT's OFT sums a series, as it does unless told otherwise.
+func (s *settings) series() bool { return s.cayleySeries == nil || *s.cayleySeries }
+
+// terms is how many terms the series has.
+func (s *settings) terms() int {
+	if s.cayleyTerms == nil {
+		return 5
+	}
+	return min(*s.cayleyTerms, 64)
 }

@@ -59,7 +59,7 @@ func TestClamp(t *testing.T) {
 	up := []float32{-3.0625, -0.4375, -1.8125, 2.6875, 0.625, -3.5625, 0.0625, 0.3125}
 	down := []float32{-0.5, 3.4375, -0.9375, 3.0, -1.4375, 3.625, -1.3125, -3.0625, 2.125, 3.625, 0.875, -3.625}
 	for _, c := range []struct{ q, bound float64 }{{0, 3.625}, {0.99, 3.625}, {0.8, 2.75}, {0.55, 0.175}, {1, math.Inf(1)}} {
-		m := newLowRank(Target{weights.KindUNet, "x", compute.Shape{4, 6}}, 2)
+		m := newLowRank(Target{Kind: weights.KindUNet, Name: "x", Shape: compute.Shape{4, 6}}, 2)
 		copy(m.Up.Data, up)
 		copy(m.Down.Data, down)
 		m.clamp(c.q)

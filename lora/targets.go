@@ -11,15 +11,22 @@ import (
 	"github.com/atelier-go/atelier/weights"
 )
 
-// Target is a weight that an adapter can change: that of a linear layer, a convolution or an embedding.
+// Target is a parameter that an adapter can change: the weight of a linear layer, a convolution, an embedding or a norm, or
+// the bias of one.
 type Target struct {
 	Kind  weights.Kind  // KindTextEncoder or KindUNet
 	Name  string        // of the module, in diffusers' words: "mid_block.attentions.0.proj_in"
-	Shape compute.Shape // of its weight: [out,in] or [out,in,kh,kw]
+	Shape compute.Shape // of the parameter: [out,in], [out,in,kh,kw], or [n] of a bias or norm
+	Bias  bool          // the module's bias rather than its weight
 }
 
-// Param is the name of the target's weight among the network's parameters.
-func (t Target) Param() string { return t.Name + ".weight" }
+// Param is the name of the target among the network's parameters.
+func (t Target) Param() string {
+	if t.Bias {
+		return t.Name + ".bias"
+	}
+	return t.Name + ".weight"
+}
 
 // Key is the module's name in kohya's files: "lora_unet_mid_block_attentions_0_proj_in".
 func (t Target) Key() string {
@@ -34,12 +41,16 @@ func (t Target) columns() int { return t.Shape[1:].Elements() }
 
 // Targets are all targets of a model, with every name they go by in adapter files.
 type Targets struct {
-	list  []Target
-	index map[weights.Kind]map[string]int // of a flattened name in list, noTarget for modules that are none
+	list   []Target // that are matrices
+	layers []layer
+	index  map[weights.Kind]map[string]int // of a flattened name in layers
 }
 
-// noTarget stands for the modules of a model whose parameters are no matrices: norms.
-const noTarget = -1
+// layer is a module of a model with its parameters; those it has not have no Shape.
+type layer struct{ weight, bias Target }
+
+// isMatrix reports whether the layer is one that low-rank changes are for.
+func (l layer) isMatrix() bool { return len(l.weight.Shape) >= 2 }
 
 // NewTargets lists the targets of the model with these networks, by asking the networks for their parameters. Stable
 // Diffusion 1.5 has 282 in the UNet and 74 in the text encoder.
@@ -54,7 +65,7 @@ func NewTargets(text clip.Config, net unet.Config) (*Targets, error) {
 	return t, nil
 }
 
-// All lists the targets, the text encoder's first, in the order of the networks.
+// All lists the targets that are matrices or convolutions, the text encoder's first, in the order of the networks.
 func (t *Targets) All() []Target { return append([]Target(nil), t.list...) }
 
 // find looks a module up by any of its names, dotted or flattened, in the networks that it may belong to.
@@ -98,28 +109,47 @@ func TargetsOf(c *weights.Checkpoint) (*Targets, error) {
 	return NewTargets(textConfig, netConfig)
 }
 
-// collector notes the weights that a network claims. It is an nn.Claimer.
+// collector notes the parameters that a network claims. It is an nn.Claimer.
 type collector struct {
 	kind    weights.Kind
 	targets *Targets
 }
 
-// Claim notes the module of a parameter, and adds it to the targets if it is a matrix or a convolution's weight.
+// Claim notes a parameter with its layer, and every name that the layer goes by. A name that a norm shares with another
+// layer means the other.
 func (c collector) Claim(name string, shape ...int) {
-	dot := max(strings.LastIndexByte(name, '.'), 0)
-	target, t, at := Target{c.kind, name[:dot], append(compute.Shape(nil), shape...)}, c.targets, noTarget
-	if name[dot:] == ".weight" && len(shape) >= 2 {
-		at = len(t.list)
-		t.list = append(t.list, target)
-	}
+	dot, t := max(strings.LastIndexByte(name, '.'), 0), c.targets
+	target := Target{Kind: c.kind, Name: name[:dot], Shape: append(compute.Shape(nil), shape...), Bias: name[dot:] == ".bias"}
 	if t.index[c.kind] == nil {
 		t.index[c.kind] = make(map[string]int)
 	}
+	index := t.index[c.kind]
+	at, known := index[flatten(target.Name)]
+	if known = known && t.layers[at].name() == target.Name; !known {
+		at = len(t.layers)
+		t.layers = append(t.layers, layer{})
+	}
+	if target.Bias {
+		t.layers[at].bias = target
+	} else {
+		t.layers[at].weight = target
+	}
+	if t.layers[at].isMatrix() && !target.Bias {
+		t.list = append(t.list, target)
+	}
 	for _, spelling := range target.spellings() {
-		if have, taken := t.index[c.kind][flatten(spelling)]; !taken || have == noTarget {
-			t.index[c.kind][flatten(spelling)] = at
+		if have, taken := index[flatten(spelling)]; !taken || !t.layers[have].isMatrix() {
+			index[flatten(spelling)] = at
 		}
 	}
+}
+
+// name is the module's.
+func (l layer) name() string {
+	if l.weight.Shape == nil {
+		return l.bias.Name
+	}
+	return l.weight.Name
 }
 
 // older pairs the end of a module's name with how files of other ages and tools end it.

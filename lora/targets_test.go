@@ -15,15 +15,15 @@ func TestTargets(t *testing.T) {
 		t.Fatal(err)
 	}
 	count, keys := map[weights.Kind]int{}, map[string]bool{}
-	for i, target := range targets.list {
+	for _, target := range targets.list {
 		count[target.Kind]++
 		keys[target.Key()] = true
 		if target.Name == "" || len(target.Shape) != 2 && len(target.Shape) != 4 {
 			t.Errorf("target %+v", target)
 		}
 		for _, spelling := range target.spellings() {
-			if j := targets.index[target.Kind][flatten(spelling)]; j != i {
-				t.Errorf("%q means %q and %q", spelling, targets.list[j].Name, target.Name)
+			if other := targets.layers[targets.index[target.Kind][flatten(spelling)]].weight; other.Name != target.Name {
+				t.Errorf("%q means %q and %q", spelling, other.Name, target.Name)
 			}
 		}
 	}

@@ -52,13 +52,13 @@ func encode(modules []Module, precision compute.DType) (tensors []weights.Tensor
 		if !m.Complete() {
 			return nil, fmt.Errorf("module %q: %s, which do not make up the weight %v", m.Name, l.shapes(), m.Shape)
 		}
-		factors := map[part]Factor{down: l.Down, up: l.Up, alpha: {compute.Shape{}, []float32{float32(l.Alpha)}}}
+		factors := map[part]Factor{partDown: l.Down, partUp: l.Up, partAlpha: {compute.Shape{}, []float32{float32(l.Alpha)}}}
 		if l.Mid.Data != nil {
-			factors[mid] = l.Mid
+			factors[partMid] = l.Mid
 		}
 		for p, f := range factors {
 			x := weights.Tensor{
-				Name: m.Key() + "." + p.String(), DType: weights.DType(precision.String()), Shape: f.Shape, Data: make([]byte, len(f.Data)*precision.Size()),
+				Name: m.Key() + "." + string(p), DType: weights.DType(precision.String()), Shape: f.Shape, Data: make([]byte, len(f.Data)*precision.Size()),
 			}
 			weights.Narrow(x.Data, f.Data, precision)
 			if at := compute.FirstNonFinite(precision, x.Data); at >= 0 {

@@ -158,7 +158,7 @@ func TestInspectHashes(t *testing.T) {
 
 // TestCheckKinds names adapters that are of other kinds.
 func TestCheckKinds(t *testing.T) {
-	for end, kind := range map[string]string{"dora_scale": "DoRA", "hada_w1_a": "LoHa", "lora_magnitude_vector.style.weight": "DoRA"} {
+	for end, kind := range map[string]string{"bias_indices": "sparse biases", "boft_R.style": "PEFT's BOFT", "lora_E": "AdaLoRA"} {
 		path := filepath.Join(t.TempDir(), "x.safetensors")
 		var tensors []weights.Tensor
 		for _, part := range []string{"lora_down.weight", "lora_up.weight", end} {

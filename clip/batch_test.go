@@ -13,6 +13,9 @@ import (
 // TestSequencesAreIndependent runs sequences alone and together, and beginnings of sequences: attention is causal, so
 // what follows changes nothing.
 func TestSequencesAreIndependent(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: the text model runs in TestGolden")
+	}
 	golden.ForEach(t, func(t *testing.T, k golden.Kit, dev compute.Device) {
 		m, params := openModel(t, k)
 		ids := k.Load(t, "clip").Tensor(t, "input_ids")

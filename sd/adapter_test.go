@@ -130,6 +130,9 @@ func TestTagsAreNoText(t *testing.T) {
 // TestAdapters makes pictures with one pipeline that switches between adapters. Each is compared with the plain picture
 // and, if named, with another one.
 func TestAdapters(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: pictures one after the other")
+	}
 	dir := loraFolder(t)
 	p := openWith(t, dir)
 	file := func(name string, s lora.Strength) Adapter {

@@ -48,6 +48,9 @@ func TestArenaSD15(t *testing.T) {
 
 // TestMemory compares the report made beforehand with what the compiled programs hold.
 func TestMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: pictures one after the other")
+	}
 	golden.ForEach(t, func(t *testing.T, k golden.Kit, dev compute.Device) {
 		for name, change := range map[string]func(*Request){
 			"plain":      func(*Request) {},

@@ -77,6 +77,9 @@ func difference(a, b *image.NRGBA) int {
 // TestBatchIsSingles makes pictures together and alone, with every sort of noise. Devices may round differently in
 // batches; that is not worth more than one level.
 func TestBatchIsSingles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: pictures one after the other")
+	}
 	golden.ForEach(t, func(t *testing.T, k golden.Kit, dev compute.Device) {
 		p := openKit(t, k, dev)
 		for _, c := range []struct {
@@ -110,6 +113,9 @@ func TestBatchIsSingles(t *testing.T) {
 
 // TestWhatMatters changes one field of a request and looks whether the picture changes.
 func TestWhatMatters(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: pictures one after the other")
+	}
 	p := openTiny(t, ref.New())
 	four := func(change func(r *Request)) Request { // two steps are the same in many samplers
 		return small(func(r *Request) {
@@ -163,6 +169,9 @@ func TestGuidance(t *testing.T) {
 }
 
 func TestSizes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: pictures one after the other")
+	}
 	p := openTiny(t, ref.New())
 	for _, size := range []image.Point{{8, 8}, {72, 40}, {8, 104}, {64, 64}} {
 		request := small(func(r *Request) { r.Width, r.Height = size.X, size.Y })
@@ -181,6 +190,9 @@ func TestSizes(t *testing.T) {
 }
 
 func TestSteps(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: pictures one after the other")
+	}
 	p := openTiny(t, ref.New())
 	request := small(func(r *Request) { r.Steps, r.BatchSize, r.Sampler = 3, 2, sampler.Heun })
 	n := 0

@@ -55,6 +55,9 @@ func TestUnconditionalOutput(t *testing.T) {
 
 // TestAdaptiveSteps compares a run that chooses its own steps with one of many small ones, and counts as it goes.
 func TestAdaptiveSteps(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: pictures one after the other")
+	}
 	dev, err := cpu.Open(cpu.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -23,6 +23,9 @@ import (
 // TestTrainingSamples draws with an adapter that is in memory, as a training has it: the picture must be the one that its
 // file gives.
 func TestTrainingSamples(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: pictures one after the other")
+	}
 	dir, file := t.TempDir(), loraFile(t, "tiny-random", "kohya")
 	dev := openCPU(t)
 	p := openTiny(t, dev)
@@ -87,6 +90,9 @@ func TestTrainingSamples(t *testing.T) {
 
 // TestSampleWhileTraining trains with sample pictures and without: the file must be the same.
 func TestSampleWhileTraining(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: pictures one after the other")
+	}
 	dev := openCPU(t)
 	ckpt, err := weights.Open(tinyRandom(t), weights.Options{})
 	if err != nil {

@@ -69,3 +69,34 @@ func Fields(err error) []*FieldError {
 	}
 	return nil
 }
+
+// maxListed is how many errors a message lists.
+const maxListed = 30
+
+// Join is [errors.Join] for as many errors as a stranger's file has mistakes: of more than thirty it counts the rest. What
+// errors.Join has joined counts as several.
+func Join(errs ...error) error {
+	var all []error
+	for _, err := range errs {
+		all = append(all, parts(err)...)
+	}
+	if more := len(all) - maxListed; more > 0 {
+		all = append(all[:maxListed], fmt.Errorf("and %d more", more))
+	}
+	return errors.Join(all...)
+}
+
+// parts are the errors that err joins without a word of its own, or itself.
+func parts(err error) (all []error) {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok || err.Error() != errors.Join(joined.Unwrap()...).Error() {
+		return []error{err}
+	}
+	for _, one := range joined.Unwrap() {
+		all = append(all, parts(one)...)
+	}
+	return all
+}

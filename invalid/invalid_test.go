@@ -39,3 +39,21 @@ func TestFieldError(t *testing.T) {
 		t.Errorf("fields of another error: %v", got)
 	}
 }
+
+func TestJoin(t *testing.T) {
+	few := errors.Join(errors.New("a"), errors.New("b"))
+	if got := invalid.Join(nil, few, fmt.Errorf("c: %w", few), nil); got.Error() != "a\nb\nc: a\nb" {
+		t.Errorf("%q", got)
+	}
+	if invalid.Join() != nil || invalid.Join(nil, nil) != nil {
+		t.Error("no errors are an error")
+	}
+	var sets []error
+	for i := range 100 {
+		sets = append(sets, errors.Join(invalid.Field(fmt.Sprintf("Sets[%d].A", i), nil, "b"), errors.New("x")))
+	}
+	all := invalid.Join(sets...)
+	if lines := strings.Split(all.Error(), "\n"); len(lines) != 31 || lines[30] != "and 170 more" || len(invalid.Fields(all)) != 15 {
+		t.Errorf("%d lines, %d fields, the last line is %q", len(lines), len(invalid.Fields(all)), lines[len(lines)-1])
+	}
+}

@@ -1,13 +1,14 @@
 package sampler
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/atelier-go/atelier/internal/python"
 )
 
 // maxSchedulerConfig bounds the bytes of a scheduler_config.json; real ones have under 2000.
@@ -157,37 +158,10 @@ func (c *schedulerConfig) unmarshal(config []byte) error {
 	if len(config) > maxSchedulerConfig {
 		return fmt.Errorf("sampler: scheduler config: %d bytes, want at most %d", len(config), maxSchedulerConfig)
 	}
-	if err := json.Unmarshal(nullNonFinite(config), c); err != nil {
+	if err := json.Unmarshal(python.PlainJSON(config), c); err != nil {
 		return fmt.Errorf("sampler: scheduler config: %w", err)
 	}
 	return nil
-}
-
-// nullNonFinite replaces the words NaN, Infinity and -Infinity, which Python's json module writes and JSON does not
-// have, by null where they stand outside strings.
-func nullNonFinite(config []byte) []byte {
-	out := make([]byte, 0, len(config))
-	quoted := false
-scan:
-	for i := 0; i < len(config); i++ {
-		switch {
-		case config[i] == '"':
-			quoted = !quoted
-		case quoted && config[i] == '\\' && i+1 < len(config):
-			out = append(out, '\\')
-			i++
-		case !quoted:
-			for _, word := range []string{"-Infinity", "Infinity", "NaN"} {
-				if bytes.HasPrefix(config[i:], []byte(word)) {
-					out = append(out, "null"...)
-					i += len(word) - 1
-					continue scan
-				}
-			}
-		}
-		out = append(out, config[i])
-	}
-	return out
 }
 
 // given tells whether a key is present with a value.

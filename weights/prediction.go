@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/atelier-go/atelier/internal/python"
 	"github.com/atelier-go/atelier/sampler"
 )
 
@@ -27,7 +28,7 @@ func (s *source) readPrediction(option sampler.Prediction, scheduler []byte) (Pr
 		ZeroSNR bool               `json:"rescale_betas_zero_snr"`
 	}
 	if scheduler != nil {
-		if err := json.Unmarshal(scheduler, &config); err != nil {
+		if err := json.Unmarshal(python.PlainJSON(scheduler), &config); err != nil {
 			return Prediction{}, fmt.Errorf("weights: %s: scheduler_config.json: %w", s.path, err)
 		}
 	}

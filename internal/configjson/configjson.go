@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/atelier-go/atelier/internal/python"
 )
 
 // MaxBytes bounds a config.json; real ones have one or two kilobytes.
@@ -26,7 +28,7 @@ func New(owner string, data []byte) *Reader {
 	case len(data) > MaxBytes:
 		r.Errorf("%d bytes, want at most %d", len(data), MaxBytes)
 	case len(data) > 0:
-		if err := json.Unmarshal(data, &r.fields); err != nil {
+		if err := json.Unmarshal(python.PlainJSON(data), &r.fields); err != nil {
 			r.Errorf("%w", err)
 		}
 	}

@@ -24,17 +24,16 @@ type Networks struct {
 	Schedule   sampler.Schedule   // that the UNet was trained with
 	Prediction sampler.Prediction // what the UNet predicts
 
+	Checkpoint *weights.Checkpoint                 // they were opened from
 	Components map[weights.Kind]*weights.Component // their parameters
 	Layers     map[weights.Kind]*nn.Layers         // where adapters are attached
-
-	path string
 }
 
 // Open builds the networks of a checkpoint, which claim their parameters, from headers and configurations: it reads no weights.
 // What is missing, left over or of another shape is reported of all networks at once, as one *weights.LoadError for each.
 func Open(ckpt *weights.Checkpoint) (*Networks, error) {
 	n := &Networks{
-		path: ckpt.Path(), Components: make(map[weights.Kind]*weights.Component), Layers: make(map[weights.Kind]*nn.Layers),
+		Checkpoint: ckpt, Components: make(map[weights.Kind]*weights.Component), Layers: make(map[weights.Kind]*nn.Layers),
 	}
 	if err := n.openComponents(ckpt); err != nil {
 		return nil, err
@@ -66,7 +65,7 @@ func (n *Networks) openTokenizer(ckpt *weights.Checkpoint) (err error) {
 func (n *Networks) openSchedule(ckpt *weights.Checkpoint) (err error) {
 	if config := ckpt.Scheduler(); config != nil {
 		if n.Schedule, _, err = sampler.ScheduleFromDiffusers(config); err != nil {
-			return fmt.Errorf("engine: %s: scheduler_config.json: %w", n.path, err)
+			return fmt.Errorf("engine: %s: scheduler_config.json: %w", n.Checkpoint.Path(), err)
 		}
 	}
 	found := ckpt.Prediction()
@@ -88,10 +87,10 @@ func (n *Networks) build() (err error) {
 func model[C, M any](n *Networks, kind weights.Kind, parse func([]byte) (C, error), build func(C, nn.Claimer) (M, error)) (m M, err error) {
 	config, err := parse(n.Components[kind].Config())
 	if err != nil {
-		return m, fmt.Errorf("engine: %s: %w", n.path, err)
+		return m, fmt.Errorf("engine: %s: %w", n.Checkpoint.Path(), err)
 	}
 	if m, err = build(config, n.Layers[kind]); err != nil {
-		return m, fmt.Errorf("engine: %s: %w", n.path, err)
+		return m, fmt.Errorf("engine: %s: %w", n.Checkpoint.Path(), err)
 	}
 	return m, n.Components[kind].Err()
 }
@@ -112,7 +111,7 @@ func (n *Networks) agree() error {
 	default:
 		return nil
 	}
-	return fmt.Errorf("engine: %s: %s; the files belong to different models", n.path, reason)
+	return fmt.Errorf("engine: %s: %s; the files belong to different models", n.Checkpoint.Path(), reason)
 }
 
 // LatentChannels is how many channels latents have: those that the VAE makes and the UNet estimates.
@@ -122,7 +121,7 @@ func (n *Networks) LatentChannels() int { return n.VAE.Config().LatentChannels }
 func (n *Networks) FromTextAlone() error {
 	if read, latents := n.UNet.Config().InChannels, n.LatentChannels(); read != latents {
 		return fmt.Errorf("engine: %s: the UNet reads %d channels besides the latents' %d, as one for inpainting does; use a model that makes pictures from text alone",
-			n.path, read-latents, latents)
+			n.Checkpoint.Path(), read-latents, latents)
 	}
 	return nil
 }

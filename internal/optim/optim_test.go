@@ -2,6 +2,7 @@ package optim_test
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,6 +88,16 @@ func rules(t *testing.T, args ...string) []optim.Rule {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// TestStepRulesLiteral has a text in quotes, as the trainer that the arguments come from wants it.
+func TestStepRulesLiteral(t *testing.T) {
+	want := rules(t, "step_rules=1:10,0.1")
+	for _, arg := range []string{`step_rules="1:10,0.1"`, `step_rules='1:10,0.1'`, `step_rules=("1:10, 0.1")`} {
+		if have := rules(t, arg); !slices.Equal(have, want) {
+			t.Errorf("%s: %v, want %v", arg, have, want)
+		}
+	}
 }
 
 func TestStepRulesErrors(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/atelier-go/atelier/internal/python"
 )
 
 // ScheduleType names a schedule, "lr_scheduler".
@@ -200,7 +202,10 @@ func StepRules(args []string) ([]Rule, error) {
 		if !ok {
 			return nil, fmt.Errorf("optim: lr_scheduler_args %.100q; want step_rules=… alone, for piecewise_constant", arg)
 		}
-		parts := strings.Split(strings.Trim(text, `"'`), ",")
+		if value, err := python.Parse(text); err == nil {
+			text = fmt.Sprint(value)
+		}
+		parts := strings.Split(text, ",")
 		for i, part := range parts {
 			factor, until, timed := strings.Cut(part, ":")
 			r := Rule{Until: math.MaxInt}

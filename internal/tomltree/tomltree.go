@@ -4,7 +4,9 @@ package tomltree
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"regexp"
 
 	"github.com/BurntSushi/toml"
 )
@@ -12,25 +14,13 @@ import (
 // MaxBytes bounds a document, far beyond any settings.
 const MaxBytes = 256 << 10
 
-// The decoder's time grows with the square of how deep tables and dotted keys are nested; these bound both.
-const (
-	maxTables = 1000
-	maxLine   = 8 << 10
-)
-
 // Decode reads a document into nested maps, slices, strings, int64, float64, bool and time.Time.
 func Decode(data []byte) (tree map[string]any, err error) {
 	if len(data) > MaxBytes {
 		return nil, fmt.Errorf("TOML of %d bytes, want at most %d", len(data), MaxBytes)
 	}
-	if n := bytes.Count(data, []byte("{")); n > maxTables {
-		return nil, fmt.Errorf("TOML with %d braces, want at most %d", n, maxTables)
-	}
-	number := 0
-	for line := range bytes.Lines(data) {
-		if number++; len(line) > maxLine {
-			return nil, fmt.Errorf("TOML: line %d has %d bytes, want at most %d", number, len(line), maxLine)
-		}
+	if err := scan(data); err != nil {
+		return nil, err
 	}
 	defer func() {
 		if r := recover(); r != nil {
@@ -38,5 +28,21 @@ func Decode(data []byte) (tree map[string]any, err error) {
 		}
 	}()
 	err = toml.Unmarshal(data, &tree)
+	if wrong, ok := errors.AsType[toml.ParseError](err); ok && escape.Match(nthLine(data, wrong.Position.Line)) {
+		err = fmt.Errorf(`%w. In double quotes \ begins an escape: write a Windows path in single quotes, 'C:\models\v1-5.safetensors', or with /`, err)
+	}
 	return tree, err
+}
+
+// escape is a \ in double quotes.
+var escape = regexp.MustCompile(`"[^"]*\\`)
+
+// nthLine is a line of data; the first is 1.
+func nthLine(data []byte, n int) []byte {
+	for line := range bytes.Lines(data) {
+		if n--; n == 0 {
+			return line
+		}
+	}
+	return nil
 }

@@ -111,7 +111,7 @@ func (c Config) validate() error {
 	for i, s := range c.Sets {
 		errs = append(errs, within(fmt.Sprintf("Sets[%d]", i), s.validate(c)))
 	}
-	if err := within("Config", errors.Join(errs...)); err != nil {
+	if err := within("Config", invalid.Join(errs...)); err != nil {
 		return fmt.Errorf("dataset: %w", err)
 	}
 	return nil

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/atelier-go/atelier/invalid"
 )
 
 // Defaults are what options mean that a dataset config file leaves out: the command line's, below it the built-in ones.
@@ -147,7 +149,7 @@ func parseTree(tree map[string]any, defaults Defaults) ([]Set, error) {
 		}
 		sets = append(sets, set)
 	}
-	if err := errors.Join(p.errs...); err != nil {
+	if err := invalid.Join(p.errs...); err != nil {
 		return nil, err
 	}
 	return sets, nil

@@ -110,6 +110,15 @@ func TestConfigRefuses(t *testing.T) {
 	}
 }
 
+// TestManyErrors: a file with as many mistakes as it can hold is answered with a page.
+func TestManyErrors(t *testing.T) {
+	sets := strings.Repeat(`{"resolution": "x", "subsets": [{"image_dir": 1, "b": 2}]},`, 2000)
+	_, err := ParseJSON([]byte(`{"datasets": [`+sets+`{}]}`), Defaults{})
+	if err == nil || strings.Count(err.Error(), "\n") != 30 || !strings.Contains(err.Error(), "more") {
+		t.Errorf("%.1000v, want 30 errors and how many more there are", err)
+	}
+}
+
 func FuzzJSON(f *testing.F) {
 	f.Add([]byte(exampleJSON))
 	f.Add([]byte(`{"datasets": [{"resolution": 512, "subsets": [{"image_dir": "a"}]}]}`))

@@ -2,6 +2,7 @@ package kohya
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,8 +12,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/atelier-go/atelier/internal/openfile"
 	"github.com/atelier-go/atelier/internal/tomltree"
+	"github.com/atelier-go/atelier/invalid"
 )
 
 // maxFileBytes bounds a file of options; what the GUI saves is a tenth of it.
@@ -27,9 +31,9 @@ func (o *Options) ReadFile(path string) error {
 	if o.path != "" {
 		return fmt.Errorf("kohya: %s: %s was read already; one file can be read", path, o.path)
 	}
-	data, err := readBounded(path)
+	data, err := openfile.ReadFile(path, maxFileBytes)
 	if errors.Is(err, os.ErrNotExist) && filepath.Ext(path) == "" {
-		data, err = readBounded(path + ".toml")
+		data, err = openfile.ReadFile(path+".toml", maxFileBytes)
 	}
 	if err != nil {
 		return fmt.Errorf("kohya: options: %w", err)
@@ -41,30 +45,18 @@ func (o *Options) ReadFile(path string) error {
 	return nil
 }
 
-func readBounded(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
-	if err == nil && len(data) > maxFileBytes {
-		err = fmt.Errorf("%s has more than %d bytes; it cannot be options", path, maxFileBytes)
-	}
-	return data, err
-}
-
 // parse reads the content of a file.
 func (o *Options) parse(data []byte) error {
 	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff")))
-	var tree map[string]any
-	var err error
+	decode := tomltree.Decode
 	if bytes.HasPrefix(data, []byte("{")) {
-		tree, err = parseJSON(data)
-	} else {
-		tree, err = parseTOML(data)
+		decode = decodeJSON
 	}
+	tree, err := decode(data)
 	if err != nil {
+		return cmp.Or(foreignText(data), err)
+	}
+	if err := foreign(tree); err != nil {
 		return err
 	}
 	if tree["datasets"] != nil {
@@ -77,10 +69,13 @@ func (o *Options) parse(data []byte) error {
 	return err
 }
 
-func parseJSON(data []byte) (tree map[string]any, err error) {
+func decodeJSON(data []byte) (tree map[string]any, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
 	if err := decoder.Decode(&tree); err != nil {
+		if strings.Contains(err.Error(), "escape") {
+			err = fmt.Errorf(`%w; in paths write \\ or /`, err)
+		}
 		return nil, err
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
@@ -89,67 +84,52 @@ func parseJSON(data []byte) (tree map[string]any, err error) {
 	return tree, nil
 }
 
-// parseTOML reads TOML and leaves out section headings.
-func parseTOML(data []byte) (flat map[string]any, err error) {
-	tree, err := tomltree.Decode(data)
-	if err != nil {
-		return nil, err
-	}
-	flat = make(map[string]any)
-	var errs []error
-	add := func(name string, value any) {
-		if _, ok := flat[name]; ok {
-			errs = append(errs, fmt.Errorf("%.60q is there twice", name))
-		}
-		flat[name] = value
-	}
+// entry is a key of a file, in a section or outside of all.
+type entry struct {
+	section, key string
+	value        any
+}
+
+// entries lists what a file holds, section by section; their headings have no meaning.
+func entries(tree map[string]any) (all []entry) {
 	for _, name := range slices.Sorted(maps.Keys(tree)) {
 		section, ok := tree[name].(map[string]any)
 		if !ok {
-			add(name, tree[name])
+			all = append(all, entry{"", name, tree[name]})
 			continue
 		}
-		for _, name := range slices.Sorted(maps.Keys(section)) {
-			add(name, section[name])
+		for _, key := range slices.Sorted(maps.Keys(section)) {
+			all = append(all, entry{"[" + name + "] ", key, section[key]})
 		}
 	}
-	return flat, errors.Join(errs...)
+	return all
 }
 
-// readOptions reads sd-scripts' options. Empty texts name nothing.
+// readOptions reads sd-scripts' options. Empty texts name nothing. What is there several times has to be the same.
 func readOptions(tree map[string]any) (map[string][]string, error) {
-	options := make(map[string][]string)
+	options, first := make(map[string][]string), make(map[string]string)
+	known := optionNames()
 	var errs []error
-	for _, key := range slices.Sorted(maps.Keys(tree)) {
-		name := key
-		if alias, ok := aliases[key]; ok {
-			name = alias
-		}
-		if rows[name] == nil && (launcherKeys[name] || guiOnly(name)) {
-			continue
-		}
-		if rows[name] == nil {
-			errs = append(errs, fmt.Errorf("there is no option %.60q%s", key, suggest(key, optionNames())))
-			continue
-		}
-		if name == "config_file" {
+	for _, e := range entries(tree) {
+		name := cmp.Or(aliases[e.key], e.key)
+		where := fmt.Sprintf("%.60s%.60s", e.section, e.key)
+		values, err := texts(e.value)
+		switch {
+		case rows[name] == nil && (launcherKeys[name] || guiOnly(name)):
+		case rows[name] == nil:
+			errs = append(errs, unknown(known, e.key, "%.60sthere is no option %.60q", e.section, e.key))
+		case name == "config_file":
 			errs = append(errs, errors.New("config_file in a config_file; put the options into one file"))
-			continue
+		case err != nil:
+			errs = append(errs, fmt.Errorf("%s %w", where, err))
+		case len(values) == 0 || len(values) == 1 && values[0] == "":
+		case first[name] != "" && !slices.Equal(options[name], values):
+			errs = append(errs, fmt.Errorf("%s is %.60q, but %s is %.60q; keep one", where, strings.Join(values, ","), first[name], strings.Join(options[name], ",")))
+		default:
+			options[name], first[name] = values, where
 		}
-		values, err := texts(tree[key])
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s %w", key, err))
-			continue
-		}
-		if len(values) == 0 || len(values) == 1 && values[0] == "" {
-			continue
-		}
-		if options[name] != nil {
-			errs = append(errs, fmt.Errorf("%s and its other name are both there; keep one", name))
-		}
-		options[name] = values
 	}
-	return options, errors.Join(errs...)
+	return options, invalid.Join(errs...)
 }
 
 // texts are a decoded value as the command line would have it; none for null.

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/atelier-go/atelier/invalid"
 )
 
 // isGUI reports whether a file holds the GUI's form: keys that no option is called. A config_file that the GUI wrote has
@@ -151,7 +153,7 @@ func (o *Options) readGUI(tree map[string]any) error {
 	if err := o.readAdditional(form["additional_parameters"]); err != nil {
 		refuse("additional_parameters: %w", err)
 	}
-	return errors.Join(errs...)
+	return invalid.Join(errs...)
 }
 
 // checkForm refuses forms of trainings that are none of a LoRA for Stable Diffusion 1.x.
@@ -168,12 +170,13 @@ func checkForm(form map[string]string) error {
 	case kind != "" && kind != "Standard" && kind != "Kohya LoCon":
 		errs = append(errs, fmt.Errorf("LoRA_type is %.60q, want Standard or Kohya LoCon, which are what is trained here", kind))
 	}
-	return errors.Join(errs...)
+	return invalid.Join(errs...)
 }
 
 // readForm makes texts of the form's values and leaves out keys that concern the GUI, the launcher and other models.
 func readForm(tree map[string]any) (map[string]string, error) {
 	form := make(map[string]string)
+	names := slices.Concat(optionNames(), slices.Collect(maps.Keys(guiNames)), slices.Collect(maps.Keys(guiArguments)), slices.Collect(maps.Keys(guiRules)))
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(tree)) {
 		name := key
@@ -185,8 +188,7 @@ func readForm(tree map[string]any) (map[string]string, error) {
 		case !known && guiOnly(key):
 			continue
 		case !known:
-			names := slices.Concat(optionNames(), slices.Collect(maps.Keys(guiNames)), slices.Collect(maps.Keys(guiArguments)), slices.Collect(maps.Keys(guiRules)))
-			errs = append(errs, fmt.Errorf("there is no key %.60q%s", key, suggest(key, names)))
+			errs = append(errs, unknown(names, key, "there is no key %.60q", key))
 			continue
 		}
 		values, err := texts(tree[key])
@@ -203,7 +205,7 @@ func readForm(tree map[string]any) (map[string]string, error) {
 		}
 	}
 	delete(form, "use_8bit_adam")
-	return form, errors.Join(errs...)
+	return form, invalid.Join(errs...)
 }
 
 // dropped reports whether the GUI leaves a value out of its config_file: empty texts, false and zeros.

@@ -395,8 +395,20 @@ func TestFileErrors(t *testing.T) {
 		want       []string
 	}{
 		{"unknown key", "network_rank = 4\nlearning_rat = 1", []string{`no option "network_rank"`, `no option "learning_rat"; near it: learning_rate`}},
-		{"key in two sections", "[a]\nseed = 1\n[b]\nseed = 2", []string{`"seed" is there twice`}},
-		{"two names", "caption_extension = '.a'\ncaption_extention = '.b'", []string{"caption_extension and its other name"}},
+		{"key in two sections", "[a]\nseed = 1\n[b]\nseed = 2", []string{`[b] seed is "2", but [a] seed is "1"`}},
+		{"key in a section and above all", "seed = 1\n[b]\nseed = 2", []string{`seed is "1", but [b] seed is "2"`}},
+		{"lists in two sections", "[a]\nnetwork_args = ['conv_dim=4']\n[b]\nnetwork_args = ['conv_dim=4', 'conv_alpha=1']", []string{"[a] network_args", "[b] network_args"}},
+		{"two names", "caption_extension = '.a'\ncaption_extention = '.b'", []string{"caption_extention is \".b\", but caption_extension is \".a\""}},
+		{"old name", "[optimizer_arguments]\nlr_restart_cycles = 1", []string{`[optimizer_arguments] there is no option "lr_restart_cycles"; here it is called lr_scheduler_num_cycles`}},
+		{"LoRA_Easy_Training_Scripts", "[general_args.args]\npretrained_model_name_or_path = 'm.safetensors'\nmax_train_epochs = 1\n[network_args.args]\nnetwork_dim = 8",
+			[]string{"another trainer, LoRA_Easy_Training_Scripts", "max_train_epochs 1", "network_dim 8", "pretrained_model_name_or_path m.safetensors"}},
+		{"its dataset", "[[subsets]]\nnum_repeats = 2\n[general_args.dataset_args]\nresolution = 512", []string{"another trainer, LoRA_Easy_Training_Scripts", "resolution 512"}},
+		{"OneTrainer", `{"__version": 6, "training_method": "LORA", "optimizer": {"optimizer": "ADAMW"}, "lora_rank": 16, "batch_size": 2}`, []string{"another trainer, OneTrainer", "network_dim 16", "train_batch_size 2"}},
+		{"diffusion-pipe", "epochs = 3\n[model]\ntype = 'sdxl'\n[adapter]\ntype = 'lora'\nrank = 4", []string{"another trainer, diffusion-pipe", "max_train_epochs 3", "network_dim 4"}},
+		{"SimpleTuner", `{"--model_type": "lora", "--lora_rank": 16}`, []string{"another trainer, SimpleTuner", "network_dim 16"}},
+		{"YAML", "---\njob: extension\nconfig:\n  name: x", []string{"this is YAML, as ai-toolkit"}},
+		{"a Windows path", "pretrained_model_name_or_path = \"C:\\Users\\x.safetensors\"", []string{"single quotes"}},
+		{"a Windows path in JSON", `{"vae": "C:\models"}`, []string{`write \\ or /`}},
 		{"table", "[a.seed]\nx = 1", []string{"seed is a table"}},
 		{"date", "seed = 2026-01-01", []string{"seed is \"2026-01-01"}},
 		{"lists", "network_args = [['a']]", []string{"list of lists"}},
@@ -415,9 +427,9 @@ func TestFileErrors(t *testing.T) {
 		{"additional parameters", gui(`"additional_parameters": "--nonsense 3"`), []string{"additional_parameters: ", "-nonsense"}},
 		{"quotes", gui(`"additional_parameters": "--caption_prefix \"a"`), []string{"not closed"}},
 		{"a file in additional parameters", gui(`"additional_parameters": "--config_file x"`), []string{"config_file cannot be named"}},
-		{"deep tables", "a=" + strings.Repeat("{a=\n", 5000), []string{"5000 braces"}},
-		{"long key", strings.Repeat("a.", 5000) + "a=1", []string{"line 1 has"}},
-		{"too long", strings.Repeat("#", maxFileBytes+1), []string{"cannot be options"}},
+		{"deep tables", "a=" + strings.Repeat("{a=\n", 5000), []string{"line 16: keys and lists are more than 16 deep"}},
+		{"long key", strings.Repeat("a.", 5000) + "a=1", []string{"line 1: keys and lists"}},
+		{"too long", strings.Repeat("#", maxFileBytes+1), []string{"is it the right file?"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "options.toml")
@@ -427,12 +439,62 @@ func TestFileErrors(t *testing.T) {
 			wantError(t, new(Options).ReadFile(path), append(c.want, "kohya: ")...)
 		})
 	}
+	for _, file := range []string{"train_data_dir = \"C:\\train\\new\"", `{"train_data_dir": "C:\train"}`, `{"LoRA_type": "Standard", "train_data_dir": "C:\train"}`} {
+		o := Options{path: "file"}
+		err := o.parse([]byte(file))
+		if err == nil {
+			_, _, err = o.Config()
+		}
+		wantError(t, err, "train_data_dir is [", `single quotes or /, in JSON \\ or /`)
+	}
 	var o Options
 	wantError(t, o.ReadFile(filepath.Join("testdata", "nowhere")), "nowhere")
 	if err := o.ReadFile(filepath.Join("testdata", "config")); err != nil {
 		t.Errorf("without .toml: %v", err)
 	}
 	wantError(t, o.ReadFile(filepath.Join("testdata", "config.toml")), "one file can be read")
+}
+
+// TestLaunchPackage reads a file as a much used launch package has it, one key in two sections with equal values.
+func TestLaunchPackage(t *testing.T) {
+	for _, file := range []string{
+		"[dataset_arguments]\nresolution = '128,128'\nseed = 1\nnetwork_args = ['conv_dim=4']\n[training_arguments]\nresolution = '128,128'\nseed = 1\nnetwork_args = ['conv_dim=4']",
+		"resolution = '128,128'\nseed = 1\n[a]\nseed = 1\n[b]\nseed = 1\n",
+		"resolution = '128,128'\ncaption_extension = '.a'\ncaption_extention = '.a'\n[a]\nvae = ''\n[b]\nvae = 'x'\nseed = 1",
+	} {
+		var o Options
+		if err := o.parse([]byte(file)); err != nil || o.Value("resolution") != "128,128" {
+			t.Errorf("%q: resolution %q, %v", file, o.Value("resolution"), err)
+		}
+		if o.path = "file"; o.Value("seed") != "1" {
+			t.Errorf("%q: seed %q", file, o.Value("seed"))
+		}
+	}
+}
+
+// TestRenamed: what a name is called here is an option, and is not itself one.
+func TestRenamed(t *testing.T) {
+	for old, now := range renamed {
+		if rows[old] != nil || rows[now] == nil {
+			t.Errorf("%s is said to be called %s here", old, now)
+		}
+	}
+}
+
+// TestManyErrors: a file with as many mistakes as it can hold is answered with a page.
+func TestManyErrors(t *testing.T) {
+	var file, form strings.Builder
+	for i := range 15000 {
+		fmt.Fprintf(&file, "nonsense%d = 1\n", i)
+		fmt.Fprintf(&form, `, "nonsense%d": 1`, i)
+	}
+	for _, data := range []string{file.String(), `{"LoRA_type": "Standard"` + form.String()[:200<<10] + `": 1}`} {
+		err := new(Options).parse([]byte(data))
+		wantError(t, err, "nonsense0", "more")
+		if n := strings.Count(err.Error(), "\n"); n > 40 {
+			t.Errorf("%d lines", n)
+		}
+	}
 }
 
 // TestGUIRules has the rules by which the GUI makes a config_file, in fields of a form.
@@ -584,6 +646,29 @@ func TestNetworkArgs(t *testing.T) {
 	}
 	if have, want := config.LRSchedulerArgs, []string{"step_rules=1:10,0.1:20,0.01"}; !slices.Equal(have, want) {
 		t.Errorf("lr_scheduler_args are %q, want %q", have, want)
+	}
+}
+
+// TestLiterals has network_args written as Python does, as those of other option lists can be.
+func TestLiterals(t *testing.T) {
+	fours := strings.TrimSuffix(strings.Repeat("4, ", 25), ", ")
+	for args, want := range map[string]lora.Network{
+		`conv_dim="8"`:                {ConvDim: 8, ConvAlpha: 1},
+		"conv_dim=8 conv_alpha=2.":    {ConvDim: 8, ConvAlpha: 2},
+		"conv_dim=(8)":                {ConvDim: 8, ConvAlpha: 1},
+		"conv_dim=None":               {},
+		"rank_dropout=None":           {},
+		"rank_dropout=.5":             {RankDropout: 0.5},
+		"block_dims=[" + fours + "]":  {BlockDims: slices.Repeat([]int{4}, 25)},
+		"block_dims=(" + fours + ",)": {BlockDims: slices.Repeat([]int{4}, 25)},
+	} {
+		o := Options{line: map[string][]string{"train_data_dir": {"x"}, "network_args": {args}}}
+		config, _, err := o.Config()
+		have := config.Network
+		have.Dim, have.Alpha = 0, 0
+		if err != nil || !reflect.DeepEqual(have, want) {
+			t.Errorf("%s: %+v, %v, want %+v", args, have, err, want)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/atelier-go/atelier/internal/python"
 	"github.com/atelier-go/atelier/lora"
 )
 
@@ -44,6 +45,26 @@ func networkArgumentNames() []string {
 	return names
 }
 
+// literal is a value that is written as Python does, without its quotes and brackets; "" is None. What is no literal of
+// Python's stays as it is: zeros of down_lr_weight=zeros.
+func literal(text string) string {
+	value, err := python.Parse(text)
+	if err != nil {
+		return strings.TrimSpace(text)
+	}
+	list, ok := value.([]any)
+	if !ok {
+		list = []any{value}
+	}
+	var texts []string
+	for _, element := range list {
+		if element != nil {
+			texts = append(texts, fmt.Sprint(element))
+		}
+	}
+	return strings.Join(texts, ",")
+}
+
 // readNetworkArgs puts network_args where they belong. Without conv_alpha it is 1, as there.
 func (s *settings) readNetworkArgs() error {
 	var errs []error
@@ -59,13 +80,17 @@ func (s *settings) readNetworkArgs() error {
 			if a.name != name {
 				continue
 			}
-			known, given[name] = true, true
+			known = true
+			value := literal(value)
+			if given[name] = value != ""; !given[name] {
+				continue
+			}
 			if err := a.place.put(s, []string{value}); err != nil {
 				errs = append(errs, fmt.Errorf("kohya: network_args: %s %w", name, err))
 			}
 		}
 		if !known {
-			errs = append(errs, fmt.Errorf("kohya: network_args has no %.60q%s", name, suggest(name, networkArgumentNames())))
+			errs = append(errs, unknown(networkArgumentNames(), name, "kohya: network_args has no %.60q", name))
 		}
 	}
 	if (given["conv_dim"] || given["conv_block_dims"]) && !given["conv_alpha"] {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/atelier-go/atelier/internal/atomicfile"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora/dataset"
 	"github.com/atelier-go/atelier/lora/train"
 )
@@ -61,7 +62,7 @@ func (o *Options) Parse(f *flag.FlagSet, args []string) error {
 		case known == nil:
 			var names []string
 			f.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
-			return fmt.Errorf("kohya: there is no option -%.60s%s", name, suggest(name, names))
+			return unknown(names, name, "kohya: there is no option -%.60s", name)
 		case isBool(known.Value):
 			spread = append(spread, args[i])
 			continue
@@ -232,7 +233,7 @@ func (o *Options) Config() (config train.Config, notes []string, err error) {
 	}
 	datasetNotes, err := o.chooseDataset(s)
 	notes, errs = append(notes, datasetNotes...), append(errs, err)
-	return s.Config, notes, errors.Join(errs...)
+	return s.Config, notes, invalid.Join(errs...)
 }
 
 // isWrong reports whether the value of one of the options is an error already.
@@ -352,7 +353,7 @@ func (o *Options) chooseDataset(s *settings) (notes []string, err error) {
 			notes = append(notes, how)
 		}
 	}
-	return notes, errors.Join(errs...)
+	return notes, invalid.Join(errs...)
 }
 
 // Usage writes what the options are, those first that are used most.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/lora/dataset"
@@ -151,6 +152,19 @@ func text(at func(*settings) *string) place {
 		*at(s) = values[0]
 		return nil
 	}, ""}
+}
+
+// pathOf is a text that names a file or folder.
+func pathOf(at func(*settings) *string) place {
+	p := text(at)
+	put := p.put
+	p.put = func(s *settings, values []string) error {
+		if strings.ContainsFunc(strings.Join(values, ""), unicode.IsControl) {
+			return fmt.Errorf(`is %.100q, which has letters that no path has: in double quotes \t, \n, \b, \f and \r are such; in TOML write single quotes or /, in JSON \\ or /`, values)
+		}
+		return put(s, values)
+	}
+	return p
 }
 
 // oneOf is a text of a few.

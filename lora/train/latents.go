@@ -29,12 +29,8 @@ type encoder struct {
 	image, result compute.Tensor
 }
 
-// newEncoder builds the VAE of a checkpoint; its weights are read when the first picture is encoded.
-func newEncoder(dev compute.Device, c *weights.Checkpoint) (*encoder, error) {
-	n, err := engine.Open(c)
-	if err != nil {
-		return nil, err
-	}
+// newEncoder encodes with the VAE of the networks; its weights are read when the first picture is encoded.
+func newEncoder(dev compute.Device, n *engine.Networks) (*encoder, error) {
 	source := n.Components[weights.KindVAE]
 	params, err := dev.Load(source)
 	if err != nil {

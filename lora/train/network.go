@@ -12,7 +12,7 @@ import (
 
 // network makes the modules that are trained. The warnings name what NetworkWeights has to no use, and what it lacks.
 func (r *run) network() (modules []lora.Module, warnings []string, err error) {
-	targets, err := lora.TargetsOf(r.Checkpoint)
+	targets, err := lora.NewTargets(r.networks.Text.Config(), r.networks.UNet.Config())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,17 +1,17 @@
 package train
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/engine"
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sampler"
-	"github.com/atelier-go/atelier/weights"
 )
 
 // Objective is what a training minimises, in the options of sd-scripts. The zero value is the mean squared error of the
@@ -145,22 +145,13 @@ func (o Objective) diffusion(s sampler.Schedule) (*diffusion, error) {
 	return d, nil
 }
 
-// following adds to the objective what the files of a checkpoint say of it, and returns their schedule. What was asked for
-// and is otherwise in the files is an invalid.FieldError of Config.
-func (o Objective) following(c *weights.Checkpoint) (Objective, sampler.Schedule, error) {
-	var schedule sampler.Schedule
-	var said struct {
-		ZeroSNR *bool `json:"rescale_betas_zero_snr"`
-	}
-	if config := c.Scheduler(); config != nil {
-		var err error
-		if schedule, _, err = sampler.ScheduleFromDiffusers(config); err == nil {
-			err = json.Unmarshal(config, &said)
-		}
-		if err != nil {
-			return o, schedule, fmt.Errorf("lora: %s: scheduler_config.json: %w", c.Path(), err)
-		}
-	}
+// deniesZeroSNR finds what a scheduler_config.json that has been read says of it; without the key it says nothing.
+var deniesZeroSNR = regexp.MustCompile(`"rescale_betas_zero_snr"\s*:\s*false`)
+
+// following adds to the objective what the files of a checkpoint say of it. What was asked for and is otherwise in the files
+// is an invalid.FieldError of Config.
+func (o Objective) following(n *engine.Networks) (Objective, error) {
+	c := n.Checkpoint
 	found := c.Prediction()
 	var errs []error
 	if found.Type == sampler.Sample {
@@ -169,12 +160,12 @@ func (o Objective) following(c *weights.Checkpoint) (Objective, sampler.Schedule
 	if o.VParameterization && found.Type == sampler.Epsilon && found.Source != "default" {
 		errs = append(errs, invalid.Field("Config.Trainer.VParameterization", true, "false: %s predicts epsilon (%s)", c.Path(), found.Source))
 	}
-	if o.ZeroTerminalSNR && said.ZeroSNR != nil && !*said.ZeroSNR {
+	if o.ZeroTerminalSNR && deniesZeroSNR.Match(c.Scheduler()) {
 		errs = append(errs, invalid.Field("Config.Trainer.ZeroTerminalSNR", true, "false: %s has none (scheduler_config.json)", c.Path()))
 	}
 	o.VParameterization = o.VParameterization || found.Type == sampler.VPrediction
-	o.ZeroTerminalSNR = o.ZeroTerminalSNR || schedule.ZeroTerminalSNR || found.ZeroSNR
-	return o, schedule, errors.Join(errs...)
+	o.ZeroTerminalSNR = o.ZeroTerminalSNR || n.Schedule.ZeroTerminalSNR
+	return o, errors.Join(errs...)
 }
 
 // describe says what is predicted of what noise.

@@ -33,7 +33,7 @@ func scheduled(t *testing.T, keys string) *weights.Checkpoint {
 	if data, err = json.Marshal(config); err != nil {
 		t.Fatal(err)
 	}
-	replaceFile(t, path, string(data))
+	replaceFile(t, path, strings.ReplaceAll(string(data), `"-Infinity"`, "-Infinity")) // as Python writes it
 	ckpt, err := weights.Open(dir, weights.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func TestScheduleOfFiles(t *testing.T) {
 	}
 
 	other := trainConfig(t, 2)
-	other.Checkpoint = scheduled(t, `"beta_start": 0.001`)
+	other.Checkpoint = scheduled(t, `"beta_start": 0.001, "lambda_min_clipped": "-Infinity"`)
 	if a, b := mustTrain(t, other), mustTrain(t, trainConfig(t, 2)); a.Hash == b.Hash {
 		t.Error("other betas make no difference")
 	}

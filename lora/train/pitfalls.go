@@ -36,7 +36,7 @@ func (r *run) pitfalls() []string {
 func (r *run) longCaptions() []string {
 	learned, count, longest, path := r.captionTokens(), 0, 0, ""
 	for _, p := range append(r.dataset.Pictures(), r.dataset.ValidationPictures()...) {
-		n := len(r.tokenizer.Encode(p.Text()))
+		n := len(r.networks.Tokenizer.Encode(p.Text()))
 		if n > learned {
 			count++
 		}

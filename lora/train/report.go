@@ -1,7 +1,6 @@
 package train
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -60,7 +59,7 @@ func (r *run) announce() (Report, error) {
 	for _, b := range report.Dataset.Buckets {
 		samples := min(b.Count, max(1, r.Dataset.Sets[b.Dataset].BatchSize))
 		p, err := r.trainer.recordMicro(microKey{
-			samples: samples, height: b.Resolution.H / scale, width: b.Resolution.W / scale, tokens: r.tokenizer.MaxLength() * max(1, r.MaxTokenLength/chunkTokens),
+			samples: samples, height: b.Resolution.H / scale, width: b.Resolution.W / scale, tokens: r.networks.Tokenizer.MaxLength() * max(1, r.MaxTokenLength/chunkTokens),
 			dropRanks: r.Network.RankDropout > 0 || r.Network.ModuleDropout > 0, drop: r.Network.Dropout > 0, perturbed: r.Noise.IPNoiseGamma != 0,
 		})
 		if err != nil {
@@ -92,12 +91,7 @@ func (r *run) memory(programs []*compute.Program) (int64, error) {
 	if !ok {
 		return 0, nil
 	}
-	text, err1 := r.Checkpoint.TextEncoder()
-	net, err2 := r.Checkpoint.UNet()
-	if err := errors.Join(err1, err2); err != nil {
-		return 0, err
-	}
-	need, err := estimator.Estimate(networks{text, net}, programs...)
+	need, err := estimator.Estimate(trainedWeights(r.networks), programs...)
 	if err != nil {
 		return 0, fmt.Errorf("lora: %w", err)
 	}

@@ -66,7 +66,7 @@ func (r *run) restart() error {
 	if err := r.trainer.Close(); err != nil {
 		return err
 	}
-	if r.trainer, err = NewTrainer(r.Device, r.Checkpoint, modules, r.Config.Trainer); err != nil {
+	if r.trainer, err = newTrainer(r.Device, r.networks, modules, r.Config.Trainer); err != nil {
 		return err
 	}
 	r.position = r.start()

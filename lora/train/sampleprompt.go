@@ -36,10 +36,11 @@ func newSamplePrompt() SamplePrompt {
 	return SamplePrompt{Width: 512, Height: 512, Steps: 30, Guidance: 7.5}
 }
 
-// The bounds of a file of prompts.
+// The bounds of a file of prompts and of what is in it.
 const (
 	maxPromptBytes = 1 << 20
 	maxPrompts     = 1000
+	maxSampleSteps = 1000
 )
 
 // ParseSamplePrompts reads a file of prompts; the extension of its name says in which of sd-scripts' three forms it is.
@@ -85,7 +86,7 @@ func ParseSamplePrompts(name string, data []byte) (prompts []SamplePrompt, err e
 	for i := range prompts {
 		p := &prompts[i]
 		p.Width, p.Height = max(64, p.Width/8*8), max(64, p.Height/8*8)
-		p.Steps, p.Guidance = min(max(1, p.Steps), 1000), max(1, p.Guidance)
+		p.Steps, p.Guidance = min(max(1, p.Steps), maxSampleSteps), max(1, p.Guidance)
 	}
 	return prompts, nil
 }
@@ -153,7 +154,9 @@ func (p *SamplePrompt) setFlag(flag, value string) (err error) {
 	case "h":
 		integer(&p.Height)
 	case "s":
-		integer(&p.Steps)
+		if wholeErr == nil || errors.Is(wholeErr, strconv.ErrRange) {
+			p.Steps = int(min(whole, maxSampleSteps))
+		}
 	case "d":
 		if wholeErr == nil {
 			p.Seed = &whole

@@ -35,6 +35,7 @@ func TestParseSamplePrompts(t *testing.T) {
 			})}},
 		{"prompt like a flag", "p.txt", "d 3 cats", []train.SamplePrompt{defaultPrompt(func(p *train.SamplePrompt) { p.Prompt = "d 3 cats" })}},
 		{"too much", "p.TXT", "a cat --s 5000 --l 0.5", []train.SamplePrompt{defaultPrompt(func(p *train.SamplePrompt) { p.Prompt, p.Steps, p.Guidance = "a cat", 1000, 1 })}},
+		{"far too much", "p.txt", "a cat --s 99999999999999999999", []train.SamplePrompt{defaultPrompt(func(p *train.SamplePrompt) { p.Prompt, p.Steps = "a cat", 1000 })}},
 		{"byte order mark", "p.txt", "\ufeff# x\na cat", []train.SamplePrompt{cat}},
 		{"JSON", "p.json", `["a cat", {"prompt": "a cat", "negative_prompt": "bad, ugly", "width": 519, "height": 60, "scale": 5, "sample_steps": 0, "seed": 7,
 			"sample_sampler": "euler_a", "controlnet_image": "x.png"}]`, []train.SamplePrompt{cat, whole}},

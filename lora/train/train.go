@@ -10,8 +10,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/atelier-go/atelier/clip"
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/engine"
 	"github.com/atelier-go/atelier/internal/filelock"
 	"github.com/atelier-go/atelier/internal/optim"
 	"github.com/atelier-go/atelier/lora"
@@ -123,7 +123,7 @@ type run struct {
 	started   time.Time
 	session   uint32
 	dataset   *dataset.Dataset
-	tokenizer *clip.Tokenizer
+	networks  *engine.Networks
 	ids       map[string][]int32 // of captions
 	schedule  optim.Schedule
 	rates     Rates // at their highest
@@ -221,15 +221,19 @@ func (c Config) check() error {
 // newRun prepares a training.
 func newRun(ctx context.Context, cfg Config) (_ *run, err error) {
 	cfg = cfg.defaults()
+	var n *engine.Networks
 	if cfg.Checkpoint != nil {
-		if cfg.Trainer.Objective, _, err = cfg.Trainer.following(cfg.Checkpoint); err != nil {
+		if n, err = engine.Open(cfg.Checkpoint); err != nil {
+			return nil, err
+		}
+		if cfg.Trainer.Objective, err = cfg.Trainer.following(n); err != nil {
 			return nil, err
 		}
 	}
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	r := &run{Config: cfg, started: time.Now(), session: rand.Uint32(), ids: make(map[string][]int32), rates: Rates{cfg.TextEncoderLR, cfg.UNetLR}}
+	r := &run{Config: cfg, networks: n, started: time.Now(), session: rand.Uint32(), ids: make(map[string][]int32), rates: Rates{cfg.TextEncoderLR, cfg.UNetLR}}
 	r.position = r.start()
 	defer func() {
 		if err != nil {
@@ -246,21 +250,15 @@ func newRun(ctx context.Context, cfg Config) (_ *run, err error) {
 	if err := r.makeSchedule(); err != nil {
 		return nil, err
 	}
-	r.tokenizer = clip.Default()
-	if folder := cfg.Checkpoint.Tokenizer(); folder != nil {
-		if r.tokenizer, err = clip.OpenTokenizer(folder); err != nil {
-			return nil, err
-		}
-	}
 	modules, lost, err := r.network()
 	if err != nil {
 		return nil, err
 	}
 	r.warnings = append(r.warnings, lost...)
-	if r.encoder, err = newEncoder(cfg.Device, cfg.Checkpoint); err != nil {
+	if r.encoder, err = newEncoder(cfg.Device, n); err != nil {
 		return nil, err
 	}
-	if r.trainer, err = NewTrainer(cfg.Device, cfg.Checkpoint, modules, cfg.Trainer); err != nil {
+	if r.trainer, err = newTrainer(cfg.Device, n, modules, cfg.Trainer); err != nil {
 		return nil, err
 	}
 	if err := r.identify(); err != nil {

@@ -63,7 +63,7 @@ func (r *run) encoded(ctx context.Context, item dataset.Item, draw *rng.Torch) (
 func (r *run) tokens(caption string) []int32 {
 	ids, ok := r.ids[caption]
 	if !ok {
-		ids, _ = CaptionIDs(r.tokenizer, caption, r.MaxTokenLength) // which was checked
+		ids, _ = CaptionIDs(r.networks.Tokenizer, caption, r.MaxTokenLength) // which was checked
 		r.ids[caption] = ids
 	}
 	return ids
@@ -71,13 +71,13 @@ func (r *run) tokens(caption string) []int32 {
 
 // captionTokens is how many tokens of a caption are learned.
 func (r *run) captionTokens() int {
-	return (r.tokenizer.MaxLength() - 2) * max(1, r.MaxTokenLength/chunkTokens) // but the first and the last of each chunk
+	return (r.networks.Tokenizer.MaxLength() - 2) * max(1, r.MaxTokenLength/chunkTokens) // but the first and the last of each chunk
 }
 
 // learned is what is learned of a caption: as its tokens spell it where it is cut off, else as it is.
 func (r *run) learned(caption string) string {
-	if ids, n := r.tokenizer.Encode(caption), r.captionTokens(); len(ids) > n {
-		return r.tokenizer.Decode(ids[:n])
+	if ids, n := r.networks.Tokenizer.Encode(caption), r.captionTokens(); len(ids) > n {
+		return r.networks.Tokenizer.Decode(ids[:n])
 	}
 	return caption
 }

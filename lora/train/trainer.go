@@ -9,13 +9,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/atelier-go/atelier/clip"
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/engine"
 	"github.com/atelier-go/atelier/internal/optim"
 	"github.com/atelier-go/atelier/lora"
-	"github.com/atelier-go/atelier/nn"
-	"github.com/atelier-go/atelier/unet"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -90,10 +87,8 @@ type Update struct {
 type Trainer struct {
 	device    compute.Device
 	options   Options
+	networks  *engine.Networks
 	diffusion *diffusion
-	text      *clip.Model
-	unet      *unet.Model
-	layers    map[weights.Kind]*nn.Layers
 	params    compute.Params
 
 	modules   []module  // without their numbers
@@ -133,15 +128,24 @@ type factor struct {
 }
 
 // NewTrainer puts modules, of the usual two factors, on a device to be trained. The modules are not written to.
-func NewTrainer(dev compute.Device, c *weights.Checkpoint, modules []lora.Module, o Options) (_ *Trainer, err error) {
+func NewTrainer(dev compute.Device, c *weights.Checkpoint, modules []lora.Module, o Options) (*Trainer, error) {
+	n, err := engine.Open(c)
+	if err != nil {
+		return nil, err
+	}
+	return newTrainer(dev, n, modules, o)
+}
+
+// newTrainer is NewTrainer for networks that are open, which are the trainer's to attach adapters to until it is closed.
+func newTrainer(dev compute.Device, n *engine.Networks, modules []lora.Module, o Options) (_ *Trainer, err error) {
 	o.Accumulation = max(1, o.Accumulation)
-	t := &Trainer{device: dev, options: o, scale: 1}
+	t := &Trainer{device: dev, options: o, networks: n, scale: 1}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.Close())
 		}
 	}()
-	if err := t.takeSchedule(c); err != nil {
+	if err := t.takeSchedule(); err != nil {
 		return nil, err
 	}
 	if t.optimizer, err = o.optimizer(); err != nil {
@@ -150,7 +154,10 @@ func NewTrainer(dev compute.Device, c *weights.Checkpoint, modules []lora.Module
 	if len(modules) == 0 {
 		return nil, errors.New("lora: there is nothing to train")
 	}
-	if err := t.openNetworks(c); err != nil {
+	if err := n.FromTextAlone(); err != nil {
+		return nil, err
+	}
+	if t.params, err = dev.Load(trainedWeights(n)); err != nil {
 		return nil, err
 	}
 	for _, m := range modules {
@@ -162,30 +169,14 @@ func NewTrainer(dev compute.Device, c *weights.Checkpoint, modules []lora.Module
 }
 
 // takeSchedule takes from the checkpoint what noise is mixed in and what is predicted.
-func (t *Trainer) takeSchedule(c *weights.Checkpoint) error {
-	objective, schedule, err := t.options.Objective.following(c)
-	if err != nil {
+func (t *Trainer) takeSchedule() (err error) {
+	if t.options.Objective, err = t.options.following(t.networks); err != nil {
 		return err
 	}
-	t.options.Objective = objective
 	if err := t.options.Check(); err != nil {
 		return err
 	}
-	t.diffusion, err = objective.diffusion(schedule)
-	return err
-}
-
-// openNetworks builds the networks of the checkpoint.
-func (t *Trainer) openNetworks(c *weights.Checkpoint) error {
-	n, err := engine.Open(c)
-	if err != nil {
-		return err
-	}
-	if err := n.FromTextAlone(); err != nil {
-		return err
-	}
-	t.text, t.unet, t.layers = n.Text, n.UNet, n.Layers
-	t.params, err = t.device.Load(networks{n.Components[weights.KindTextEncoder], n.Components[weights.KindUNet]})
+	t.diffusion, err = t.options.diffusion(t.networks.Schedule)
 	return err
 }
 
@@ -199,7 +190,7 @@ func (t *Trainer) addModule(given lora.Module) error {
 	if s := m.Scale(); s == 0 || math.IsNaN(s) || math.IsInf(s, 0) {
 		return fmt.Errorf("lora: module %q: alpha is %v, so nothing could be learned; want a number such as the rank, %d", m.Name, m.Alpha, m.Rank())
 	}
-	if err := t.layers[m.Kind].Attach(m.Name, nil); err != nil {
+	if err := t.networks.Layers[m.Kind].Attach(m.Name, nil); err != nil {
 		return fmt.Errorf("lora: %w", err)
 	}
 	if t.options.ScaleWeightNorms > 0 {
@@ -420,13 +411,12 @@ func (t *Trainer) download(of func(*factor) compute.Tensor) ([]lora.Module, erro
 func (t *Trainer) Close() error {
 	errs := []error{t.programs.close()}
 	for _, f := range t.factors {
-		for _, x := range append(f.now, f.gradient) {
-			if x != nil {
-				errs = append(errs, x.Close())
-			}
-		}
+		errs = append(errs, closeAll(nil, append(f.now, f.gradient)...))
 	}
-	t.factors = nil
+	for _, m := range t.modules {
+		errs = append(errs, t.networks.Layers[m.Kind].Attach(m.Name, nil)) // the networks may be trained again
+	}
+	t.factors, t.modules = nil, nil
 	if t.params != nil {
 		errs = append(errs, t.params.Close())
 		t.params = nil
@@ -441,6 +431,10 @@ var (
 	_ compute.ParamSource = networks{}
 	_ compute.ParamOpener = networks{}
 )
+
+func trainedWeights(n *engine.Networks) networks {
+	return networks{n.Components[weights.KindTextEncoder], n.Components[weights.KindUNet]}
+}
 
 func (n networks) of(name string) *weights.Component {
 	if strings.HasPrefix(name, "text_model.") {

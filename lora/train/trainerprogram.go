@@ -62,7 +62,7 @@ func (t *Trainer) check(k microKey, b *Batch) error {
 		return fmt.Errorf("lora: a batch of %d samples of %d×%d latents", k.samples, k.width, k.height)
 	}
 	pixels := k.samples * k.height * k.width
-	elements := t.unet.Config().InChannels * pixels
+	elements := t.networks.LatentChannels() * pixels
 	for _, c := range [...]struct {
 		name       string
 		have, want int
@@ -74,7 +74,7 @@ func (t *Trainer) check(k microKey, b *Batch) error {
 			return fmt.Errorf("lora: a batch with %d %s, want %d", c.have, c.name, c.want)
 		}
 	}
-	if length := t.text.Config().MaxPositionEmbeddings; k.tokens > length && (k.tokens%length != 0 || k.tokens > maxChunks*length) {
+	if length := t.networks.Text.Config().MaxPositionEmbeddings; k.tokens > length && (k.tokens%length != 0 || k.tokens > maxChunks*length) {
 		return fmt.Errorf("lora: a batch with captions of %d tokens, want at most %d, or up to %d chunks of %d", k.tokens, length, maxChunks, length)
 	}
 	if k.perturbed && len(b.Perturbed) != elements || k.masked && len(b.Mask) != pixels || b.Weights != nil && len(b.Weights) != k.samples {
@@ -99,7 +99,7 @@ func (t *Trainer) check(k microKey, b *Batch) error {
 
 // chunks is how many times the text encoder reads for each caption.
 func (t *Trainer) chunks(k microKey) int {
-	return max(1, k.tokens/t.text.Config().MaxPositionEmbeddings)
+	return max(1, k.tokens/t.networks.Text.Config().MaxPositionEmbeddings)
 }
 
 // rows is the number of samples that a network reads in a batch.
@@ -222,7 +222,7 @@ const (
 // unless it is only evaluated, the gradient or new sum of each factor that the loss depends on.
 func (t *Trainer) recordMicro(key microKey) (*compute.Program, error) {
 	var b compute.Builder
-	n, latents := key.samples, []int{key.samples, key.height, key.width, t.unet.Config().InChannels}
+	n, latents := key.samples, []int{key.samples, key.height, key.width, t.networks.LatentChannels()}
 	ids := b.Input("input_ids", compute.I32, t.rows(key, weights.KindTextEncoder), key.tokens/t.chunks(key))
 	z, e := b.Input("latents", compute.F32, latents...), b.Input("noise", compute.F32, latents...)
 	mixed := e
@@ -250,8 +250,8 @@ func (t *Trainer) recordMicro(key microKey) (*compute.Program, error) {
 	if t.options.VParameterization {
 		loss.Target = b.Op(compute.Add{A: b.Op(compute.Scale{X: e, Factors: mix, Column: signal}), B: b.Op(compute.Scale{X: z, Factors: mix, Column: minusNoise})})
 	}
-	context := t.text.Forward(&b, ids, max(1, t.options.ClipSkip)-1)
-	loss.Prediction = t.unet.Apply(&b, x, timesteps, join(&b, context, t.chunks(key)))
+	context := t.networks.Text.Forward(&b, ids, max(1, t.options.ClipSkip)-1)
+	loss.Prediction = t.networks.UNet.Apply(&b, x, timesteps, join(&b, context, t.chunks(key)))
 	l := b.Op(loss)
 	b.Output(l)
 	if !key.evaluate {
@@ -299,7 +299,7 @@ func (t *Trainer) attach(b *compute.Builder, key microKey) (factors []compute.Va
 				return b.Input("network_dropout."+m.Key(), compute.F32, shape...)
 			}
 		}
-		if err := t.layers[m.Kind].Attach(m.Name, a); err != nil {
+		if err := t.networks.Layers[m.Kind].Attach(m.Name, a); err != nil {
 			return nil, err
 		}
 	}

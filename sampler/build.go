@@ -12,6 +12,7 @@ type builder struct {
 	vp    bool      // slot 0 holds y instead of x
 
 	timeOf     func(sigma float64) float64
+	sigmaOf    func(timestep float64) float64
 	prediction Prediction
 	noise      NoiseKind // source for stochastic steps
 
@@ -135,7 +136,7 @@ func (b *builder) put(sigma float64, x Mix, rest ...Mix) {
 func (b *builder) plan(start Start) *Plan {
 	p := &Plan{
 		Slots: b.slots, Start: start, Steps: b.steps(), Evals: b.evals,
-		Unconditional: b.unconditional, MasksInput: b.vp,
+		Unconditional: b.unconditional,
 	}
 	for i := range b.evals {
 		e := &b.evals[i]

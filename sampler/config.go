@@ -57,7 +57,7 @@ type Config struct {
 // run is a grid with its start, what a method's own grid or a spacing comes to.
 type run struct {
 	sigma, time, to []float64 // as in builder
-	vp              bool
+	vp, masksInput  bool
 	start           Start
 	orders          []int
 	min, max        float64 // noise levels of the whole schedule
@@ -100,7 +100,7 @@ func (c Config) planOn(levels []float64, m method, table *Table) (*Plan, error) 
 // builder holds the parameters of the method.
 func (c Config) builder(m method, table *Table) *builder {
 	b := &builder{
-		timeOf: table.Timestep, prediction: c.Prediction, noise: Draw,
+		timeOf: table.Timestep, sigmaOf: table.Sigma, prediction: c.Prediction, noise: Draw,
 		eta: m.eta, sNoise: 1, sTmin: c.STmin, sTmax: c.STmax,
 		order: m.order, heun: m.heun, cfgpp: m.cfgpp, lowerOrderFinal: m.sampler == UniPC && !c.KeepOrderFinal, variant: c.Variant,
 		minUncondAll: c.MinUncondAll, early: -1,
@@ -129,7 +129,7 @@ func (c Config) builder(m method, table *Table) *builder {
 	if c.Order != 0 && m.order != 0 {
 		b.order = c.Order
 	}
-	if m.grid == nil {
+	if !m.fixed {
 		b.minUncond = c.MinUncond
 	}
 	if c.SkipEarly > 0 {
@@ -159,9 +159,7 @@ func (g *run) plan(m method, b *builder) *Plan {
 	m.solve(b)
 	p := b.plan(g.start)
 	p.BrownianMin, p.BrownianMax = g.min, g.max
-	if m.cfgpp {
-		p.guidance = cfgppScale
-	}
+	p.guidance, p.MasksInput = m.guidance, g.masksInput
 	return p
 }
 
@@ -214,7 +212,7 @@ func (c Config) resolve() (method, *Table, error) {
 	table, err := c.Schedule.Table()
 	if err != nil {
 		errs = append(errs, err)
-	} else if m.distilled && len(table.Sigmas) < distilledSteps {
+	} else if (m.distilled || m.sampler == TCD) && len(table.Sigmas) < distilledSteps {
 		errs.add("Config.Sampler", c.Sampler, "another: a network of %d training steps cannot have %d to be distilled on", len(table.Sigmas), distilledSteps)
 	} else if lim := c.limits(table); !(lim.min < lim.max) {
 		errs.add("Config.SigmaMin", lim.min, "less than SigmaMax, %v", lim.max)
@@ -346,7 +344,7 @@ func webUIGrid(t *Table, c Config) (*run, error) {
 	if len(timesteps) < 2 {
 		return nil, c.errNoStep()
 	}
-	g := &run{vp: true, start: start}
+	g := &run{vp: true, masksInput: true, start: start}
 	for _, ts := range slices.Backward(timesteps) {
 		g.sigma = append(g.sigma, t.Sigmas[ts])
 		g.time = append(g.time, float64(ts))
@@ -364,7 +362,7 @@ func webUIUniPCGrid(t *Table, c Config) (*run, error) {
 	if len(timesteps) == 0 {
 		return nil, c.errNoStep()
 	}
-	g := &run{vp: true, start: start}
+	g := &run{vp: true, masksInput: true, start: start}
 	from := t.last()
 	if c.Denoise != nil {
 		from = float64(timesteps[len(timesteps)-1])

@@ -105,6 +105,9 @@ func TestEveryCombination(t *testing.T) {
 				for _, denoise := range []*float64{nil, new(0.3), new(1.0)} {
 					name := fmt.Sprintf("%s/%s/%d/img2img %v", s, spacing, steps, denoise != nil)
 					p, err := New(Config{Sampler: s, Spacing: spacing, Steps: steps, Denoise: denoise})
+					if s == TCD && spacing == Automatic && steps > distilledSteps && err != nil {
+						continue
+					}
 					if err != nil {
 						ended := s == DPMFast || s == DPMAdaptive // whatever the spacing, they need two noise levels to go between
 						if !strings.Contains(err.Error(), "leaves") || spacing != Automatic && !ended || steps > 3 {

@@ -282,7 +282,7 @@ func (c *schedulerConfig) plan(steps int, strength float64) (*Plan, error) {
 	}
 	m, _ := c.sampler.find()
 	b := &builder{
-		timeOf: table.Timestep, prediction: c.Prediction, noise: Draw, eta: c.eta, sNoise: 1,
+		timeOf: table.Timestep, sigmaOf: table.Sigma, prediction: c.Prediction, noise: Draw, eta: c.eta, sNoise: 1,
 		sTmax: math.Inf(1), order: m.order, heun: c.SolverType == "heun", variant: UniPCVariant(c.SolverType), early: -1,
 	}
 	g := c.grid(table, steps)

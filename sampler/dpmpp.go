@@ -106,3 +106,44 @@ func (b *builder) sdeStep(x, denoised Mix, from, to float64) Mix {
 	down, up := b.ancestral(from, to)
 	return b.renoise(x.times(down/from).plus(1-down/from, denoised), from, to, up)
 }
+
+// dpmpp2MCFGPP is dpmpp2M in the form of CFG++: what is left of the old state, and the difference that gives it second
+// order, are those of the estimate without the prompt. Slots: the latent, that estimate of the previous step.
+func dpmpp2MCFGPP(b *builder) {
+	for i := range b.steps() {
+		sigma, next := b.sigma[i], b.target(i)
+		x := b.state(sigma)
+		guided := b.eval(i, x, sigma)
+		plain := b.withoutPrompt(x, sigma)
+		result := guided.plus(next/sigma, x.plus(-1, plain))
+		if i > 0 && next > 0 {
+			h := math.Log(sigma / next)
+			ratio := math.Log(b.sigma[i-1]/sigma) / h
+			result = result.plus(decay(h)/(2*ratio), guided.plus(-1, slot(1)))
+		}
+		b.put(next, result, plain)
+	}
+}
+
+// dpmpp2SAncestralCFGPP is dpmpp2SAncestral in ComfyUI's form of CFG++: a step without the prompt, whose guidance is added
+// at the end. Slots: the latent, the state before the step, what guidance changed of the estimate there.
+func dpmpp2SAncestralCFGPP(b *builder) {
+	for i := range b.steps() {
+		sigma, next := b.sigma[i], b.target(i)
+		x := b.state(sigma)
+		guided := b.eval(i, x, sigma)
+		plain := b.withoutPrompt(x, sigma)
+		down, up := b.ancestral(sigma, next)
+		if down == 0 {
+			b.put(next, b.renoise(guided, sigma, next, up))
+			continue
+		}
+		mid := math.Sqrt(sigma * down)
+		b.put(mid, x.times(mid/sigma).plus(1-mid/sigma, plain), x, guided.plus(-1, plain))
+
+		x = b.state(mid)
+		b.eval(i, x, mid)
+		x = slot(1).times(down/sigma).plus(1-down/sigma, b.withoutPrompt(x, mid)).plus(1, slot(2))
+		b.put(next, b.renoise(x, sigma, next, up))
+	}
+}

@@ -10,9 +10,6 @@ func euler(b *builder) {
 	}
 }
 
-// cfgppScale is the part of the user's guidance that the web UI gives to DDIM CFG++.
-const cfgppScale = 1 / 12.5
-
 // eulerAncestral steps below the target and fills up with fresh noise. On a variance-preserving grid it is DDIM
 // (Song et al. 2020) with the same η, and with η = 1 the ancestral step of DDPM. Its CFG++ form (Chung et al. 2024) adds
 // the noise of the unconditional estimate back to the guided one.

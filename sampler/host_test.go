@@ -11,6 +11,7 @@ import (
 type host struct {
 	mean, deviation float64
 	prediction      Prediction
+	guidance        *float64 // with a negative prompt whose data are N(−0.4, 0.9²); nil has none
 	noise           func(Noise) float64
 	seen            func(e Eval, x, denoised, latent float64) // x in sigma space as the network saw it; latent after the update
 }
@@ -37,8 +38,8 @@ func (h host) run(t testing.TB, p *Plan, start float64) float64 {
 		} else if e.Noise.Kind == NoNoise && usesNoise(*e) {
 			t.Fatalf("step %d uses noise that it does not declare", e.Step)
 		}
-		mix := func(m Mix, model float64) float64 {
-			sum := (m.Model+m.Unconditional)*model + m.Noise*z // there is no prompt: both outputs are the same
+		mix := func(m Mix, model, unconditional float64) float64 {
+			sum := m.Model*model + m.Unconditional*unconditional + m.Noise*z
 			for k, s := range slots {
 				sum += m.Slot[k] * s
 			}
@@ -47,15 +48,21 @@ func (h host) run(t testing.TB, p *Plan, start float64) float64 {
 		if e.Input.Model != 0 {
 			t.Fatalf("step %d: the input depends on the network's output", e.Step)
 		}
-		x := mix(e.Input, 0) * math.Sqrt(1+e.Sigma*e.Sigma)
+		x := mix(e.Input, 0, 0) * math.Sqrt(1+e.Sigma*e.Sigma)
 		denoised := h.denoise(x, e.Sigma)
 		skip, out := h.prediction.scalings(e.Sigma)
 		model := (denoised - skip*x) / out
+		unconditional := model
+		if h.guidance != nil {
+			negative := host{mean: -0.4, deviation: 0.9}
+			unconditional = (negative.denoise(x, e.Sigma) - skip*x) / out
+			model = unconditional + *h.guidance*(model-unconditional)
+		}
 		next := make([]float64, p.Slots)
 		for j, m := range e.Update {
-			next[j] = mix(m, model)
+			next[j] = mix(m, model, unconditional)
 		}
-		estimate := mix(e.Denoised, model)
+		estimate := mix(e.Denoised, model, unconditional)
 		copy(slots, next)
 		if h.seen != nil {
 			h.seen(*e, x, estimate, slots[0])

@@ -30,6 +30,13 @@ const (
 	PLMS           Sampler = "PLMS" // PNDM without its Runge–Kutta start
 	UniPC          Sampler = "UniPC"
 	LCM            Sampler = "LCM"
+
+	// Samplers that the web UI does not have. CFG++ wants a guidance of 0 to about 2.
+	TCD           Sampler = "TCD"
+	EulerCFGPP    Sampler = "Euler CFG++"
+	EulerACFGPP   Sampler = "Euler a CFG++"
+	DPMPP2MCFGPP  Sampler = "DPM++ 2M CFG++"
+	DPMPP2SACFGPP Sampler = "DPM++ 2S a CFG++"
 )
 
 // method is what there is to know about a sampler besides its formula.
@@ -41,6 +48,7 @@ type method struct {
 	grid    func(*Table, Config) (*run, error) // of its own, for Automatic
 	span    func(*Table, Config, *run) error   // turns a list of noise levels into what the method runs on
 
+	fixed       bool    // keeps to its own timesteps whatever schedule is named, as in the web UI
 	secondOrder bool    // counted as two evaluations a step
 	discards    bool    // places one level more and drops the lowest but the last
 	distilled   bool    // knows fifty noise levels only
@@ -54,10 +62,11 @@ type method struct {
 
 	order, lowest, highest int // order is the default, 0 if the method has one only; lowest 0 is 1, highest 0 is order
 	heun, cfgpp            bool
+	guidance               float64 // part of the user's guidance that it takes; 0 is all of it
 	lcm                    lcmRule
 }
 
-// methods are in the order of the web UI's menu.
+// methods are in the order of the web UI's menu, then those that it does not have.
 var methods = []method{
 	{sampler: DPMPP2M, solve: dpmpp2M, spacing: Karras, multistep: true,
 		aliases: []string{"dpmpp_2m", "k_dpmpp_2m", "DPMSolverMultistepScheduler", "DPMSolverMultistep"}},
@@ -88,19 +97,30 @@ var methods = []method{
 	{sampler: DPMAdaptive, span: adaptiveSpan, stochastic: true, eta: 1, order: 3, lowest: 2, shifted: true,
 		aliases: []string{"dpm_adaptive", "k_dpm_ad"}},
 	{sampler: Restart, solve: restart, span: restartSpan, spacing: Karras, secondOrder: true},
-	{sampler: DDIM, solve: eulerAncestral, grid: webUIGrid, stochastic: true,
+	{sampler: DDIM, solve: eulerAncestral, grid: webUIGrid, fixed: true, stochastic: true,
 		aliases: []string{"DDIMScheduler"}},
-	{sampler: DDIMCFGPP, solve: eulerAncestral, grid: webUIGrid, stochastic: true, cfgpp: true,
+	{sampler: DDIMCFGPP, solve: eulerAncestral, grid: webUIGrid, fixed: true, stochastic: true, cfgpp: true, guidance: 1 / 12.5,
 		aliases: []string{"ddim_cfgpp"}},
-	{sampler: PLMS, solve: plms, grid: webUIGrid,
+	{sampler: PLMS, solve: plms, grid: webUIGrid, fixed: true,
 		aliases: []string{"PNDM", "PNDMScheduler"}},
-	{sampler: UniPC, solve: unipc, grid: webUIUniPCGrid, order: 3, highest: 5, multistep: true,
+	{sampler: UniPC, solve: unipc, grid: webUIUniPCGrid, fixed: true, order: 3, highest: 5, multistep: true,
 		aliases: []string{"uni_pc", "UniPCMultistepScheduler", "UniPCMultistep"}},
 	{sampler: LCM, solve: lcm, distilled: true, lcm: lcmRule{scaling: 10, sigmaData: 0.5},
 		aliases: []string{"k_lcm", "LCMScheduler"}},
+
+	{sampler: TCD, solve: tcd, grid: tcdGrid, stochastic: true, eta: 0.3,
+		aliases: []string{"TCDScheduler"}},
+	{sampler: EulerCFGPP, solve: eulerAncestral, cfgpp: true,
+		aliases: []string{"euler_cfg_pp"}},
+	{sampler: EulerACFGPP, solve: eulerAncestral, cfgpp: true, stochastic: true, eta: 1,
+		aliases: []string{"euler_ancestral_cfg_pp"}},
+	{sampler: DPMPP2MCFGPP, solve: dpmpp2MCFGPP, spacing: Karras, cfgpp: true, multistep: true,
+		aliases: []string{"dpmpp_2m_cfg_pp"}},
+	{sampler: DPMPP2SACFGPP, solve: dpmpp2SAncestralCFGPP, spacing: Karras, cfgpp: true, stochastic: true, eta: 1, secondOrder: true, scaled: true,
+		aliases: []string{"dpmpp_2s_ancestral_cfg_pp"}},
 }
 
-// Names lists the samplers in the order of the web UI's menu.
+// Names lists the samplers: the twenty of the web UI's menu in its order, then those that it does not have.
 func Names() []Sampler {
 	list := make([]Sampler, len(methods))
 	for i, m := range methods {
@@ -172,7 +192,7 @@ func Parse(sampler, schedule string) (Sampler, Spacing, error) {
 	if !ok {
 		return "", "", fmt.Errorf("sampler: no sampler is called %.60q; there are %s", sampler, join(Names()))
 	}
-	if m, _ := found.find(); m.grid != nil {
+	if m, _ := found.find(); m.fixed {
 		spacing = Automatic
 	}
 	return found, spacing, nil

@@ -89,6 +89,8 @@ func TestVectors(t *testing.T) {
 				checkTrajectory(t, key[1], key[2], v)
 			case "final":
 				checkFinal(t, key[1], key[2], v)
+			case "restart_plan":
+				checkRestart(t, key[2], v)
 			case "convergence_natural":
 				checkConvergence(t, key[1], v)
 			case "weak":
@@ -169,6 +171,7 @@ func options(t *testing.T, params string) (words []string, numbers map[string]fl
 var vectorSpacings = map[string]Spacing{
 	"karras": Karras, "karras_discard_penultimate": Karras, "exponential": Exponential, "polyexponential": Polyexponential,
 	"uniform": Uniform, "sgm_uniform": SGMUniform, "simple": Simple, "ddim_uniform": DDIMUniform,
+	"beta_sigma": Beta, "kl_optimal_nozero": KLOptimal, "ays11_rounded_a1111": AlignYourSteps,
 }
 
 func vectorSchedule(t *testing.T, name, params string) []float64 {
@@ -269,6 +272,19 @@ var vectorSamplers = map[string]Config{
 	"dpmpp_2m_sde_midpoint_eta0":      {Sampler: DPMPP2MSDE, Eta: new(0.0)},
 	"dpmpp_2m_sde_heun":               {Sampler: DPMPP2MSDEHeun},
 	"dpmpp_2m_sde_heun_eta0":          {Sampler: DPMPP2MSDEHeun, Eta: new(0.0)},
+	"dpmpp_2s_a":                      {Sampler: DPMPP2SA},
+	"dpmpp_2s_eta0":                   {Sampler: DPMPP2SA, Eta: new(0.0)},
+	"dpmpp_3m_sde":                    {Sampler: DPMPP3MSDE},
+	"dpmpp_3m_sde_eta0":               {Sampler: DPMPP3MSDE, Eta: new(0.0)},
+	"dpm2":                            {Sampler: DPM2},
+	"dpm2_a":                          {Sampler: DPM2A},
+	"dpm2a_eta0":                      {Sampler: DPM2A, Eta: new(0.0)},
+	"restart":                         {Sampler: Restart},
+	"euler_cfg":                       {Sampler: Euler},
+	"euler_cfg_pp":                    {Sampler: EulerCFGPP},
+	"euler_a_cfg_pp":                  {Sampler: EulerACFGPP},
+	"dpmpp_2m_cfg_pp":                 {Sampler: DPMPP2MCFGPP},
+	"dpmpp_2s_a_cfg_pp_comfy2026":     {Sampler: DPMPP2SACFGPP},
 	"dpm_fast":                        {Sampler: DPMFast},
 	"dpm_adaptive_order2":             {Sampler: DPMAdaptive, Order: 2},
 	"dpm_adaptive_order3":             {Sampler: DPMAdaptive},
@@ -312,6 +328,9 @@ func vectorPlan(t *testing.T, name, params string) (p *Plan, start float64, nois
 		if spacing, ok := vectorSpacings[words[0]]; ok {
 			// As their own programs take these lists: with no level discarded, and LCM without a table of its own.
 			list := spacing.sigmas(sd15(t), steps, Config{}.limits(sd15(t)), false)
+			if slices.Contains(words, "penultimate") {
+				list = discardPenultimate(list)
+			}
 			return planOn(t, c, list), start, noise
 		}
 		// A grid of diffusers' multistep solvers: sigmas at integer timesteps, then 0, started at the first sigma.
@@ -336,6 +355,10 @@ func vectorPlan(t *testing.T, name, params string) (p *Plan, start float64, nois
 		}
 	case "ddim_a1111":
 		p = newPlan(t, Config{Sampler: DDIM, Steps: steps, Eta: new(o["eta"])})
+	case "ddim_cfg_pp_a1111_timesteps":
+		p = newPlan(t, Config{Sampler: DDIMCFGPP, Steps: steps})
+	case "tcd_diffusers":
+		p = newPlan(t, Config{Sampler: TCD, Steps: steps, Eta: new(o["eta"])})
 	case "plms_a1111":
 		p = newPlan(t, Config{Sampler: PLMS, Steps: steps})
 	case "unipc_a1111":
@@ -348,6 +371,17 @@ func vectorPlan(t *testing.T, name, params string) (p *Plan, start float64, nois
 		t.Fatalf("no sampler %q", name)
 	}
 	return p, start, noise
+}
+
+// vectorGuidance is the guidance of a row, nil if it has no negative prompt.
+func vectorGuidance(t *testing.T, params string) *float64 {
+	_, o := options(t, params)
+	for _, name := range []string{"w", "lambda"} {
+		if g, ok := o[name]; ok {
+			return &g
+		}
+	}
+	return nil
 }
 
 func newPlan(t testing.TB, c Config) *Plan {
@@ -369,6 +403,11 @@ func planOn(t testing.TB, c Config, sigmas []float64) *Plan {
 	}
 	m.distilled = false
 	g := &run{sigma: sigmas, min: sigmas[len(sigmas)-1], max: sigmas[0]}
+	if m.sampler == Restart {
+		if err := m.span(table, c, g); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return g.plan(m, c.builder(m, table))
 }
 
@@ -413,11 +452,28 @@ func checkTrajectory(t *testing.T, name, params string, v vector) {
 	}
 }
 
+// checkRestart compares where the steps of Restart begin and end.
+func checkRestart(t *testing.T, params string, v vector) {
+	_, o := options(t, params)
+	p := newPlan(t, Config{Sampler: Restart, Steps: int(o["n"])})
+	var from, to []float64
+	for i, e := range p.Evals {
+		if i == 0 || p.Evals[i-1].Last {
+			from = append(from, e.Sigma)
+		} else {
+			to = append(to, e.Sigma)
+		}
+	}
+	checkList(t, "from", from, v.list("from"))
+	checkList(t, "to", append(to, 0), v.list("to"))
+}
+
 // checkFinal compares the result and the number of evaluations.
 func checkFinal(t *testing.T, name, params string, v vector) {
 	p, start, noise := vectorPlan(t, name, params)
 	h := toy()
 	h.noise = noise
+	h.guidance = vectorGuidance(t, params)
 	last, evaluations, attempts, accepted := 0.0, 0, 0, 0
 	h.seen = func(e Eval, _, denoised, _ float64) {
 		last, accepted = denoised, e.Step+1

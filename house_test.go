@@ -39,7 +39,7 @@ var rules = []rule{
 	{"device", "compute cpu invalid", "", "the only package that knows all devices"},
 	{"lora", "clip unet sampler weights weights/pickle compute internal/atomicfile internal/openfile internal/python internal/rng internal/svd invalid", "", "files and their algebra: never training, never drawing"},
 	{"lora/internal/loratest", "lora clip unet weights compute internal/golden", "", "what the tests of adapters and of training share"},
-	{"lora/dataset", "internal/atomicfile internal/openfile internal/picture internal/rng internal/tomltree invalid", "golang.org/x/text", "pictures and captions only; names of files need Unicode tables"},
+	{"lora/dataset", "internal/atomicfile internal/openfile internal/picture internal/rng invalid", "golang.org/x/text", "pictures and captions only; names of files need Unicode tables"},
 	{"lora/train", "lora lora/dataset clip unet vae nn sampler weights compute internal/atomicfile internal/engine internal/filelock internal/openfile internal/optim internal/python internal/rng internal/tfevents internal/tomltree invalid", "", "training stands above the files it makes"},
 	{"lora/kohya", "lora lora/dataset lora/train sampler compute internal/atomicfile internal/openfile internal/python internal/tomltree invalid", "", "sd-scripts' names for what lora/train takes"},
 	{"sd", "sd/infotext sd/prompt lora lora/train clip unet vae sampler weights compute internal/atomicfile internal/engine internal/rng invalid", "", "the pipeline is handed its device"},

@@ -83,13 +83,8 @@ func parse(args []string, log io.Writer) (c *command, err error) {
 	return c, err
 }
 
-// flags are the options that fill fields of a training.
-var flags = map[string]string{
-	"Config.Trainer.VParameterization": "-v_parameterization", "Config.Trainer.ZeroTerminalSNR": "-zero_terminal_snr",
-}
-
 func run(ctx context.Context, args []string, log io.Writer) (err error) {
-	defer func() { err = cli.InFlags(err, flags) }()
+	defer func() { err = cli.InFlags(err, kohya.Flags(err)) }()
 	c, err := parse(args, log)
 	if err != nil {
 		return err

@@ -49,8 +49,6 @@ type Set struct {
 	ValidationSplit float64 `json:"validation_split,omitempty"`
 	// ValidationSeed chooses that part; nil means Config.Seed.
 	ValidationSeed *uint64 `json:"validation_seed,omitempty"`
-
-	notes []string // what reading a config file had to remark
 }
 
 // Subset is one folder of pictures. Subfolders are not looked into.

@@ -106,7 +106,7 @@ func (d *Dataset) openSet(ctx context.Context, index int, s Set) (*set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dataset: %w", within(fmt.Sprintf("Config.Sets[%d]", index), err))
 	}
-	d.warn(s.notes...)
+
 	d.warn(buckets.Warnings()...)
 	opened := &set{Set: s, index: index, buckets: buckets}
 	subsets, err := d.subsets(s)

@@ -1,10 +1,11 @@
 // Package dataset turns folders of pictures and captions into the batches a LoRA is trained on, with the rules of
-// kohya-ss/sd-scripts, so that existing folders, captions and dataset config files mean here what they mean there.
+// kohya-ss/sd-scripts, so that existing folders and captions mean here what they mean there. Dataset configs are read by
+// package kohya.
 //
 // A [Config] names the folders, either the parents of "N_name" folders (N repeats, fallback caption "name") or single
-// folders as a dataset config file lists them ([ParseJSON] and [ParseTOML]). [Open] scans them, checks every picture by decoding
-// it, reads the captions, sorts the pictures into aspect-ratio buckets and counts batches and steps; [Dataset.Report]
-// tells all that in words before anything is computed. [Dataset.Epoch] yields the batches of one epoch:
+// folders. [Open] scans them, checks every picture by decoding it, reads the captions, sorts the pictures into aspect-ratio
+// buckets and counts batches and steps; [Dataset.Report] tells all that in words before anything is computed.
+// [Dataset.Epoch] yields the batches of one epoch:
 //
 //	for batch := range ds.Epoch(n) {      // n = 1, 2, …
 //		for _, item := range batch.Items {

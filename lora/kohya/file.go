@@ -47,14 +47,9 @@ func (o *Options) ReadFile(path string) error {
 
 // parse reads the content of a file.
 func (o *Options) parse(data []byte) error {
-	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff")))
-	decode := tomltree.Decode
-	if bytes.HasPrefix(data, []byte("{")) {
-		decode = decodeJSON
-	}
 	tree, err := decode(data)
 	if err != nil {
-		return cmp.Or(foreignText(data), err)
+		return err
 	}
 	if err := foreign(tree); err != nil {
 		return err
@@ -67,6 +62,19 @@ func (o *Options) parse(data []byte) error {
 	}
 	o.file, err = readOptions(tree)
 	return err
+}
+
+// decode reads TOML or JSON, whichever it is.
+func decode(data []byte) (map[string]any, error) {
+	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff")))
+	if bytes.HasPrefix(data, []byte("{")) {
+		return decodeJSON(data)
+	}
+	tree, err := tomltree.Decode(data)
+	if err != nil {
+		return nil, cmp.Or(foreignText(data), err)
+	}
+	return tree, nil
 }
 
 func decodeJSON(data []byte) (tree map[string]any, err error) {

@@ -133,7 +133,7 @@ func (o *Options) readGUI(tree map[string]any) error {
 		if row := rows[name]; row != nil && !guiRules[key] && !otherModels[key] && guiArguments[key] == "" {
 			if !dropped(row, form[key]) {
 				o.file[name] = []string{form[key]}
-			} else if value := form[key]; value != "" && !zero(row.unset) && row.place.kind != isIdle && (name != "max_train_steps" || o.epochs == 0) {
+			} else if value := form[key]; value != "" && !zero(row.unset) && row.kind.class != isIdle && (name != "max_train_steps" || o.epochs == 0) {
 				note("%s %s: the GUI drops zeros, so that sd-scripts takes %s", name, value, row.unset)
 			}
 		}
@@ -210,7 +210,7 @@ func readForm(tree map[string]any) (map[string]string, error) {
 
 // dropped reports whether the GUI leaves a value out of its config_file: empty texts, false and zeros.
 func dropped(row *option, value string) bool {
-	switch row.place.kind {
+	switch row.kind.class {
 	case isSwitch, isIdle, isRefused:
 		set, err := truth([]string{value})
 		return value == "" || err == nil && !set
@@ -249,14 +249,14 @@ func guiWarmup(form map[string]string) (string, error) {
 // guiSteps counts steps as the GUI does from its epochs: buckets are not regarded, regularisation pictures double them.
 func guiSteps(s *settings, epochs int) (steps int, how string) {
 	uses := 0
-	folders, _ := os.ReadDir(s.set.TrainDataDir) // what is wrong with them the dataset will say
+	folders, _ := os.ReadDir(s.Set.TrainDataDir) // what is wrong with them the dataset will say
 	for _, folder := range folders {
 		number, _, _ := strings.Cut(folder.Name(), "_")
 		repeats, err := strconv.Atoi(strings.TrimSpace(number))
 		if err != nil || repeats < 1 || repeats > 1<<20 || !folder.IsDir() {
 			continue
 		}
-		files, _ := os.ReadDir(filepath.Join(s.set.TrainDataDir, folder.Name()))
+		files, _ := os.ReadDir(filepath.Join(s.Set.TrainDataDir, folder.Name()))
 		for _, file := range files {
 			if slices.Contains([]string{".jpg", ".jpeg", ".png", ".webp"}, strings.ToLower(filepath.Ext(file.Name()))) {
 				uses += repeats
@@ -264,10 +264,10 @@ func guiSteps(s *settings, epochs int) (steps int, how string) {
 		}
 	}
 	factor, doubled := 1, ""
-	if s.set.RegDataDir != "" {
+	if s.Set.RegDataDir != "" {
 		factor, doubled = 2, " × 2 for reg_data_dir"
 	}
-	batch := max(1, s.set.BatchSize) * max(1, s.Dataset.GradientAccumulationSteps)
+	batch := max(1, s.Set.BatchSize) * max(1, s.Dataset.GradientAccumulationSteps)
 	steps = int(min(math.Ceil(float64(uses)/float64(batch)*float64(epochs*factor)), 1<<30))
 	return steps, fmt.Sprintf("max_train_steps %d, as the GUI counts: %d uses in batches of %d × epoch %d%s", steps, uses, batch, epochs, doubled)
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/lora/dataset"
 	"github.com/atelier-go/atelier/lora/train"
@@ -20,14 +21,14 @@ import (
 var samples = map[string][]string{
 	"resolution": {"640,768"}, "network_module": {"networks.lora"}, "face_crop_aug_range": {"2.5,3.5"},
 	"mixed_precision": {"bf16"}, "huber_schedule": {"constant"}, "loss_type": {"smooth_l1"}, "save_precision": {"bf16"},
-	"save_model_as": {"safetensors"}, "defaults": {"recipe"}, "text_encoder_lr": {"5"}, "network_args": {"conv_dim=4"}, "optimizer_args": {"a=5"}, "lr_scheduler_args": {"a=5"}, "max_token_length": {"150"},
+	"save_model_as": {"safetensors"}, "defaults": {"recipe"}, "text_encoder_lr": {"5"}, "network_args": {"conv_dim=4"}, "optimizer_args": {"a=5"}, "lr_scheduler_args": {"a=5"}, "max_token_length": {"150"}, "caption_extension": {".txt"}, "resize_interpolation": {"box"},
 }
 
 func sample(o option) []string {
 	if v, ok := samples[o.name]; ok {
 		return v
 	}
-	switch o.place.kind {
+	switch o.kind.class {
 	case isSwitch:
 		return []string{"true"}
 	case isNumber:
@@ -50,18 +51,18 @@ func TestTable(t *testing.T) {
 			names[o.name] = true
 			var s settings
 			value := sample(o)
-			err := o.place.put(&s, value)
-			if o.place.kind == isRefused {
+			err := o.put(&s, value)
+			if o.kind.class == isRefused {
 				if err == nil {
-					err = o.place.put(&s, []string{"true"})
+					err = o.put(&s, []string{"true"})
 				}
 				if err == nil {
 					t.Errorf("%s is not refused", o.name)
 				}
 				continue
 			}
-			if o.place.kind == isIdle {
-				if err := o.place.put(&s, []string{"1"}); err != nil {
+			if o.kind.class == isIdle {
+				if err := o.put(&s, []string{"1"}); err != nil {
 					t.Errorf("%s: %v", o.name, err)
 				}
 				if changed := leaves(s); len(changed) > 0 {
@@ -77,6 +78,12 @@ func TestTable(t *testing.T) {
 				t.Errorf("%s has no help", o.name)
 			}
 			changed := leaves(s)
+			if o.field == "" {
+				if len(changed) > 0 {
+					t.Errorf("%s, which is asked for, sets %v", o.name, changed)
+				}
+				continue
+			}
 			if len(changed) != 1 {
 				t.Errorf("%s = %q sets %d fields, want one: %v", o.name, value, len(changed), changed)
 			}
@@ -85,7 +92,7 @@ func TestTable(t *testing.T) {
 					t.Errorf("%s and %s both set %s", o.name, other, field)
 				}
 				owner[field] = o.name
-				want := map[string]string{"resolution": "{640 768}", "face_crop_aug_range": "[2.5 3.5]", "loss_type": "SmoothL1", "save_precision": "BF16", "network_args": "[conv_dim=4]", "optimizer_args": "[a=5]", "lr_scheduler_args": "[a=5]"}[o.name]
+				want := map[string]string{"resolution": "{640 768}", "face_crop_aug_range": "[2.5 3.5]", "loss_type": "SmoothL1", "save_precision": "BF16", "network_args": "[conv_dim=4]", "optimizer_args": "[a=5]", "lr_scheduler_args": "[a=5]", "autosave_every_n_minutes": "5m0s"}[o.name]
 				if want == "" {
 					want = value[0]
 				}
@@ -94,7 +101,7 @@ func TestTable(t *testing.T) {
 				}
 			}
 			if o.unset != "" {
-				if err := o.place.put(new(settings), []string{o.unset}); err != nil {
+				if err := o.put(new(settings), []string{o.unset}); err != nil {
 					t.Errorf("the default of %s: %v", o.name, err)
 				}
 			}
@@ -107,7 +114,7 @@ func TestTable(t *testing.T) {
 	}
 	for _, a := range networkArguments {
 		var s settings
-		if err := a.place.put(&s, []string{"5"}); err != nil || len(leaves(s)) != 1 {
+		if err := a.put(&s, []string{"5"}); err != nil || len(leaves(s)) != 1 {
 			t.Errorf("network_args %s=5: %v, sets %v", a.name, err, leaves(s))
 		}
 	}
@@ -615,7 +622,7 @@ func TestArguments(t *testing.T) {
 		{"no name", []string{"4 conv_dim=4"}, []string{"4", "conv_dim=4"}},
 		{"nothing", []string{" , "}, nil},
 	} {
-		if have := arguments(c.in); !slices.Equal(have, c.want) {
+		if have := splitArguments(c.in); !slices.Equal(have, c.want) {
 			t.Errorf("%s: %q, want %q", c.name, have, c.want)
 		}
 	}
@@ -740,7 +747,7 @@ func TestUsage(t *testing.T) {
 	var b strings.Builder
 	new(Options).Usage(&b)
 	for name, row := range rows {
-		switch row.place.kind {
+		switch row.kind.class {
 		case isIdle, isRefused:
 			if !strings.Contains(b.String(), name) {
 				t.Errorf("help does not name %s", name)
@@ -814,4 +821,44 @@ func TestPriorLossWeight(t *testing.T) {
 	if config, _, err := o.Config(); err != nil || *config.Dataset.PriorLossWeight != 0 {
 		t.Errorf("the weight is %v, %v, want 0", config.Dataset.PriorLossWeight, err)
 	}
+}
+
+// TestFlags says of fields by which options they are set, as errors name them.
+func TestFlags(t *testing.T) {
+	for field, want := range map[string]string{
+		"Config.Network.Dim": "-network_dim", "Network.BlockDims[3]": "-network_args block_dims", "Config.UNetLR": "-unet_lr", "Config.Noise.MinTimestep": "-min_timestep",
+		"Config.Trainer.Objective.HuberC": "-huber_c", "Config.Trainer.HuberC": "-huber_c", "Options.MaxGradNorm": "-max_grad_norm", "Config.Logging.With": "-log_with",
+		"Config.Dataset.MaxTrainSteps": "-max_train_steps", "Config.MaxTrainSteps": "-max_train_steps", "Config.Sets[0].BatchSize": "-train_batch_size",
+		"Config.Dataset.Sets[1].Bucketing.MinReso": "-min_bucket_reso", "Config.Sets[0].Folder.CaptionOptions.KeepTokens": "-keep_tokens", "Config.Sets[0].Folder.KeepTokens": "-keep_tokens",
+		"Config.Sets[0].Subsets[2].KeepTokens": "[[datasets]] 1: [[datasets.subsets]] 3: keep_tokens", "Config.Sets[2].Subsets[0].ImageDir": "[[datasets]] 3: [[datasets.subsets]] 1: image_dir",
+		"Config.Device": "", "Request.Width": "",
+	} {
+		err := fmt.Errorf("train: %w", invalid.Field(field, 1, "another"))
+		if have := Flags(err)[field]; have != want {
+			t.Errorf("%s is set by %q, want %q", field, have, want)
+		}
+	}
+}
+
+// TestConfigReached: every field of a training's configuration is set by an option, but for those that a program sets.
+func TestConfigReached(t *testing.T) {
+	programs := words(`Device Checkpoint Report Progress Sample Dataset.Sets Trainer.Accumulation Trainer.BlockLRWeight Network.BlockLRWeight`)
+	var walk func(path string, typ reflect.Type)
+	walk = func(path string, typ reflect.Type) {
+		for f := range typ.Fields() {
+			field := strings.TrimPrefix(path+"."+f.Name, ".")
+			switch {
+			case !f.IsExported() || programs[field]:
+			case f.Anonymous:
+				walk(path, f.Type)
+			case f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[dataset.Size]():
+				walk(field, f.Type)
+			case names[field] == "":
+				t.Errorf("no option sets %s", field)
+			}
+		}
+	}
+	walk("", reflect.TypeFor[train.Config]())
+	programs["Set.Subsets"] = true
+	walk("Set", reflect.TypeFor[dataset.Set]())
 }

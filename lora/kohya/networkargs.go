@@ -3,41 +3,33 @@ package kohya
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/atelier-go/atelier/internal/python"
 	"github.com/atelier-go/atelier/lora"
 )
 
-// networkArgument is an entry of network_args.
-type networkArgument struct {
-	name  string
-	place place
-}
-
 // networkArguments are those of sd-scripts' networks.lora.
-var networkArguments = []networkArgument{
-	{"conv_dim", count(0, func(s *settings) *int { return &s.Network.ConvDim })},
-	{"conv_alpha", number(func(s *settings) *float64 { return &s.Network.ConvAlpha })},
-	{"rank_dropout", number(func(s *settings) *float64 { return &s.Network.RankDropout })},
-	{"module_dropout", number(func(s *settings) *float64 { return &s.Network.ModuleDropout })},
-	{"loraplus_lr_ratio", number(func(s *settings) *float64 { return &s.Trainer.LoRAPlusRatio })},
-	{"loraplus_unet_lr_ratio", number(func(s *settings) *float64 { return &s.Trainer.LoRAPlusUNetRatio })},
-	{"loraplus_text_encoder_lr_ratio", number(func(s *settings) *float64 { return &s.Trainer.LoRAPlusTextEncoderRatio })},
-	{"block_dims", dims(func(s *settings) *[]int { return &s.Network.BlockDims })},
-	{"block_alphas", alphas(func(s *settings) *[]float64 { return &s.Network.BlockAlphas })},
-	{"conv_block_dims", dims(func(s *settings) *[]int { return &s.Network.ConvBlockDims })},
-	{"conv_block_alphas", alphas(func(s *settings) *[]float64 { return &s.Network.ConvBlockAlphas })},
-	{"down_lr_weight", text(func(s *settings) *string { return &s.downLRWeight })},
-	{"mid_lr_weight", text(func(s *settings) *string { return &s.midLRWeight })},
-	{"up_lr_weight", text(func(s *settings) *string { return &s.upLRWeight })},
-	{"block_lr_zero_threshold", number(func(s *settings) *float64 { return &s.blockLRZeroThreshold })},
+var networkArguments = []option{
+	{name: "conv_dim", field: "Network.ConvDim", kind: count(0)},
+	{name: "conv_alpha", field: "Network.ConvAlpha", kind: number},
+	{name: "rank_dropout", field: "Network.RankDropout", kind: number},
+	{name: "module_dropout", field: "Network.ModuleDropout", kind: number},
+	{name: "loraplus_lr_ratio", field: "Trainer.LoRAPlusRatio", kind: number},
+	{name: "loraplus_unet_lr_ratio", field: "Trainer.LoRAPlusUNetRatio", kind: number},
+	{name: "loraplus_text_encoder_lr_ratio", field: "Trainer.LoRAPlusTextEncoderRatio", kind: number},
+	{name: "block_dims", field: "Network.BlockDims", kind: listOf[int](count(0))},
+	{name: "block_alphas", field: "Network.BlockAlphas", kind: listOf[float64](number)},
+	{name: "conv_block_dims", field: "Network.ConvBlockDims", kind: listOf[int](count(0))},
+	{name: "conv_block_alphas", field: "Network.ConvBlockAlphas", kind: listOf[float64](number)},
+	{name: "down_lr_weight", field: "DownLRWeight", kind: text},
+	{name: "mid_lr_weight", field: "MidLRWeight", kind: text},
+	{name: "up_lr_weight", field: "UpLRWeight", kind: text},
+	{name: "block_lr_zero_threshold", field: "BlockLRZeroThreshold", kind: number},
 }
 
-// argumentNames lists them.
-func argumentNames() string { return strings.Join(networkArgumentNames(), ", ") }
-
-func networkArgumentNames() []string {
+func argumentNames() []string {
 	names := make([]string, len(networkArguments))
 	for i, a := range networkArguments {
 		names[i] = a.name
@@ -69,34 +61,29 @@ func literal(text string) string {
 func (s *settings) readNetworkArgs() error {
 	var errs []error
 	given := make(map[string]bool)
-	for _, arg := range s.networkArgs {
+	for _, arg := range s.NetworkArgs {
 		name, value, ok := strings.Cut(arg, "=")
 		if name = strings.TrimSpace(name); !ok {
 			errs = append(errs, fmt.Errorf("kohya: network_args has %.60q, want NAME=VALUE such as conv_dim=4", arg))
 			continue
 		}
-		known := false
-		for _, a := range networkArguments {
-			if a.name != name {
-				continue
-			}
-			known = true
-			value := literal(value)
-			if given[name] = value != ""; !given[name] {
-				continue
-			}
-			if err := a.place.put(s, []string{value}); err != nil {
-				errs = append(errs, fmt.Errorf("kohya: network_args: %s %w", name, err))
-			}
+		at := slices.IndexFunc(networkArguments, func(a option) bool { return a.name == name })
+		if at < 0 {
+			errs = append(errs, unknown(argumentNames(), name, "kohya: network_args has no %.60q", name))
+			continue
 		}
-		if !known {
-			errs = append(errs, unknown(networkArgumentNames(), name, "kohya: network_args has no %.60q", name))
+		value = literal(value)
+		if given[name] = value != ""; !given[name] {
+			continue
+		}
+		if err := networkArguments[at].put(s, []string{value}); err != nil {
+			errs = append(errs, fmt.Errorf("kohya: network_args: %s %w", name, err))
 		}
 	}
 	if (given["conv_dim"] || given["conv_block_dims"]) && !given["conv_alpha"] {
 		s.Network.ConvAlpha = 1
 	}
-	weights, err := lora.ParseBlockLRWeights(s.downLRWeight, s.midLRWeight, s.upLRWeight, s.blockLRZeroThreshold)
+	weights, err := lora.ParseBlockLRWeights(s.DownLRWeight, s.MidLRWeight, s.UpLRWeight, s.BlockLRZeroThreshold)
 	if err != nil {
 		errs = append(errs, fmt.Errorf("kohya: network_args: %w", err))
 	}

@@ -81,7 +81,7 @@ func (o *Options) Parse(f *flag.FlagSet, args []string) error {
 			continue
 		}
 		spread = append(spread, "-"+name+"="+value)
-		if ok && rows[option.name].place.kind == isList {
+		if ok && rows[option.name].kind.class == isList {
 			for ; i+1 < len(args) && !strings.HasPrefix(args[i+1], "-"); i++ {
 				spread = append(spread, "-"+name+"="+args[i+1])
 			}
@@ -123,7 +123,7 @@ func (v *flagValue) Set(value string) error {
 	if o.line == nil {
 		o.line = make(map[string][]string)
 	}
-	if rows[v.name].place.kind != isList {
+	if rows[v.name].kind.class != isList {
 		o.line[v.name] = nil
 	}
 	o.line[v.name] = append(o.line[v.name], value)
@@ -132,7 +132,7 @@ func (v *flagValue) Set(value string) error {
 
 // IsBoolFlag tells package flag which flags stand without a value.
 func (v *flagValue) IsBoolFlag() bool {
-	return rows[v.name].place.kind == isSwitch || rows[v.name].place.want == "switch"
+	return rows[v.name].kind.class == isSwitch || rows[v.name].kind.want == "switch"
 }
 
 func isBool(v flag.Value) bool {
@@ -203,12 +203,12 @@ func (o *Options) Config() (config train.Config, notes []string, err error) {
 			if values == nil {
 				continue
 			}
-			if err := row.place.put(s, values); err != nil {
+			if err := row.put(s, values); err != nil {
 				s.wrong = append(s.wrong, row.name)
 				errs = append(errs, fmt.Errorf("kohya: %s %w", cmp.Or(by, row.name), err))
 				continue
 			}
-			if set, err := truth(values); row.place.kind == isIdle && (set || err != nil) {
+			if set, err := truth(values); row.kind.class == isIdle && (set || err != nil) {
 				s.idle = append(s.idle, row.name)
 			}
 		}
@@ -287,11 +287,11 @@ func (o *Options) chooseOptimizer(s *settings) error {
 	switch {
 	case s.isWrong("optimizer_type"):
 		return nil
-	case s.use8bitAdam && s.useLion:
+	case s.Use8bitAdam && s.UseLion:
 		return errors.New("kohya: use_8bit_adam and use_lion_optimizer exclude each other; name one optimizer_type")
-	case s.use8bitAdam:
+	case s.Use8bitAdam:
 		old = "AdamW8bit"
-	case s.useLion:
+	case s.UseLion:
 		old = "Lion"
 	default:
 		return nil
@@ -324,26 +324,26 @@ func (o *Options) chooseRates(s *settings) error {
 
 // chooseDataset makes the datasets of dataset_config or of train_data_dir.
 func (o *Options) chooseDataset(s *settings) (notes []string, err error) {
-	if s.datasetConfig != "" {
+	if s.DatasetConfig != "" {
 		for _, name := range []string{"train_data_dir", "reg_data_dir", "in_json"} {
 			if o.named(name) {
-				notes = append(notes, fmt.Sprintf("%s is not used: the folders are those of dataset_config %s", name, s.datasetConfig))
+				notes = append(notes, fmt.Sprintf("%s is not used: the folders are those of dataset_config %s", name, s.DatasetConfig))
 			}
 		}
-		defaults := dataset.Defaults{Set: s.set, Subset: s.set.Folder}
-		defaults.Set.TrainDataDir, defaults.Set.RegDataDir = "", ""
-		s.Dataset.Sets, err = dataset.ReadConfig(s.datasetConfig, defaults)
-		if err != nil {
+		defaults := s.Set
+		defaults.TrainDataDir, defaults.RegDataDir = "", ""
+		var more []string
+		if s.Dataset.Sets, more, err = ReadDatasets(s.DatasetConfig, defaults); err != nil {
 			err = fmt.Errorf("kohya: dataset_config: %w", err)
 		}
-		return notes, err
+		return append(notes, more...), err
 	}
-	s.Dataset.Sets = []dataset.Set{s.set}
+	s.Dataset.Sets = []dataset.Set{s.Set}
 	var errs []error
-	if s.set.TrainDataDir == "" {
+	if s.Set.TrainDataDir == "" {
 		errs = append(errs, errors.New("kohya: train_data_dir is missing: name the folder that holds the REPEATS_NAME folders of photos, or a dataset_config"))
 	}
-	if s.set.Resolution == (dataset.Size{}) && !s.isWrong("resolution") {
+	if s.Set.Resolution == (dataset.Size{}) && !s.isWrong("resolution") {
 		errs = append(errs, errors.New("kohya: resolution is missing, 512 is usual"))
 	}
 	if o.epochs > 0 && s.Dataset.MaxTrainEpochs == 0 && o.line["max_train_steps"] == nil && len(errs) == 0 {
@@ -361,7 +361,7 @@ func (o *Options) Usage(w io.Writer) {
 	defaults := o.defaults()
 	for _, g := range table {
 		fmt.Fprintf(w, "\n%s\n", g.title)
-		if kind := g.options[0].place.kind; kind == isIdle || kind == isRefused {
+		if kind := g.options[0].kind.class; kind == isIdle || kind == isRefused {
 			var names []string
 			for _, row := range g.options {
 				names = append(names, row.name)
@@ -371,8 +371,8 @@ func (o *Options) Usage(w io.Writer) {
 		}
 		for _, row := range g.options {
 			help := row.help
-			if row.place.want != "" && !strings.Contains(help, row.place.want) {
-				help += ": " + row.place.want
+			if row.kind.want != "" && !strings.Contains(help, row.kind.want) {
+				help += ": " + row.kind.want
 			}
 			value, ok := defaults[row.name]
 			if !ok {

@@ -40,7 +40,7 @@ func suggest(name string, known []string) string {
 		name     string
 		distance int
 	}
-	if now := renamed[name]; now != "" {
+	if now := renamed[name]; slices.Contains(known, now) {
 		return "; here it is called " + now
 	}
 	var near []candidate
@@ -49,7 +49,7 @@ func suggest(name string, known []string) string {
 	}
 	for _, k := range known {
 		d := distance(name, k)
-		if len(name) > 3 && strings.Contains(k, name) {
+		if len(name) > 3 && strings.Contains(k, name) || len(k) > 3 && strings.Contains(name, k) {
 			d = min(d, 2)
 		}
 		if d <= max(2, len(name)/3) {

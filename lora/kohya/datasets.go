@@ -1,0 +1,299 @@
+package kohya
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/atelier-go/atelier/internal/openfile"
+	"github.com/atelier-go/atelier/invalid"
+	"github.com/atelier-go/atelier/lora/dataset"
+)
+
+// datasetOptions are those that only a dataset config has.
+var datasetOptions = []option{
+	{"image_dir", "Set.Folder.ImageDir", "", path, "folder of pictures"},
+	{"num_repeats", "Set.Folder.Repeats", "", count(1), "how often a picture is used in an epoch"},
+	{"class_tokens", "Set.Folder.ClassTokens", "", text, "caption of pictures without a caption file"},
+	{"is_reg", "Set.Folder.Reg", "", onOff, "regularisation pictures"},
+	{"batch_size", "Set.BatchSize", "", count(1), "pictures in a batch"},
+	{"network_multiplier", "", "", idleValue, "it has no effect in sd-scripts and none here"},
+	{"custom_attributes", "", "", idleValue, "they are not used"},
+	{"metadata_file", "", "", refusedValue("metadata files are not read: name an image_dir with caption files beside the pictures"), ""},
+}
+
+// scope is where in a dataset config an option may stand.
+type scope uint8
+
+const (
+	inGeneral scope = 1 << iota
+	inDataset
+	inFolder
+)
+
+var scopeNames = map[scope]string{inGeneral: "[general]", inDataset: "[[datasets]]", inFolder: "[[datasets.subsets]]"}
+
+// scopes are where options may stand, datasetRows what they are.
+var scopes, datasetRows = datasetIndex(map[scope]string{
+	inGeneral | inDataset: `batch_size resolution enable_bucket min_bucket_reso max_bucket_reso bucket_reso_steps bucket_no_upscale network_multiplier
+		validation_split validation_seed`,
+	inGeneral | inDataset | inFolder: `resize_interpolation num_repeats shuffle_caption enable_wildcard color_aug flip_aug random_crop keep_tokens
+		keep_tokens_separator secondary_separator caption_prefix caption_suffix caption_separator caption_dropout_rate caption_tag_dropout_rate
+		caption_dropout_every_n_epochs token_warmup_min token_warmup_step face_crop_aug_range custom_attributes caption_extension class_tokens
+		cache_info exif_orientation alpha_over_white`,
+	inFolder: `image_dir is_reg alpha_mask conditioning_data_dir metadata_file`,
+})
+
+func datasetIndex(lists map[scope]string) (map[string]scope, map[string]*option) {
+	where, all := make(map[string]scope), maps.Clone(rows)
+	for i := range datasetOptions {
+		all[datasetOptions[i].name] = &datasetOptions[i]
+	}
+	for scope, list := range lists {
+		for name := range words(list) {
+			where[name] = scope
+		}
+	}
+	maps.DeleteFunc(all, func(name string, _ *option) bool { return where[name] == 0 })
+	return where, all
+}
+
+// maxDatasetBytes bounds a dataset config in JSON.
+const maxDatasetBytes = 4 << 20
+
+// ReadDatasets reads a dataset config of sd-scripts: tables [general], [[datasets]] and [[datasets.subsets]] in TOML, or the
+// same in JSON. An option is looked up in the subset, the dataset, general and defaults, whose Folder has those of subsets; the
+// first that has it wins, whatever its value. Types are strict and unknown keys are errors. Where nothing names a
+// caption_extension it is .caption, as there. Notes name what is there to no use.
+func ReadDatasets(path string, defaults dataset.Set) (sets []dataset.Set, notes []string, err error) {
+	data, err := openfile.ReadFile(path, maxDatasetBytes)
+	if err != nil {
+		return nil, nil, fmt.Errorf("kohya: %w", err)
+	}
+	read := decode
+	if strings.EqualFold(filepath.Ext(path), ".json") {
+		read = decodeJSON
+	}
+	tree, err := read(data)
+	if err == nil {
+		sets, notes, err = readDatasets(tree, defaults)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("kohya: %s: %w", path, err)
+	}
+	return sets, notes, nil
+}
+
+// datasetReader collects what reading a dataset config has to remark.
+type datasetReader struct {
+	errs  []error
+	notes []string
+}
+
+// readDatasets reads a decoded config. Numbers are json.Number, int64 or float64.
+func readDatasets(tree map[string]any, defaults dataset.Set) ([]dataset.Set, []string, error) {
+	var r datasetReader
+	if defaults.Folder.CaptionExtension == "" {
+		defaults.Folder.CaptionExtension = ".caption"
+	}
+	general := r.apply(defaults, "[general]", inGeneral, r.table("general", tree["general"]))
+	for _, name := range slices.Sorted(maps.Keys(tree)) {
+		if name != "general" && name != "datasets" {
+			r.refuse("unknown key %.60q, want general and datasets", name)
+		}
+	}
+	datasets := r.tables("datasets", tree["datasets"])
+	if len(datasets) == 0 {
+		r.refuse("no [[datasets]]: at least one is needed")
+	}
+	var sets []dataset.Set
+	for i, table := range datasets {
+		sets = append(sets, r.dataset(general, fmt.Sprintf("[[datasets]] %d", i+1), table))
+	}
+	if err := invalid.Join(r.errs...); err != nil {
+		return nil, nil, err
+	}
+	return sets, r.notes, nil
+}
+
+// dataset reads one of the datasets.
+func (r *datasetReader) dataset(general dataset.Set, where string, table map[string]any) dataset.Set {
+	subsets := r.tables(where+": subsets", table["subsets"])
+	if len(subsets) == 0 {
+		r.refuse("%s: no [[datasets.subsets]]: at least one is needed", where)
+	}
+	table = maps.Clone(table)
+	delete(table, "subsets")
+	set := r.apply(general, where, inDataset, table)
+	for j, table := range subsets {
+		where := fmt.Sprintf("%s: [[datasets.subsets]] %d", where, j+1)
+		folder := r.apply(set, where, inFolder, table).Folder
+		if folder.ImageDir == "" && table["metadata_file"] == nil {
+			r.refuse("%s: image_dir is missing", where)
+		}
+		set.Subsets = append(set.Subsets, folder)
+	}
+	if set.Resolution == (dataset.Size{}) {
+		r.refuse("%s: resolution is missing, 512 is usual", where)
+	}
+	set.Folder = dataset.Subset{}
+	return set
+}
+
+func (r *datasetReader) refuse(format string, args ...any) {
+	r.errs = append(r.errs, fmt.Errorf(format, args...))
+}
+
+// table is an optional table.
+func (r *datasetReader) table(name string, value any) map[string]any {
+	table, ok := value.(map[string]any)
+	if value != nil && !ok {
+		r.refuse("%s is %s, want a table", name, describe(value))
+	}
+	return table
+}
+
+// tables is an optional list of tables.
+func (r *datasetReader) tables(name string, value any) (tables []map[string]any) {
+	switch list := value.(type) {
+	case nil:
+	case []map[string]any:
+		return list
+	case []any:
+		for _, element := range list {
+			tables = append(tables, r.table("an element of "+name, element))
+		}
+	default:
+		r.refuse("%s is %s, want a list of tables", name, describe(value))
+	}
+	return tables
+}
+
+// apply returns a set with the options of a table at one level of the file.
+func (r *datasetReader) apply(set dataset.Set, where string, at scope, table map[string]any) dataset.Set {
+	s := settings{Set: set}
+	for _, key := range slices.Sorted(maps.Keys(table)) {
+		name := key
+		if alias := aliases[key]; alias != "" {
+			name = alias
+		}
+		row := datasetRows[name]
+		switch {
+		case row == nil && rows[name] != nil:
+			r.refuse("%s: %s is no option of a dataset; it belongs into a config_file or on the command line", where, key)
+		case row == nil:
+			r.errs = append(r.errs, unknown(slices.Collect(maps.Keys(datasetRows)), key, "%s: unknown key %.60q", where, key))
+		case scopes[name]&at == 0:
+			r.refuse("%s: %s belongs into %s", where, key, scopes[name])
+		case row.kind.class == isIdle:
+			if note := name + " is not used: " + row.help; !slices.Contains(r.notes, note) {
+				r.notes = append(r.notes, note)
+			}
+		default:
+			if err := row.putTyped(&s, table[key]); err != nil {
+				r.refuse("%s: %s %w", where, key, err)
+			}
+		}
+	}
+	return s.Set
+}
+
+// String names the tables.
+func (s scope) String() string {
+	var names []string
+	for _, one := range []scope{inGeneral, inDataset, inFolder} {
+		if s&one != 0 {
+			names = append(names, scopeNames[one])
+		}
+	}
+	return strings.Join(names, " or ")
+}
+
+// putTyped puts a decoded value into the option's field, if its type is the one that the field has.
+func (o *option) putTyped(s *settings, value any) error {
+	if o.field != "" {
+		if want := o.typed(o.in(s).Kind(), value); want != "" {
+			return fmt.Errorf("is %s, want %s", describe(value), want)
+		}
+	}
+	values, err := texts(value)
+	if err != nil {
+		return err
+	}
+	return o.put(s, values)
+}
+
+// typed says what a value should be of which a field of that kind is made; "" if it is.
+func (o *option) typed(field reflect.Kind, value any) (want string) {
+	list, isList := value.([]any)
+	var ok bool
+	switch field {
+	case reflect.Bool:
+		_, ok = value.(bool)
+		want = "true or false"
+	case reflect.String:
+		_, ok = value.(string)
+		want = "a text in quotes"
+	case reflect.Int, reflect.Pointer:
+		ok, want = whole(value), "a whole number"
+	case reflect.Float64:
+		if ok, want = pointed(value) || whole(value), "a number"; o.name == "validation_split" {
+			ok, want = pointed(value), "a number with a point, such as 0.1"
+		}
+	case reflect.Array:
+		ok, want = len(list) == 2, "a list of two numbers, such as [2.0, 4.0]"
+		if ok && !(pointed(list[0]) && pointed(list[1])) {
+			ok, want = false, "a number with a point for both, such as [2.0, 4.0]"
+		}
+	case reflect.Struct:
+		ok = whole(value) || isList && len(list) == 2 && whole(list[0]) && whole(list[1])
+		want = "a whole number or a list of two, width and height"
+	}
+	if ok {
+		return ""
+	}
+	return want
+}
+
+// whole reports whether a value is written as a whole number.
+func whole(value any) bool {
+	switch n := value.(type) {
+	case int64:
+		return true
+	case json.Number:
+		_, err := n.Int64()
+		return err == nil
+	}
+	return false
+}
+
+// pointed reports whether a value is a number that is not written as a whole one.
+func pointed(value any) bool {
+	switch n := value.(type) {
+	case float64:
+		return true
+	case json.Number:
+		_, err := n.Float64()
+		return err == nil && !whole(value)
+	}
+	return false
+}
+
+// describe says what a value is.
+func describe(value any) string {
+	switch v := value.(type) {
+	case map[string]any:
+		return "a table"
+	case []map[string]any:
+		return "a list"
+	case []any:
+		return fmt.Sprintf("a list of %d", len(v))
+	case string:
+		return fmt.Sprintf("the text %.60q", v)
+	}
+	return fmt.Sprintf("%.60s", fmt.Sprint(value))
+}

@@ -2,7 +2,7 @@ package compute
 
 import "fmt"
 
-// ActivateGradient is the derivative of Activate: y = DY·Activation'(X), element by element. ReLU's derivative at 0 is 0.
+// ActivateGradient is the derivative of Activate: y = DY·Activation'(X), element by element. ReLU's derivative at 0 is 0, LeakyReLU's 1/5.
 type ActivateGradient struct {
 	X, DY      Value
 	Activation Activation

@@ -38,7 +38,7 @@ func (op GroupNorm) infer(t types) ([]Type, error) {
 	if !(op.Eps > 0) {
 		return nil, fmt.Errorf("epsilon is %g, want a positive number", op.Eps)
 	}
-	if op.Activation > ReLU {
+	if op.Activation > LeakyReLU {
 		return nil, fmt.Errorf("unknown %v", op.Activation)
 	}
 	if err := wantShape("weight", t, op.Weight, c); err != nil {

@@ -29,18 +29,19 @@ type Overwriter interface{ Overwritable() []Value }
 // Activation is a pointwise function.
 type Activation uint8
 
-// The activations of the SD 1.x networks.
+// The activations of the SD 1.x networks and of upscalers.
 const (
 	Identity  Activation = iota
 	SiLU                 // x·sigmoid(x)
 	QuickGELU            // x·sigmoid(1.702·x), CLIP's
 	GELU                 // x·Φ(x) = x/2·(1+erf(x/√2)), exact
 	ReLU                 // max(x, 0)
+	LeakyReLU            // max(x, x/5), ESRGAN's
 )
 
 // String is the name of the activation: "SiLU".
 func (a Activation) String() string {
-	names := [...]string{"Identity", "SiLU", "QuickGELU", "GELU", "ReLU"}
+	names := [...]string{"Identity", "SiLU", "QuickGELU", "GELU", "ReLU", "LeakyReLU"}
 	if int(a) < len(names) {
 		return names[a]
 	}
@@ -73,7 +74,7 @@ func (e Epilogue) gradient(g *adjoint, dy Value, before Op) Value {
 }
 
 func (e Epilogue) check(t types, out Type) error {
-	if e.Activation > ReLU {
+	if e.Activation > LeakyReLU {
 		return fmt.Errorf("unknown %v", e.Activation)
 	}
 	if e.PerChannel.Valid() {

@@ -15,7 +15,7 @@ func (op Activate) Operands() []Value { return present(op.X) }
 func (op Activate) Overwritable() []Value { return present(op.X) }
 
 func (op Activate) infer(t types) ([]Type, error) {
-	if op.Activation > ReLU {
+	if op.Activation > LeakyReLU {
 		return nil, fmt.Errorf("unknown %v", op.Activation)
 	}
 	return []Type{t.of(op.X)}, wantFloat("input", t.of(op.X))

@@ -73,6 +73,7 @@ func anchors() []anchor {
 	return []anchor{
 		activation("Identity", compute.Identity, xs...),
 		activation("ReLU", compute.ReLU, 0, 0, 0, 0, 0.5, 1, 3),
+		activation("LeakyReLU", compute.LeakyReLU, -0.6, -0.2, -0.1, 0, 0.5, 1, 3),
 		activation("SiLU", compute.SiLU, -0.1422776, -0.2689414, -0.1887703, 0, 0.3112297, 0.7310586, 2.8577224),
 		activation("QuickGELU", compute.QuickGELU, -0.0180713, -0.1542042, -0.1496116, 0, 0.3503884, 0.8457958, 2.9819287),
 		activation("GELU", compute.GELU, -0.0040497, -0.1586553, -0.1542688, 0, 0.3457312, 0.8413447, 2.9959503),

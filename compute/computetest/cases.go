@@ -134,6 +134,7 @@ func convCases() (cases []Case) {
 		{name: "3×3/one per channel", n: 2, h: 5, w: 6, in: 16, out: 33, kh: 3, kw: 3, stride: 1, pad: compute.SamePadding(1), perChannel: 1},
 		{name: "3×3/residual", n: 1, h: 8, w: 8, in: 32, out: 32, kh: 3, kw: 3, stride: 1, pad: compute.SamePadding(1), bias: true, residual: true},
 		{name: "3×3/residual is the input", n: 1, h: 8, w: 8, in: 32, out: 32, kh: 3, kw: 3, stride: 1, pad: compute.SamePadding(1), onItself: true},
+		{name: "3×3/LeakyReLU", n: 1, h: 8, w: 8, in: 32, out: 32, kh: 3, kw: 3, stride: 1, pad: compute.SamePadding(1), bias: true, activation: compute.LeakyReLU},
 		{name: "3×3/ReLU", n: 1, h: 8, w: 8, in: 32, out: 32, kh: 3, kw: 3, stride: 1, pad: compute.SamePadding(1), bias: true, activation: compute.ReLU},
 		{name: "3×3/stride 2", n: 1, h: 7, w: 8, in: 16, out: 24, kh: 3, kw: 3, stride: 2, pad: compute.SamePadding(1), bias: true},
 		{name: "3×3/stride 2, padded right and below", n: 2, h: 8, w: 6, in: 16, out: 24, kh: 3, kw: 3, stride: 2, pad: compute.Padding{Bottom: 1, Right: 1}, bias: true},
@@ -318,7 +319,7 @@ func embedCases() (cases []Case) {
 }
 
 func pointwiseCases() (cases []Case) {
-	for _, a := range []compute.Activation{compute.Identity, compute.SiLU, compute.QuickGELU, compute.GELU, compute.ReLU} {
+	for _, a := range []compute.Activation{compute.Identity, compute.SiLU, compute.QuickGELU, compute.GELU, compute.ReLU, compute.LeakyReLU} {
 		tol := pointwise(16)
 		if a == compute.Identity || a == compute.ReLU {
 			tol = exact("values are kept or replaced by 0")

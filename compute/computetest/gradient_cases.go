@@ -288,7 +288,7 @@ func attentionGradientCases() (cases []Case) {
 }
 
 func pointwiseGradientCases() (cases []Case) {
-	for _, a := range []compute.Activation{compute.Identity, compute.SiLU, compute.QuickGELU, compute.GELU, compute.ReLU} {
+	for _, a := range []compute.Activation{compute.Identity, compute.SiLU, compute.QuickGELU, compute.GELU, compute.ReLU, compute.LeakyReLU} {
 		tol := pointwise(24)
 		if a == compute.Identity || a == compute.ReLU {
 			tol = exact("values are kept or replaced by 0")

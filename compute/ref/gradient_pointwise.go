@@ -20,6 +20,10 @@ func derivative(a compute.Activation, x float64) float64 {
 			return 1
 		}
 		return 0
+	case compute.LeakyReLU:
+		if x <= 0 {
+			return 0.2
+		}
 	}
 	return 1
 }

@@ -17,6 +17,8 @@ func apply(a compute.Activation, x float64) float64 {
 		return x / 2 * math.Erfc(-x/math.Sqrt2)
 	case compute.ReLU:
 		return max(x, 0)
+	case compute.LeakyReLU:
+		return max(x, x/5)
 	}
 	return x
 }

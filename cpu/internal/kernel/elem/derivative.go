@@ -2,7 +2,7 @@ package elem
 
 import "github.com/atelier-go/atelier/compute"
 
-// Derivative is a function that replaces x by a'(x), nil for the identity, whose derivative is 1. ReLU's is 0 at 0. The
+// Derivative is a function that replaces x by a'(x), nil for the identity, whose derivative is 1. ReLU's is 0 at 0, LeakyReLU's 1/5. The
 // error is a few float32 units of the larger of |a'(x)| and 1.
 func (k *Kernels) Derivative(a compute.Activation) func(x []float32) {
 	switch a {
@@ -14,6 +14,8 @@ func (k *Kernels) Derivative(a compute.Activation) func(x []float32) {
 		return k.geluSlope
 	case compute.ReLU:
 		return reluSlope
+	case compute.LeakyReLU:
+		return leakyReLUSlope
 	}
 	return nil
 }
@@ -21,6 +23,15 @@ func (k *Kernels) Derivative(a compute.Activation) func(x []float32) {
 func reluSlope(x []float32) {
 	for i, v := range x {
 		x[i] = 0
+		if v > 0 {
+			x[i] = 1
+		}
+	}
+}
+
+func leakyReLUSlope(x []float32) {
+	for i, v := range x {
+		x[i] = 0.2
 		if v > 0 {
 			x[i] = 1
 		}

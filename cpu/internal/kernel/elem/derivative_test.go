@@ -30,6 +30,12 @@ var derivatives = []struct {
 		}
 		return 0
 	}},
+	{compute.LeakyReLU, func(x float64) float64 {
+		if x > 0 {
+			return 1
+		}
+		return 0.2
+	}},
 }
 
 // TestDerivativeAccuracy measures errors in units of 1, around which derivatives are summed up: x·s·(1-s) and x·φ(x) are

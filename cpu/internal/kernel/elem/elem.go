@@ -41,6 +41,8 @@ func (k *Kernels) Activation(a compute.Activation) func(x []float32) {
 		return k.GELU
 	case compute.ReLU:
 		return k.ReLU
+	case compute.LeakyReLU:
+		return leakyReLU
 	}
 	return nil
 }

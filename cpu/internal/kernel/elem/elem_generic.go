@@ -50,6 +50,13 @@ func reluGeneric(x []float32) {
 	}
 }
 
+// leakyReLU has no kernel of its own in any set: it is a small part of the convolution before it.
+func leakyReLU(x []float32) {
+	for i, v := range x {
+		x[i] = max(v, v/5)
+	}
+}
+
 func expGeneric(x []float32) {
 	for i, v := range x {
 		x[i] = exp(v, 0)

@@ -76,6 +76,7 @@ var activations = []struct {
 	}, 3},
 	{"GELU", func(k *Kernels) func([]float32) { return k.Activation(compute.GELU) }, func(x float64) float64 { return x * math.Erfc(-x/math.Sqrt2) / 2 }, 4.5},
 	{"ReLU", func(k *Kernels) func([]float32) { return k.Activation(compute.ReLU) }, func(x float64) float64 { return max(x, 0) }, 0},
+	{"LeakyReLU", func(k *Kernels) func([]float32) { return k.Activation(compute.LeakyReLU) }, func(x float64) float64 { return max(x, x/5) }, 0.5},
 	{"Exp", func(k *Kernels) func([]float32) { return k.Exp }, math.Exp, 2},
 }
 

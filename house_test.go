@@ -32,6 +32,7 @@ var rules = []rule{
 	{"nn", "compute", "", "layers record ops and hold no weights"},
 	{"unet", "compute nn internal/configjson", "", "networks know no device and no file"},
 	{"vae", "compute nn internal/configjson", "", "networks know no device and no file"},
+	{"esrgan", "compute nn weights internal/picture invalid", "", "upscalers are networks with files of their own, beside checkpoints"},
 	{"clip/...", "clip/... compute nn internal/configjson", "golang.org/x/text", "networks know no device and no file; the tokenizer needs Unicode tables"},
 	{"weights/pickle", "", "", "files of strangers: nothing that could run is within reach"},
 	{"weights/...", "weights/... compute sampler internal/f16 internal/atomicfile internal/filelock internal/openfile internal/python invalid", "golang.org/x/sys github.com/nlpodyssey/safetensors", "files are bytes with names; what they mean is the networks' business"},

@@ -63,11 +63,11 @@ func NewConv3x3(s Scope, in, out int) *Conv2D {
 
 // Forward records the layer on x, given in one part or in two.
 func (m *Conv2D) Forward(b *compute.Builder, e compute.Epilogue, x ...compute.Value) compute.Value {
-	return m.resized(b, [2]int{}, e, x...)
+	return m.Resized(b, [2]int{}, e, x...)
 }
 
-// resized is Forward on x resized to the given height and width.
-func (m *Conv2D) resized(b *compute.Builder, size [2]int, e compute.Epilogue, x ...compute.Value) compute.Value {
+// Resized is Forward on x resized to the given height and width by nearest neighbour.
+func (m *Conv2D) Resized(b *compute.Builder, size [2]int, e compute.Epilogue, x ...compute.Value) compute.Value {
 	defer m.Enter(b)()
 	x1, x2 := parts(b, x)
 	y := b.Op(compute.Conv2D{

@@ -96,7 +96,7 @@ func NewUpsample2D(s Scope, channels int) *Upsample2D {
 // Forward records the layer; the result has the given height and width.
 func (m *Upsample2D) Forward(b *compute.Builder, x compute.Value, height, width int) compute.Value {
 	defer m.Enter(b)()
-	return m.Conv.resized(b, [2]int{height, width}, compute.Epilogue{}, x)
+	return m.Conv.Resized(b, [2]int{height, width}, compute.Epilogue{}, x)
 }
 
 // TimestepEmbedding is the two-layer network behind the sinusoidal encoding of time.

@@ -43,6 +43,21 @@ var (
 	_ compute.ParamOpener = (*Component)(nil)
 )
 
+// Component is the file's tensors as the parameters of one network, which is no part of a checkpoint and is called kind in
+// messages: an upscaler, a tiny autoencoder. name translates keys; those that become "" are left out. It is valid until the
+// file is closed.
+func (f *File) Component(kind Kind, name func(key string) string) (*Component, error) {
+	c := &Component{kind: kind, path: f.path, params: map[string]*param{}, claims: map[string]bool{}}
+	for _, key := range f.Names() {
+		if to := name(key); to != "" {
+			if err := c.add(to, f, key); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return c, nil
+}
+
 // add registers a tensor of a file. A second tensor of the same name is an error.
 func (c *Component) add(name string, f *File, key string) error {
 	t, _ := f.Info(key)

@@ -134,7 +134,7 @@ func DataHash(path string) (string, error) {
 	n := binary.LittleEndian.Uint64(size[:])
 	start := int64(8 + n)
 	switch {
-	case pickle.Recognise(size[:]):
+	case pickle.Recognise(f):
 		start = 0
 	case n > math.MaxInt64-8:
 		return "", errors.New(path + ": replaced while it was read")

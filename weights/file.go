@@ -83,7 +83,7 @@ func newFile(f fs.File, path string) (*File, error) {
 // read reads all but the tensors.
 func (f *File) read(size int64) error {
 	read := f.readHeader
-	if head := make([]byte, 4); readHead(f.data, head) && pickle.Recognise(head) {
+	if pickle.Recognise(f.data) {
 		read = f.readPickle
 	}
 	if err := read(size); err != nil {

@@ -23,7 +23,7 @@ func ReadMetadata(path string) (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("weights: %w", err)
 	}
-	if head := make([]byte, 4); readHead(f, head) && pickle.Recognise(head) {
+	if pickle.Recognise(f) {
 		return pickledMetadata(path)
 	}
 	n, err := headerLength(f, info.Size())
@@ -35,12 +35,6 @@ func ReadMetadata(path string) (map[string]string, error) {
 		return nil, fmt.Errorf("weights: %s: %w", path, err)
 	}
 	return metadata, nil
-}
-
-// readHead fills head with how a file begins; it reports false for one that is shorter or cannot be read.
-func readHead(f io.ReaderAt, head []byte) bool {
-	n, _ := f.ReadAt(head, 0)
-	return n == len(head)
 }
 
 func pickledMetadata(path string) (map[string]string, error) {

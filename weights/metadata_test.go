@@ -41,6 +41,25 @@ func TestReadMetadata(t *testing.T) {
 	}
 }
 
+// TestHeaderLikePickle opens files whose header's length begins with the bytes of a pickle.
+func TestHeaderLikePickle(t *testing.T) {
+	for protocol := 2; protocol <= 5; protocol++ {
+		length := protocol<<8 | 0x80
+		header := `{"__metadata__":{"k":"`
+		header += strings.Repeat("v", length-len(header)-len(`"}}`)) + `"}}`
+		path := writeRaw(t, rawFile(header, 0))
+		if m, err := ReadMetadata(path); err != nil || len(m) != 1 {
+			t.Errorf("%d bytes: metadata %v, %v", length, m, err)
+		}
+		f, err := OpenFile(path)
+		if err != nil {
+			t.Errorf("%d bytes: %v", length, err)
+			continue
+		}
+		f.Close()
+	}
+}
+
 // TestHugeHeaders reads a header with many keys, of which five million once took a minute, and one that is a sparse gigabyte:
 // reading ends at the first that is too many, and at the first byte.
 func TestHugeHeaders(t *testing.T) {

@@ -74,7 +74,7 @@ func TestCkpt(t *testing.T) {
 		t.Errorf("metadata %q, want %q", got.Metadata(), metadata)
 	}
 	wrong := filepath.Join(t.TempDir(), "model.safetensors")
-	if err := os.Rename(path, wrong); err != nil {
+	if err := os.Rename(ckpt(t), wrong); err != nil { // one that is not open, for Windows
 		t.Fatal(err)
 	}
 	sameParameters(t, open(t, wrong, weights.Options{}), want)

@@ -18,9 +18,19 @@ import (
 // anew do.
 const maxDeflated = 256 << 20
 
-// Recognise reports whether a file that begins with head is one that torch.save may have written.
-func Recognise(head []byte) bool {
-	return bytes.HasPrefix(head, []byte("PK\x03\x04")) || len(head) > 1 && head[0] == 0x80 && head[1] >= 2 && head[1] <= 5
+// Recognise reports whether a file is one that torch.save may have written, by how it begins. A safetensors file whose header
+// is 640 bytes long begins like a pickle, with 0x80 and 2, and is told by the zeros that follow and the header's brace.
+func Recognise(file io.ReaderAt) bool {
+	var first [9]byte
+	n, _ := file.ReadAt(first[:], 0)
+	head := first[:n]
+	switch {
+	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
+		return true
+	case len(head) < 2 || head[0] != 0x80 || head[1] < 2 || head[1] > 5:
+		return false
+	}
+	return !bytes.HasSuffix(head[2:], []byte("\x00\x00\x00\x00{"))
 }
 
 // Read reads the value that torch.save wrote into a file of size bytes: its dictionaries, lists and numbers at once, while

@@ -94,13 +94,12 @@ func ParseSamplePrompts(name string, data []byte) (prompts []SamplePrompt, err e
 // kohyaSamplers are the names of sd-scripts that no other program has. The methods of second order that are missing here
 // become their nearest relatives.
 var kohyaSamplers = map[string]sampler.Sampler{
-	"dpm_2": sampler.Heun, "k_dpm_2": sampler.Heun, "dpm_2_a": sampler.EulerA, "k_dpm_2_a": sampler.EulerA,
 	"dpmsolver": sampler.DPMPP2M, "dpmsolver++": sampler.DPMPP2M, "dpmsingle": sampler.DPMPP2M,
 }
 
 // ParseSampleSampler reads the name of a sampler, "sample_sampler": one of sd-scripts (ddim, pndm, lms, euler, euler_a, heun,
-// dpm_2, dpm_2_a, dpmsolver, dpmsolver++ and dpmsingle) or any that [sampler.Parse] knows. "" is ddim. Of those that do not
-// exist here, dpm_2 becomes Heun, dpm_2_a Euler a, and the dpmsolvers DPM++ 2M.
+// dpm_2, dpm_2_a, dpmsolver, dpmsolver++ and dpmsingle) or any that [sampler.Parse] knows. "" is ddim. The
+// dpmsolvers become DPM++ 2M.
 func ParseSampleSampler(name string) (sampler.Sampler, sampler.Spacing, error) {
 	if s, ok := kohyaSamplers[strings.ToLower(name)]; ok {
 		return s, sampler.Automatic, nil

@@ -79,8 +79,8 @@ func TestParseSamplePrompts(t *testing.T) {
 func TestParseSampleSampler(t *testing.T) {
 	for name, want := range map[string]sampler.Sampler{
 		"": sampler.DDIM, "ddim": sampler.DDIM, "pndm": sampler.PLMS, "lms": sampler.LMS, "k_lms": sampler.LMS, "euler": sampler.Euler, "k_euler": sampler.Euler,
-		"euler_a": sampler.EulerA, "k_euler_a": sampler.EulerA, "heun": sampler.Heun, "dpm_2": sampler.Heun, "k_dpm_2": sampler.Heun, "dpm_2_a": sampler.EulerA,
-		"k_dpm_2_a": sampler.EulerA, "dpmsolver": sampler.DPMPP2M, "dpmsolver++": sampler.DPMPP2M, "dpmsingle": sampler.DPMPP2M, "DPM++ 2M": sampler.DPMPP2M,
+		"euler_a": sampler.EulerA, "k_euler_a": sampler.EulerA, "heun": sampler.Heun, "dpm_2": sampler.DPM2, "k_dpm_2": sampler.DPM2, "dpm_2_a": sampler.DPM2A,
+		"k_dpm_2_a": sampler.DPM2A, "dpmsolver": sampler.DPMPP2M, "dpmsolver++": sampler.DPMPP2M, "dpmsingle": sampler.DPMPP2M, "DPM++ 2M": sampler.DPMPP2M,
 	} {
 		if got, _, err := train.ParseSampleSampler(name); got != want || err != nil {
 			t.Errorf("%q is %q, %v, want %q", name, got, err, want)

@@ -76,7 +76,8 @@ func describe(r Request, applied adapters, m model, i int) infotext.Text {
 	}
 	add("Schedule type", string(spacing))
 	add("CFG scale", number(*r.Guidance))
-	add("Seed", strconv.FormatInt(r.Seed+int64(i), 10))
+	seed, _ := r.seeds(i)
+	add("Seed", strconv.FormatInt(seed, 10))
 	add("Size", fmt.Sprintf("%dx%d", r.Width, r.Height))
 	add("Model hash", m.hash)
 	add("Model", m.name)
@@ -96,6 +97,9 @@ func describe(r Request, applied adapters, m model, i int) infotext.Text {
 	}
 	if r.PromptOptions.OldTimelines && strings.Contains(r.Prompt+r.NegativePrompt, "[") {
 		add("Old prompt editing timelines", "True")
+	}
+	for _, d := range r.details(i) {
+		add(d.key, d.value)
 	}
 	add("Version", version)
 	return t

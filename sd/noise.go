@@ -13,8 +13,7 @@ func (s NoiseSource) generator(seed uint64) rng.Source {
 	return rng.NewPhilox(seed)
 }
 
-// noise draws the normal numbers of a run: each picture of a batch has its own generator, seeded Seed+i and going on
-// from draw to draw, so that a batch equals single pictures. Draws are [C,H,W] per picture, as the reference
+// noise draws the normal numbers of a run: each picture of a batch has its own generator, going on from draw to draw, so that a batch equals single pictures. Draws are [C,H,W] per picture, as the reference
 // programs make them; dst is [N,H,W,C].
 type noise struct {
 	streams  []rng.Source
@@ -23,16 +22,24 @@ type noise struct {
 	plane    []float32 // one picture's draw
 }
 
-func newNoise(source NoiseSource, seed int64, batch, channels, pixels int, plan *sampler.Plan) (*noise, error) {
-	n := &noise{channels: channels, plane: make([]float32, channels*pixels)}
-	for i := range batch {
-		n.streams = append(n.streams, source.generator(uint64(seed)+uint64(i)))
+// newNoise makes the noise of a resolved request, in latents of a size; factor is by how much pictures are larger.
+func newNoise(r Request, channels, height, width, factor int, plan *sampler.Plan) (*noise, error) {
+	n := &noise{channels: channels, plane: make([]float32, channels*height*width)}
+	for i := range r.BatchSize {
+		seed, variation := r.seeds(i)
+		n.streams = append(n.streams, rng.NewPicture(rng.PictureNoise{
+			Source: r.Noise.generator, Seed: uint64(seed), Delta: r.SamplerOptions.ENSD,
+			Channels: channels, Height: height, Width: width,
+			Subseed: uint64(variation), Strength: r.Variation.Strength,
+			FromHeight: r.ResizeFrom.Height / factor, FromWidth: r.ResizeFrom.Width / factor,
+		}))
 	}
 	if plan.Noise != sampler.Brownian {
 		return n, nil
 	}
-	for i := range batch {
-		path, err := rng.NewBrownian(uint64(seed)+uint64(i), channels*pixels, plan.BrownianMin, plan.BrownianMax, source.generator)
+	for i := range r.BatchSize {
+		seed, _ := r.seeds(i)
+		path, err := rng.NewBrownian(uint64(seed), len(n.plane), plan.BrownianMin, plan.BrownianMax, r.Noise.generator)
 		if err != nil {
 			return nil, err
 		}

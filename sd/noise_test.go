@@ -16,7 +16,7 @@ func TestNoiseLayout(t *testing.T) {
 		NV:  func(seed uint64) rng.Source { return rng.NewPhilox(seed) },
 		CPU: func(seed uint64) rng.Source { return rng.NewTorch(seed) },
 	} {
-		n, err := newNoise(source, seed, batch, channels, pixels, &sampler.Plan{})
+		n, err := newNoise(Request{Noise: source, Seed: seed, BatchSize: batch}, channels, pixels, 1, 8, &sampler.Plan{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +54,7 @@ func TestNoiseOfSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	const channels, pixels = 4, 4096
-	n, err := newNoise(NV, 7, 1, channels, pixels, plan)
+	n, err := newNoise(Request{Noise: NV, Seed: 7, BatchSize: 1}, channels, pixels, 1, 8, plan)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,5 +91,61 @@ func TestLatentsLayout(t *testing.T) {
 	}
 	if channelsLast(got, first, 3); !slices.Equal(got, last) {
 		t.Errorf("channels last %v, want %v", got, last)
+	}
+}
+
+// TestNoiseOfBatch compares the noise of four pictures with that of each alone, with all that changes noise.
+func TestNoiseOfBatch(t *testing.T) {
+	const channels, height, width = 4, 6, 5
+	for _, r := range []Request{
+		{Seed: 5},
+		{Seed: 5, Noise: CPU, SamplerOptions: SamplerOptions{ENSD: 31337}},
+		{Seed: 5, Variation: Variation{Seed: 9, Strength: 0.3}, ResizeFrom: Size{Width: 64, Height: 32}},
+	} {
+		plan, err := sampler.New(sampler.Config{Sampler: sampler.DPMPPSDE, Steps: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.BatchSize = 4
+		var draws [3][]float32
+		of := func(r Request) (all [3][]float32) {
+			n, err := newNoise(r, channels, height, width, 8, plan)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k := range all {
+				all[k] = make([]float32, r.BatchSize*channels*height*width)
+			}
+			n.draw(all[0])
+			n.draw(all[1])
+			n.fill(all[2], plan.Evals[0].Noise)
+			return all
+		}
+		for i := range r.BatchSize {
+			single := r
+			single.BatchSize = 1
+			single.Seed, single.Variation.Seed = r.seeds(i)
+			for k, one := range of(single) {
+				draws[k] = append(draws[k], one...)
+			}
+		}
+		for k, batch := range of(r) {
+			if !slices.Equal(batch, draws[k]) {
+				t.Errorf("%+v: draw %d of a batch is not those of its pictures", r, k)
+			}
+		}
+	}
+}
+
+// TestNoiseAllocates checks that no draw but the first makes anything.
+func TestNoiseAllocates(t *testing.T) {
+	n, err := newNoise(Request{Noise: NV, BatchSize: 2, Variation: Variation{Strength: 0.5}}, 4, 8, 8, 8, &sampler.Plan{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	drawn := make([]float32, 2*4*8*8)
+	n.draw(drawn)
+	if allocations := testing.AllocsPerRun(5, func() { n.draw(drawn) }); allocations != 0 {
+		t.Errorf("a draw allocates %v times", allocations)
 	}
 }

@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/atelier-go/atelier/invalid"
@@ -25,7 +23,8 @@ type NoiseSource string
 
 // The noise sources. One seed gives different pictures with each of them.
 const (
-	NV  NoiseSource = "NV"  // the Philox generator of NVIDIA GPUs: the web UI's default ("GPU") and its "NV" setting
+	NV  NoiseSource = "NV"  // the Philox generator of NVIDIA GPUs
+	GPU NoiseSource = "GPU" // the web UI's default, the same on its users' cards: read as NV
 	CPU NoiseSource = "CPU" // PyTorch's CPU generator: the web UI's "CPU" setting, and diffusers with a CPU generator
 )
 
@@ -53,15 +52,17 @@ type Request struct {
 	BatchSize int         `json:"batch_size,omitzero"` // pictures made at once; 0 is 1
 	Noise     NoiseSource `json:"noise,omitzero"`      // "" is NV
 
+	Variation      Variation      `json:"variation,omitzero"`        // of the noise that Seed makes
+	ResizeFrom     Size           `json:"seed_resize_from,omitzero"` // of pictures whose composition by the same Seed is to stay; zero is this size
+	SamplerOptions SamplerOptions `json:"sampler_options,omitzero"`
+
 	TiledVAE bool `json:"tiled_vae,omitzero"` // decode in overlapping tiles: less memory; always on above 1024×1024 pixels
 }
 
 // plan is Request.resolve with what depends on the model, and the plan of its sampling.
 func (p *Pipeline) plan(r Request) (Request, *sampler.Plan, error) {
 	r, err := r.resolve(p.Side())
-	plan, planErr := sampler.New(sampler.Config{
-		Sampler: r.Sampler, Spacing: r.Spacing, Steps: r.Steps, Eta: r.Eta, Schedule: p.networks.Schedule, Prediction: p.networks.Prediction,
-	})
+	plan, planErr := sampler.New(r.config(p.networks.Schedule, p.networks.Prediction))
 	if err := errors.Join(err, inRequest(planErr)); err != nil {
 		return r, nil, fmt.Errorf("sd: %w", err)
 	}
@@ -84,22 +85,6 @@ func (p *Pipeline) plan(r Request) (Request, *sampler.Plan, error) {
 	return r, plan, nil
 }
 
-// inRequest renames the fields in the error of a plan that a request has as well.
-func inRequest(err error) error {
-	var errs []error
-	for _, e := range invalid.Fields(err) {
-		switch name := strings.TrimPrefix(e.Field, "Config."); name {
-		case "Sampler", "Spacing", "Steps", "Eta":
-			e.Field = "Request." + name
-		}
-		errs = append(errs, e)
-	}
-	if errs == nil {
-		return err
-	}
-	return errors.Join(errs...)
-}
-
 // resolve fills in defaults and checks every field but those that the sampler checks; the error joins all complaints.
 func (r Request) resolve(modelSide int) (Request, error) {
 	setDefault(&r.Width, modelSide)
@@ -107,13 +92,9 @@ func (r Request) resolve(modelSide int) (Request, error) {
 	setDefault(&r.Steps, 20)
 	setDefault(&r.ClipSkip, 1)
 	setDefault(&r.BatchSize, 1)
-	setDefault(&r.Noise, NV)
 	setDefault(&r.Sampler, sampler.DPMPP2M)
 	if r.Guidance == nil {
 		r.Guidance = new(7.5)
-	}
-	if r.Seed < 0 {
-		r.Seed = int64(rand.Uint32())
 	}
 	setDefault(&r.PromptOptions.Emphasis, prompt.Original)
 	if !r.PromptOptions.KeepComments {
@@ -139,7 +120,7 @@ func (r Request) resolve(modelSide int) (Request, error) {
 	check(goodSide(r.Height), "Height", r.Height, "a multiple of 8 from 8 to %d pixels", MaxSide)
 	check(math.Abs(*r.Guidance) <= 1000, "Guidance", *r.Guidance, "a number from -1000 to 1000")
 	check(r.BatchSize >= 1 && r.BatchSize <= MaxBatchSize, "BatchSize", r.BatchSize, "1 to %d", MaxBatchSize)
-	check(r.Noise == NV || r.Noise == CPU, "Noise", string(r.Noise), "%q or %q", NV, CPU)
+	errs = append(errs, r.resolveNoise())
 	check(r.ClipSkip >= 1, "ClipSkip", r.ClipSkip, "1 or more")
 	return r, errors.Join(errs...)
 }

@@ -46,6 +46,12 @@ func TestRequestJSON(t *testing.T) {
 		Adapters:      []Adapter{{Path: "a.safetensors"}, {Name: "b", Strength: &lora.Strength{TextEncoder: 0.5, UNet: 1, Rank: 2}}},
 		PromptOptions: prompt.Options{Emphasis: prompt.NoNorm, Backtrack: new(0), OldTimelines: true, KeepComments: true}, PadConds: true,
 		Eta: new(0.0), Guidance: new(0.0), ClipSkip: 2, Seed: -1, BatchSize: 2, Noise: CPU, TiledVAE: true,
+		Variation: Variation{Seed: 7, Strength: 0.25}, ResizeFrom: Size{Width: 512, Height: 384},
+		SamplerOptions: SamplerOptions{
+			SChurn: 1, STmin: 0.1, STmax: 9, SNoise: new(1.01), SigmaMin: 0.05, SigmaMax: 12, Rho: 5, BetaAlpha: 0.5, BetaBeta: 0.7,
+			DiscardPenultimate: true, SGMNoise: true, DowncastAlphas: true, Order: 2, Variant: sampler.BH2, Skip: sampler.LogSNR,
+			KeepOrderFinal: true, ENSD: 31337,
+		},
 	}
 	for v, i := reflect.ValueOf(full), 0; i < v.NumField(); i++ {
 		if v.Field(i).IsZero() {
@@ -56,7 +62,12 @@ func TestRequestJSON(t *testing.T) {
 		`{}`: {},
 		`{"prompt":"a man","negative_prompt":"hat","adapters":[{"path":"a.safetensors"},{"name":"b","strength":{"text_encoder":0.5,"unet":1,"rank":2}}],` +
 			`"prompt_options":{"emphasis":"No norm","backtrack":0,"old_timelines":true,"keep_comments":true},` +
-			`"width":64,"height":72,"steps":3,"sampler":"Euler a","spacing":"Karras","eta":0,"guidance":0,"pad_conds":true,"clip_skip":2,"seed":-1,"batch_size":2,"noise":"CPU","tiled_vae":true}`: full,
+			`"width":64,"height":72,"steps":3,"sampler":"Euler a","spacing":"Karras","eta":0,"guidance":0,"pad_conds":true,"clip_skip":2,"seed":-1,"batch_size":2,"noise":"CPU",` +
+			`"variation":{"seed":7,"strength":0.25},"seed_resize_from":{"width":512,"height":384},` +
+			`"sampler_options":{"sigma_churn":1,"sigma_tmin":0.1,"sigma_tmax":9,"sigma_noise":1.01,"schedule_min_sigma":0.05,"schedule_max_sigma":12,` +
+			`"schedule_rho":5,"beta_schedule_alpha":0.5,"beta_schedule_beta":0.7,"discard_penultimate_sigma":true,"sgm_noise_multiplier":true,` +
+			`"downcast_alphas_cumprod":true,"order":2,"unipc_variant":"bh2","unipc_skip_type":"logSNR","keep_order_final":true,"ensd":31337},` +
+			`"tiled_vae":true}`: full,
 	} {
 		written, err := json.Marshal(want)
 		if err != nil || string(written) != text {
@@ -81,6 +92,9 @@ func TestRequestFields(t *testing.T) {
 		{Request{Prompt: "\xff", NegativePrompt: "\xff", ClipSkip: -1, Adapters: []Adapter{{}}},
 			[]string{"Request.Prompt", "Request.NegativePrompt", "Request.Adapters[0].Path", "Request.ClipSkip"}},
 		{Request{ClipSkip: 99}, []string{"Request.ClipSkip"}},
+		{Request{Variation: Variation{Strength: 2}, ResizeFrom: Size{Width: 512}}, []string{"Request.Variation.Strength", "Request.ResizeFrom.Height"}},
+		{Request{Sampler: sampler.UniPC, SamplerOptions: SamplerOptions{SChurn: -1, SNoise: new(math.Inf(1)), Order: 9, Variant: "bh3", Skip: "x"}},
+			[]string{"Request.SamplerOptions.Variant", "Request.SamplerOptions.Skip", "Request.SamplerOptions.Order", "Request.SamplerOptions.SNoise", "Request.SamplerOptions.SChurn"}},
 		{Request{NegativePrompt: strings.Repeat("x ", 10000)}, []string{"Request.NegativePrompt"}},
 		{Request{Prompt: "<lora:x:much>"}, []string{"Request.Prompt"}},
 		{Request{Prompt: "<lora:x>"}, []string{"Options.LoRADirs"}},
@@ -119,7 +133,7 @@ func TestRequestErrors(t *testing.T) {
 		{"infinite guidance", func(r *Request) { r.Guidance = new(math.Inf(1)) }, []string{"Guidance is +Inf"}},
 		{"no pictures", func(r *Request) { r.BatchSize = -1 }, []string{"BatchSize is -1"}},
 		{"too many pictures", func(r *Request) { r.BatchSize = 65 }, []string{"BatchSize is 65"}},
-		{"unknown noise", func(r *Request) { r.Noise = "GPU" }, []string{`Noise is "GPU"`, `"NV"`, `"CPU"`}},
+		{"unknown noise", func(r *Request) { r.Noise = "TPU" }, []string{`Noise is "TPU"`, `"NV"`, `"CPU"`}},
 		{"clip skip below", func(r *Request) { r.ClipSkip = -1 }, []string{"ClipSkip is -1"}},
 		{"clip skip beyond", func(r *Request) { r.ClipSkip = 4 }, []string{"ClipSkip is 4", "1 to 3"}},
 		{"unknown sampler", func(r *Request) { r.Sampler = "Leapfrog" }, []string{"Leapfrog"}},

@@ -56,8 +56,9 @@ func (s *Step) Result(ctx context.Context) (*Result, error) {
 	}
 	r, m := &Result{Request: s.request}, model{s.run.pipe.name, s.hash()}
 	for i, img := range images {
+		seed, _ := s.request.seeds(i)
 		r.Pictures = append(r.Pictures, Picture{
-			Image: img, Seed: s.request.Seed + int64(i), Infotext: describe(s.request, s.run.cond.adapters, m, i).String(),
+			Image: img, Seed: seed, Infotext: describe(s.request, s.run.cond.adapters, m, i).String(),
 		})
 	}
 	return r, nil
@@ -117,7 +118,7 @@ func (p *Pipeline) start(ctx context.Context, r Request) (*sampling, Request, er
 	}
 	factor := p.networks.VAE.Config().ScaleFactor()
 	height, width, channels := r.Height/factor, r.Width/factor, p.networks.LatentChannels()
-	n, err := newNoise(r.Noise, r.Seed, r.BatchSize, channels, height*width, plan)
+	n, err := newNoise(r, channels, height, width, factor, plan)
 	if err != nil {
 		return nil, r, err
 	}

@@ -23,7 +23,8 @@ type Entry struct{ Key, Text string }
 
 // Metadata are the texts of a picture file.
 type Metadata struct {
-	Entries []Entry // as they stand in the file; the key of an EXIF comment is "UserComment"
+	Entries       []Entry // as they stand in the file; the key of an EXIF comment is "UserComment"
+	Width, Height int     // of a PNG picture, in pixels
 }
 
 // userComment is the key of an EXIF comment.
@@ -39,13 +40,16 @@ func (m Metadata) Get(key string) (text string, ok bool) {
 	return text, ok
 }
 
-// Infotext is the text in the web UI's format, "" if the file has none: that of its EXIF comment, else of a PNG's "parameters".
+// Infotext is the text in the web UI's format, "" if the file has none: that of its EXIF comment, else of a PNG's "parameters",
+// else what NovelAI says in its own.
 func (m Metadata) Infotext() string {
 	if text, _ := m.Get(userComment); text != "" {
 		return text
 	}
-	text, _ := m.Get(parameters)
-	return text
+	if text, ok := m.Get(parameters); ok {
+		return text
+	}
+	return m.novelAI()
 }
 
 // Insert puts a text into a picture file where the web UI and other tools look for it: under the key "parameters" of PNG, in the

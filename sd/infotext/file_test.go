@@ -110,6 +110,32 @@ func TestInsertLikePillow(t *testing.T) {
 	}
 }
 
+// TestRead reads texts from files of all kinds.
+func TestRead(t *testing.T) {
+	for name, want := range map[string]string{
+		"text.png": ascii, "exif.jpg": beyond, "exif.webp": beyond, "none.png": "",
+		"novelai.png": "a cat, masterpiece\nNegative prompt: lowres\nSteps: 28, Sampler: Euler a, CFG scale: 11.0, Seed: 5, Size: 3x2, Clip skip: 2, ENSD: 31337",
+	} {
+		if text, err := Read(bytes.NewReader(read(t, name))); err != nil || text.String() != want {
+			t.Errorf("%s: %q, %v, want %q", name, text, err, want)
+		}
+	}
+	if text, err := Read(strings.NewReader("\ufeff" + beyond + "\n")); err != nil || text.String() != beyond {
+		t.Errorf("a text file: %q, %v", text, err)
+	}
+	for name, program := range map[string]string{"comfyui.png": "ComfyUI", "invokeai.png": "InvokeAI"} {
+		_, err := Read(bytes.NewReader(read(t, name)))
+		if e, ok := errors.AsType[*ForeignError](err); !ok || e.Program != program {
+			t.Errorf("%s: the error is %v, want one that names %s", name, err, program)
+		}
+	}
+	for _, bad := range []string{"\x00\x01\x02", "caf\xe9", strings.Repeat("x", maxText+1)} {
+		if _, err := Read(strings.NewReader(bad)); !errors.Is(err, ErrFormat) {
+			t.Errorf("%.10q: the error is %v, want %v", bad, err, ErrFormat)
+		}
+	}
+}
+
 func pngChunk(kind string, body []byte) []byte {
 	chunk := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
 	chunk = append(append(chunk, kind...), body...)

@@ -56,6 +56,14 @@ func (e *extraction) png() error {
 			e.pngText(kind, body)
 		case "IEND":
 			return nil
+		case "IHDR":
+			body, err := e.body(n)
+			if err != nil {
+				return err
+			}
+			if len(body) >= 8 {
+				e.found.Width, e.found.Height = int(binary.BigEndian.Uint32(body)), int(binary.BigEndian.Uint32(body[4:]))
+			}
 		default:
 			if err := e.skip(n); err != nil {
 				return err

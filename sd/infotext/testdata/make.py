@@ -37,3 +37,9 @@ img.save("none.jpg")
 img.save("none.webp")
 img.save("lossless.webp", lossless=True)
 img.convert("RGBA").save("alpha.webp", lossless=True)
+
+# Pictures of other programs, as they mark them.
+png("comfyui.png", lambda i: (i.add_text("prompt", '{"3": {"class_type": "KSampler"}}'), i.add_text("workflow", '{"nodes": []}')))
+png("invokeai.png", lambda i: i.add_itxt("invokeai_metadata", '{"positive_prompt": "a cat"}'))
+png("novelai.png", lambda i: (i.add_text("Software", "NovelAI"), i.add_text("Description", "a cat, masterpiece"), i.add_text("Comment",
+    '{"steps": 28, "sampler": "k_euler_ancestral", "seed": 5, "strength": 0.7, "noise": 0.2, "scale": 11.0, "uc": "lowres"}')))

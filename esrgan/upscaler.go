@@ -38,6 +38,7 @@ type Upscaler struct {
 	options Options
 	files   []*weights.File
 	dev     compute.Device
+	source  compute.ParamSource
 	params  compute.Params
 	rrdb    *RRDBNet // or compact
 	compact *Compact
@@ -63,18 +64,18 @@ func Open(path string, dev compute.Device, o Options) (_ *Upscaler, err error) {
 	if err != nil {
 		return nil, err
 	}
-	params := compute.ParamSource(source)
+	u.source = source
 	if o.Weak != "" {
 		weak, err := new(Upscaler).sameAs(u, o.Weak)
 		if err != nil {
 			return nil, err
 		}
-		params = mixture{source, weak, o.Denoise}
+		u.source = mixture{source, weak, o.Denoise}
 	}
-	if err := u.readSlopes(params); err != nil {
+	if err := u.readSlopes(); err != nil {
 		return nil, err
 	}
-	u.params, err = dev.Load(params)
+	u.params, err = dev.Load(u.source)
 	return u, err
 }
 
@@ -193,12 +194,12 @@ func floats(source compute.ParamSource, name string) ([]float32, error) {
 }
 
 // readSlopes reads what the compact network is given beside the picture.
-func (u *Upscaler) readSlopes(source compute.ParamSource) error {
+func (u *Upscaler) readSlopes() error {
 	if u.compact == nil {
 		return nil
 	}
 	for _, p := range u.compact.Slopes {
-		values, err := floats(source, p.Name)
+		values, err := floats(u.source, p.Name)
 		if err != nil {
 			return err
 		}
@@ -224,6 +225,28 @@ func (u *Upscaler) unshuffle() int {
 		return u.rrdb.config.Unshuffle
 	}
 	return 1
+}
+
+// Memory is what enlarging a picture of a size needs on the device; compute.ErrUnsupported where that cannot be told.
+func (u *Upscaler) Memory(size image.Point) (compute.MemoryReport, error) {
+	estimator, ok := u.dev.(compute.Estimator)
+	if !ok {
+		return compute.MemoryReport{}, fmt.Errorf("esrgan: memory on %s: %w", u.dev.Name(), compute.ErrUnsupported)
+	}
+	t := u.tiling()
+	_, height := t.places((size.Y + t.step - 1) / t.step * t.step)
+	_, width := t.places((size.X + t.step - 1) / t.step * t.step)
+	p, err := u.record(height, width)
+	if err != nil {
+		return compute.MemoryReport{}, err
+	}
+	return estimator.Estimate(u.source, p)
+}
+
+// tiling is how pictures are cut.
+func (u *Upscaler) tiling() tiling {
+	r := u.unshuffle()
+	return tiling{u.options.Tile * r, u.options.Overlap * r, r}
 }
 
 // Upscale makes a picture Scale times larger. What is transparent is enlarged by Lanczos' filter. A result of more than 2²⁸ pixels
@@ -274,7 +297,7 @@ func (u *Upscaler) Resize(ctx context.Context, img *image.NRGBA, width, height i
 // enlarge runs the network over tiles, strip by strip.
 func (u *Upscaler) enlarge(ctx context.Context, in grid, size image.Point) (*image.NRGBA, error) {
 	in = in.mirrored(u.unshuffle())
-	t := tiling{u.options.Tile * u.unshuffle(), u.options.Overlap * u.unshuffle(), u.unshuffle()}
+	t := u.tiling()
 	rows, height := t.places(in.height)
 	columns, width := t.places(in.width)
 	if err := u.prepare(height, width); err != nil {

@@ -107,7 +107,7 @@ func (r *Request) resolveNoise() error {
 			errs = append(errs, invalid.Field("Request."+field, value, want, args...))
 		}
 	}
-	check(r.Noise == NV || r.Noise == CPU, "Noise", string(r.Noise), "%q, %q or %q", NV, CPU, GPU)
+	check(r.Noise == NV || r.Noise == CPU, "Noise", string(r.Noise), "%q, %q or %q", GPU, NV, CPU)
 	check(r.Variation.Strength >= 0 && r.Variation.Strength <= 1, "Variation.Strength", r.Variation.Strength, "a part from 0 to 1")
 	if from := r.ResizeFrom; from != (Size{}) {
 		check(from.Width >= 8 && from.Width <= MaxSide, "ResizeFrom.Width", from.Width, "8 to %d pixels, or 0 for both sides", MaxSide)

@@ -9,12 +9,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -64,13 +66,15 @@ func parse(args []string, log io.Writer) (o options, err error) {
 	f.Group("Model", "model", "lora-dir", "vae", "text-encoder", "model-config", "variant")
 
 	f.IntVar(&o.request.Steps, "steps", 20, "`NUMBER` sampling steps")
-	named := f.String("sampler", "DPM++ 2M", "`NAME` "+list(sampler.Names()))
-	schedule := f.String("schedule", "Automatic", "`NAME` Automatic, "+list(sampler.Spacings()))
+	named := f.String("sampler", "DPM++ 2M", "`NAME` as in the web UI, ComfyUI or diffusers; a wrong one is answered with all")
+	schedule := f.String("schedule", "Automatic", "`NAME` of the noise levels, likewise")
 	o.request.Guidance = f.Float64("cfg", 7.5, "`NUMBER` guidance: how strictly to follow the prompt")
 	f.IntVar(&o.request.ClipSkip, "clip-skip", 1, "`NUMBER` as in the web UI: 1 is the text encoder's last layer")
 	f.StringVar((*string)(&o.request.Noise), "noise", string(sd.NV), "`NAME` NV, as NVIDIA cards and the web UI make it, or CPU, as PyTorch")
-	f.Group("Sampling", "steps", "sampler", "schedule", "cfg", "clip-skip", "noise")
-	o.fine(f)
+	f.Func("set", "`FIELD=VALUE` any other field of a request by its JSON name: eta=0.5, variation.strength=0.2, sampler_options.ensd=31337; repeat it for several", func(text string) error {
+		return set(&o.request, text)
+	})
+	f.Group("Sampling", "steps", "sampler", "schedule", "cfg", "clip-skip", "noise", "set")
 
 	f.Device(&o.device)
 	f.Precision(&o.device)
@@ -86,38 +90,6 @@ func parse(args []string, log io.Writer) (o options, err error) {
 		return o, fmt.Errorf("-sampler %q -schedule %q: %w", *named, *schedule, err)
 	}
 	return o, o.complete(f)
-}
-
-// fine defines the flags that few pictures need.
-func (o *options) fine(f *cli.Flags) {
-	number := func(to **float64, name, help string) {
-		f.Func(name, help, func(text string) (err error) {
-			*to = new(float64)
-			**to, err = strconv.ParseFloat(text, 64)
-			return err
-		})
-	}
-	s, v := &o.request.SamplerOptions, &o.request.Variation
-	f.Int64Var(&v.Seed, "variation-seed", -1, "`NUMBER` of the noise to vary with; -1 draws one")
-	f.Float64Var(&v.Strength, "variation", 0, "`PART` of it, 0 to 1")
-	f.Func("resize-from", "`WxH` size whose composition by the same seed is to stay", func(text string) error {
-		width, height, _ := strings.Cut(strings.ToLower(text), "x")
-		w, wErr := strconv.Atoi(width)
-		h, hErr := strconv.Atoi(height)
-		o.request.ResizeFrom = sd.Size{Width: w, Height: h}
-		if wErr != nil || hErr != nil {
-			return errors.New("want width and height in pixels, such as 512x640")
-		}
-		return nil
-	})
-	number(&o.request.Eta, "eta", "`NUMBER` of stochastic samplers, 0 to 1 (default: the sampler's own)")
-	f.Float64Var(&s.SChurn, "s-churn", 0, "`NUMBER` noise that Euler, Heun and DPM2 add on their way")
-	f.Float64Var(&s.STmin, "s-tmin", 0, "`LEVEL` the lowest at which they do")
-	f.Float64Var(&s.STmax, "s-tmax", 0, "`LEVEL` the highest (default: no limit)")
-	number(&s.SNoise, "s-noise", "`FACTOR` of the noise that samplers add (default: 1)")
-	f.Int64Var(&s.ENSD, "ensd", 0, "`NUMBER` added to the seed of all noise but the first")
-	f.BoolVar(&s.DiscardPenultimate, "discard-penultimate", false, "drop the lowest noise level but the last")
-	f.Group("Fine tuning", "variation-seed", "variation", "resize-from", "eta", "s-churn", "s-tmin", "s-tmax", "s-noise", "ensd", "discard-penultimate")
 }
 
 // complete refuses the zeros that stand for defaults in a request, and chooses what is not given.
@@ -244,15 +216,18 @@ var flags = map[string]string{
 	"Request.Prompt": "-prompt", "Request.NegativePrompt": "-negative", "Request.Width": "-width", "Request.Height": "-height",
 	"Request.Steps": "-steps", "Request.Sampler": "-sampler", "Request.Spacing": "-schedule", "Request.Guidance": "-cfg",
 	"Request.ClipSkip": "-clip-skip", "Request.BatchSize": "-n", "Request.Noise": "-noise",
-	"Request.Variation.Strength": "-variation", "Request.ResizeFrom.Width": "-resize-from", "Request.ResizeFrom.Height": "-resize-from",
-	"Request.Eta": "-eta", "Request.SamplerOptions.SChurn": "-s-churn", "Request.SamplerOptions.STmin": "-s-tmin",
-	"Request.SamplerOptions.STmax": "-s-tmax", "Request.SamplerOptions.SNoise": "-s-noise",
 }
 
-func list[S ~string](names []S) string {
-	all := make([]string, len(names))
-	for i, n := range names {
-		all[i] = string(n)
+// set reads a field of a request from its name in JSON and a value, that of an inner one with a dot. Words need no quotes.
+func set(r *sd.Request, text string) error {
+	name, value, _ := strings.Cut(text, "=")
+	if !json.Valid([]byte(value)) {
+		value = strconv.Quote(value)
 	}
-	return strings.Join(all, ", ")
+	for _, part := range slices.Backward(strings.Split(name, ".")) {
+		value = fmt.Sprintf("{%q:%s}", part, value)
+	}
+	fields := json.NewDecoder(strings.NewReader(value))
+	fields.DisallowUnknownFields()
+	return fields.Decode(r)
 }

@@ -584,8 +584,8 @@ func TestReport(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "a000.txt"), "Red Hat, man,, red hat")
 	writeFile(t, filepath.Join(dir, "a001.txt"), "man")
 	r := mustOpen(t, Config{Sets: []Set{tinySet(root, "")}}).Report()
-	if want := map[string]map[string]int{"2_a": {"red hat": 2, "man": 2}}; !reflect.DeepEqual(r.TagFrequency, want) {
-		t.Errorf("tags %v, want %v", r.TagFrequency, want)
+	if want := map[string]map[string]int{"2_a": {"red hat": 2, "man": 2}}; !reflect.DeepEqual(r.Sets[0].TagFrequency, want) {
+		t.Errorf("tags %v, want %v", r.Sets[0].TagFrequency, want)
 	}
 	if r.TrainImages != 4 || len(r.Folders) != 1 || r.Folders[0].Images != 2 || r.Folders[0].Samples != 4 {
 		t.Errorf("%+v", r)

@@ -12,17 +12,24 @@ type Report struct {
 	Folders []FolderReport
 	// Buckets are those in use, per dataset ascending by width, then height.
 	Buckets []BucketReport
+	// Sets has what is known of each dataset as a whole.
+	Sets []SetReport
 	// MeanARError is the mean over pictures, without repeats, of the difference between the ratios w/h of picture and bucket.
 	MeanARError float64
 	// TrainImages and RegImages are uses per epoch; ValidationImages are pictures.
 	TrainImages, RegImages, ValidationImages int
-	// TagFrequency counts for each folder in how many captions a tag occurs; tags are the pieces between commas, in lower case.
-	TagFrequency map[string]map[string]int
 	// FirstCaption is the caption of the first training picture as a tokenizer gets it in the first epoch, FirstPicture its path.
 	FirstCaption, FirstPicture string
 	Steps                      Steps
 	// Warnings are what is usable but probably not meant.
 	Warnings []string
+}
+
+// SetReport is one dataset.
+type SetReport struct {
+	MeanARError float64 // of its pictures
+	// TagFrequency counts for each folder in how many captions a tag occurs; tags are the pieces between commas, in lower case.
+	TagFrequency map[string]map[string]int
 }
 
 // FolderReport is one folder.
@@ -58,8 +65,9 @@ func (d *Dataset) makeReport() Report {
 		n := g.samples()
 		r.Buckets = append(r.Buckets, BucketReport{g.set, g.bucket, n, ceilDiv(n, d.sets[g.set].BatchSize)})
 	}
-	r.TagFrequency = map[string]map[string]int{}
 	for _, s := range d.sets {
+		set := SetReport{TagFrequency: map[string]map[string]int{}}
+		pictures := 0
 		for _, f := range s.folders {
 			line := FolderReport{Dataset: s.index, Dir: f.ImageDir, Name: f.name, Reg: f.Reg, Repeats: f.Repeats}
 			for _, p := range f.pictures {
@@ -68,8 +76,10 @@ func (d *Dataset) makeReport() Report {
 				}
 				line.Images++
 				line.Samples += p.Repeats
-				r.countTags(f.name, p.Caption)
+				set.countTags(f.name, p.Caption)
+				set.MeanARError += p.arError()
 			}
+			pictures += line.Images
 			if f.Reg {
 				r.RegImages += line.Samples
 			} else {
@@ -77,9 +87,11 @@ func (d *Dataset) makeReport() Report {
 			}
 			r.Folders = append(r.Folders, line)
 		}
+		set.MeanARError /= float64(max(1, pictures))
+		r.Sets = append(r.Sets, set)
 	}
 	for _, p := range d.pictures {
-		r.MeanARError += math.Abs(p.Bucket.ratio()-p.Size.ratio()) / float64(len(d.pictures))
+		r.MeanARError += p.arError() / float64(len(d.pictures))
 	}
 	if i := slices.IndexFunc(d.pictures, func(p *Picture) bool { return !p.Reg }); i >= 0 {
 		p := d.pictures[i]
@@ -89,7 +101,10 @@ func (d *Dataset) makeReport() Report {
 	return r
 }
 
-func (r *Report) countTags(folder, caption string) {
+// arError is how far the ratio of the picture's bucket is from its own.
+func (p *Picture) arError() float64 { return math.Abs(p.Bucket.ratio() - p.Size.ratio()) }
+
+func (r *SetReport) countTags(folder, caption string) {
 	tags := r.TagFrequency[folder]
 	if tags == nil {
 		tags = map[string]int{}

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -16,15 +17,15 @@ import (
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/python"
 	"github.com/atelier-go/atelier/lora"
-	"github.com/atelier-go/atelier/lora/dataset"
+	"github.com/atelier-go/atelier/weights"
 )
 
 // describe makes the metadata that do not change while training: those of sd-scripts' train_network.py.
-func (r *run) describe() error {
+func (r *run) describe(ctx context.Context) error {
 	m := map[string]any{"ss_session_id": r.session, "ss_training_started_at": seconds(r.started)}
 	r.describeTraining(m)
 	r.describeNoise(m)
-	r.describeDataset(m)
+	describeDataset(m, r.Dataset, r.dataset.Report())
 	m["modelspec.sai_model_spec"] = "1.0.1"
 	m["modelspec.architecture"] = "stable-diffusion-v1/lora"
 	m["modelspec.implementation"] = "diffusers"
@@ -43,7 +44,7 @@ func (r *run) describe() error {
 		}
 		m["modelspec.timestep_range"] = fmt.Sprintf("%d,%d", low, high)
 	}
-	if err := r.describeCheckpoint(m); err != nil {
+	if err := r.describeCheckpoint(ctx, m); err != nil {
 		return err
 	}
 	r.base = make(map[string]string)
@@ -73,7 +74,7 @@ func (r *run) describeTraining(m map[string]any) {
 	}
 	m["ss_network_module"], m["ss_network_dropout"] = "networks.lora", optional(r.Network.Dropout)
 	m["ss_network_dim"], m["ss_network_alpha"] = optional(r.Network.Dim), optional(r.Network.Alpha)
-	arguments := map[string]string{}
+	arguments := map[string]any{}
 	for key, value := range map[string]float64{
 		"conv_dim": float64(r.Network.ConvDim), "conv_alpha": r.Network.ConvAlpha, "loraplus_lr_ratio": o.LoRAPlusRatio,
 		"loraplus_unet_lr_ratio": o.LoRAPlusUNetRatio, "loraplus_text_encoder_lr_ratio": o.LoRAPlusTextEncoderRatio,
@@ -85,6 +86,7 @@ func (r *run) describeTraining(m map[string]any) {
 	}
 	blockArguments(arguments, r.Network)
 	if len(arguments) > 0 {
+		arguments["dropout"] = optional(r.Network.Dropout)
 		m["ss_network_args"] = python.JSON(arguments)
 	}
 	m["ss_mixed_precision"], m["ss_full_fp16"], m["ss_fp8_base"], m["ss_fp8_base_unet"] = "no", false, false, false
@@ -110,12 +112,14 @@ func (r *run) describeTraining(m map[string]any) {
 	if o.HuberScale != 0 {
 		m["ss_huber_scale"] = o.HuberScale
 	}
+	m["ss_validate_every_n_epochs"], m["ss_validate_every_n_steps"] = optional(r.ValidateEveryNEpochs), optional(r.ValidateEveryNSteps)
+	m["ss_max_validation_steps"] = optional(r.MaxValidationSteps)
 	m["ss_optimizer"] = r.trainer.optimizer.Class
 	m["ss_sd_scripts_commit_hash"] = lora.Product
 }
 
 // blockArguments adds what a network has for each block.
-func blockArguments(arguments map[string]string, n lora.Network) {
+func blockArguments(arguments map[string]any, n lora.Network) {
 	list := func(key string, values any) {
 		if text := strings.Trim(fmt.Sprint(values), "[]"); text != "" {
 			arguments[key] = strings.ReplaceAll(text, " ", ",")
@@ -143,70 +147,21 @@ func (r *run) describeNoise(m map[string]any) {
 	m["ss_ip_noise_gamma"], m["ss_ip_noise_gamma_random_strength"] = optional(n.IPNoiseGamma), n.IPNoiseGammaRandomStrength
 }
 
-// describeDataset describes the pictures as sd-scripts does in folder mode; with several sets, the first.
-func (r *run) describeDataset(m map[string]any) {
-	report, set := r.dataset.Report(), r.Dataset.Sets[0]
-	m["ss_num_train_images"], m["ss_num_reg_images"], m["ss_num_validation_images"] = report.TrainImages, report.RegImages, report.ValidationImages
-	m["ss_cache_latents"] = r.Dataset.CacheLatents || r.Dataset.CacheLatentsToDisk
-	m["ss_prior_loss_weight"] = 1.0
-	if w := r.Dataset.PriorLossWeight; w != nil {
-		m["ss_prior_loss_weight"] = *w
+// describeCheckpoint names the base model, and the VAE if that is another file's, with the two hashes that web UIs know files by.
+func (r *run) describeCheckpoint(ctx context.Context, m map[string]any) error {
+	if err := describeFile(ctx, m, "ss_sd_model_name", "ss_sd_model_hash", "ss_new_sd_model_hash", r.Checkpoint.Path()); err != nil {
+		return err
 	}
-	captions := set.Folder.CaptionOptions
-	m["ss_caption_dropout_rate"], m["ss_caption_dropout_every_n_epochs"] = captions.DropoutRate, captions.DropoutEveryNEpochs
-	m["ss_caption_tag_dropout_rate"], m["ss_face_crop_aug_range"] = captions.TagDropoutRate, nil
-	batch := max(1, set.BatchSize)
-	m["ss_batch_size_per_device"], m["ss_total_batch_size"] = batch, batch*max(1, r.Trainer.Accumulation)
-	m["ss_resolution"] = fmt.Sprintf("(%d, %d)", set.Resolution.W, set.Resolution.H)
-	m["modelspec.resolution"] = set.Resolution.String()
-	m["ss_color_aug"], m["ss_flip_aug"], m["ss_random_crop"] = set.Folder.ColorAug, set.Folder.FlipAug, set.Folder.RandomCrop
-	m["ss_shuffle_caption"], m["ss_keep_tokens"] = captions.Shuffle, captions.KeepTokens
-	m["ss_enable_bucket"], m["ss_bucket_no_upscale"] = set.Bucketing.Enable, set.Bucketing.NoUpscale
-	m["ss_min_bucket_reso"], m["ss_max_bucket_reso"] = nil, nil
-	if set.Bucketing.Enable {
-		m["ss_min_bucket_reso"], m["ss_max_bucket_reso"] = 256, 1024
-		if n := set.Bucketing.MinReso; n != 0 {
-			m["ss_min_bucket_reso"] = n
-		}
-		if n := set.Bucketing.MaxReso; n != 0 {
-			m["ss_max_bucket_reso"] = n
-		}
+	vae, err := r.Checkpoint.VAE()
+	if err != nil || strings.HasPrefix(vae.Path(), r.Checkpoint.Path()) {
+		return err
 	}
-	type folder struct {
-		Repeats int `json:"n_repeats"`
-		Images  int `json:"img_count"`
-	}
-	folders := map[bool]map[string]folder{false: {}, true: {}}
-	for _, f := range report.Folders {
-		folders[f.Reg][f.Name] = folder{f.Repeats, f.Images}
-	}
-	m["ss_dataset_dirs"], m["ss_reg_dataset_dirs"] = python.JSON(folders[false]), python.JSON(folders[true])
-	m["ss_tag_frequency"], m["ss_bucket_info"] = python.JSON(report.TagFrequency), "null"
-	if set.Bucketing.Enable {
-		m["ss_bucket_info"] = bucketInfo(report)
-	}
+	return describeFile(ctx, m, "ss_vae_name", "ss_vae_hash", "ss_new_vae_hash", vae.Path())
 }
 
-// bucketInfo is ss_bucket_info.
-func bucketInfo(report dataset.Report) string {
-	type bucket struct {
-		Resolution [2]int `json:"resolution"`
-		Count      int    `json:"count"`
-	}
-	buckets := make(map[string]bucket)
-	for i, b := range report.Buckets {
-		buckets[strconv.Itoa(i)] = bucket{[2]int{b.Resolution.W, b.Resolution.H}, b.Count}
-	}
-	return python.JSON(struct {
-		Buckets map[string]bucket `json:"buckets"`
-		Error   float64           `json:"mean_img_ar_error"`
-	}{buckets, report.MeanARError})
-}
-
-// describeCheckpoint names the base model, with the two hashes that web UIs know files by.
-func (r *run) describeCheckpoint(m map[string]any) error {
-	path := r.Checkpoint.Path()
-	m["ss_sd_model_name"] = filepath.Base(path)
+// describeFile writes a file's name and hashes. Of a folder there are none that anybody else has.
+func describeFile(ctx context.Context, m map[string]any, name, hash, newHash, path string) error {
+	m[name] = filepath.Base(path)
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist): // embedded, or a model's id
@@ -214,7 +169,7 @@ func (r *run) describeCheckpoint(m map[string]any) error {
 	case err != nil:
 		return fmt.Errorf("lora: %w", err)
 	case info.IsDir():
-		m["ss_sd_model_hash"] = "IsADirectory"
+		m[hash] = "IsADirectory"
 		return nil
 	}
 	f, err := os.Open(path)
@@ -222,16 +177,13 @@ func (r *run) describeCheckpoint(m map[string]any) error {
 		return fmt.Errorf("lora: %w", err)
 	}
 	defer f.Close()
-	window, whole := sha256.New(), sha256.New()
+	window := sha256.New()
 	if _, err := io.Copy(window, io.NewSectionReader(f, 1<<20, 1<<16)); err != nil {
 		return fmt.Errorf("lora: %w", err)
 	}
-	if _, err := io.Copy(whole, f); err != nil {
-		return fmt.Errorf("lora: %w", err)
-	}
-	m["ss_sd_model_hash"] = hex.EncodeToString(window.Sum(nil))[:8]
-	m["ss_new_sd_model_hash"] = hex.EncodeToString(whole.Sum(nil))
-	return nil
+	m[hash] = hex.EncodeToString(window.Sum(nil))[:8]
+	m[newHash], err = weights.HashFile(ctx, path)
+	return err
 }
 
 // seconds is Unix time as Python's time.time() has it.

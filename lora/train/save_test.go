@@ -2,11 +2,13 @@ package train
 
 import (
 	"errors"
+	"maps"
 	"math"
 	"os"
 	"strings"
 	"testing"
 
+	"github.com/atelier-go/atelier/internal/python"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/lora/dataset"
 )
@@ -69,10 +71,28 @@ func TestOptionsNotGiven(t *testing.T) {
 }
 
 func TestBucketInfo(t *testing.T) {
-	report := dataset.Report{MeanARError: 0.02777777777777779, Buckets: []dataset.BucketReport{{Resolution: dataset.Size{W: 448, H: 576}, Count: 1}}}
+	report := dataset.Report{
+		Sets:    []dataset.SetReport{{}, {MeanARError: 0.02777777777777779}},
+		Buckets: []dataset.BucketReport{{Resolution: dataset.Size{W: 64, H: 64}, Count: 3}, {Dataset: 1, Resolution: dataset.Size{W: 448, H: 576}, Count: 1}},
+	}
 	want := `{"buckets": {"0": {"resolution": [448, 576], "count": 1}}, "mean_img_ar_error": 0.02777777777777779}`
-	if got := bucketInfo(report); got != want {
+	if got := python.JSON(bucketsOf(report, 1, dataset.Bucketing{Enable: true})); got != want {
 		t.Errorf("ss_bucket_info is %s, want %s", got, want)
+	}
+	if got := python.JSON(bucketsOf(report, 1, dataset.Bucketing{})); got != "null" {
+		t.Errorf("without buckets ss_bucket_info is %s, want null", got)
+	}
+}
+
+// TestDescribeFile has the two hashes that sd-scripts' model_hash and calculate_sha256 give of a file.
+func TestDescribeFile(t *testing.T) {
+	m := make(map[string]any)
+	if err := describeFile(t.Context(), m, "name", "hash", "new", "../../tinyportrait/model/vae/diffusion_pytorch_model.safetensors"); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{"name": "diffusion_pytorch_model.safetensors", "hash": "69c76063", "new": "21931ea84b25dad840544b286e96ad68c806373c4fd888f062b402b6ca0fa786"}
+	if !maps.Equal(m, want) {
+		t.Errorf("%v, want %v", m, want)
 	}
 }
 

@@ -270,7 +270,7 @@ func newRun(ctx context.Context, cfg Config) (_ *run, err error) {
 	if err := r.removeLeftovers(r.OutputDir, r.Resume); err != nil {
 		r.warnings = append(r.warnings, fmt.Sprintf("%v; what another training left behind stays there", err))
 	}
-	if err := r.describe(); err != nil {
+	if err := r.describe(ctx); err != nil {
 		return nil, err
 	}
 	r.log, err = cfg.Logging.open(r.started)

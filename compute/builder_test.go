@@ -144,7 +144,7 @@ func TestShapeRules(t *testing.T) {
 			return Linear{X: o.tokens, Weight: o.w(3, 8), Epilogue: Epilogue{PerChannel: o.row}}
 		}, Type{}},
 		{"Linear/activation", func(o operands) Op {
-			return Linear{X: o.tokens, Weight: o.w(3, 8), Epilogue: Epilogue{Activation: 9}}
+			return Linear{X: o.tokens, Weight: o.w(3, 8), Epilogue: Epilogue{Activation: LeakyReLU + 1}}
 		}, Type{}},
 
 		{"Conv2D", func(o operands) Op {
@@ -188,7 +188,7 @@ func TestShapeRules(t *testing.T) {
 		{"GroupNorm/no bias", func(o operands) Op { return GroupNorm{X: o.image, Weight: o.w(8), Groups: 2, Eps: 1e-5} }, Type{}},
 		{"GroupNorm/weight", func(o operands) Op { return GroupNorm{X: o.image, Weight: o.w(4), Bias: o.w(8), Groups: 2, Eps: 1e-5} }, Type{}},
 		{"GroupNorm/activation", func(o operands) Op {
-			return GroupNorm{X: o.image, Weight: o.w(8), Bias: o.w(8), Groups: 2, Eps: 1e-5, Activation: 5}
+			return GroupNorm{X: o.image, Weight: o.w(8), Bias: o.w(8), Groups: 2, Eps: 1e-5, Activation: LeakyReLU + 1}
 		}, Type{}},
 		{"LayerNorm", func(o operands) Op { return LayerNorm{X: o.tokens, Weight: o.w(8), Bias: o.w(8), Eps: 1e-5} }, Type{F32, Shape{2, 5, 8}}},
 		{"LayerNorm/weight", func(o operands) Op { return LayerNorm{X: o.tokens, Weight: o.w(5), Bias: o.w(8), Eps: 1e-5} }, Type{}},
@@ -229,7 +229,7 @@ func TestShapeRules(t *testing.T) {
 
 		{"Activate", func(o operands) Op { return Activate{X: o.half, Activation: SiLU} }, Type{F16, Shape{2, 5, 8}}},
 		{"Activate/ids", func(o operands) Op { return Activate{X: o.ids} }, Type{}},
-		{"Activate/unknown", func(o operands) Op { return Activate{X: o.row, Activation: 5} }, Type{}},
+		{"Activate/unknown", func(o operands) Op { return Activate{X: o.row, Activation: LeakyReLU + 1} }, Type{}},
 		{"GEGLU", func(o operands) Op { return GEGLU{X: o.tokens} }, Type{F32, Shape{2, 5, 4}}},
 		{"GEGLU/odd", func(o operands) Op { return GEGLU{X: o.Input("x", F32, 2, 3)} }, Type{}},
 		{"GEGLU/ids", func(o operands) Op { return GEGLU{X: o.Input("x", I32, 2, 4)} }, Type{}},

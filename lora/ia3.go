@@ -50,12 +50,19 @@ func readIA3(_ Target, x *tensors) (Delta, error) {
 	return IA3{x.at[partWeight].Data, on.Data[0] != 0}, nil
 }
 
-// readPEFTIA3 makes the change of PEFT's tensor, which is what is multiplied with: [out,1], or [1,in] for inputs.
+// readPEFTIA3 makes the change of PEFT's tensor, which is what is multiplied with: [out,1], [1,in] for inputs, or [1,n,1,1] of
+// a convolution, for which the configuration tells.
 func readPEFTIA3(t Target, x *tensors) (Delta, error) {
 	l := x.at[partPeftIA3]
-	a := IA3{make([]float32, len(l.Data)), len(l.Shape) == 2 && l.Shape[0] == 1 && (l.Shape[1] != 1 || t.Shape[0] != 1)}
+	a := IA3{Factors: make([]float32, len(l.Data))}
 	for i, v := range l.Data {
 		a.Factors[i] = v - 1
+	}
+	switch len(l.Shape) {
+	case 2:
+		a.Inputs = l.Shape[1] == t.Shape[1] && l.Shape[1] != 1
+	case 4:
+		a.Inputs = l.Shape[1] != t.Shape[0] || l.Shape[1] == t.Shape[1] && x.settings.isFeedForward(x.module)
 	}
 	return a, nil
 }

@@ -167,6 +167,7 @@ var otherKinds = []struct{ kind, words string }{
 	{"parameters trained whole", "modules_to_save original_module trainable_tokens_delta"},
 	{"AdaLoRA", "lora_E ranknum"},
 	{"VeRA", "vera_lambda_b vera_lambda_d"},
+	{"T-LoRA", "lambda_layer"}, // which differs at each step
 }
 
 // kinds has otherKinds by word.

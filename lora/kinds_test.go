@@ -26,7 +26,7 @@ func TestAdapter(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dev.Close()
-	for _, dir := range filepath.SplitList(os.Getenv(adaptersVariable)) {
+	for _, dir := range append([]string{filepath.Join("testdata", "adapters")}, filepath.SplitList(os.Getenv(adaptersVariable))...) {
 		files, err := filepath.Glob(filepath.Join(dir, "*.safetensors"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s has no adapters (%v)", dir, err)

@@ -22,6 +22,7 @@ type settings struct {
 	rank         float64   // of modules whose tensors do not tell
 	alphaPattern []pattern // in the order of the file, the first that matches counting
 	rankPattern  []pattern
+	feedForward  modules // IA3's, which multiplies their inputs
 	cayleySeries *bool
 	cayleyTerms  *int // of the series
 	rsLoRA       bool // the scale is alpha/√r: Kalajdzievski, "A Rank Stabilization Scaling Factor" (arXiv:2312.03732)
@@ -87,7 +88,7 @@ func readConfig(file string) (path string, data []byte, err error) {
 // read takes the settings from the fields whose names begin with prefix.
 func (s *settings) read(fields map[string]json.RawMessage, prefix string) (err error) {
 	for name, into := range map[string]any{
-		"lora_alpha": &s.loraAlpha, "alpha": &s.loraAlpha, "r": &s.rank, "use_rslora": &s.rsLoRA, "use_cayley_neumann": &s.cayleySeries, "num_cayley_neumann_terms": &s.cayleyTerms,
+		"lora_alpha": &s.loraAlpha, "alpha": &s.loraAlpha, "r": &s.rank, "feedforward_modules": &s.feedForward, "use_rslora": &s.rsLoRA, "use_cayley_neumann": &s.cayleySeries, "num_cayley_neumann_terms": &s.cayleyTerms,
 	} {
 		if raw, ok := fields[prefix+name]; ok {
 			if err := json.Unmarshal(raw, into); err != nil {
@@ -163,6 +164,31 @@ func match(patterns []pattern, module string, otherwise float64) float64 {
 		}
 	}
 	return otherwise
+}
+
+// modules are names of modules as PEFT has them: the ends of names, or one regular expression for the whole.
+type modules struct {
+	ends  []string
+	whole *regexp.Regexp
+}
+
+// UnmarshalJSON reads a list or a text.
+func (m *modules) UnmarshalJSON(data []byte) error {
+	var text string
+	if json.Unmarshal(data, &text) != nil {
+		return json.Unmarshal(data, &m.ends)
+	}
+	var err error
+	m.whole, err = regexp.Compile("^(?:" + text + ")$")
+	return err
+}
+
+// isFeedForward reports whether a module is one of those whose inputs IA3 multiplies.
+func (s *settings) isFeedForward(module string) bool {
+	if s.feedForward.whole != nil {
+		return s.feedForward.whole.MatchString(module)
+	}
+	return slices.ContainsFunc(s.feedForward.ends, func(end string) bool { return module == end || strings.HasSuffix(module, "."+end) })
 }
 
 // series reports whether PEFT's OFT sums a series, as it does unless told otherwise.

@@ -202,9 +202,10 @@ func (x *tensors) biases(l layer) (all []Delta) {
 	if f, ok := x.at[partBias]; ok {
 		all = append(all, Replacement{f})
 	}
-	if f, ok := x.at[partPeftIA3]; ok && len(f.Data) == l.bias.Shape[0] && rows(f) != 1 { // PEFT multiplies what the layer gives
-		d, _ := readPEFTIA3(l.weight, x)
-		all = append(all, d)
+	if x.keys[partPeftIA3] != "" { // PEFT multiplies what the layer gives, its bias too
+		if d, _ := readPEFTIA3(l.weight, x); !d.(IA3).Inputs {
+			all = append(all, d)
+		}
 	}
 	return all
 }

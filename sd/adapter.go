@@ -19,7 +19,7 @@ const maxAdapters = 64
 
 // Adapter is a LoRA for a request to apply, named by its Path or by its Name.
 type Adapter struct {
-	Path     string         `json:"path,omitzero"`     // of the safetensors file
+	Path     string         `json:"path,omitzero"`     // the safetensors file
 	Name     string         `json:"name,omitzero"`     // as a tag in a prompt would have it
 	Strength *lora.Strength `json:"strength,omitzero"` // nil is 1 for both networks
 }

@@ -267,14 +267,6 @@ func is[E error](err error) bool {
 	return ok
 }
 
-// held is the memory of all parameters on the device.
-func (p *Pipeline) held() (total int64) {
-	for _, l := range p.loaded {
-		total += l.Memory()
-	}
-	return total
-}
-
 // TestAdapterMemory switches between adapters, in turn and within a run, and looks at what the device holds afterwards.
 func TestAdapterMemory(t *testing.T) {
 	p := openWith(t, loraFolder(t))
@@ -289,13 +281,8 @@ func TestAdapterMemory(t *testing.T) {
 	}
 	check := func(when string) {
 		t.Helper()
-		if got := p.held(); got != want.Params || len(p.loaded) != 3 {
-			t.Errorf("%s: %d bytes are held in %d sets of parameters, want %d in 3", when, got, len(p.loaded), want.Params)
-		}
-		for key := range p.programs {
-			if !slices.Contains(p.loaded, key.on) {
-				t.Errorf("%s: a program is left of parameters that are gone: %+v", when, key.key)
-			}
+		if got := p.cache.Usage(); got.Params != want.Params || got.Loaded != 3 {
+			t.Errorf("%s: %d bytes are held in %d sets of parameters, want %d in 3", when, got.Params, got.Loaded, want.Params)
 		}
 	}
 	pictures := map[string]*image.NRGBA{}
@@ -352,8 +339,8 @@ func TestAdapterGoroutines(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if len(p.loaded) != 3 {
-		t.Errorf("%d sets of parameters are held afterwards, want 3", len(p.loaded))
+	if n := p.cache.Usage().Loaded; n != 3 {
+		t.Errorf("%d sets of parameters are held afterwards, want 3", n)
 	}
 }
 

@@ -2,10 +2,11 @@ package sd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
-	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/engine"
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/sd/prompt"
@@ -256,20 +257,11 @@ func stretch(context []float32, width, tokens int) []float32 {
 
 // encodeChunks runs the text encoder on token sequences and returns their hidden states, [chunks,T,C].
 func (p *Pipeline) encodeChunks(ctx context.Context, set adapters, chunks [][]int32, clipSkip int) ([]float32, error) {
-	length, width := p.networks.Tokenizer.MaxLength(), p.networks.Text.Config().HiddenSize
-	ids := make([]int32, 0, len(chunks)*length)
-	for _, c := range chunks {
-		ids = append(ids, c...)
+	f, err := p.frame(set, engine.TextKey{Sequences: len(chunks), Skipped: clipSkip - 1})
+	if err != nil {
+		return nil, err
 	}
-	t := tensors{device: p.device}
-	defer t.close()
-	in := t.make(compute.I32, len(chunks), length)
-	out := t.make(compute.F32, len(chunks), length, width)
-	hidden := make([]float32, len(ids)*width)
-	t.upload(in, compute.Ints(ids))
-	if t.err == nil {
-		t.err = p.run(ctx, set, textKey{len(chunks), clipSkip}, []compute.Tensor{out}, []compute.Tensor{in})
-	}
-	t.download(compute.Floats(hidden), out)
-	return hidden, t.err
+	ids, hidden := f.Mirror("input_ids"), f.Mirror("last_hidden_state")
+	copy(ids.I32, slices.Concat(chunks...))
+	return hidden.F32, errors.Join(f.Do(ctx), f.Close())
 }

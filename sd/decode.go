@@ -6,7 +6,6 @@ import (
 	"image"
 	"math"
 
-	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/vae"
 )
 
@@ -25,7 +24,7 @@ func (p *Pipeline) decode(ctx context.Context, r Request, latents []float32) ([]
 		for j, v := range latents[i*size:][:size] {
 			grid.Data[j] = float32(float64(v) / c.ScalingFactor)
 		}
-		picture, err := p.decodeOne(ctx, grid, r.TiledVAE || r.Height*r.Width > tiledAbove)
+		picture, err := p.cache.Decode(ctx, grid, r.TiledVAE || r.Height*r.Width > tiledAbove)
 		if err != nil {
 			return nil, err
 		}
@@ -37,30 +36,4 @@ func (p *Pipeline) decode(ctx context.Context, r Request, latents []float32) ([]
 		images = append(images, vae.ToImage(picture.Data, picture.Height, picture.Width))
 	}
 	return images, nil
-}
-
-// decodeOne decodes the unscaled latents of one picture.
-func (p *Pipeline) decodeOne(ctx context.Context, latents vae.Grid, tiled bool) (vae.Grid, error) {
-	run := func(tile vae.Grid) (vae.Grid, error) { return p.decodeTile(ctx, tile) }
-	if tiled {
-		return p.networks.VAE.Config().DecodeTiling().Tiled(latents, run)
-	}
-	return run(latents)
-}
-
-// decodeTile runs the decoder program.
-func (p *Pipeline) decodeTile(ctx context.Context, latents vae.Grid) (vae.Grid, error) {
-	c := p.networks.VAE.Config()
-	picture := vae.Grid{Height: latents.Height * c.ScaleFactor(), Width: latents.Width * c.ScaleFactor(), Channels: c.OutChannels}
-	picture.Data = make([]float32, picture.Height*picture.Width*picture.Channels)
-	t := tensors{device: p.device}
-	defer t.close()
-	in := t.make(compute.F32, 1, latents.Height, latents.Width, latents.Channels)
-	out := t.make(compute.F32, 1, picture.Height, picture.Width, picture.Channels)
-	t.upload(in, compute.Floats(latents.Data))
-	if t.err == nil {
-		t.err = p.run(ctx, nil, decodeKey{latents.Height, latents.Width}, []compute.Tensor{out}, []compute.Tensor{in})
-	}
-	t.download(compute.Floats(picture.Data), out)
-	return picture, t.err
 }

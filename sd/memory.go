@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/atelier-go/atelier/compute"
-	"github.com/atelier-go/atelier/weights"
+	"github.com/atelier-go/atelier/internal/engine"
 )
 
 // Memory reports what generating the request will hold on the device, all three networks' parameters included,
@@ -22,10 +22,10 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 	}
 	c := p.networks.VAE.Config()
 	height, width := r.Height/c.ScaleFactor(), r.Width/c.ScaleFactor()
-	decode := decodeKey{height, width}
+	decode := engine.DecodeKey{Height: height, Width: width}
 	if r.TiledVAE || r.Height*r.Width > tiledAbove {
 		tile := c.DecodeTiling().Tile
-		decode = decodeKey{min(tile, height), min(tile, width)}
+		decode = engine.DecodeKey{Height: min(tile, height), Width: min(tile, width)}
 	}
 	prompts, err := p.read(r, plan)
 	if err != nil {
@@ -38,26 +38,23 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 	if prompts.padded {
 		chunks++
 	}
-	for _, part := range []struct {
-		kind weights.Kind
-		keys []any
-	}{
-		{weights.KindTextEncoder, []any{textKey{min(chunks, encodedAtOnce), r.ClipSkip}}},
-		{weights.KindUNet, []any{
-			contextKey{predictions * r.BatchSize, tokens},
+	for _, keys := range [][]engine.Key{
+		{engine.TextKey{Sequences: min(chunks, encodedAtOnce), Skipped: r.ClipSkip - 1}},
+		{
+			engine.ContextKey{Samples: predictions * r.BatchSize, Tokens: tokens},
 			stepKey{r.BatchSize, height, width, predictions, tokens, plan.Slots, plan.Unconditional},
-		}},
-		{weights.KindVAE, []any{decode}},
+		},
+		{decode},
 	} {
 		var programs []*compute.Program
-		for _, key := range part.keys {
-			program, err := p.record(key)
+		for _, key := range keys {
+			program, err := p.networks.Record(key)
 			if err != nil {
 				return total, err
 			}
 			programs = append(programs, program)
 		}
-		m, err := estimator.Estimate(p.networks.Components[part.kind], programs...)
+		m, err := estimator.Estimate(p.networks.Components[keys[0].Network()], programs...)
 		if err != nil {
 			return total, err
 		}

@@ -21,20 +21,20 @@ func TestArenaSD15(t *testing.T) {
 	if err1 != nil || err2 != nil || err3 != nil {
 		t.Fatal(err1, err2, err3)
 	}
-	p := &Pipeline{networks: &engine.Networks{Tokenizer: clip.Default(), Text: text, UNet: net, VAE: codec}}
+	networks := &engine.Networks{Tokenizer: clip.Default(), Text: text, UNet: net, VAE: codec}
 	for _, c := range []struct {
 		name string
-		key  any
+		key  engine.Key
 		most int // MiB: what is alive at once by model.md's table of activations, with some air
 	}{
-		{"text encoder", textKey{2, 1}, 4},
-		{"context", contextKey{2, 77}, 16},
+		{"text encoder", engine.TextKey{Sequences: 2}, 4},
+		{"context", engine.ContextKey{Samples: 2, Tokens: 77}, 16},
 		// At 64×64: 25 MiB of skip connections a sample, the 40 MiB of a GEGLU, and a few feature maps of 5 MiB.
 		{"step", stepKey{1, 64, 64, 2, 77, 2, false}, 200},
 		// At 512×512: 256 channels and 128 of them, 256 + 128 MiB, twice 128 beside.
-		{"decode", decodeKey{64, 64}, 640},
+		{"decode", engine.DecodeKey{Height: 64, Width: 64}, 640},
 	} {
-		program, err := p.record(c.key)
+		program, err := networks.Record(c.key)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,15 +66,7 @@ func TestMemory(t *testing.T) {
 				t.Fatal(err)
 			}
 			generate(t, p, request)
-			var got compute.MemoryReport
-			for _, exe := range p.programs {
-				m := exe.Memory()
-				got.Arena, got.Worker = max(got.Arena, m.Arena), max(got.Worker, m.Worker)
-			}
-			for _, l := range p.loaded {
-				got.Params += l.Memory()
-			}
-			if got != want {
+			if got := p.cache.Usage().MemoryReport; got != want {
 				t.Errorf("%s: %+v is held, %+v was announced", name, got, want)
 			}
 		}

@@ -37,14 +37,8 @@ type Pipeline struct {
 	name       string
 	log        *slog.Logger
 	networks   *engine.Networks
+	cache      *engine.Cache
 	hash       atomic.Pointer[string] // of the checkpoint, as infotexts have it, once it is known
-
-	mu       sync.Mutex
-	closed   bool
-	loaded   []*params
-	current  map[weights.Kind]*params // asked for last
-	programs map[programKey]*compiled
-	clock    uint64 // counts acquisitions
 
 	files   sync.Mutex // guards the adapters on the host
 	targets *lora.Targets
@@ -102,7 +96,7 @@ func nameOf(path string) string {
 func open(ctx context.Context, ckpt *weights.Checkpoint, name string, dev compute.Device, o Options) (*Pipeline, error) {
 	p := &Pipeline{
 		checkpoint: ckpt, device: dev, name: name, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), folders: slices.Clone(o.LoRADirs),
-		current: make(map[weights.Kind]*params), programs: make(map[programKey]*compiled), added: make(map[string]openedFile),
+		added: make(map[string]openedFile),
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
@@ -114,6 +108,7 @@ func open(ctx context.Context, ckpt *weights.Checkpoint, name string, dev comput
 	if err := p.networks.FromTextAlone(); err != nil {
 		return nil, err
 	}
+	p.cache = engine.NewCache(dev, p.networks, maxCompiled)
 	return p, nil
 }
 
@@ -127,16 +122,9 @@ func (p *Pipeline) Side() int {
 
 // Close releases everything the pipeline holds on the device, and closes the checkpoint if Open or OpenFS opened it.
 func (p *Pipeline) Close() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.closed = true
-	var errs []error
-	for _, l := range p.loaded {
-		errs = append(errs, p.unload(l))
-	}
-	p.loaded = nil
+	err := p.cache.Close()
 	if p.owned {
-		errs = append(errs, p.checkpoint.Close())
+		err = errors.Join(err, p.checkpoint.Close())
 	}
-	return errors.Join(errs...)
+	return err
 }

@@ -304,8 +304,8 @@ func TestManyShapes(t *testing.T) {
 	for i := range maxCompiled {
 		generate(t, p, small(func(r *Request) { r.Width, r.Height, r.Steps = 8+8*i, 8, 1 }))
 	}
-	if len(p.programs) > maxCompiled {
-		t.Errorf("%d programs are kept, want at most %d", len(p.programs), maxCompiled)
+	if n := p.cache.Usage().Programs; n > maxCompiled {
+		t.Errorf("%d programs are kept, want at most %d", n, maxCompiled)
 	}
 	if d := difference(generate(t, p, small(nil)).Pictures[0].Image, first); d != 0 {
 		t.Errorf("the picture made again differs by %d/255", d)

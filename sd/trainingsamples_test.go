@@ -53,8 +53,8 @@ func TestTrainingSamples(t *testing.T) {
 	if err := draw(t.Context(), s); err == nil || !strings.Contains(err.Error(), "Lora not found: no") {
 		t.Errorf("the error is %v, want one about the second prompt", err)
 	}
-	if !opened.closed {
-		t.Error("the pipeline is left open")
+	if _, err := opened.Generate(t.Context(), small(nil)); err == nil || !strings.Contains(err.Error(), "closed") {
+		t.Errorf("the pipeline is left open: %v", err)
 	}
 	want, err := p.Generate(t.Context(), Request{
 		Prompt: "a man", NegativePrompt: "dog", Adapters: []Adapter{{Path: file}}, Width: 64, Height: 72, Steps: 3, Seed: 7, Guidance: new(3.0), Sampler: "Euler", ClipSkip: 2,

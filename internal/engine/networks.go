@@ -1,4 +1,10 @@
-// Package engine opens the networks of a checkpoint, for everything that runs them: drawing, training and measuring.
+// Package engine runs the networks of a checkpoint on a device, for everything that does: drawing, training and measuring.
+//
+//	n, err := engine.Open(checkpoint)               // networks that agree with the files and with each other
+//	cache := engine.NewCache(device, n, 8)          // their parameters and programs
+//	f, err := cache.Frame(key, engine.Variant{})    // a program, its inputs and outputs bound by name
+//	x, y := f.Mirror("input_ids"), f.Mirror("last_hidden_state")
+//	err = f.Do(ctx)                                 // x goes in, y comes out
 package engine
 
 import (

@@ -19,34 +19,27 @@ import (
 
 // encoder turns pictures into latents.
 type encoder struct {
-	device compute.Device
-	model  *vae.Model
-	source *weights.Component
-	params compute.Params
-
-	size          dataset.Size // that exe is for
-	exe           compute.Executable
-	image, result compute.Tensor
+	networks *engine.Networks
+	*engine.Cache
 }
 
-// newEncoder encodes with the VAE of the networks; its weights are read when the first picture is encoded.
-func newEncoder(dev compute.Device, n *engine.Networks) (*encoder, error) {
-	source := n.Components[weights.KindVAE]
-	params, err := dev.Load(source)
-	if err != nil {
-		return nil, err
-	}
-	return &encoder{device: dev, model: n.VAE, source: source, params: params}, nil
+// newEncoder encodes with the VAE of the networks; its weights are read when the first picture is encoded. Pictures come in the order of their
+// sizes, so that one program at a time will do.
+func newEncoder(dev compute.Device, n *engine.Networks) *encoder {
+	return &encoder{n, engine.NewCache(dev, n, 1)}
 }
+
+// source holds the VAE's parameters.
+func (e *encoder) source() *weights.Component { return e.networks.Components[weights.KindVAE] }
 
 // identity tells this encoder and a seed of its noise from others.
 func (e *encoder) identity(seed uint64) (int64, error) {
 	h, sums := fnv.New64a(), crc32.MakeTable(crc32.Castagnoli)
 	fmt.Fprint(h, seed)
-	names := e.source.Names()
+	names := e.source().Names()
 	slices.Sort(names)
 	for _, name := range names {
-		data, err := e.source.ParamData(name)
+		data, err := e.source().ParamData(name)
 		if err != nil {
 			return 0, err
 		}
@@ -55,72 +48,15 @@ func (e *encoder) identity(seed uint64) (int64, error) {
 	return int64(h.Sum64()), nil
 }
 
-// encode draws a sample of a picture's latents, [h,w,C], not scaled: mean + e^(log variance/2)·noise. Pixels are [H,W,3] of
-// the given size.
+// encode draws a sample of a picture's latents, [h,w,C], not scaled. Pixels are [H,W,3] of the given size.
 func (e *encoder) encode(ctx context.Context, pixels []float32, size dataset.Size, r *rng.Torch) ([]float32, error) {
-	if err := e.compile(size); err != nil {
-		return nil, err
-	}
-	if err := e.image.Upload(compute.Floats(pixels)); err != nil {
-		return nil, err
-	}
-	if err := e.exe.Run(ctx, []compute.Tensor{e.result}, []compute.Tensor{e.image}); err != nil {
-		return nil, err
-	}
-	moments := make([]float32, e.result.Shape().Elements())
-	if err := e.result.Download(compute.Floats(moments)); err != nil {
-		return nil, err
-	}
-	mean, std := vae.Moments(moments, e.result.Shape().Last()/2)
-	sample := normal(r, len(mean))
-	for i := range sample {
-		sample[i] = mean[i] + std[i]*sample[i]
-	}
-	return sample, nil
-}
-
-// compile makes the program for pictures of a size, in place of the one before.
-func (e *encoder) compile(size dataset.Size) error {
-	if e.exe != nil && e.size == size {
-		return nil
-	}
-	if err := e.release(); err != nil {
-		return err
-	}
-	var b compute.Builder
-	b.Output(e.model.Encode(&b, b.Input("image", compute.F32, 1, size.H, size.W, 3)))
-	p, err := b.Build()
+	c := e.networks.VAE.Config()
+	noise := normal(r, size.H/c.ScaleFactor()*(size.W/c.ScaleFactor())*c.LatentChannels)
+	latents, err := e.Encode(ctx, vae.Grid{Height: size.H, Width: size.W, Channels: c.InChannels, Data: pixels}, noise, false)
 	if err != nil {
-		return fmt.Errorf("lora: encoding pictures of %v: %w", size, err)
+		return nil, fmt.Errorf("lora: encoding pictures of %v: %w", size, err)
 	}
-	if e.exe, err = e.device.Compile(p, e.params); err != nil {
-		return fmt.Errorf("lora: %w", err)
-	}
-	if e.image, err = e.device.NewTensor(compute.F32, p.Shape(p.Inputs[0])...); err != nil {
-		return err
-	}
-	if e.result, err = e.device.NewTensor(compute.F32, p.Shape(p.Outputs[0])...); err != nil {
-		return err
-	}
-	e.size = size
-	return nil
-}
-
-// release closes the program.
-func (e *encoder) release() error {
-	err := closeAll(e.exe, e.image, e.result)
-	e.exe, e.image, e.result = nil, nil, nil
-	return err
-}
-
-// close gives the memory back. Closing twice is harmless.
-func (e *encoder) close() error {
-	err := e.release()
-	if e.params != nil {
-		err = errors.Join(err, e.params.Close())
-		e.params = nil
-	}
-	return err
+	return latents.Data, nil
 }
 
 // encoded is one version of a picture: its latents, [h,w,C], not scaled, and the mask of its loss over them, [h,w], or nil.
@@ -178,7 +114,7 @@ func (e *encoder) read(ctx context.Context, p *dataset.Picture, id int64) (versi
 			return versions, fmt.Errorf("lora: %w", err)
 		}
 	}
-	channels := e.model.Config().LatentChannels
+	channels := e.networks.VAE.Config().LatentChannels
 	versions[0] = encoded{channelsLast(l.Sample, channels), e.shrink(mask, p.Bucket)}
 	if l.Flipped != nil {
 		versions[1] = encoded{channelsLast(l.Flipped, channels), e.shrink(mirrored(mask, p.Bucket.W), p.Bucket)}
@@ -203,7 +139,7 @@ func (e *encoder) encodePicture(ctx context.Context, p *dataset.Picture, draw fu
 		}
 		for _, v := range z {
 			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-				return versions, fmt.Errorf("lora: %s: its latents are not finite; the VAE of %s is damaged, use another", p.Path, e.source.Path())
+				return versions, fmt.Errorf("lora: %s: its latents are not finite; the VAE of %s is damaged, use another", p.Path, e.source().Path())
 			}
 		}
 		if flip == 0 {
@@ -219,7 +155,7 @@ func (e *encoder) encodePicture(ctx context.Context, p *dataset.Picture, draw fu
 
 // write keeps the latents of a picture on disk, with the mask of its loss in pixels if that is its alpha.
 func (e *encoder) write(p *dataset.Picture, versions [2]encoded, mask []float32, id int64) error {
-	f, channels := e.model.Config().ScaleFactor(), e.model.Config().LatentChannels
+	f, channels := e.networks.VAE.Config().ScaleFactor(), e.networks.VAE.Config().LatentChannels
 	l := &dataset.Latents{H: p.Bucket.H / f, W: p.Bucket.W / f, Sample: channelsFirst(versions[0].latents, channels), Flipped: channelsFirst(versions[1].latents, channels)}
 	if p.AlphaMask() {
 		l.AlphaMask = mask
@@ -235,7 +171,7 @@ func (e *encoder) shrink(mask []float32, size dataset.Size) []float32 {
 	if mask == nil {
 		return nil
 	}
-	factor := e.model.Config().ScaleFactor()
+	factor := e.networks.VAE.Config().ScaleFactor()
 	return shrink(mask, size.H/factor, size.W/factor, factor)
 }
 

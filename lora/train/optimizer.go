@@ -22,7 +22,7 @@ type GroupRate struct {
 // group is a part of the factors that has a learning rate of its own.
 type group struct {
 	kind  weights.Kind
-	block int  // of the UNet, if its blocks have weights; else -1
+	block int  // the UNet's, if its blocks have weights; else -1
 	plus  bool // the up factors of LoRA+
 }
 

@@ -55,11 +55,11 @@ func (r *run) announce() (Report, error) {
 
 	// A step of each bucket; the memory is that of the hungriest.
 	var programs []*compute.Program
-	scale, flops := r.encoder.model.Config().ScaleFactor(), 0.0
+	scale, flops := r.networks.VAE.Config().ScaleFactor(), 0.0
 	for _, b := range report.Dataset.Buckets {
 		samples := min(b.Count, max(1, r.Dataset.Sets[b.Dataset].BatchSize))
-		p, err := r.trainer.recordMicro(microKey{
-			samples: samples, height: b.Resolution.H / scale, width: b.Resolution.W / scale, tokens: r.networks.Tokenizer.MaxLength() * max(1, r.MaxTokenLength/chunkTokens),
+		p, err := r.networks.Record(microKey{
+			trainer: r.trainer, samples: samples, height: b.Resolution.H / scale, width: b.Resolution.W / scale, tokens: r.networks.Tokenizer.MaxLength() * max(1, r.MaxTokenLength/chunkTokens),
 			dropRanks: r.Network.RankDropout > 0 || r.Network.ModuleDropout > 0, drop: r.Network.Dropout > 0, perturbed: r.Noise.IPNoiseGamma != 0,
 		})
 		if err != nil {
@@ -68,7 +68,7 @@ func (r *run) announce() (Report, error) {
 		programs = append(programs, p)
 		flops += float64(p.TotalFLOPs()) * float64(b.Count) / float64(samples)
 	}
-	update, err := r.trainer.recordUpdate(r.trainer.trained())
+	update, err := r.networks.Record(updateKey{r.trainer})
 	if err != nil {
 		return report, fmt.Errorf("lora: %w", err)
 	}

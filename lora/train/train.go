@@ -255,9 +255,7 @@ func newRun(ctx context.Context, cfg Config) (_ *run, err error) {
 		return nil, err
 	}
 	r.warnings = append(r.warnings, lost...)
-	if r.encoder, err = newEncoder(cfg.Device, n); err != nil {
-		return nil, err
-	}
+	r.encoder = newEncoder(cfg.Device, n)
 	if r.trainer, err = newTrainer(cfg.Device, n, modules, cfg.Trainer); err != nil {
 		return nil, err
 	}
@@ -316,7 +314,7 @@ func (r *run) cacheLatents(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return r.encoder.close()
+	return r.encoder.Close()
 }
 
 // learnAll does all steps from where the training stands, and once more from its last state if numbers cease to be finite.
@@ -453,7 +451,7 @@ func (r *run) close() error {
 		errs = append(errs, r.trainer.Close())
 	}
 	if r.encoder != nil {
-		errs = append(errs, r.encoder.close())
+		errs = append(errs, r.encoder.Close())
 	}
 	if r.lock != nil {
 		errs = append(errs, r.lock.Remove())

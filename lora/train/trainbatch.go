@@ -10,11 +10,11 @@ import (
 )
 
 // channels is the number of them in latents.
-func (r *run) channels() int { return r.encoder.model.Config().LatentChannels }
+func (r *run) channels() int { return r.networks.VAE.Config().LatentChannels }
 
 // assemble makes the batch that the trainer gets, but for noise and dropout. Latents that are not cached are drawn.
 func (r *run) assemble(ctx context.Context, batch dataset.Batch, draw *rng.Torch) (Batch, error) {
-	config := r.encoder.model.Config()
+	config := r.networks.VAE.Config()
 	factor := config.ScaleFactor()
 	b := Batch{Samples: len(batch.Items), Height: batch.Bucket.H / factor, Width: batch.Bucket.W / factor}
 	masks := make([][]float32, len(batch.Items))

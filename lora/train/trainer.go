@@ -55,8 +55,8 @@ type Batch struct {
 	Perturbed []float32 // the noise that is mixed in, where it is another one ("ip_noise_gamma"); nil for Noise
 	Timesteps []int     // [N], 0 to 999
 	IDs       []int32   // token ids of the captions, [N,77·k]: k chunks of each, as [CaptionIDs] makes them
-	Weights   []float32 // of samples in the loss, [N]; nil for ones
-	Mask      []float32 // of the loss, [N,h,w]; nil for ones
+	Weights   []float32 // weights of samples in the loss, [N]; nil for ones
+	Mask      []float32 // weights of latents in the loss, [N,h,w]; nil for ones
 	// Dropout has for each module the numbers that its ranks are multiplied with, [N,r], and [N·k,r] in the text encoder, which
 	// reads chunks as samples: 0 where dropped. Nil is without.
 	Dropout [][]float32
@@ -67,7 +67,7 @@ type Batch struct {
 
 // Update tells what became of a step.
 type Update struct {
-	Norm    float64 // of all gradients together, before it was bounded
+	Norm    float64 // the norm of all gradients together, before it was bounded
 	Skipped bool    // gradients were not finite: nothing changed
 	D       float64 // what Prodigy and DAdaptAdam multiply learning rates with; 0 for others
 
@@ -88,8 +88,8 @@ type Trainer struct {
 	device    compute.Device
 	options   Options
 	networks  *engine.Networks
+	cache     *engine.Cache
 	diffusion *diffusion
-	params    compute.Params
 
 	modules   []module  // without their numbers
 	factors   []*factor // down and up of each module
@@ -139,7 +139,7 @@ func NewTrainer(dev compute.Device, c *weights.Checkpoint, modules []lora.Module
 // newTrainer is NewTrainer for networks that are open, which are the trainer's to attach adapters to until it is closed.
 func newTrainer(dev compute.Device, n *engine.Networks, modules []lora.Module, o Options) (_ *Trainer, err error) {
 	o.Accumulation = max(1, o.Accumulation)
-	t := &Trainer{device: dev, options: o, networks: n, scale: 1}
+	t := &Trainer{device: dev, options: o, networks: n, cache: engine.NewCache(dev, n, 0), scale: 1}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.Close())
@@ -155,9 +155,6 @@ func newTrainer(dev compute.Device, n *engine.Networks, modules []lora.Module, o
 		return nil, errors.New("lora: there is nothing to train")
 	}
 	if err := n.FromTextAlone(); err != nil {
-		return nil, err
-	}
-	if t.params, err = dev.Load(trainedWeights(n)); err != nil {
 		return nil, err
 	}
 	for _, m := range modules {
@@ -268,17 +265,11 @@ func (t *Trainer) run(ctx context.Context, batch *Batch, evaluate bool) (loss fl
 	if err != nil {
 		return 0, err
 	}
-	if err := t.fill(s, batch); err != nil {
+	t.fill(s, batch)
+	if err := s.Do(ctx); err != nil {
 		return 0, err
 	}
-	t.bind(s)
-	if err := s.exe.Run(ctx, s.out, s.in); err != nil {
-		return 0, err
-	}
-	if err := s.loss.download(); err != nil {
-		return 0, err
-	}
-	return float64(s.loss.F32[0]) / t.scale, nil
+	return float64(s.Host("loss").F32[0]) / t.scale, nil
 }
 
 // Update moves the factors by the gradients of the batches since the last one, divided by Accumulation. It is not
@@ -297,22 +288,14 @@ func (t *Trainer) Update(r Rates) (Update, error) {
 	if err != nil {
 		return Update{}, err
 	}
-	s.limits.F32[0], s.limits.F32[1] = float32(1/(float64(t.options.Accumulation)*t.scale)), float32(t.options.MaxGradNorm)
-	if err := s.limits.upload(); err != nil {
-		return Update{}, err
-	}
-	if err := t.uploadHyper(s, r); err != nil {
-		return Update{}, err
-	}
-	t.bindUpdate(s)
-	if err := s.exe.Run(context.Background(), s.out, s.in); err != nil {
+	limits, clip := s.Host("limits").F32, s.Host("clip").F32
+	limits[0], limits[1] = float32(1/(float64(t.options.Accumulation)*t.scale)), float32(t.options.MaxGradNorm)
+	t.fillHyper(s, r)
+	if err := s.Do(context.Background()); err != nil {
 		return Update{}, err
 	}
 	t.batches = 0
-	if err := s.clip.download(); err != nil {
-		return Update{}, err
-	}
-	factor, norm := s.clip.F32[0], float64(s.clip.F32[1])
+	factor, norm := clip[0], float64(clip[1])
 	u := Update{Norm: norm, Skipped: factor == 0 && (math.IsNaN(norm) || math.IsInf(norm, 0))}
 	if !u.Skipped {
 		t.steps++
@@ -329,22 +312,15 @@ func (t *Trainer) Update(r Rates) (Update, error) {
 	return u, err
 }
 
-// uploadHyper tells AdamW, if it is the optimizer, the constants of the step.
-func (t *Trainer) uploadHyper(s *updateStep, r Rates) error {
+// fillHyper tells AdamW, if it is the optimizer, the constants of the step.
+func (t *Trainer) fillHyper(s *updateStep, r Rates) {
 	o, k := t.optimizer.AdamW, float64(t.steps+1)
-	for i, g := range t.groups {
-		if o == nil {
-			break
-		}
-		h := s.hyper[i].F32
-		h[0], h[1], h[2] = float32(t.options.rate(g, r)), float32(1-o.Beta1), float32(1-o.Beta2)
+	for i, m := range s.hyper {
+		h := m.F32
+		h[0], h[1], h[2] = float32(t.options.rate(t.groups[i], r)), float32(1-o.Beta1), float32(1-o.Beta2)
 		h[3], h[4] = float32(o.Eps), float32(o.WeightDecay)
 		h[5], h[6] = float32(oneMinusPower(o.Beta1, k)), float32(oneMinusPower(o.Beta2, k))
-		if err := s.hyper[i].upload(); err != nil {
-			return err
-		}
 	}
-	return nil
 }
 
 // oneMinusPower is 1-βᵏ, exact where β is close to 1.
@@ -411,17 +387,17 @@ func (t *Trainer) download(of func(*factor) compute.Tensor) ([]lora.Module, erro
 func (t *Trainer) Close() error {
 	errs := []error{t.programs.close()}
 	for _, f := range t.factors {
-		errs = append(errs, closeAll(nil, append(f.now, f.gradient)...))
+		for _, x := range append(f.now, f.gradient) {
+			if x != nil {
+				errs = append(errs, x.Close())
+			}
+		}
 	}
 	for _, m := range t.modules {
 		errs = append(errs, t.networks.Layers[m.Kind].Attach(m.Name, nil)) // the networks may be trained again
 	}
 	t.factors, t.modules = nil, nil
-	if t.params != nil {
-		errs = append(errs, t.params.Close())
-		t.params = nil
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, t.cache.Close())...)
 }
 
 // networks are the parameters of both networks, of which the names have nothing in common.

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/engine"
 	"github.com/atelier-go/atelier/internal/optim"
 	"github.com/atelier-go/atelier/nn"
 	"github.com/atelier-go/atelier/weights"
@@ -21,39 +22,26 @@ type programs struct {
 // maxCompiled bounds how many shapes of batches stay compiled, those that are only evaluated among them.
 const maxCompiled = 16
 
-// mirror is a tensor with its like on the host.
-type mirror struct {
-	compute.Buffer
-	tensor compute.Tensor
-}
-
-func (m *mirror) upload() error   { return m.tensor.Upload(m.Buffer) }
-func (m *mirror) download() error { return m.tensor.Download(m.Buffer) }
-
 // microKey is everything that the program of a batch depends on.
 type microKey struct {
+	trainer                                      *Trainer
 	samples, height, width, tokens               int
 	perturbed, masked, dropRanks, drop, evaluate bool
 }
 
 // microStep is the program of batches of one shape: from latents, noise and captions to the loss and its gradients.
 type microStep struct {
-	key     microKey
-	exe     compute.Executable
-	inputs  []mirror // of the batch, in the order of the program's
-	masks   []mirror // of dropped numbers
-	loss    mirror
-	in, out []compute.Tensor // of a run
+	*engine.Frame
+	key          microKey
+	ranks, masks []*engine.Mirror // factors of ranks, and of numbers, that are 0 where dropped
 }
 
 // updateStep is the program that moves the factors, or that only measures their gradients for an optimizer on the host.
 type updateStep struct {
-	exe          compute.Executable
-	limits, clip mirror
-	hyper        []mirror // of each group, with AdamW
-	trained      []*factor
-	tensors      []optim.Tensor   // of the trained factors, for an optimizer on the host
-	in, out      []compute.Tensor // of a run
+	*engine.Frame
+	hyper   []*engine.Mirror // constants of each group, with AdamW
+	trained []*factor
+	tensors []optim.Tensor // the trained factors, for an optimizer on the host
 }
 
 // check reports what of a batch does not fit.
@@ -112,7 +100,7 @@ func (t *Trainer) rows(k microKey, kind weights.Kind) int {
 
 // microStep is the compiled program of a batch.
 func (t *Trainer) microStep(b *Batch, evaluate bool) (*microStep, error) {
-	key := microKey{b.Samples, b.Height, b.Width, 0, b.Perturbed != nil, b.Mask != nil, b.Dropout != nil, b.NetworkDropout != 0, evaluate}
+	key := microKey{t, b.Samples, b.Height, b.Width, 0, b.Perturbed != nil, b.Mask != nil, b.Dropout != nil, b.NetworkDropout != 0, evaluate}
 	if b.Samples > 0 {
 		key.tokens = len(b.IDs) / b.Samples
 	}
@@ -128,83 +116,58 @@ func (t *Trainer) microStep(b *Batch, evaluate bool) (*microStep, error) {
 	if len(t.micro) == maxCompiled {
 		oldest := t.micro[0]
 		t.micro = slices.Delete(t.micro, 0, 1)
-		if err := oldest.close(); err != nil {
+		if err := oldest.Close(); err != nil {
 			return nil, err
 		}
 	}
-	p, err := t.recordMicro(key)
+	s, err := t.newMicroStep(key)
 	if err != nil {
 		return nil, fmt.Errorf("lora: %w", err)
-	}
-	s := &microStep{key: key}
-	if err := t.compileMicro(s, p); err != nil {
-		return nil, errors.Join(fmt.Errorf("lora: %w", err), s.close())
 	}
 	t.micro = append(t.micro, s)
 	return s, nil
 }
 
-// compileMicro makes a batch's program ready to run.
-func (t *Trainer) compileMicro(s *microStep, p *compute.Program) (err error) {
-	if s.exe, err = t.device.Compile(p, t.params); err != nil {
-		return err
+// newMicroStep makes a batch's program ready to run.
+func (t *Trainer) newMicroStep(key microKey) (*microStep, error) {
+	frame, err := t.frame(key)
+	if err != nil {
+		return nil, err
 	}
-	own := slices.IndexFunc(p.Inputs, func(v compute.Value) bool { return p.Values[v.Index()].Name == t.factors[0].name })
-	if s.inputs, err = t.mirrors(p, p.Inputs[:own]); err != nil {
-		return err
+	s := &microStep{Frame: frame, key: key, ranks: frame.Mirrors(rankDropout), masks: frame.Mirrors(networkDropout)}
+	for _, f := range t.factors {
+		s.Bind(f.name, f.now[0])
+		if !f.untrained && !key.evaluate {
+			s.Bind(gradientOf+f.name, f.gradient)
+		}
 	}
-	last := len(p.Inputs)
-	if t.accumulates(s.key) {
-		last -= len(p.Outputs) - 1
+	return s, complete(frame)
+}
+
+// frame prepares a program that reads the parameters of both networks.
+func (t *Trainer) frame(key engine.Key) (*engine.Frame, error) {
+	return t.cache.Frame(key, engine.Variant{Source: func() (compute.ParamSource, error) { return trainedWeights(t.networks), nil }})
+}
+
+// complete makes what is not bound the host's, or gives back what there is.
+func complete(f *engine.Frame) error {
+	f.MirrorRest()
+	if f.Err() != nil {
+		return errors.Join(f.Err(), f.Close())
 	}
-	if s.masks, err = t.mirrors(p, p.Inputs[own+len(t.factors):last]); err != nil {
-		return err
-	}
-	loss, err := t.mirrors(p, p.Outputs[:1])
-	if err == nil {
-		s.loss = loss[0]
-	}
-	return err
+	return nil
 }
 
 // accumulates reports whether a program adds its gradients to those before.
 func (t *Trainer) accumulates(k microKey) bool { return t.options.Accumulation > 1 && !k.evaluate }
 
-// mirrors makes a tensor for each value.
-func (t *Trainer) mirrors(p *compute.Program, values []compute.Value) (all []mirror, err error) {
-	for _, v := range values {
-		typ := p.Type(v)
-		x, err := t.device.NewTensor(typ.DType, typ.Shape...)
-		if err != nil {
-			return all, err
-		}
-		all = append(all, mirror{compute.NewBuffer(typ), x})
-	}
-	return all, nil
-}
-
-// bind lists the tensors of a run in the order of the program's.
-func (t *Trainer) bind(s *microStep) {
-	s.in, s.out = s.in[:0], append(s.out[:0], s.loss.tensor)
-	for i := range s.inputs {
-		s.in = append(s.in, s.inputs[i].tensor)
-	}
-	for _, f := range t.factors {
-		s.in = append(s.in, f.now[0])
-	}
-	for i := range s.masks {
-		s.in = append(s.in, s.masks[i].tensor)
-	}
-	for _, f := range t.factors {
-		switch {
-		case f.untrained || s.key.evaluate:
-		case t.options.Accumulation > 1:
-			s.in, s.out = append(s.in, f.gradient), append(s.out, f.gradient)
-		default:
-			s.out = append(s.out, f.gradient)
-		}
-	}
-}
+// The beginnings of the names of inputs and outputs that there are of each module or factor.
+const (
+	rankDropout    = "rank_dropout."
+	networkDropout = "network_dropout."
+	gradientOf     = "gradient."
+	hyperOf        = "hyper."
+)
 
 // The columns of a batch's coefficients: √ᾱ, √(1-ᾱ) and -√(1-ᾱ).
 const (
@@ -214,19 +177,19 @@ const (
 	coefficients
 )
 
-// recordMicro records a batch's program.
-//
-// Inputs: token ids, latents, noise, the noise mixed in if it is another, timesteps, coefficients, weights, the constant c
-// and the mask if there is one, with accumulation the factor of the sums so far, the dropped ranks of each module if any
-// are; the factors; the dropped numbers of each module if any are; with accumulation the sums. Outputs: the loss, then,
-// unless it is only evaluated, the gradient or new sum of each factor that the loss depends on.
-func (t *Trainer) recordMicro(key microKey) (*compute.Program, error) {
-	var b compute.Builder
-	n, latents := key.samples, []int{key.samples, key.height, key.width, t.networks.LatentChannels()}
-	ids := b.Input("input_ids", compute.I32, t.rows(key, weights.KindTextEncoder), key.tokens/t.chunks(key))
+// Network implements engine.Key: the parameters of the text encoder are with the UNet's.
+func (microKey) Network() weights.Kind { return weights.KindUNet }
+
+// Record implements engine.Key. Inputs are those of a batch, with accumulation "keep", the factor of the sums of gradients so far, and these;
+// the factors by their names; the dropped ranks and numbers of each module, if any are. Outputs: "loss", and unless it is only
+// evaluated the gradient, or new sum, of each factor that it depends on.
+func (k microKey) Record(r *engine.Recorder, net *engine.Networks) {
+	t, b := k.trainer, &r.Builder
+	n, latents := k.samples, []int{k.samples, k.height, k.width, net.LatentChannels()}
+	ids := b.Input("input_ids", compute.I32, t.rows(k, weights.KindTextEncoder), k.tokens/t.chunks(k))
 	z, e := b.Input("latents", compute.F32, latents...), b.Input("noise", compute.F32, latents...)
 	mixed := e
-	if key.perturbed {
+	if k.perturbed {
 		mixed = b.Input("perturbed_noise", compute.F32, latents...)
 	}
 	timesteps, mix := b.Input("timesteps", compute.F32, n), b.Input("coefficients", compute.F32, n, coefficients)
@@ -234,58 +197,54 @@ func (t *Trainer) recordMicro(key microKey) (*compute.Program, error) {
 	if t.huber() {
 		loss.C = b.Input("huber_c", compute.F32, n)
 	}
-	if key.masked {
-		loss.Mask = b.Input("mask", compute.F32, n, key.height, key.width, 1)
+	if k.masked {
+		loss.Mask = b.Input("mask", compute.F32, n, k.height, k.width, 1)
 	}
 	var keep compute.Value
-	if t.accumulates(key) {
+	if t.accumulates(k) {
 		keep = b.Input("keep", compute.F32, 1, 1)
 	}
-	factors, err := t.attach(&b, key)
-	if err != nil {
-		return nil, err
-	}
+	factors := t.attach(b, k)
 
 	x := b.Op(compute.Add{A: b.Op(compute.Scale{X: z, Factors: mix, Column: signal}), B: b.Op(compute.Scale{X: mixed, Factors: mix, Column: noise})})
 	if t.options.VParameterization {
 		loss.Target = b.Op(compute.Add{A: b.Op(compute.Scale{X: e, Factors: mix, Column: signal}), B: b.Op(compute.Scale{X: z, Factors: mix, Column: minusNoise})})
 	}
-	context := t.networks.Text.Forward(&b, ids, max(1, t.options.ClipSkip)-1)
-	loss.Prediction = t.networks.UNet.Apply(&b, x, timesteps, join(&b, context, t.chunks(key)))
+	context := net.Text.Forward(b, ids, max(1, t.options.ClipSkip)-1)
+	loss.Prediction = net.UNet.Apply(b, x, timesteps, join(b, context, t.chunks(k)))
 	l := b.Op(loss)
-	b.Output(l)
-	if !key.evaluate {
-		t.recordGradients(&b, l, factors, keep)
+	r.Output("loss", l)
+	if !k.evaluate {
+		t.recordGradients(r, l, factors, keep)
 	}
-	return b.Build()
 }
 
 // recordGradients records those of the loss, added to keep times those before if there is a keep.
-func (t *Trainer) recordGradients(b *compute.Builder, loss compute.Value, factors []compute.Value, keep compute.Value) {
+func (t *Trainer) recordGradients(r *engine.Recorder, loss compute.Value, factors []compute.Value, keep compute.Value) {
 	gradient := compute.Gradient
 	if t.options.Checkpointing {
 		gradient = compute.CheckpointedGradient
 	}
-	for i, g := range gradient(b, loss, factors) {
+	for i, g := range gradient(&r.Builder, loss, factors) {
 		f := t.factors[i]
 		f.untrained = !g.Valid()
 		switch {
 		case f.untrained:
 		case keep.Valid():
-			sum := b.Op(compute.Scale{X: b.Input("sum."+f.name, compute.F32, f.shape...), Factors: keep})
-			b.Output(b.Op(compute.Add{A: sum, B: g}))
+			sum := r.Op(compute.Scale{X: r.Input(gradientOf+f.name, compute.F32, f.shape...), Factors: keep})
+			r.Output(gradientOf+f.name, r.Op(compute.Add{A: sum, B: g}))
 		default:
-			b.Output(g)
+			r.Output(gradientOf+f.name, g)
 		}
 	}
 }
 
 // attach declares the dropped ranks, if any are, and the factors as inputs, and attaches them to the networks' layers.
-func (t *Trainer) attach(b *compute.Builder, key microKey) (factors []compute.Value, err error) {
+func (t *Trainer) attach(b *compute.Builder, key microKey) (factors []compute.Value) {
 	masks := make([]compute.Value, len(t.modules))
 	for i := range t.modules {
 		if m := &t.modules[i]; key.dropRanks {
-			masks[i] = b.Input("rank_dropout."+m.Key(), compute.F32, t.rows(key, m.Kind), m.Rank())
+			masks[i] = b.Input(rankDropout+m.Key(), compute.F32, t.rows(key, m.Kind), m.Rank())
 		}
 	}
 	for _, f := range t.factors {
@@ -296,14 +255,14 @@ func (t *Trainer) attach(b *compute.Builder, key microKey) (factors []compute.Va
 		a := &nn.Adapter{Down: factors[2*i], Up: factors[2*i+1], Scale: m.Scale(), Mask: masks[i]}
 		if key.drop {
 			a.Dropout = func(shape compute.Shape) compute.Value {
-				return b.Input("network_dropout."+m.Key(), compute.F32, shape...)
+				return b.Input(networkDropout+m.Key(), compute.F32, shape...)
 			}
 		}
 		if err := t.networks.Layers[m.Kind].Attach(m.Name, a); err != nil {
-			return nil, err
+			b.Fail(err)
 		}
 	}
-	return factors, nil
+	return factors
 }
 
 // huber reports whether the loss has a constant for each sample.
@@ -311,24 +270,14 @@ func (t *Trainer) huber() bool {
 	return t.options.Loss == compute.Huber || t.options.Loss == compute.SmoothL1
 }
 
-// fill hands a batch to the inputs of its program, in the order of their recording.
-func (t *Trainer) fill(s *microStep, batch *Batch) error {
-	copy(s.inputs[0].I32, batch.IDs)
-	at := 0
-	next := func() []float32 {
-		at++
-		return s.inputs[at].F32
-	}
-	copy(next(), batch.Latents)
-	copy(next(), batch.Noise)
-	if s.key.perturbed {
-		copy(next(), batch.Perturbed)
-	}
-	times, coefficient, sampleWeights := next(), next(), next()
-	var c []float32
-	if t.huber() {
-		c = next()
-	}
+// fill hands a batch to the inputs of its program.
+func (t *Trainer) fill(s *microStep, batch *Batch) {
+	copy(s.Host("input_ids").I32, batch.IDs)
+	copy(s.Host("latents").F32, batch.Latents)
+	copy(s.Host("noise").F32, batch.Noise)
+	copy(s.Host("perturbed_noise").F32, batch.Perturbed)
+	copy(s.Host("mask").F32, batch.Mask)
+	times, coefficient, sampleWeights, c := s.Host("timesteps").F32, s.Host("coefficients").F32, s.Host("weights").F32, s.Host("huber_c").F32
 	for i, step := range batch.Timesteps {
 		a, snr := t.diffusion.signal[step], t.diffusion.snr[step]
 		times[i] = float32(step)
@@ -344,27 +293,15 @@ func (t *Trainer) fill(s *microStep, batch *Batch) error {
 			c[i] = float32(t.options.huber(step, t.diffusion.mixedSNR[step]))
 		}
 	}
-	if s.key.masked {
-		copy(next(), batch.Mask)
-	}
 	if t.accumulates(s.key) {
-		next()[0] = float32(min(1, t.batches))
+		s.Host("keep").F32[0] = float32(min(1, t.batches))
 	}
-	for _, ranks := range batch.Dropout {
-		copy(next(), ranks)
+	for i, ranks := range batch.Dropout {
+		copy(s.ranks[i].F32, ranks)
 	}
-	for i := range s.inputs {
-		if err := s.inputs[i].upload(); err != nil {
-			return fmt.Errorf("lora: %w", err)
-		}
+	for i, m := range s.masks {
+		dropout(m.F32, batch.NetworkDropout, mix(batch.DropoutSeed, uint64(i)))
 	}
-	for i := range s.masks {
-		dropout(s.masks[i].F32, batch.NetworkDropout, mix(batch.DropoutSeed, uint64(i)))
-		if err := s.masks[i].upload(); err != nil {
-			return fmt.Errorf("lora: %w", err)
-		}
-	}
-	return nil
 }
 
 // updateStep is the compiled program of an update.
@@ -372,17 +309,32 @@ func (t *Trainer) updateStep() (*updateStep, error) {
 	if t.update != nil {
 		return t.update, nil
 	}
-	s := &updateStep{trained: t.trained()}
-	if t.optimizer.Host != nil {
-		for _, f := range s.trained {
-			s.tensors = append(s.tensors, optim.Tensor{Shape: f.shape, Parameter: f.parameter.F32, Gradient: f.hostGradient.F32, State: f.state})
-		}
-	}
-	if err := t.compileUpdate(s); err != nil {
-		return nil, errors.Join(fmt.Errorf("lora: %w", err), s.close())
+	s, err := t.newUpdateStep()
+	if err != nil {
+		return nil, fmt.Errorf("lora: %w", err)
 	}
 	t.update = s
 	return s, nil
+}
+
+// newUpdateStep makes the program ready to run.
+func (t *Trainer) newUpdateStep() (*updateStep, error) {
+	frame, err := t.frame(updateKey{t})
+	if err != nil {
+		return nil, err
+	}
+	s := &updateStep{Frame: frame, trained: t.trained(), hyper: frame.Mirrors(hyperOf)}
+	for _, f := range s.trained {
+		s.Bind(gradientOf+f.name, f.gradient)
+		if t.optimizer.Host != nil {
+			s.tensors = append(s.tensors, optim.Tensor{Shape: f.shape, Parameter: f.parameter.F32, Gradient: f.hostGradient.F32, State: f.state})
+			continue
+		}
+		for i, x := range f.now {
+			s.Bind(f.name+deviceArrays[i], x)
+		}
+	}
+	return s, complete(frame)
 }
 
 // trained lists the factors that the loss depends on, in what was recorded so far.
@@ -395,118 +347,53 @@ func (t *Trainer) trained() (all []*factor) {
 	return all
 }
 
-// compileUpdate makes the program ready to run.
-func (t *Trainer) compileUpdate(s *updateStep) error {
-	p, err := t.recordUpdate(s.trained)
-	if err != nil {
-		return err
-	}
-	if s.exe, err = t.device.Compile(p, t.params); err != nil {
-		return err
-	}
-	own := 1
-	if t.optimizer.AdamW != nil {
-		own += len(t.groups)
-	}
-	all, err := t.mirrors(p, p.Inputs[:own])
-	if len(all) > 0 {
-		s.limits, s.hyper = all[0], all[1:]
-	}
-	if err != nil {
-		return err
-	}
-	clip, err := t.mirrors(p, p.Outputs[:1])
-	if err == nil {
-		s.clip = clip[0]
-	}
-	return err
-}
+// updateKey is the program of an update.
+type updateKey struct{ trainer *Trainer }
 
-// bindUpdate lists the tensors of a run in the order of the program's.
-func (t *Trainer) bindUpdate(s *updateStep) {
-	s.in, s.out = append(s.in[:0], s.limits.tensor), append(s.out[:0], s.clip.tensor)
-	for i := range s.hyper {
-		s.in = append(s.in, s.hyper[i].tensor)
-	}
-	for _, f := range s.trained {
-		s.in = append(s.in, f.gradient)
-		if t.optimizer.AdamW != nil {
-			s.in, s.out = append(s.in, f.now...), append(s.out, f.now...)
-		}
-	}
-}
+// Network implements engine.Key.
+func (updateKey) Network() weights.Kind { return weights.KindUNet }
 
-// recordUpdate records the step of the trained factors. Inputs: limits; with AdamW the constants of each group; then the
-// gradient of each factor, with AdamW followed by parameter and moments. Outputs: factor and norm of the gradients; with
-// AdamW then parameter and moments of each factor.
-func (t *Trainer) recordUpdate(trained []*factor) (*compute.Program, error) {
-	var b compute.Builder
-	clip := compute.ClipNorm{Limits: b.Input("limits", compute.F32, 1, 2)}
+// Record implements engine.Key. Inputs: "limits", the gradient of each factor that is trained and, with AdamW, the constants of each group, and
+// each factor with its moments. Outputs: "clip", factor and norm of the gradients, and with AdamW each factor with its moments.
+func (k updateKey) Record(r *engine.Recorder, _ *engine.Networks) {
+	t := k.trainer
+	clip := compute.ClipNorm{Limits: r.Input("limits", compute.F32, 1, 2)}
 	var hyper []compute.Value
 	if t.optimizer.AdamW != nil {
 		for _, g := range t.groups {
-			hyper = append(hyper, b.Input("hyper."+g.name(), compute.F32, 1, 7))
+			hyper = append(hyper, r.Input(hyperOf+g.name(), compute.F32, 1, 7))
 		}
 	}
 	var steps []compute.AdamW
+	trained := t.trained()
 	for _, f := range trained {
-		in := func(what string) compute.Value { return b.Input(what+"."+f.name, compute.F32, f.shape...) }
-		step := compute.AdamW{Gradient: in("gradient")}
+		in := func(name string) compute.Value { return r.Input(name, compute.F32, f.shape...) }
+		step := compute.AdamW{Gradient: in(gradientOf + f.name)}
 		clip.Gradients = append(clip.Gradients, step.Gradient)
 		if t.optimizer.AdamW != nil {
-			step.Hyper, step.Parameter, step.M, step.V = hyper[f.group], in("parameter"), in("m"), in("v")
+			step.Hyper, step.Parameter = hyper[f.group], in(f.name)
+			step.M, step.V = in(f.name+deviceArrays[1]), in(f.name+deviceArrays[2])
 			steps = append(steps, step)
 		}
 	}
-	factor := b.Op(clip)
-	b.Output(factor)
-	for _, step := range steps {
+	factor := r.Op(clip)
+	r.Output("clip", factor)
+	for i, step := range steps {
 		step.Clip = factor
-		for _, v := range b.Results(step) {
-			b.Output(v)
+		for j, v := range r.Results(step) {
+			r.Output(trained[i].name+deviceArrays[j], v)
 		}
 	}
-	return b.Build()
-}
-
-func (s *microStep) close() error {
-	return closeAll(s.exe, tensors(append(slices.Concat(s.inputs, s.masks), s.loss))...)
-}
-
-func (s *updateStep) close() error {
-	return closeAll(s.exe, tensors(append(slices.Clone(s.hyper), s.limits, s.clip))...)
-}
-
-// tensors are those of mirrors.
-func tensors(mirrors []mirror) (all []compute.Tensor) {
-	for _, m := range mirrors {
-		all = append(all, m.tensor)
-	}
-	return all
-}
-
-// closeAll closes what there is of a program and its tensors.
-func closeAll(exe compute.Executable, tensors ...compute.Tensor) error {
-	var errs []error
-	if exe != nil {
-		errs = append(errs, exe.Close())
-	}
-	for _, x := range tensors {
-		if x != nil {
-			errs = append(errs, x.Close())
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // close closes all programs.
 func (p *programs) close() error {
 	var errs []error
 	for _, s := range p.micro {
-		errs = append(errs, s.close())
+		errs = append(errs, s.Close())
 	}
 	if p.update != nil {
-		errs = append(errs, p.update.close())
+		errs = append(errs, p.update.Close())
 	}
 	p.micro, p.update = nil, nil
 	return errors.Join(errs...)

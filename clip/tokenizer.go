@@ -19,7 +19,7 @@ type Tokenizer struct {
 	unk      int32            // stands for a missing byte; noID drops it
 	bos, eos int32
 	pad      int32
-	length   int // of a sequence, start and end included
+	length   int // tokens of a sequence, start and end included
 
 	exact  literals       // added tokens matched in the text as given
 	folded literals       // added tokens matched after normalization, so in any case
@@ -132,7 +132,7 @@ func (t *Tokenizer) Decode(ids []int32) string {
 // counts, and the longest of several at the same place.
 type literals struct {
 	ids     map[string]int32
-	lengths []int     // of the tokens, distinct, longest first
+	lengths []int     // those of tokens, distinct, longest first
 	first   [256]bool // bytes that a token starts with
 }
 

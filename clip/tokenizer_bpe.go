@@ -16,8 +16,8 @@ type encoder struct {
 	// The symbols of the word at work, a linked list by position of each symbol's first byte.
 	symbol     []int32
 	prev, next []int32 // -1 at the ends
-	rank       []int32 // of the merge of this symbol with the next, -1 if there is none
-	queue      minHeap // of rank<<32 | position; entries whose rank changed meanwhile are stale
+	rank       []int32 // the rank of the merge of this symbol with the next, -1 if there is none
+	queue      minHeap // entries are rank<<32 | position; entries whose rank changed meanwhile are stale
 }
 
 // word appends the ids of one word to out.

@@ -159,7 +159,7 @@ type vocabulary struct {
 	merges  [][2]string // by rank
 	added   []addedToken
 	special specialTokens
-	length  int // of a sequence; 0 means CLIP's 77
+	length  int // tokens of a sequence; 0 means CLIP's 77
 }
 
 // addedToken is recognised as a whole, before words are split.

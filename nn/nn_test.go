@@ -28,12 +28,12 @@ func TestPaths(t *testing.T) {
 			return m.Forward(b, time, b.Input("x", compute.F32, 2, 3, 3, 5), b.Input("skip", compute.F32, 2, 3, 3, 3))
 		}},
 		{"Transformer2D", func(b *compute.Builder) compute.Value {
-			m := nn.NewTransformer2D(root, 8, 6, 2, 4, false)
+			m := nn.NewTransformer2D(root, nn.TransformerConfig{Channels: 8, ContextDim: 6, Heads: 2, Groups: 4})
 			kv := m.Context(b, b.Input("context", compute.F32, 2, 5, 6))
 			return m.Forward(b, b.Input("x", compute.F32, 2, 3, 3, 8), kv)
 		}},
 		{"Transformer2D, linear projections", func(b *compute.Builder) compute.Value {
-			m := nn.NewTransformer2D(root, 8, 6, 2, 4, true)
+			m := nn.NewTransformer2D(root, nn.TransformerConfig{Channels: 8, ContextDim: 6, Heads: 2, Groups: 4, Linear: true})
 			kv := m.Context(b, b.Input("context", compute.F32, 2, 5, 6))
 			return m.Forward(b, b.Input("x", compute.F32, 2, 3, 3, 8), kv)
 		}},
@@ -127,11 +127,11 @@ func TestErrors(t *testing.T) {
 				b.Input("x", compute.F32, 1, 4, 4, 4), b.Input("skip", compute.F32, 1, 4, 4, 4))
 		}, "resnets.0.conv2: Conv2D: residual is F32[1 4 4 4]"},
 		{"context of another width", func(b *compute.Builder) compute.Value {
-			m := nn.NewTransformer2D(root.Sub("attentions.0"), 8, 6, 2, 4, false)
+			m := nn.NewTransformer2D(root.Sub("attentions.0"), nn.TransformerConfig{Channels: 8, ContextDim: 6, Heads: 2, Groups: 4})
 			return m.Forward(b, x(b), m.Context(b, b.Input("context", compute.F32, 1, 5, 7)))
 		}, "attentions.0.transformer_blocks.0.attn2.to_k: Linear: weight is [8 6]"},
 		{"no context", func(b *compute.Builder) compute.Value {
-			return nn.NewTransformer2D(root.Sub("attentions.0"), 8, 6, 2, 4, false).Forward(b, x(b), nn.KV{})
+			return nn.NewTransformer2D(root.Sub("attentions.0"), nn.TransformerConfig{Channels: 8, ContextDim: 6, Heads: 2, Groups: 4}).Forward(b, x(b), nn.KV{})
 		}, "attentions.0.transformer_blocks.0.attn2: Attention: key"},
 		{"tokens for an image", func(b *compute.Builder) compute.Value {
 			return nn.NewConv3x3(root.Sub("conv_in"), 8, 8).Forward(b, compute.Epilogue{}, b.Input("x", compute.F32, 1, 4, 8))

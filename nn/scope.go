@@ -12,8 +12,8 @@ type Claimer interface {
 // Scope is a place in the tree of a network's modules, where layers claim their parameters.
 type Scope struct {
 	claimer Claimer
-	path    string // of the module, from the root
-	name    string // of the module, from the one around it
+	path    string // the module's, from the root
+	name    string // the module's, from the one around it
 }
 
 // Root is the top of a network's modules. With a nil Claimer nobody checks the parameters.

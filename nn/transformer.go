@@ -36,16 +36,16 @@ type BasicTransformerBlock struct {
 }
 
 // NewBasicTransformerBlock claims norm1, attn1, norm2, attn2, norm3 and ff.
-func NewBasicTransformerBlock(s Scope, channels, contextDim, heads int) *BasicTransformerBlock {
+func NewBasicTransformerBlock(s Scope, c TransformerConfig) *BasicTransformerBlock {
 	const eps = 1e-5
 	return &BasicTransformerBlock{
 		Scope:       s,
-		Norm1:       NewLayerNorm(s.Sub("norm1"), channels, eps),
-		Attn1:       NewAttention(s.Sub("attn1"), channels, channels, heads),
-		Norm2:       NewLayerNorm(s.Sub("norm2"), channels, eps),
-		Attn2:       NewAttention(s.Sub("attn2"), channels, contextDim, heads),
-		Norm3:       NewLayerNorm(s.Sub("norm3"), channels, eps),
-		FeedForward: NewFeedForward(s.Sub("ff"), channels),
+		Norm1:       NewLayerNorm(s.Sub("norm1"), c.Channels, eps),
+		Attn1:       NewAttention(s.Sub("attn1"), c.Channels, c.Channels, c.Heads),
+		Norm2:       NewLayerNorm(s.Sub("norm2"), c.Channels, eps),
+		Attn2:       NewAttention(s.Sub("attn2"), c.Channels, c.ContextDim, c.Heads),
+		Norm3:       NewLayerNorm(s.Sub("norm3"), c.Channels, eps),
+		FeedForward: NewFeedForward(s.Sub("ff"), c.Channels),
 	}
 }
 
@@ -69,19 +69,27 @@ type Transformer2D struct {
 	ProjOut *Linear
 }
 
-// NewTransformer2D claims norm, proj_in, transformer_blocks.0 and proj_out. linear tells whether the projections are
-// stored as Linear weights, use_linear_projection in a config, rather than as 1×1 convolutions.
-func NewTransformer2D(s Scope, channels, contextDim, heads, groups int, linear bool) *Transformer2D {
+// TransformerConfig is the shape of a Transformer2D.
+type TransformerConfig struct {
+	Channels   int // the image's
+	ContextDim int // the width of the text's vectors
+	Heads      int
+	Groups     int  // the norm's
+	Linear     bool // projections are stored as Linear weights, use_linear_projection in a config, rather than as 1×1 convolutions
+}
+
+// NewTransformer2D claims norm, proj_in, transformer_blocks.0 and proj_out.
+func NewTransformer2D(s Scope, c TransformerConfig) *Transformer2D {
 	projection := NewConv1x1
-	if linear {
+	if c.Linear {
 		projection = NewLinear
 	}
 	return &Transformer2D{
 		Scope:   s,
-		Norm:    NewGroupNorm(s.Sub("norm"), channels, groups, 1e-6), // unlike the 1e-5 of the resnets
-		ProjIn:  projection(s.Sub("proj_in"), channels, channels),
-		Block:   NewBasicTransformerBlock(s.Sub("transformer_blocks.0"), channels, contextDim, heads),
-		ProjOut: projection(s.Sub("proj_out"), channels, channels),
+		Norm:    NewGroupNorm(s.Sub("norm"), c.Channels, c.Groups, 1e-6), // unlike the 1e-5 of the resnets
+		ProjIn:  projection(s.Sub("proj_in"), c.Channels, c.Channels),
+		Block:   NewBasicTransformerBlock(s.Sub("transformer_blocks.0"), c),
+		ProjOut: projection(s.Sub("proj_out"), c.Channels, c.Channels),
 	}
 }
 

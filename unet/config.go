@@ -10,13 +10,13 @@ import (
 // config.json.
 type Config struct {
 	SampleSize          int      // height and width of the latents it was trained on
-	InChannels          int      // of the latents
+	InChannels          int      // latents, and what is shown beside them
 	OutChannels         int      //
 	DownBlockTypes      []string // CrossAttnDownBlock2D or DownBlock2D, from the input inwards
 	UpBlockTypes        []string // UpBlock2D or CrossAttnUpBlock2D, from the middle outwards
-	BlockOutChannels    []int    // of each level
+	BlockOutChannels    []int    // for each level
 	LayersPerBlock      int      // resnets in a down block; an up block has one more
-	AttentionHeads      []int    // of each level: what config.json calls attention_head_dim, by an old mistake
+	AttentionHeads      []int    // for each level: what config.json calls attention_head_dim, by an old mistake
 	CrossAttentionDim   int      // channels of the text context
 	NormNumGroups       int
 	NormEps             float64

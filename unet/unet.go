@@ -107,8 +107,9 @@ func (m *Block) addResnet(c Config, j, in, out, time int) {
 }
 
 func (m *Block) addAttention(c Config, j, level, channels int) {
-	m.Attentions = append(m.Attentions, nn.NewTransformer2D(m.Sub(fmt.Sprintf("attentions.%d", j)),
-		channels, c.CrossAttentionDim, c.AttentionHeads[level], c.NormNumGroups, c.UseLinearProjection))
+	m.Attentions = append(m.Attentions, nn.NewTransformer2D(m.Sub(fmt.Sprintf("attentions.%d", j)), nn.TransformerConfig{
+		Channels: channels, ContextDim: c.CrossAttentionDim, Heads: c.AttentionHeads[level], Groups: c.NormNumGroups, Linear: c.UseLinearProjection,
+	}))
 }
 
 // Config is the configuration the model was built from.
@@ -134,8 +135,8 @@ type KV = nn.KV
 // Conditioning is what Forward is told besides the latents, one entry for each resnet and each transformer in the
 // order of execution.
 type Conditioning struct {
-	Time    []compute.Value // of TimeProjections, [N,Cout] or [1,Cout] each
-	Context []KV            // of ContextProjections, [N,S,C] or [K·N,S,C] each
+	Time    []compute.Value // from TimeProjections, [N,Cout] or [1,Cout] each
+	Context []KV            // from ContextProjections, [N,S,C] or [K·N,S,C] each
 }
 
 // TimeProjections records the time embedding of timesteps, F32 [N] or [1], and its projection for each resnet.

@@ -4,9 +4,9 @@ import "github.com/atelier-go/atelier/internal/configjson"
 
 // Config is what Stable Diffusion 1.x models vary of diffusers' AutoencoderKL, in the words of its config.json.
 type Config struct {
-	InChannels, OutChannels int     // of pictures
+	InChannels, OutChannels int     // a picture's
 	LatentChannels          int     //
-	BlockOutChannels        []int   // of each level, from the picture inwards
+	BlockOutChannels        []int   // for each level, from the picture inwards
 	LayersPerBlock          int     // resnets in an encoder block; a decoder block has one more
 	NormNumGroups           int     //
 	ScalingFactor           float64 // latents the UNet sees are those of the encoder times this

@@ -87,11 +87,11 @@ func unetLike() *trained {
 
 	x := nn.NewConv3x3(root.Sub("conv_in"), 4, c).Forward(b, compute.Epilogue{}, noisy)
 	x = resnet(block("resnets.0", c, c), temb, x)
-	x = n.transformer(nn.NewTransformer2D(root.Sub("attentions.0"), c, text, 2, 4, false), x, context)
+	x = n.transformer(nn.NewTransformer2D(root.Sub("attentions.0"), nn.TransformerConfig{Channels: c, ContextDim: text, Heads: 2, Groups: 4}), x, context)
 	skip := x
 	x = nn.NewDownsample2D(root.Sub("downsamplers.0"), c, compute.SamePadding(1)).Forward(b, x)
 	x = resnet(block("resnets.1", c, c), temb, x)
-	x = n.transformer(nn.NewTransformer2D(root.Sub("attentions.1"), c, text, 2, 4, true), x, context)
+	x = n.transformer(nn.NewTransformer2D(root.Sub("attentions.1"), nn.TransformerConfig{Channels: c, ContextDim: text, Heads: 2, Groups: 4, Linear: true}), x, context)
 	x = nn.NewUpsample2D(root.Sub("upsamplers.0"), c).Forward(b, x, 5, 6)
 	x = resnet(block("resnets.2", 2*c, c), temb, x, skip)
 	x = nn.NewGroupNorm(root.Sub("conv_norm_out"), c, 2, 1e-5).Forward(b, compute.SiLU, x)

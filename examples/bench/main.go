@@ -108,7 +108,7 @@ type Report struct {
 	Model       string        `json:"model"`
 	Width       int           `json:"width"`
 	Height      int           `json:"height"`
-	PeakGFLOPS  float64       `json:"peak_gflops"`  // of this machine, measured, float32 multiply-adds
+	PeakGFLOPS  float64       `json:"peak_gflops"`  // this machine's, measured, float32 multiply-adds
 	OpenSeconds float64       `json:"open_seconds"` // opening the checkpoint; for pictures also packing all weights and encoding the text
 	Phases      []PhaseReport `json:"phases"`
 	Planned     int64         `json:"planned_bytes"` // announced before packing
@@ -124,7 +124,7 @@ type PhaseReport struct {
 	GFLOPS  float64   `json:"gflops"`
 	OfPeak  float64   `json:"of_peak"`
 
-	*Training `json:",omitempty"` // of a step of training
+	*Training `json:",omitempty"` // a step of training
 }
 
 // Training is what a step of training trains, and the loss of each step since the factors began, the first of them with

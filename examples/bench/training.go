@@ -36,8 +36,9 @@ type training struct {
 
 // newTraining puts the factors on the device. What is random is that of peers/peers.py: the stream of
 // torch.manual_seed(0) from which latents, noise and then the down factors are drawn, these in the order of their keys.
-func newTraining(name string, w *workload, c configs, samples int) (*training, error) {
-	targets, err := lora.NewTargets(c.text, c.unet)
+func newTraining(name string, w *workload, samples int) (*training, error) {
+	text, net, factor := w.networks.Text.Config(), w.networks.UNet.Config(), w.networks.VAE.Config().ScaleFactor()
+	targets, err := lora.NewTargets(text, net)
 	if err != nil {
 		return nil, err
 	}
@@ -47,10 +48,10 @@ func newTraining(name string, w *workload, c configs, samples int) (*training, e
 	}
 	t := &training{name: name, recorder: &recorder{Device: w.device, name: name}}
 	t.batch = train.Batch{
-		Samples: samples, Height: w.height / c.codec.ScaleFactor(), Width: w.width / c.codec.ScaleFactor(),
-		IDs: counting(samples * c.text.MaxPositionEmbeddings), Timesteps: slices.Repeat([]int{timestep}, samples),
+		Samples: samples, Height: w.height / factor, Width: w.width / factor,
+		IDs: counting(samples * text.MaxPositionEmbeddings), Timesteps: slices.Repeat([]int{timestep}, samples),
 	}
-	elements := samples * t.batch.Height * t.batch.Width * c.unet.InChannels
+	elements := samples * t.batch.Height * t.batch.Width * w.networks.LatentChannels()
 	t.batch.Latents, t.batch.Noise = make([]float32, elements), make([]float32, elements)
 	draw := rng.NewTorch(0)
 	draw.Normal(t.batch.Latents)
@@ -118,7 +119,7 @@ func (r *recorder) Compile(p *compute.Program, params compute.Params) (compute.E
 		if err != nil {
 			return nil, err
 		}
-		r.planned = together(r.planned, m) // of its two programs the update has no parameters
+		r.planned = together(r.planned, m) // the update, one of its two programs, has no parameters
 	}
 	exe, err := r.Device.Compile(p, params)
 	if err != nil {

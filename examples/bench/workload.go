@@ -9,11 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
-	"github.com/atelier-go/atelier/clip"
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/engine"
 	"github.com/atelier-go/atelier/unet"
-	"github.com/atelier-go/atelier/vae"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -24,8 +24,9 @@ var picturePhases = []string{"text_encoder", "context", "unet_step", "vae_decode
 type workload struct {
 	device        compute.Device
 	checkpoint    *weights.Checkpoint
-	params        []compute.Params
-	passes        []*pass // of a picture, if a phase is one of them
+	networks      *engine.Networks
+	params        map[weights.Kind]compute.Params
+	passes        []*pass // those of a picture, if a phase is one of them
 	phases        []phase // those that were asked for
 	width, height int
 	picture       compute.MemoryReport // what the passes are announced to need
@@ -45,7 +46,7 @@ type outcome struct {
 	Phase   string  `json:"phase"`
 	Seconds float64 `json:"seconds"`
 	RMS     float64 `json:"rms,omitempty"`  // root of the mean square of the first output
-	Loss    float64 `json:"loss,omitempty"` // of the batch, before the update
+	Loss    float64 `json:"loss,omitempty"` // the batch's, before the update
 }
 
 // compiled is a program and what runs it.
@@ -62,16 +63,9 @@ type pass struct {
 	in, out []compute.Tensor
 }
 
-// configs are the configurations of the three networks.
-type configs struct {
-	text  clip.Config
-	unet  unet.Config
-	codec vae.Config
-}
-
 // open opens the checkpoint and prepares the phases, reading no weights.
 func open(ctx context.Context, dev compute.Device, o options) (*workload, error) {
-	w := &workload{device: dev}
+	w := &workload{device: dev, params: make(map[weights.Kind]compute.Params)}
 	var err error
 	if w.checkpoint, err = o.model.Open(ctx, os.Stderr); err != nil {
 		return nil, err
@@ -84,20 +78,11 @@ func open(ctx context.Context, dev compute.Device, o options) (*workload, error)
 }
 
 func (w *workload) prepare(o options) error {
-	text, err1 := w.checkpoint.TextEncoder()
-	net, err2 := w.checkpoint.UNet()
-	codec, err3 := w.checkpoint.VAE()
-	if err := errors.Join(err1, err2, err3); err != nil {
+	var err error
+	if w.networks, err = engine.Open(w.checkpoint); err != nil {
 		return err
 	}
-	var c configs
-	c.text, err1 = clip.ParseConfig(text.Config())
-	c.unet, err2 = unet.ParseConfig(net.Config())
-	c.codec, err3 = vae.ParseConfig(codec.Config())
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return err
-	}
-	side := c.unet.SampleSize * c.codec.ScaleFactor()
+	side := w.networks.UNet.Config().SampleSize * w.networks.VAE.Config().ScaleFactor()
 	if w.width = o.width; w.width == 0 {
 		w.width = side
 	}
@@ -108,7 +93,7 @@ func (w *workload) prepare(o options) error {
 		return fmt.Errorf("-width %d -height %d: want multiples of 8 from 8 to 4096", w.width, w.height)
 	}
 	if slices.ContainsFunc(o.phases, func(name string) bool { return slices.Contains(picturePhases, name) }) {
-		if err := w.record(c, text, net, codec); err != nil {
+		if err := w.record(); err != nil {
 			return err
 		}
 	}
@@ -117,7 +102,7 @@ func (w *workload) prepare(o options) error {
 			w.phases = append(w.phases, w.passes[i])
 			continue
 		}
-		t, err := newTraining(name, w, c, o.batch)
+		t, err := newTraining(name, w, o.batch)
 		if err != nil {
 			return err
 		}
@@ -127,66 +112,52 @@ func (w *workload) prepare(o options) error {
 }
 
 // record records the passes of a picture.
-func (w *workload) record(c configs, textWeights, netWeights, codecWeights *weights.Component) error {
-	text, err1 := clip.New(c.text, textWeights)
-	net, err2 := unet.New(c.unet, netWeights)
-	codec, err3 := vae.New(c.codec, codecWeights)
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return err
-	}
-	if err := errors.Join(textWeights.Err(), netWeights.Err(), codecWeights.Err()); err != nil {
-		return err
-	}
-	h, wd := w.height/c.codec.ScaleFactor(), w.width/c.codec.ScaleFactor()
-	tokens := c.text.MaxPositionEmbeddings
-
-	if err := w.add("text_encoder", textWeights, func(b *compute.Builder) {
-		b.Output(text.Forward(b, b.Input("input_ids", compute.I32, 2, tokens), 0))
-	}); err != nil {
-		return err
-	}
-	if err := w.add("context", netWeights, func(b *compute.Builder) {
-		for _, kv := range net.ContextProjections(b, b.Input("encoder_hidden_states", compute.F32, 2, tokens, c.unet.CrossAttentionDim)) {
-			b.Output(kv.K)
-			b.Output(kv.V)
+func (w *workload) record() error {
+	factor, tokens := w.networks.VAE.Config().ScaleFactor(), w.networks.Tokenizer.MaxLength()
+	height, width := w.height/factor, w.width/factor
+	for i, key := range []engine.Key{
+		engine.TextKey{Sequences: 2}, engine.ContextKey{Samples: 2, Tokens: tokens}, predictionKey{height, width, tokens}, engine.DecodeKey{Height: height, Width: width},
+	} {
+		if err := w.add(picturePhases[i], key); err != nil {
+			return err
 		}
-	}); err != nil {
-		return err
 	}
-	if err := w.add("unet_step", netWeights, func(b *compute.Builder) {
-		cond := unet.Conditioning{Time: net.TimeProjections(b, b.Input("timestep", compute.F32, 1))}
-		for _, channels := range net.ContextChannels() {
-			cond.Context = append(cond.Context, unet.KV{
-				K: b.Input("k", compute.F32, 2, tokens, channels),
-				V: b.Input("v", compute.F32, 2, tokens, channels),
-			})
-		}
-		sample := b.Input("sample", compute.F32, 1, h, wd, c.unet.InChannels)
-		b.Output(net.Forward(b, sample, cond))
-	}); err != nil {
-		return err
-	}
-	return w.add("vae_decode", codecWeights, func(b *compute.Builder) {
-		b.Output(codec.Decode(b, b.Input("latents", compute.F32, 1, h, wd, c.codec.LatentChannels)))
-	})
+	return nil
 }
 
-// add records a pass; passes of one component share its parameters.
-func (w *workload) add(name string, source *weights.Component, record func(b *compute.Builder)) error {
-	var b compute.Builder
-	record(&b)
-	program, err := b.Build()
+// predictionKey is what the UNet predicts for one picture and two texts, without what a sampler makes of it.
+type predictionKey struct{ height, width, tokens int }
+
+// Network implements engine.Key.
+func (predictionKey) Network() weights.Kind { return weights.KindUNet }
+
+// Record implements engine.Key.
+func (k predictionKey) Record(r *engine.Recorder, n *engine.Networks) {
+	cond := unet.Conditioning{Time: n.UNet.TimeProjections(&r.Builder, r.Input("timestep", compute.F32, 1))}
+	for i, channels := range n.UNet.ContextChannels() {
+		keys, values := engine.ContextNames(i)
+		cond.Context = append(cond.Context, unet.KV{
+			K: r.Input(keys, compute.F32, 2, k.tokens, channels), V: r.Input(values, compute.F32, 2, k.tokens, channels),
+		})
+	}
+	sample := r.Input("sample", compute.F32, 1, k.height, k.width, n.UNet.Config().InChannels)
+	r.Output("prediction", n.UNet.Forward(&r.Builder, sample, cond))
+}
+
+// add records a pass; passes of one network share its parameters.
+func (w *workload) add(name string, key engine.Key) error {
+	program, err := w.networks.Record(key)
 	if err != nil {
 		return err
 	}
-	p := &pass{compiled: compiled{name: name, program: program}}
-	if name == "unet_step" {
-		p.params = w.passes[len(w.passes)-1].params
-	} else if p.params, err = w.device.Load(source); err != nil {
-		return err
-	} else {
-		w.params = append(w.params, p.params)
+	kind := key.Network()
+	source := w.networks.Components[kind]
+	if w.params[kind] == nil {
+		if w.params[kind], err = w.device.Load(source); err != nil {
+			return err
+		}
 	}
+	p := &pass{compiled: compiled{name: name, program: program}, params: w.params[kind]}
 	w.passes = append(w.passes, p)
 	if estimator, ok := w.device.(compute.Estimator); ok {
 		m, err := estimator.Estimate(source, program)
@@ -227,10 +198,10 @@ func (w *workload) compile(ctx context.Context) (err error) {
 			return err
 		}
 		for j, v := range p.program.Inputs {
-			switch info := p.program.Values[v.Index()]; info.Name {
-			case "encoder_hidden_states":
+			switch info := p.program.Values[v.Index()]; {
+			case info.Name == "encoder_hidden_states":
 				p.in = append(p.in, w.passes[i-1].out[0])
-			case "k", "v":
+			case strings.HasPrefix(info.Name, "k.") || strings.HasPrefix(info.Name, "v."):
 				p.in = append(p.in, w.passes[i-1].out[j-1]) // the timestep comes before them
 			default:
 				t, err := w.tensor(info.Type)

@@ -102,6 +102,7 @@ func describe(r Request, applied adapters, m model, i int) infotext.Text {
 		add(d.key, d.value)
 	}
 	add("Version", version)
+	t.Sort()
 	return t
 }
 

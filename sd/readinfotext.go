@@ -1,0 +1,151 @@
+package sd
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/atelier-go/atelier/invalid"
+	"github.com/atelier-go/atelier/sampler"
+	"github.com/atelier-go/atelier/sd/infotext"
+	"github.com/atelier-go/atelier/sd/prompt"
+)
+
+// FromInfotext is the request that makes the picture of an infotext again, be it the web UI's or ours, with the checkpoint that it names.
+// Texts of old releases of the web UI are read as these meant them. What the text has and a request has no field for is left;
+// what a field cannot hold is reported as Generate does.
+func FromInfotext(t infotext.Text) (r Request, left []infotext.Field, err error) {
+	r = Request{Prompt: t.Prompt, NegativePrompt: t.Negative}
+	p := t.Parameters(nil, infotext.IgnoreStyles)
+	var errs []error
+	if r.Sampler, r.Spacing, err = sampler.Parse(p.Text("Sampler"), p.Text("Schedule type")); err != nil {
+		errs = append(errs, &invalid.FieldError{Field: "Request.Sampler", Err: err})
+	}
+	for _, f := range t.Fields {
+		read, ok := pasted[f.Key]
+		if !ok {
+			left = append(left, f)
+			continue
+		}
+		if read.set == nil {
+			continue
+		}
+		if err := read.set(&r, f.Value); err != nil {
+			errs = append(errs, invalid.Field(read.field, f.Value, "%s, as %q of an infotext", err, f.Key))
+		}
+	}
+	r.PromptOptions.OldTimelines = p.Text("Old prompt editing timelines") == "True"
+	r.SamplerOptions.DowncastAlphas = p.Text("Downcast alphas_cumprod") == "True"
+	return r, left, errors.Join(errs...)
+}
+
+// pasted are the keys of infotexts that requests know: the field of each, and how it is set. Those without say what the picture
+// was made with, and set nothing.
+var pasted = map[string]struct {
+	field string
+	set   func(r *Request, value string) error
+}{
+	"Sampler": {}, "Schedule type": {}, "Model": {}, "Model hash": {}, "Lora hashes": {}, "Version": {}, "User": {},
+	"Old prompt editing timelines": {}, "Downcast alphas_cumprod": {},
+
+	"Steps":     {"Request.Steps", whole(func(r *Request) *int { return &r.Steps })},
+	"CFG scale": {"Request.Guidance", optional(func(r *Request) **float64 { return &r.Guidance })},
+	"Seed":      {"Request.Seed", seed(func(r *Request) *int64 { return &r.Seed })},
+	"Size":      {"Request.Width", sides(func(r *Request) (w, h *int) { return &r.Width, &r.Height })},
+	"Clip skip": {"Request.ClipSkip", whole(func(r *Request) *int { return &r.ClipSkip })},
+	"RNG":       {"Request.Noise", words(func(r *Request) *NoiseSource { return &r.Noise })},
+	"Eta":       {"Request.Eta", optional(func(r *Request) **float64 { return &r.Eta })},
+	"Eta DDIM":  {"Request.Eta", optional(func(r *Request) **float64 { return &r.Eta })},
+	"Emphasis":  {"Request.PromptOptions.Emphasis", words(func(r *Request) *prompt.Emphasis { return &r.PromptOptions.Emphasis })},
+	"Pad conds": {"Request.PadConds", truth(func(r *Request) *bool { return &r.PadConds })},
+
+	"Variation seed":          {"Request.Variation.Seed", seed(func(r *Request) *int64 { return &r.Variation.Seed })},
+	"Variation seed strength": {"Request.Variation.Strength", fraction(func(r *Request) *float64 { return &r.Variation.Strength })},
+	"Seed resize from":        {"Request.ResizeFrom", sides(func(r *Request) (w, h *int) { return &r.ResizeFrom.Width, &r.ResizeFrom.Height })},
+	"ENSD":                    {"Request.SamplerOptions.ENSD", seed(func(r *Request) *int64 { return &r.SamplerOptions.ENSD })},
+
+	"Sigma churn":               {"Request.SamplerOptions.SChurn", fraction(func(r *Request) *float64 { return &r.SamplerOptions.SChurn })},
+	"Sigma tmin":                {"Request.SamplerOptions.STmin", fraction(func(r *Request) *float64 { return &r.SamplerOptions.STmin })},
+	"Sigma tmax":                {"Request.SamplerOptions.STmax", fraction(func(r *Request) *float64 { return &r.SamplerOptions.STmax })},
+	"Sigma noise":               {"Request.SamplerOptions.SNoise", optional(func(r *Request) **float64 { return &r.SamplerOptions.SNoise })},
+	"Schedule min sigma":        {"Request.SamplerOptions.SigmaMin", fraction(func(r *Request) *float64 { return &r.SamplerOptions.SigmaMin })},
+	"Schedule max sigma":        {"Request.SamplerOptions.SigmaMax", fraction(func(r *Request) *float64 { return &r.SamplerOptions.SigmaMax })},
+	"Schedule rho":              {"Request.SamplerOptions.Rho", fraction(func(r *Request) *float64 { return &r.SamplerOptions.Rho })},
+	"Beta schedule alpha":       {"Request.SamplerOptions.BetaAlpha", fraction(func(r *Request) *float64 { return &r.SamplerOptions.BetaAlpha })},
+	"Beta schedule beta":        {"Request.SamplerOptions.BetaBeta", fraction(func(r *Request) *float64 { return &r.SamplerOptions.BetaBeta })},
+	"Discard penultimate sigma": {"Request.SamplerOptions.DiscardPenultimate", truth(func(r *Request) *bool { return &r.SamplerOptions.DiscardPenultimate })},
+	"SGM noise multiplier":      {"Request.SamplerOptions.SGMNoise", truth(func(r *Request) *bool { return &r.SamplerOptions.SGMNoise })},
+	"UniPC order":               {"Request.SamplerOptions.Order", whole(func(r *Request) *int { return &r.SamplerOptions.Order })},
+	"UniPC variant":             {"Request.SamplerOptions.Variant", words(func(r *Request) *sampler.UniPCVariant { return &r.SamplerOptions.Variant })},
+	"UniPC skip type":           {"Request.SamplerOptions.Skip", words(func(r *Request) *sampler.UniPCSkip { return &r.SamplerOptions.Skip })},
+	"UniPC lower order final": {"Request.SamplerOptions.KeepOrderFinal", func(r *Request, value string) error {
+		r.SamplerOptions.KeepOrderFinal = strings.EqualFold(value, "false")
+		return nil
+	}},
+}
+
+// Errors say what kind of text a field wants.
+var (
+	errWhole = errors.New("a whole number")
+	errReal  = errors.New("a number")
+	errSides = errors.New("a size such as 512x768")
+)
+
+func whole(field func(r *Request) *int) func(r *Request, value string) error {
+	return func(r *Request, value string) (err error) {
+		if *field(r), err = strconv.Atoi(strings.TrimSpace(value)); err != nil {
+			return errWhole
+		}
+		return nil
+	}
+}
+
+func seed(field func(r *Request) *int64) func(r *Request, value string) error {
+	return func(r *Request, value string) (err error) {
+		if *field(r), err = strconv.ParseInt(strings.TrimSpace(value), 10, 64); err != nil {
+			return errWhole
+		}
+		return nil
+	}
+}
+
+func fraction(field func(r *Request) *float64) func(r *Request, value string) error {
+	return func(r *Request, value string) (err error) {
+		if *field(r), err = strconv.ParseFloat(strings.TrimSpace(value), 64); err != nil {
+			return errReal
+		}
+		return nil
+	}
+}
+
+func optional(field func(r *Request) **float64) func(r *Request, value string) error {
+	return func(r *Request, value string) error {
+		*field(r) = new(float64)
+		return fraction(func(r *Request) *float64 { return *field(r) })(r, value)
+	}
+}
+
+func truth(field func(r *Request) *bool) func(r *Request, value string) error {
+	return func(r *Request, value string) error {
+		*field(r) = value != "" && !strings.EqualFold(value, "false")
+		return nil
+	}
+}
+
+func words[T ~string](field func(r *Request) *T) func(r *Request, value string) error {
+	return func(r *Request, value string) error {
+		*field(r) = T(value)
+		return nil
+	}
+}
+
+func sides(field func(r *Request) (width, height *int)) func(r *Request, value string) error {
+	return func(r *Request, value string) error {
+		width, height := field(r)
+		if _, err := fmt.Sscanf(value, "%dx%d", width, height); err != nil {
+			return errSides
+		}
+		return nil
+	}
+}

@@ -1,0 +1,140 @@
+package sd
+
+import (
+	"bytes"
+	"image/jpeg"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/atelier-go/atelier/compute/ref"
+	"github.com/atelier-go/atelier/internal/webui"
+	"github.com/atelier-go/atelier/invalid"
+	"github.com/atelier-go/atelier/sampler"
+	"github.com/atelier-go/atelier/sd/infotext"
+	"github.com/atelier-go/atelier/sd/prompt"
+)
+
+// TestFromInfotext writes requests as infotexts and reads them again.
+func TestFromInfotext(t *testing.T) {
+	for name, r := range map[string]Request{
+		"defaults": {Prompt: "a man, hat", Seed: 42},
+		"everything": {
+			Prompt: "a [b:c:0.5] (d:1.2)\ne", NegativePrompt: "f: g, \"h\"", Width: 640, Height: 448, Steps: 7, Sampler: sampler.EulerA, Spacing: sampler.Karras,
+			Eta: new(0.5), Guidance: new(4.25), ClipSkip: 2, Seed: 1 << 40, Noise: CPU, PadConds: true,
+			PromptOptions: prompt.Options{Emphasis: prompt.NoNorm, OldTimelines: true},
+			Variation:     Variation{Seed: 9, Strength: 0.25}, ResizeFrom: Size{512, 384},
+			SamplerOptions: SamplerOptions{
+				SChurn: 1, STmin: 0.5, STmax: 7, SNoise: new(0.0), SigmaMin: 0.1, SigmaMax: 9, Rho: 5, BetaAlpha: 0.5, BetaBeta: 0.7,
+				DiscardPenultimate: true, SGMNoise: true, DowncastAlphas: true, Order: 2, Variant: sampler.BH2, Skip: "logSNR", KeepOrderFinal: true, ENSD: 31337,
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want, err := r.resolve(512)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := describe(want, nil, model{"v1-5", "6ce0161689"}, 0)
+			got, left, err := FromInfotext(infotext.Parse(text.String()))
+			if err != nil || len(left) > 0 {
+				t.Fatalf("left %v, %v", left, err)
+			}
+			if got, err = got.resolve(512); err != nil {
+				t.Fatal(err)
+			}
+			if want.Spacing == "" { // the text names the sampler's own
+				want.Spacing = want.Sampler.Spacing()
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("have %+v\nwant %+v, from\n%s", got, want, text)
+			}
+		})
+	}
+}
+
+func TestFromInfotextErrors(t *testing.T) {
+	_, left, err := FromInfotext(infotext.Parse("a\nSteps: many, Sampler: Leapfrog, Size: large, CFG scale: x, Seed: 1.5, Hires upscale: 2, Denoising strength: 0.5, Model: m"))
+	var fields []string
+	for _, e := range invalid.Fields(err) {
+		fields = append(fields, e.Field)
+	}
+	if want := []string{"Request.Sampler", "Request.Steps", "Request.Width", "Request.Guidance", "Request.Seed"}; !slices.Equal(fields, want) {
+		t.Errorf("errors of %q, want %q: %v", fields, want, err)
+	}
+	if want := []infotext.Field{{Key: "Hires upscale", Value: "2"}, {Key: "Denoising strength", Value: "0.5"}}; !slices.Equal(left, want) {
+		t.Errorf("left %v, want %v", left, want)
+	}
+	old, _, err := FromInfotext(infotext.Parse("[a:b:0.5]\nSteps: 20, Sampler: Euler a, Seed: 1, Version: v1.5.1"))
+	if err != nil || !old.PromptOptions.OldTimelines || !old.SamplerOptions.DowncastAlphas {
+		t.Errorf("a text of 2023 is read as %+v, %v", old, err)
+	}
+}
+
+// TestWebUIPaste compares samplers and schedules with what the web UI's page shows after a paste. It takes names that it does not know for
+// DPM++ 2M: of these, ours are errors or, where they are another program's, that sampler. Samplers with timesteps of their own
+// ignore a schedule, so that requests have none.
+func TestWebUIPaste(t *testing.T) {
+	webui.Test(t, "infotext_read", func(t *testing.T, r struct {
+		ID, Text string
+		Sampler  []string
+	}) {
+		text := infotext.Parse(r.Text)
+		name, ok := text.Get("Sampler")
+		if !ok || len(r.Sampler) != 2 || r.Sampler[0] == string(sampler.DPMPP2M) && !strings.HasPrefix(name, r.Sampler[0]) {
+			return
+		}
+		got, _, err := FromInfotext(text)
+		if slices.ContainsFunc(invalid.Fields(err), func(e *invalid.FieldError) bool { return e.Field == "Request.Sampler" }) {
+			if known, _, _ := sampler.Parse(name, ""); string(known) == name && !strings.Contains(err.Error(), "no schedule") {
+				t.Errorf("%s: %v, want %s", r.ID, err, r.Sampler)
+			}
+			return
+		}
+		spacing := string(got.Spacing)
+		if got.Spacing == got.Sampler.Spacing() || got.Spacing == sampler.Automatic {
+			spacing = "Automatic"
+		}
+		if slices.Contains([]sampler.Sampler{sampler.DDIM, sampler.PLMS, sampler.UniPC}, got.Sampler) {
+			spacing = r.Sampler[1]
+		}
+		if string(got.Sampler) != r.Sampler[0] || spacing != r.Sampler[1] {
+			t.Errorf("%s: %s on %s, want %s, in\n%s", r.ID, got.Sampler, spacing, r.Sampler, r.Text)
+		}
+	})
+}
+
+// TestPictureAgain makes a picture, saves it in both formats, reads it and makes it again.
+func TestPictureAgain(t *testing.T) {
+	p := openTiny(t, ref.New())
+	made := generate(t, p, small(func(r *Request) {
+		r.Prompt, r.NegativePrompt, r.BatchSize, r.Sampler = "a [man:woman:0.5], (hat:1.3) AND 猫 :0.5", "glasses", 2, sampler.EulerA
+	})).Pictures[1]
+	for _, name := range []string{"a.png", "a.jpg"} {
+		path := filepath.Join(t.TempDir(), name)
+		if err := made.Save(path); err != nil {
+			t.Fatal(err)
+		}
+		file, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := jpeg.Decode(bytes.NewReader(file)); (err == nil) != (name == "a.jpg") {
+			t.Errorf("%s is a JPEG file: %v", name, err)
+		}
+		text, err := infotext.Read(bytes.NewReader(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request, left, err := FromInfotext(text)
+		if err != nil || len(left) > 0 {
+			t.Fatalf("left %v, %v", left, err)
+		}
+		if again := generate(t, p, request).Pictures[0]; difference(again.Image, made.Image) > 0 || again.Infotext != made.Infotext {
+			t.Errorf("%s: the picture made again differs by %d/255:\n%s\n%s", name, difference(again.Image, made.Image), again.Infotext, made.Infotext)
+		}
+	}
+}

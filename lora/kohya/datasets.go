@@ -21,8 +21,8 @@ var datasetOptions = []option{
 	{"class_tokens", "Set.Folder.ClassTokens", "", text, "caption of pictures without a caption file"},
 	{"is_reg", "Set.Folder.Reg", "", onOff, "regularisation pictures"},
 	{"batch_size", "Set.BatchSize", "", count(1), "pictures in a batch"},
-	{"network_multiplier", "", "", idleValue, "it has no effect in sd-scripts and none here"},
-	{"custom_attributes", "", "", idleValue, "they are not used"},
+	{"network_multiplier", "", "", idleValue, ""},
+	{"custom_attributes", "", "", idleValue, ""},
 	{"metadata_file", "", "", refusedValue("metadata files are not read: name an image_dir with caption files beside the pictures"), ""},
 }
 
@@ -190,7 +190,7 @@ func (r *datasetReader) apply(set dataset.Set, where string, at scope, table map
 		case scopes[name]&at == 0:
 			r.refuse("%s: %s belongs into %s", where, key, scopes[name])
 		case row.kind.class == isIdle:
-			if note := name + " is not used: " + row.help; !slices.Contains(r.notes, note) {
+			if note := name + " of a dataset_config has no effect"; !slices.Contains(r.notes, note) {
 				r.notes = append(r.notes, note)
 			}
 		default:

@@ -61,151 +61,199 @@ var guiRules = words(`LoRA_type lr_warmup epoch noise_offset_type conv_dim conv_
 // otherModels are switches of the form that choose a model that is not Stable Diffusion 1.5.
 var otherModels = words(`v2 sdxl flux1_checkbox sd3_checkbox hunyuan_image_checkbox anima_checkbox lumina_checkbox`)
 
+// form has the fields of the GUI's form as texts.
+type form map[string]string
+
 // readGUI makes options of the form as the GUI makes a config_file of it.
 func (o *Options) readGUI(tree map[string]any) error {
-	form, unknown := readForm(tree)
-	if err := checkForm(form); err != nil {
+	f, unknown := readForm(tree)
+	if err := f.check(); err != nil {
 		return err
 	}
-	errs := []error{unknown}
-	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	note := func(format string, args ...any) { o.notes = append(o.notes, fmt.Sprintf(format, args...)) }
-	var missing []string
-	_, hasSteps := form["max_train_steps"]
-	_, hasEpoch := form["epoch"]
-	for _, key := range slices.Sorted(maps.Keys(guiForm)) {
-		if _, ok := form[key]; !ok {
-			form[key] = guiForm[key]
-			if key == "max_train_steps" && hasEpoch {
-				form[key] = "0" // saved before there was that field: epochs decided
-				continue
-			}
-			if !guiRules[key] || key == "lr_warmup" {
-				missing = append(missing, cmp.Or(guiNames[key], key)+" "+guiForm[key])
-			}
-		}
-	}
-	if len(missing) > 0 {
-		note("not in the file, so as in the GUI's empty form: %s", strings.Join(missing, ", "))
-	}
-	if !hasSteps && hasEpoch {
-		note("the file is of a GUI without max_train_steps: its epoch %s decides", form["epoch"])
-	}
-
-	var arguments []string
-	if form["LoRA_type"] == "Kohya LoCon" {
-		arguments = append(arguments, "conv_dim="+form["conv_dim"], "conv_alpha="+form["conv_alpha"])
-	}
-	for _, key := range slices.Sorted(maps.Keys(guiArguments)) {
-		if value := form[key]; value != "" && !(guiRatios[key] && zero(value)) {
-			arguments = append(arguments, guiArguments[key]+"="+form[key])
-		}
-	}
-	warmup, err1 := guiWarmup(form)
-	epoch, err2 := strconv.ParseFloat(cmp.Or(form["epoch"], "0"), 64)
-	steps, err3 := strconv.ParseFloat(cmp.Or(form["max_train_steps"], "0"), 64)
-	if err := errors.Join(err1, err2, err3); err != nil {
-		refuse("lr_warmup, lr_warmup_steps, epoch or max_train_steps: %w", err)
-	}
-	if steps == 0 && epoch > 0 && epoch < 1<<20 {
-		o.epochs = int(epoch)
-	}
-	if !zero(form["stop_text_encoder_training"]) {
-		note("stop_text_encoder_training is not used, as the GUI does not either for LoRA")
-	}
-	unwanted := []string{"multires_noise_iterations", "multires_noise_discount"}
-	if form["noise_offset_type"] == "Multires" {
-		unwanted = []string{"noise_offset", "noise_offset_random_strength", "adaptive_noise_scale"}
-	}
-	for _, key := range unwanted {
-		delete(form, key)
-	}
-	form["lr_warmup_steps"] = warmup
-	if x := form["xformers"]; x == "sdpa" {
-		form["xformers"], form["sdpa"] = "", "true"
-	} else {
-		form["xformers"] = strconv.FormatBool(x == "xformers" || x == "true")
-	}
-
-	o.file, o.gui = make(map[string][]string), true
-	for _, key := range slices.Sorted(maps.Keys(form)) {
-		name := cmp.Or(guiNames[key], key)
-		if row := rows[name]; row != nil && !guiRules[key] && !otherModels[key] && guiArguments[key] == "" {
-			if !dropped(row, form[key]) {
-				o.file[name] = []string{form[key]}
-			} else if value := form[key]; value != "" && !zero(row.unset) && row.kind.class != isIdle && (name != "max_train_steps" || o.epochs == 0) {
-				note("%s %s: the GUI drops zeros, so that sd-scripts takes %s", name, value, row.unset)
-			}
-		}
-	}
-	switch text, unet := zero(form["text_encoder_lr"]), zero(form["unet_lr"]); {
-	case text && !unet:
-		o.file["network_train_unet_only"] = []string{"true"}
-	case unet && !text:
-		o.file["network_train_text_encoder_only"] = []string{"true"}
-	case text && zero(form["learning_rate"]):
-		refuse("learning_rate, unet_lr and text_encoder_lr are all 0; want numbers such as 0.0001")
-	}
-	if len(arguments) > 0 {
+	o.complete(f)
+	length := o.chooseLength(f)
+	f.chooseAlternatives()
+	o.takeOptions(f)
+	networks := o.chooseNetworks(f)
+	if arguments := f.networkArgs(); len(arguments) > 0 {
 		o.file["network_args"] = arguments
 	}
-	o.readPrompts(form["sample_prompts"])
-	if err := o.readAdditional(form["additional_parameters"]); err != nil {
-		refuse("additional_parameters: %w", err)
+	if field := f["sample_prompts"]; isFile(field) {
+		o.file["sample_prompts"] = []string{field}
+	} else if strings.TrimSpace(field) != "" {
+		o.prompts = field
 	}
-	return invalid.Join(errs...)
+	additional := o.readAdditional(f["additional_parameters"])
+	if additional != nil {
+		additional = fmt.Errorf("additional_parameters: %w", additional)
+	}
+	return invalid.Join(unknown, length, networks, additional)
 }
 
-// checkForm refuses forms of trainings that are none of a LoRA for Stable Diffusion 1.x.
-func checkForm(form map[string]string) error {
+func (o *Options) note(format string, args ...any) {
+	o.notes = append(o.notes, fmt.Sprintf(format, args...))
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// readForm makes texts of the form's values and leaves out keys that concern the GUI, the launcher and other models.
+func readForm(tree map[string]any) (form, error) {
+	f := make(form)
+	names := slices.Concat(optionNames(), slices.Collect(maps.Keys(guiNames)), slices.Collect(maps.Keys(guiArguments)), slices.Collect(maps.Keys(guiRules)))
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(tree)) {
+		name := cmp.Or(aliases[key], key)
+		values, err := texts(tree[key])
+		switch known := slices.Contains(names, name) || otherModels[key]; {
+		case !known && guiOnly(key):
+		case !known:
+			errs = append(errs, unknown(names, key, "there is no key %.60q", key))
+		case err != nil:
+			errs = append(errs, fmt.Errorf("%s %w", key, err))
+		default:
+			f[name] = strings.Join(values, " ")
+		}
+	}
+	if f["optimizer"] == "" {
+		delete(f, "optimizer")
+		if set, _ := truth([]string{f["use_8bit_adam"]}); set {
+			f["optimizer"] = "AdamW8bit"
+		}
+	}
+	delete(f, "use_8bit_adam")
+	return f, invalid.Join(errs...)
+}
+
+// check refuses forms of trainings that are none of a LoRA for Stable Diffusion 1.x.
+func (f form) check() error {
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(otherModels)) {
-		if set, _ := truth([]string{form[key]}); set {
+		if set, _ := truth([]string{f[key]}); set {
 			errs = append(errs, fmt.Errorf("%s is on, but only Stable Diffusion 1.x is trained", key))
 		}
 	}
-	switch kind := form["LoRA_type"]; {
-	case kind == "" && form["network_dim"] == "":
+	switch kind := f["LoRA_type"]; {
+	case kind == "" && f["network_dim"] == "":
 		errs = append(errs, errors.New("neither LoRA_type nor network_dim is there: this was not saved on the GUI's LoRA tab"))
 	case kind != "" && kind != "Standard" && kind != "Kohya LoCon":
 		errs = append(errs, fmt.Errorf("LoRA_type is %.60q, want Standard or Kohya LoCon, which are what is trained here", kind))
 	}
-	return invalid.Join(errs...)
+	return errors.Join(errs...)
 }
 
-// readForm makes texts of the form's values and leaves out keys that concern the GUI, the launcher and other models.
-func readForm(tree map[string]any) (map[string]string, error) {
-	form := make(map[string]string)
-	names := slices.Concat(optionNames(), slices.Collect(maps.Keys(guiNames)), slices.Collect(maps.Keys(guiArguments)), slices.Collect(maps.Keys(guiRules)))
-	var errs []error
-	for _, key := range slices.Sorted(maps.Keys(tree)) {
-		name := key
-		if alias, ok := aliases[key]; ok {
-			name = alias
+// complete fills in what an empty form has. Without max_train_steps, a field that older forms lack, epochs decide.
+func (o *Options) complete(f form) {
+	_, hasSteps := f["max_train_steps"]
+	_, hasEpoch := f["epoch"]
+	if !hasSteps && hasEpoch {
+		f["max_train_steps"] = "0"
+	}
+	var missing []string
+	for _, key := range slices.Sorted(maps.Keys(guiForm)) {
+		if _, ok := f[key]; ok {
+			continue
 		}
-		known := rows[name] != nil || guiNames[key] != "" || guiArguments[key] != "" || guiRules[key] || otherModels[key]
+		f[key] = guiForm[key]
+		if !guiRules[key] || key == "lr_warmup" {
+			missing = append(missing, cmp.Or(guiNames[key], key)+" "+guiForm[key])
+		}
+	}
+	if len(missing) > 0 {
+		o.note("not in the file, so as in the GUI's empty form: %s", strings.Join(missing, ", "))
+	}
+	if !hasSteps && hasEpoch {
+		o.note("the file is of a GUI without max_train_steps: its epoch %s decides", f["epoch"])
+	}
+	if !zero(f["stop_text_encoder_training"]) {
+		o.note("stop_text_encoder_training is not used, as the GUI does not either for LoRA")
+	}
+}
+
+// chooseLength finds out whether epochs decide, and makes steps of the percentage of the warm-up as the GUI sends it: the
+// field of steps if it is set, else a part of all. With a dataset_config of known length the percentage becomes steps at once.
+func (o *Options) chooseLength(f form) error {
+	epoch, err1 := strconv.ParseFloat(cmp.Or(f["epoch"], "0"), 64)
+	steps, err2 := strconv.ParseFloat(cmp.Or(f["max_train_steps"], "0"), 64)
+	percent, err3 := strconv.ParseFloat(cmp.Or(f["lr_warmup"], "0"), 64)
+	if steps == 0 && epoch > 0 && epoch < 1<<20 {
+		o.epochs = int(epoch)
+	}
+	var err4 error
+	switch {
+	case !zero(f["lr_warmup_steps"]):
+		err3 = nil // the percentage does not count
+	case !(percent >= 0 && percent <= 100):
+		err4 = fmt.Errorf("lr_warmup is %v, want a percentage", percent)
+	case f["dataset_config"] != "" && steps > 0:
+		f["lr_warmup_steps"] = strconv.FormatFloat(math.RoundToEven(percent*steps/100), 'f', 0, 64)
+	default:
+		f["lr_warmup_steps"] = strconv.FormatFloat(percent/100, 'g', -1, 64)
+	}
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return fmt.Errorf("lr_warmup, lr_warmup_steps, epoch or max_train_steps: %w", err)
+	}
+	return nil
+}
+
+// chooseAlternatives leaves out the kind of noise that is not chosen, and makes switches of the kind of attention.
+func (f form) chooseAlternatives() {
+	unwanted := []string{"multires_noise_iterations", "multires_noise_discount"}
+	if f["noise_offset_type"] == "Multires" {
+		unwanted = []string{"noise_offset", "noise_offset_random_strength", "adaptive_noise_scale"}
+	}
+	for _, key := range unwanted {
+		delete(f, key)
+	}
+	if x := f["xformers"]; x == "sdpa" {
+		f["xformers"], f["sdpa"] = "", "true"
+	} else {
+		f["xformers"] = strconv.FormatBool(x == "xformers" || x == "true")
+	}
+}
+
+// takeOptions takes the fields that are options, but for those that the GUI drops.
+func (o *Options) takeOptions(f form) {
+	o.file, o.gui = make(map[string][]string), true
+	for _, key := range slices.Sorted(maps.Keys(f)) {
+		name, value := cmp.Or(guiNames[key], key), f[key]
+		row := rows[name]
 		switch {
-		case !known && guiOnly(key):
-			continue
-		case !known:
-			errs = append(errs, unknown(names, key, "there is no key %.60q", key))
-			continue
-		}
-		values, err := texts(tree[key])
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s %w", key, err))
-			continue
-		}
-		form[name] = strings.Join(values, " ")
-	}
-	if form["optimizer"] == "" {
-		delete(form, "optimizer")
-		if set, _ := truth([]string{form["use_8bit_adam"]}); set {
-			form["optimizer"] = "AdamW8bit"
+		case row == nil || guiRules[key] || otherModels[key] || guiArguments[key] != "":
+		case !dropped(row, value):
+			o.file[name] = []string{value}
+		case value != "" && !zero(row.unset) && row.kind.class != isIdle && (name != "max_train_steps" || o.epochs == 0):
+			o.note("%s %s: the GUI drops zeros, so that sd-scripts takes %s", name, value, row.unset)
 		}
 	}
-	delete(form, "use_8bit_adam")
-	return form, invalid.Join(errs...)
+}
+
+// chooseNetworks leaves alone a network whose rate is 0.
+func (o *Options) chooseNetworks(f form) error {
+	switch text, unet := zero(f["text_encoder_lr"]), zero(f["unet_lr"]); {
+	case text && !unet:
+		o.file["network_train_unet_only"] = []string{"true"}
+	case unet && !text:
+		o.file["network_train_text_encoder_only"] = []string{"true"}
+	case text && zero(f["learning_rate"]):
+		return errors.New("learning_rate, unet_lr and text_encoder_lr are all 0; want numbers such as 0.0001")
+	}
+	return nil
+}
+
+// networkArgs are the fields that become network_args.
+func (f form) networkArgs() (arguments []string) {
+	if f["LoRA_type"] == "Kohya LoCon" {
+		arguments = append(arguments, "conv_dim="+f["conv_dim"], "conv_alpha="+f["conv_alpha"])
+	}
+	for _, key := range slices.Sorted(maps.Keys(guiArguments)) {
+		if value := f[key]; value != "" && !(guiRatios[key] && zero(value)) {
+			arguments = append(arguments, guiArguments[key]+"="+value)
+		}
+	}
+	return arguments
 }
 
 // dropped reports whether the GUI leaves a value out of its config_file: empty texts, false and zeros.
@@ -224,26 +272,6 @@ func dropped(row *option, value string) bool {
 func zero(text string) bool {
 	f, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
 	return text == "" || err == nil && f == 0
-}
-
-// guiWarmup is lr_warmup_steps as the GUI sends it: the field of steps if it is set, else the percentage as a part of all.
-// With a dataset_config of known length the percentage becomes steps at once.
-func guiWarmup(form map[string]string) (string, error) {
-	if !zero(form["lr_warmup_steps"]) {
-		return form["lr_warmup_steps"], nil
-	}
-	percent, err1 := strconv.ParseFloat(cmp.Or(form["lr_warmup"], "0"), 64)
-	steps, err2 := strconv.ParseFloat(cmp.Or(form["max_train_steps"], "0"), 64)
-	if err := errors.Join(err1, err2); err != nil {
-		return "", err
-	}
-	if !(percent >= 0 && percent <= 100) {
-		return "", fmt.Errorf("lr_warmup is %v, want a percentage", percent)
-	}
-	if form["dataset_config"] != "" && steps > 0 {
-		return strconv.FormatFloat(math.RoundToEven(percent*steps/100), 'f', 0, 64), nil
-	}
-	return strconv.FormatFloat(percent/100, 'g', -1, 64), nil
 }
 
 // guiSteps counts steps as the GUI does from its epochs: buckets are not regarded, regularisation pictures double them.
@@ -270,15 +298,6 @@ func guiSteps(s *settings, epochs int) (steps int, how string) {
 	batch := max(1, s.Set.BatchSize) * max(1, s.Dataset.GradientAccumulationSteps)
 	steps = int(min(math.Ceil(float64(uses)/float64(batch)*float64(epochs*factor)), 1<<30))
 	return steps, fmt.Sprintf("max_train_steps %d, as the GUI counts: %d uses in batches of %d × epoch %d%s", steps, uses, batch, epochs, doubled)
-}
-
-// readPrompts takes the form's field of sample prompts: the file of that name if there is one, else the prompts themselves.
-func (o *Options) readPrompts(field string) {
-	if info, err := os.Stat(field); err == nil && info.Mode().IsRegular() {
-		o.file["sample_prompts"] = []string{field}
-	} else if strings.TrimSpace(field) != "" {
-		o.prompts = field
-	}
 }
 
 // readAdditional reads the form's field of further command line. It comes before the form's other fields.

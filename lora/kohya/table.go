@@ -172,60 +172,17 @@ var table = []group{
 		{"mixed_precision", "MixedPrecision", "no", oneOf("no", "fp16", "bf16"), "what the device computes in; what is trained stays in float32"},
 		{"gradient_checkpointing", "Trainer.Checkpointing", "", onOff, "compute a third more, in much less memory, with the same result"},
 	}},
-	{"Accepted without effect", []option{
-		{"masked_loss", "", "", idleSwitch, "masks are used wherever they are named"},
-		{"xformers", "", "", idleSwitch, "attention is exact and needs little memory as it is"},
-		{"sdpa", "", "", idleSwitch, ""},
-		{"mem_eff_attn", "", "", idleSwitch, ""},
-		{"full_fp16", "", "", idleSwitch, "what is trained stays in float32"},
-		{"full_bf16", "", "", idleSwitch, ""},
-		{"fp8_base", "", "", idleSwitch, "weights stay as the checkpoint has them"},
-		{"fp8_base_unet", "", "", idleSwitch, ""},
-		{"no_half_vae", "", "", idleSwitch, "the VAE computes in the device's precision"},
-		{"vae_batch_size", "", "", idleValue, "pictures are encoded one by one"},
-		{"highvram", "", "", idleSwitch, ""},
-		{"lowram", "", "", idleSwitch, ""},
-		{"max_data_loader_n_workers", "", "", idleValue, "pictures are read by the trainer itself"},
-		{"persistent_data_loader_workers", "", "", idleSwitch, ""},
-		{"cache_info", "", "", idleSwitch, "folders are scanned each time"},
-		{"skip_until_initial_step", "", "", idleSwitch, "what was trained on is always skipped"},
-		{"disable_mmap_load_safetensors", "", "", idleSwitch, ""},
-		{"cpu_offload_checkpointing", "", "", idleSwitch, ""},
-		{"blocks_to_swap", "", "", idleValue, ""},
-		{"text_encoder_batch_size", "", "", idleValue, ""},
-		{"torch_compile", "", "", idleSwitch, ""},
-		{"dynamo_backend", "", "", idleValue, ""},
-		{"ddp_timeout", "", "", idleValue, "there is one process"},
-		{"ddp_gradient_as_bucket_view", "", "", idleSwitch, ""},
-		{"ddp_static_graph", "", "", idleSwitch, ""},
-		{"tokenizer_cache_dir", "", "", idleValue, "the vocabulary is built in"},
-		{"use_safetensors", "", "", idleSwitch, "nothing else is written"},
-		{"console_log_level", "", "", idleValue, ""},
-		{"console_log_file", "", "", idleValue, ""},
-		{"console_log_simple", "", "", idleSwitch, ""},
-		{"log_config", "", "", idleSwitch, "options are in the LoRA's metadata"},
-		{"log_tracker_config", "", "", idleValue, ""},
-		{"wandb_run_name", "", "", idleValue, ""},
-		{"wandb_api_key", "", "", idleValue, ""},
-		{"huggingface_repo_id", "", "", idleValue, "nothing is uploaded"},
-		{"huggingface_repo_type", "", "", idleValue, ""},
-		{"huggingface_repo_visibility", "", "", idleValue, ""},
-		{"huggingface_path_in_repo", "", "", idleValue, ""},
-		{"huggingface_token", "", "", idleValue, ""},
-		{"async_upload", "", "", idleSwitch, ""},
-		{"save_state_to_huggingface", "", "", idleSwitch, ""},
-		{"metadata_title", "", "", idleValue, "the title in the file is output_name"},
-		{"metadata_author", "", "", idleValue, ""},
-		{"metadata_description", "", "", idleValue, ""},
-		{"metadata_license", "", "", idleValue, ""},
-		{"metadata_tags", "", "", idleValue, ""},
-		{"metadata_usage_hint", "", "", idleValue, ""},
-		{"metadata_thumbnail", "", "", idleValue, ""},
-		{"metadata_merged_from", "", "", idleValue, ""},
-		{"metadata_trigger_phrase", "", "", idleValue, ""},
-		{"metadata_preprocessor", "", "", idleValue, ""},
-		{"metadata_is_negative_embedding", "", "", idleValue, ""},
-	}},
+	{"Accepted without effect", idle(
+		// Memory and time of a GPU: attention needs little memory, what is trained is float32, pictures are encoded one by one.
+		`masked_loss xformers sdpa mem_eff_attn full_fp16 full_bf16 fp8_base fp8_base_unet no_half_vae highvram lowram
+		persistent_data_loader_workers cache_info skip_until_initial_step disable_mmap_load_safetensors cpu_offload_checkpointing torch_compile
+		ddp_gradient_as_bucket_view ddp_static_graph use_safetensors console_log_simple log_config async_upload save_state_to_huggingface`,
+		// Several processes, uploads and what is written about them; the title in the file is output_name.
+		`vae_batch_size max_data_loader_n_workers blocks_to_swap text_encoder_batch_size dynamo_backend ddp_timeout tokenizer_cache_dir
+		console_log_level console_log_file log_tracker_config wandb_run_name wandb_api_key huggingface_repo_id huggingface_repo_type
+		huggingface_repo_visibility huggingface_path_in_repo huggingface_token metadata_title metadata_author metadata_description
+		metadata_license metadata_tags metadata_usage_hint metadata_thumbnail metadata_merged_from metadata_trigger_phrase
+		metadata_preprocessor metadata_is_negative_embedding`)},
 	{"Refused", []option{
 		{"v2", "", "", refused("only Stable Diffusion 1.x is trained"), ""},
 		{"sdxl", "", "", refused("only Stable Diffusion 1.x is trained"), ""},
@@ -247,4 +204,15 @@ var table = []group{
 		{"initial_epoch", "", "", refusedValue("a training goes on where its state was saved"), ""},
 		{"initial_step", "", "", refusedValue("a training goes on where its state was saved"), ""},
 	}},
+}
+
+// idle are options that change no result here: switches, and those that stand with a value.
+func idle(switches, values string) (options []option) {
+	for name := range strings.FieldsSeq(switches) {
+		options = append(options, option{name: name, kind: idleSwitch})
+	}
+	for name := range strings.FieldsSeq(values) {
+		options = append(options, option{name: name, kind: idleValue})
+	}
+	return options
 }

@@ -1,10 +1,14 @@
 package sampler
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -97,6 +101,7 @@ type webUIRun struct {
 	Draws      int
 	Evals      []float64
 	Batches    []int // the model's outputs in each evaluation; nil is 2 in all
+	Infotext   json.RawMessage
 }
 
 // webUISigmas is a schedule.
@@ -107,6 +112,7 @@ type webUISigmas struct {
 	Steps    int
 	Options  webUIOptions
 	Sigmas   []float64
+	Infotext json.RawMessage
 }
 
 // webUITimes is the grid of a timestep sampler, or its ends.
@@ -186,6 +192,7 @@ func (r webUISigmas) check(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	checkSettings(t, c, r.Options, r.Infotext)
 	if len(levels) != len(r.Sigmas) {
 		t.Fatalf("%d noise levels, want %d: %v", len(levels), len(r.Sigmas), levels)
 	}
@@ -285,6 +292,31 @@ func spelled(text string, s Sampler) bool {
 	return text == "" && s == DPMPP2M || slices.ContainsFunc(append(m.aliases, string(s)), func(name string) bool {
 		return strings.HasPrefix(plain(text), plain(name))
 	})
+}
+
+// checkSettings compares what infotexts say with a record's keys and values, in their order.
+func checkSettings(t *testing.T, c Config, o webUIOptions, want json.RawMessage) {
+	t.Helper()
+	if o.OldKarras { // whose limits the web UI does not name
+		c.SigmaMin, c.SigmaMax = 0, 0
+	}
+	var got []string
+	for _, s := range c.Settings() {
+		if _, err := strconv.ParseFloat(s.Value, 64); err != nil && s.Value != "True" {
+			s.Value = strconv.Quote(s.Value)
+		}
+		if !strings.HasPrefix(s.Key, "UniPC") { // which the records leave to other parts of the program
+			got = append(got, strconv.Quote(s.Key)+":"+strings.Replace(s.Value, "True", "true", 1))
+		}
+	}
+	var plain bytes.Buffer
+	if err := json.Compact(&plain, want); err != nil && len(want) > 0 {
+		t.Fatal(err)
+	}
+	said := regexp.MustCompile(`(\d)\.0([,}])`).ReplaceAllString(plain.String(), "$1$2")
+	if text := "{" + strings.Join(got, ",") + "}"; text != said && (said != "" || got != nil) {
+		t.Errorf("infotext %s, want %s", text, said)
+	}
 }
 
 // check compares the table and its interpolation. A table that reaches infinity is an error here: what it would
@@ -396,6 +428,10 @@ func (r webUIRun) check(t *testing.T) {
 	}
 	h := newWebUIHost(t, r, p, table)
 	h.run(t, p)
+	if r.Error == "" {
+		c.SChurn, c.SNoise = r.Options.SChurn, r.Options.SNoise // those of the request leave no trace in the web UI, here they do
+		checkSettings(t, c, r.Options, r.Infotext)
+	}
 	if r.Error != "" { // the web UI fails with too few steps for its history; here the order is lower
 		for i, x := range h.slots[0] {
 			if !(math.Abs(x) < 3) {

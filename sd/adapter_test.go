@@ -506,7 +506,9 @@ func TestAdapterInfotext(t *testing.T) {
 		{"comma", "<lora:a, b:0.3>", nil, "<lora:a, b:0.3>", `, Lora hashes: "a b: ` + hash("a, b") + `"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			request := small(func(r *Request) { r.Prompt, r.Adapters, r.Eta, r.NegativePrompt = c.prompt, c.files, &eta, "" })
+			request := small(func(r *Request) {
+				r.Prompt, r.Adapters, r.Sampler, r.Eta, r.NegativePrompt = c.prompt, c.files, sampler.EulerA, &eta, ""
+			})
 			result := generate(t, p, request)
 			head, rest, _ := strings.Cut(result.Pictures[0].Infotext, "\n")
 			if head != c.head {

@@ -76,21 +76,28 @@ func describe(r Request, applied adapters, m model, i int) infotext.Text {
 	}
 	add("Schedule type", string(spacing))
 	add("CFG scale", number(*r.Guidance))
-	seed, _ := r.seeds(i)
+	seed, variation := r.seeds(i)
 	add("Seed", strconv.FormatInt(seed, 10))
 	add("Size", fmt.Sprintf("%dx%d", r.Width, r.Height))
 	add("Model hash", m.hash)
 	add("Model", m.name)
+	if r.Variation.Strength != 0 {
+		add("Variation seed", strconv.FormatInt(variation, 10))
+		add("Variation seed strength", number(r.Variation.Strength))
+	}
+	if from := r.ResizeFrom; from != (Size{}) {
+		add("Seed resize from", fmt.Sprintf("%dx%d", from.Width, from.Height))
+	}
 	if r.ClipSkip > 1 {
 		add("Clip skip", strconv.Itoa(r.ClipSkip))
+	}
+	if delta := r.SamplerOptions.ENSD; delta != 0 {
+		add("ENSD", strconv.FormatInt(delta, 10))
 	}
 	add("RNG", string(r.Noise))
 	add("Lora hashes", applied.hashes())
 	if e := r.PromptOptions.Emphasis; e != prompt.Original && strings.ContainsAny(r.Prompt+r.NegativePrompt, "([") {
 		add("Emphasis", string(e))
-	}
-	if r.Eta != nil {
-		add("Eta", number(*r.Eta))
 	}
 	if r.PadConds {
 		add("Pad conds", "True")
@@ -98,8 +105,10 @@ func describe(r Request, applied adapters, m model, i int) infotext.Text {
 	if r.PromptOptions.OldTimelines && strings.Contains(r.Prompt+r.NegativePrompt, "[") {
 		add("Old prompt editing timelines", "True")
 	}
-	for _, d := range r.details(i) {
-		add(d.key, d.value)
+	for _, s := range r.config(sampler.Schedule{}, "").Settings() {
+		if s.Key != "Schedule type" { // which has its place above
+			add(s.Key, s.Value)
+		}
 	}
 	add("Version", version)
 	t.Sort()

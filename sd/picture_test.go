@@ -166,7 +166,7 @@ func TestInfotext(t *testing.T) {
 			"line one\nline two\nNegative prompt: bad, worse\n",
 			map[string]string{"Steps": "7", "Sampler": "Euler a", "Schedule type": "Karras", "CFG scale": "4", "Seed": "12", "Size": "640x448",
 				"Model": `"my \"best\", model: 2"`, "RNG": "CPU", "Clip skip": "2", "Eta": "0.5"}},
-		{"sampling", Request{Seed: 9, Variation: Variation{Seed: 4, Strength: 0.25}, ResizeFrom: Size{Width: 512, Height: 384},
+		{"sampling", Request{Seed: 9, Sampler: sampler.Heun, Spacing: sampler.Karras, Variation: Variation{Seed: 4, Strength: 0.25}, ResizeFrom: Size{Width: 512, Height: 384},
 			SamplerOptions: SamplerOptions{SChurn: 5, SNoise: new(1.01), DiscardPenultimate: true, Rho: 3, ENSD: 31337}}, "", 1, "",
 			map[string]string{"Seed": "9", "Variation seed": "5", "Variation seed strength": "0.25", "Seed resize from": "512x384",
 				"Sigma churn": "5", "Sigma noise": "1.01", "Sigma tmin": "", "Discard penultimate sigma": "True", "Schedule rho": "3", "ENSD": "31337"}},

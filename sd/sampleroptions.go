@@ -2,10 +2,8 @@ package sd
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"reflect"
-	"strconv"
 	"strings"
 
 	"github.com/atelier-go/atelier/invalid"
@@ -122,48 +120,4 @@ func (r Request) seeds(i int) (seed, variation int64) {
 		return r.Seed + int64(i), 0
 	}
 	return r.Seed, r.Variation.Seed + int64(i)
-}
-
-// detail is a key of an infotext with its value, "" if that is the default.
-type detail struct{ key, value string }
-
-// details say what picture i's noise and sampling were made with besides its seed.
-func (r Request) details(i int) []detail {
-	o, list := r.SamplerOptions, []detail(nil)
-	for _, n := range []struct {
-		key   string
-		value float64
-	}{
-		{"Sigma churn", o.SChurn}, {"Sigma tmin", o.STmin}, {"Sigma tmax", o.STmax},
-		{"Schedule min sigma", o.SigmaMin}, {"Schedule max sigma", o.SigmaMax}, {"Schedule rho", o.Rho},
-		{"Beta schedule alpha", o.BetaAlpha}, {"Beta schedule beta", o.BetaBeta},
-		{"UniPC order", float64(o.Order)}, {"ENSD", float64(o.ENSD)},
-	} {
-		if n.value != 0 {
-			list = append(list, detail{n.key, number(n.value)})
-		}
-	}
-	for _, f := range []struct {
-		detail
-		set bool
-	}{
-		{detail{"Discard penultimate sigma", "True"}, o.DiscardPenultimate}, {detail{"SGM noise multiplier", "True"}, o.SGMNoise},
-		{detail{"Downcast alphas_cumprod", "True"}, o.DowncastAlphas}, {detail{"UniPC lower order final", "False"}, o.KeepOrderFinal},
-	} {
-		if f.set {
-			list = append(list, f.detail)
-		}
-	}
-	list = append(list, detail{"UniPC variant", string(o.Variant)}, detail{"UniPC skip type", string(o.Skip)})
-	if o.SNoise != nil {
-		list = append(list, detail{"Sigma noise", number(*o.SNoise)})
-	}
-	if r.Variation.Strength != 0 {
-		_, seed := r.seeds(i)
-		list = append(list, detail{"Variation seed", strconv.FormatInt(seed, 10)}, detail{"Variation seed strength", number(r.Variation.Strength)})
-	}
-	if r.ResizeFrom != (Size{}) {
-		list = append(list, detail{"Seed resize from", fmt.Sprintf("%dx%d", r.ResizeFrom.Width, r.ResizeFrom.Height)})
-	}
-	return list
 }

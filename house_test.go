@@ -6,9 +6,11 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -105,6 +107,51 @@ func TestImports(t *testing.T) {
 	})
 }
 
+// TestArrows holds the picture of who imports whom in docs/architecture.md to the code without its tests.
+func TestArrows(t *testing.T) {
+	imports := make(map[string]map[string]bool)
+	each(t, func(_ *testing.T, file string, f *ast.File) {
+		dir := path.Dir(file)
+		if strings.HasSuffix(file, "_test.go") {
+			return
+		}
+		for _, spec := range f.Imports {
+			if inside, ok := strings.CutPrefix(strings.Trim(spec.Path.Value, `"`), module); ok && !strings.Contains(inside, "/internal/") {
+				if imports[dir] == nil {
+					imports[dir] = make(map[string]bool)
+				}
+				imports[dir][inside] = true
+			}
+		}
+	})
+	_, text, _ := strings.Cut(read(t, "docs/architecture.md"), "\n## Who imports whom")
+	text, _, _ = strings.Cut(text, "\n## ")
+	arrows := regexp.MustCompile(`(?m)^(\S.*?) +──▶ (.*)$`).FindAllStringSubmatch(text, -1)
+	if len(arrows) < 12 {
+		t.Fatalf("only %d arrows", len(arrows))
+	}
+	for _, arrow := range arrows[1:] { // the first is of the programs
+		have := make(map[string]bool)
+		for dir := range strings.SplitSeq(arrow[1], ", ") {
+			maps.Copy(have, imports[dir])
+		}
+		if want := expand(arrow[2]); !slices.Equal(slices.Sorted(maps.Keys(have)), want) {
+			t.Errorf("docs/architecture.md: %s imports %q, the arrow goes to %q", arrow[1], slices.Sorted(maps.Keys(have)), want)
+		}
+	}
+}
+
+// expand lists what "a, b/{c,d}" stands for, sorted.
+func expand(text string) (names []string) {
+	for _, m := range regexp.MustCompile(`([a-z0-9/]+)(?:\{([^}]*)\})?`).FindAllStringSubmatch(text, -1) {
+		for end := range strings.SplitSeq(m[2], ",") {
+			names = append(names, m[1]+end)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 func TestPackageComments(t *testing.T) {
 	comments := make(map[string]int)
 	each(t, func(t *testing.T, file string, f *ast.File) {
@@ -141,6 +188,56 @@ func TestEmbedding(t *testing.T) {
 			t.Errorf("%s has %d lines, want under 40", path, n)
 		}
 	}
+}
+
+// TestWhereToFind follows the signposts of docs/architecture.md: the files are there and declare what is said to be in them.
+func TestWhereToFind(t *testing.T) {
+	_, text, _ := strings.Cut(read(t, "docs/architecture.md"), "\n## Where to find\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	signs := regexp.MustCompile("`([a-z0-9/_]+\\.go)`(?: `([A-Za-z.]+)`)?").FindAllStringSubmatch(text, -1)
+	if len(signs) < 20 {
+		t.Fatalf("only %d files are named", len(signs))
+	}
+	for _, sign := range signs {
+		f, err := parser.ParseFile(token.NewFileSet(), sign[1], nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Error(err)
+		} else if sign[2] != "" && !slices.Contains(declared(f), sign[2]) {
+			t.Errorf("%s declares no %s", sign[1], sign[2])
+		}
+	}
+}
+
+// declared are the names at a file's top level; methods follow their receiver's type and a dot.
+func declared(f *ast.File) (names []string) {
+	for _, d := range f.Decls {
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			name := d.Name.Name
+			if d.Recv != nil {
+				receiver := d.Recv.List[0].Type
+				if star, ok := receiver.(*ast.StarExpr); ok {
+					receiver = star.X
+				}
+				if typ, ok := receiver.(*ast.Ident); ok {
+					name = typ.Name + "." + name
+				}
+			}
+			names = append(names, name)
+		case *ast.GenDecl:
+			for _, spec := range d.Specs {
+				switch spec := spec.(type) {
+				case *ast.TypeSpec:
+					names = append(names, spec.Name.Name)
+				case *ast.ValueSpec:
+					for _, name := range spec.Names {
+						names = append(names, name.Name)
+					}
+				}
+			}
+		}
+	}
+	return names
 }
 
 func TestGoMod(t *testing.T) {

@@ -72,7 +72,7 @@ const maxDatasetBytes = 4 << 20
 func ReadDatasets(path string, defaults dataset.Set) (sets []dataset.Set, notes []string, err error) {
 	data, err := openfile.ReadFile(path, maxDatasetBytes)
 	if err != nil {
-		return nil, nil, fmt.Errorf("kohya: %w", err)
+		return nil, nil, fmt.Errorf("kohya: dataset_config: %w", err)
 	}
 	read := decode
 	if strings.EqualFold(filepath.Ext(path), ".json") {
@@ -83,7 +83,7 @@ func ReadDatasets(path string, defaults dataset.Set) (sets []dataset.Set, notes 
 		sets, notes, err = readDatasets(tree, defaults)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("kohya: %s: %w", path, err)
+		return nil, nil, fmt.Errorf("kohya: dataset_config %s: %w", path, err)
 	}
 	return sets, notes, nil
 }
@@ -216,8 +216,12 @@ func (s scope) String() string {
 // putTyped puts a decoded value into the option's field, if its type is the one that the field has.
 func (o *option) putTyped(s *settings, value any) error {
 	if o.field != "" {
-		if want := o.typed(o.in(s).Kind(), value); want != "" {
-			return fmt.Errorf("is %s, want %s", describe(value), want)
+		typ := types[o.in(s).Kind()]
+		if o.name == "validation_split" {
+			typ = valueType{pointed, "a number with a point, such as 0.1"}
+		}
+		if !typ.fits(value) {
+			return fmt.Errorf("is %s, want %s", describe(value), typ.want)
 		}
 	}
 	values, err := texts(value)
@@ -227,36 +231,34 @@ func (o *option) putTyped(s *settings, value any) error {
 	return o.put(s, values)
 }
 
-// typed says what a value should be of which a field of that kind is made; "" if it is.
-func (o *option) typed(field reflect.Kind, value any) (want string) {
-	list, isList := value.([]any)
-	var ok bool
-	switch field {
-	case reflect.Bool:
-		_, ok = value.(bool)
-		want = "true or false"
-	case reflect.String:
-		_, ok = value.(string)
-		want = "a text in quotes"
-	case reflect.Int, reflect.Pointer:
-		ok, want = whole(value), "a whole number"
-	case reflect.Float64:
-		if ok, want = pointed(value) || whole(value), "a number"; o.name == "validation_split" {
-			ok, want = pointed(value), "a number with a point, such as 0.1"
-		}
-	case reflect.Array:
-		ok, want = len(list) == 2, "a list of two numbers, such as [2.0, 4.0]"
-		if ok && !(pointed(list[0]) && pointed(list[1])) {
-			ok, want = false, "a number with a point for both, such as [2.0, 4.0]"
-		}
-	case reflect.Struct:
-		ok = whole(value) || isList && len(list) == 2 && whole(list[0]) && whole(list[1])
-		want = "a whole number or a list of two, width and height"
+// valueType is what a value of a dataset config must be.
+type valueType struct {
+	fits func(value any) bool
+	want string
+}
+
+// types are those of fields.
+var types = map[reflect.Kind]valueType{
+	reflect.Bool:    {is[bool], "true or false"},
+	reflect.String:  {is[string], "a text in quotes"},
+	reflect.Int:     {whole, "a whole number"},
+	reflect.Pointer: {whole, "a whole number"},
+	reflect.Float64: {func(v any) bool { return whole(v) || pointed(v) }, "a number"},
+	reflect.Array:   {two(pointed), "a list of two numbers with a point, such as [2.0, 4.0]"},
+	reflect.Struct:  {func(v any) bool { return whole(v) || two(whole)(v) }, "a whole number or a list of two, width and height"},
+}
+
+func is[T any](value any) bool {
+	_, ok := value.(T)
+	return ok
+}
+
+// two recognises a list of two values.
+func two(fits func(any) bool) func(any) bool {
+	return func(value any) bool {
+		list, _ := value.([]any)
+		return len(list) == 2 && fits(list[0]) && fits(list[1])
 	}
-	if ok {
-		return ""
-	}
-	return want
 }
 
 // whole reports whether a value is written as a whole number.

@@ -112,7 +112,7 @@ func TestDatasetsRefuse(t *testing.T) {
 		{"no image_dir", subset(`"num_repeats": 2`), "image_dir is missing"},
 		{"metadata file", subset(`"metadata_file": "a.json"`), "metadata files are not read"},
 		{"face crop", subset(`"image_dir": "a", "face_crop_aug_range": "1,2"`), "want a list of two numbers"},
-		{"face crop of integers", subset(`"image_dir": "a", "face_crop_aug_range": [1, 2]`), "want a number with a point"},
+		{"face crop of integers", subset(`"image_dir": "a", "face_crop_aug_range": [1, 2]`), "is a list of 2, want a list of two numbers with a point"},
 		{"no resolution", `{"datasets": [{"subsets": [{"image_dir": "a"}]}]}`, "resolution is missing"},
 		{"no datasets", `{}`, "no [[datasets]]"},
 		{"no subsets", `{"datasets": [{"resolution": 512}]}`, "no [[datasets.subsets]]"},

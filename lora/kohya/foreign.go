@@ -15,7 +15,7 @@ var others = []struct {
 }{
 	{"LoRA_Easy_Training_Scripts, which has sections such as [network_args.args]", func(tree map[string]any) bool {
 		for _, value := range tree {
-			if section, ok := value.(map[string]any); ok && (isTable(section["args"]) || isTable(section["dataset_args"])) {
+			if section, ok := value.(map[string]any); ok && (is[map[string]any](section["args"]) || is[map[string]any](section["dataset_args"])) {
 				return true
 			}
 		}
@@ -24,15 +24,10 @@ var others = []struct {
 	{"OneTrainer", has("training_method", "concept_file_name", "__version")},
 	{"diffusion-pipe", func(tree map[string]any) bool {
 		adapter, _ := tree["adapter"].(map[string]any)
-		return adapter["type"] != nil && isTable(tree["model"])
+		return adapter["type"] != nil && is[map[string]any](tree["model"])
 	}},
 	{"SimpleTuner", has("--model_type", "--model_family", "model_family")},
 	{"EveryDream2", has("data_root")},
-}
-
-func isTable(value any) bool {
-	_, ok := value.(map[string]any)
-	return ok
 }
 
 // has recognises files by any of a few keys.

@@ -796,6 +796,26 @@ func FuzzReadFile(f *testing.F) {
 	})
 }
 
+// FuzzLines takes lists of arguments and the GUI's field of further parameters apart: pieces are never empty, and an argument
+// that is taken apart stays as it is.
+func FuzzLines(f *testing.F) {
+	f.Add("betas=(0.9, 0.99), weight_decay=0.1 block_dims=[4,4]")
+	f.Add(`--network_args "conv_dim=4" 'a b' --x=""`)
+	f.Fuzz(func(t *testing.T, line string) {
+		for _, piece := range splitArguments([]string{line}) {
+			if again := splitArguments([]string{piece}); !slices.Equal(again, []string{piece}) {
+				t.Errorf("%q has %q, which is %q", line, piece, again)
+			}
+			if _, value, ok := strings.Cut(piece, "="); ok && literal(literal(value)) != literal(value) && !strings.ContainsAny(value, "'\"") {
+				t.Errorf("%q is %q, and that %q", value, literal(value), literal(literal(value)))
+			}
+		}
+		if words, err := split(line); err == nil && len(words) > len(line) {
+			t.Errorf("%q has %d words", line, len(words))
+		}
+	})
+}
+
 // TestOneError gives an option a value it cannot have: what follows from its absence is no further error.
 func TestOneError(t *testing.T) {
 	for _, args := range [][]string{

@@ -333,9 +333,7 @@ func (o *Options) chooseDataset(s *settings) (notes []string, err error) {
 		defaults := s.Set
 		defaults.TrainDataDir, defaults.RegDataDir = "", ""
 		var more []string
-		if s.Dataset.Sets, more, err = ReadDatasets(s.DatasetConfig, defaults); err != nil {
-			err = fmt.Errorf("kohya: dataset_config: %w", err)
-		}
+		s.Dataset.Sets, more, err = ReadDatasets(s.DatasetConfig, defaults)
 		return append(notes, more...), err
 	}
 	s.Dataset.Sets = []dataset.Set{s.Set}

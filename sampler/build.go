@@ -1,6 +1,9 @@
 package sampler
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // builder is what a sampler's formula is written against: the grid it runs on, its parameters, and the plan that grows.
 // All formulas work in sigma space, x = x₀ + σ·n; a variance-preserving program's latent y = x/√(1+σ²) differs only in
@@ -93,13 +96,16 @@ func (b *builder) eval(i int, x Mix, sigma float64) Mix {
 	}
 	skip, out := b.prediction.scalings(sigma)
 	denoised := x.times(skip).plus(out, Mix{Model: 1})
-	b.evals = append(b.evals, Eval{
+	b.evals = slices.Grow(b.evals, 1)[:len(b.evals)+1]
+	e := &b.evals[len(b.evals)-1]
+	*e = Eval{
 		Step: i, Timestep: time, Sigma: sigma,
 		Input:    x.times(1 / math.Sqrt(1+sigma*sigma)),
 		Denoised: denoised,
 		Known:    known(skip, out, sigma),
 		Unguided: b.unguided(sigma),
-	})
+		Update:   e.Update[:0], // of an earlier attempt, which needs its memory no more
+	}
 	b.calls++
 	return denoised
 }
@@ -127,7 +133,7 @@ func (b *builder) put(sigma float64, x Mix, rest ...Mix) {
 		x = x.times(1 / math.Sqrt(1+sigma*sigma))
 	}
 	e := &b.evals[len(b.evals)-1]
-	e.Update = append([]Mix{x}, rest...)
+	e.Update = append(append(e.Update, x), rest...)
 	e.Noise, b.pending = b.pending, Noise{}
 	b.slots = max(b.slots, len(e.Update))
 }

@@ -445,3 +445,24 @@ func TestAdaptiveFails(t *testing.T) {
 		t.Errorf("%d evaluations for one step, want 3", calls)
 	}
 }
+
+// TestRunAllocates checks that steps make nothing: neither of a list nor of a plan that decides as it goes, which takes more
+// than a hundred here.
+func TestRunAllocates(t *testing.T) {
+	for _, c := range []struct {
+		config  Config
+		highest float64
+	}{{Config{Steps: 200}, 5}, {Config{Sampler: DPMAdaptive, Steps: 1}, 25}} {
+		p := newPlan(t, c.config)
+		steps := 0
+		run := func() {
+			steps = 0
+			for range p.Run(func(*Eval) (float64, error) { return 1, nil }) {
+				steps++
+			}
+		}
+		if allocations := testing.AllocsPerRun(3, run); allocations > c.highest || steps < 100 {
+			t.Errorf("%s: %v allocations in %d steps", c.config.Sampler, allocations, steps)
+		}
+	}
+}

@@ -50,7 +50,8 @@ func (b *builder) dpmStep(i, order int, x Mix, from, to float64, kept func(lower
 
 	r := 1 / float64(order)
 	mid := from * math.Exp(-r*h)
-	b.put(mid, euler(x, d, r), append([]Mix{x, d}, kept(euler(x, d, 1))...)...)
+	slots := [4]Mix{x, d}
+	b.put(mid, euler(x, d, r), slots[:2+copy(slots[2:], kept(euler(x, d, 1)))]...)
 	x, d = slot(1), slot(2)
 	bend := slope(slot(0), b.eval(i, slot(0), mid), mid).plus(-1, d)
 	second := euler(x, d, 1).plus(-to*math.Expm1(h)/(2*r), bend)
@@ -60,7 +61,8 @@ func (b *builder) dpmStep(i, order int, x Mix, from, to float64, kept func(lower
 
 	const r2 = 2.0 / 3
 	mid = from * math.Exp(-r2*h)
-	b.put(mid, euler(x, d, r2).plus(-mid*r2/r*(math.Expm1(r2*h)/(r2*h)-1), bend), append([]Mix{x, d}, kept(second)...)...)
+	slots = [4]Mix{x, d}
+	b.put(mid, euler(x, d, r2).plus(-mid*r2/r*(math.Expm1(r2*h)/(r2*h)-1), bend), slots[:2+copy(slots[2:], kept(second))]...)
 	bend = slope(slot(0), b.eval(i, slot(0), mid), mid).plus(-1, d)
 	return euler(x, d, 1).plus(-to/r2*(math.Expm1(h)/h-1), bend)
 }
@@ -156,13 +158,16 @@ type adaptiveRun struct {
 	step          int
 	at, end, size float64 // in −ln σ
 	rejected      bool    // the last attempt was
-	drawn         bool    // noise was drawn for it, which then serves the next one: each accepted step takes one tensor
+	kept          [2]Mix
+	distance      Distance
+	drawn         bool // noise was drawn for it, which then serves the next one: each accepted step takes one tensor
 }
 
 func (a *adaptive) run(evaluate func(*Eval) (float64, error)) iter.Seq2[Progress, error] {
 	return func(yield func(Progress, error) bool) {
 		start := -math.Log(a.sigma[0])
 		r := &adaptiveRun{builder: a.builder, at: start, end: -math.Log(a.sigma[1]), size: firstStep}
+		r.distance = Distance{A: lower, B: result, Reference: previous, Absolute: absoluteTolerance, Relative: relativeTolerance}
 		for range maxAttempts {
 			to, off, err := r.attempt(evaluate)
 			if err != nil {
@@ -211,9 +216,9 @@ func (r *adaptiveRun) record(from, to float64) {
 	}
 	down, up := r.split(from, to)
 	high := r.dpmStep(r.step, r.order, x, from, down, func(low Mix) []Mix {
-		both := []Mix{low, reference}
+		r.kept = [2]Mix{low, reference}
 		reference = slot(previous)
-		return both
+		return r.kept[:]
 	})
 	next := high
 	if up > 0 {
@@ -226,7 +231,7 @@ func (r *adaptiveRun) record(from, to float64) {
 	r.put(to, next, slot(before), high, slot(lower), slot(previous))
 	last := &r.evals[len(r.evals)-1]
 	last.Last = true
-	last.Measure = &Distance{A: lower, B: result, Reference: previous, Absolute: absoluteTolerance, Relative: relativeTolerance}
+	last.Measure = &r.distance
 }
 
 // settle accepts or rejects an attempt and chooses the size of the next: an integral controller on the error, softly limited.

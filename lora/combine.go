@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/atelier-go/atelier/internal/svd"
 )
@@ -65,8 +66,11 @@ func (o CombineOptions) Check() error {
 	return checkQuantile(o.ClampQuantile)
 }
 
+// cancelled is the part of the changes below which a sum of them is nothing but rounding.
+const cancelled = 1e-7
+
 // Combine makes one adapter that works at strength 1 as the given ones do at theirs. Modules that only some of them
-// have are kept. The metadata name the sources; a title is left to the caller.
+// have are kept. That nothing is left of the changes is an error. The metadata name the sources; a title is left to the caller.
 func Combine(ctx context.Context, o CombineOptions, adapters ...Applied) (*Adapter, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
@@ -105,6 +109,7 @@ func Combine(ctx context.Context, o CombineOptions, adapters ...Applied) (*Adapt
 		}
 	}
 	combined := &Adapter{}
+	var left, given float64
 	for _, key := range order {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -114,6 +119,13 @@ func Combine(ctx context.Context, o CombineOptions, adapters ...Applied) (*Adapt
 			return nil, fmt.Errorf("lora: module %q: %w", byKey[key].Name, err)
 		}
 		combined.Modules = append(combined.Modules, Module{byKey[key].Target, l})
+		left += stack([]term{newTerm(l, 1, 0)}).size()
+		for _, t := range byKey[key].terms {
+			given += stack([]term{t}).size()
+		}
+	}
+	if left < cancelled*given {
+		return nil, fmt.Errorf("lora: nothing is left of %s: at these strengths they cancel out; change one", strings.Join(sources, " and "))
 	}
 	combined.Metadata = describeMade(combined.Modules, adapters[0].Metadata["ss_base_model_version"], sources)
 	return combined, nil

@@ -227,6 +227,19 @@ func float64s(x []float32) (y []float64) {
 	return y
 }
 
+// TestCombineCancels wants no adapter of changes that cancel, whatever the method.
+func TestCombineCancels(t *testing.T) {
+	a := adapter(formsOfModules()[:5]...)
+	for _, o := range []lora.CombineOptions{{}, {NewRank: 4}, {Method: lora.CombineTensors}} {
+		if _, err := lora.Combine(t.Context(), o, at(a, 1), at(a, -1)); err == nil || !strings.Contains(err.Error(), "cancel out") {
+			t.Errorf("%+v: the error is %v", o, err)
+		}
+		if _, err := lora.Combine(t.Context(), o, at(a, 1), at(a, -0.999)); err != nil && o.Method == lora.CombineSum {
+			t.Errorf("%+v: a thousandth is left, and the error is %v", o, err)
+		}
+	}
+}
+
 func TestCombineErrors(t *testing.T) {
 	forms := formsOfModules()
 	other := loratest.RandomModule(loratest.Rand(), lora.Target{Kind: weights.KindUNet, Name: "linear", Shape: compute.Shape{4, 24}}, 2)

@@ -1,10 +1,12 @@
 package lora
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"math"
 	"slices"
+	"sync/atomic"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/weights"
@@ -81,7 +83,18 @@ func Merge(src compute.ParamSource, kind weights.Kind, o MergeOptions, adapters 
 type merged struct {
 	src     compute.ParamSource
 	changes map[string]*change // by parameter
+
+	asked, same atomic.Int64 // changed parameters that were computed, and those of them that came out as they were
 }
+
+// Rounded is implemented by what Merge returns if it changes something: of the parameters that adapters change and that were
+// asked for so far it tells how many came out as they were, the changes being less than the type can hold.
+type Rounded interface {
+	Rounded() (same, asked int)
+}
+
+// Rounded implements Rounded.
+func (m *merged) Rounded() (same, asked int) { return int(m.same.Load()), int(m.asked.Load()) }
 
 var (
 	_ compute.ParamSource = (*merged)(nil)
@@ -182,6 +195,10 @@ func (m *merged) ParamData(name string) ([]byte, error) {
 	}
 	out := make([]byte, c.to.Bytes())
 	c.apply(out, data)
+	m.asked.Add(1)
+	if c.to.DType == c.from.DType && bytes.Equal(out, data) {
+		m.same.Add(1)
+	}
 	if i := compute.FirstNonFinite(c.to.DType, out); i >= 0 {
 		return nil, fmt.Errorf("lora: parameter %q: with the adapters element %d is beyond what %v holds; lower their strength", name, i, c.to.DType)
 	}

@@ -156,6 +156,22 @@ func TestInspectHashes(t *testing.T) {
 	}
 }
 
+// TestNothing wants no success where the result is what was given.
+func TestNothing(t *testing.T) {
+	for _, c := range []struct {
+		say  string
+		args []string
+	}{
+		{"cancel out", []string{"combine", "-model-config", model, "-lora", kohya, "-lora", kohya, "-ratio", "-1"}},
+		{"the checkpoint as it is: the changes are less", []string{"merge", "-model", single, "-model-config", model, "-lora", kohya, "-ratio", "1e-9"}},
+	} {
+		err := run(t.Context(), append(c.args, "-o", filepath.Join(t.TempDir(), "x.safetensors")), io.Discard, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), c.say) {
+			t.Errorf("%s: the error is %v", c.args[0], err)
+		}
+	}
+}
+
 // TestCheckKinds names adapters that are of other kinds.
 func TestCheckKinds(t *testing.T) {
 	for end, kind := range map[string]string{"bias_indices": "sparse biases", "boft_R.style": "PEFT's BOFT", "lora_E": "AdaLoRA"} {

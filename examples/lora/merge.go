@@ -75,6 +75,23 @@ func merge(ctx context.Context, c *command) error {
 	if err != nil {
 		return err
 	}
+	if roundedAway(save.Params) {
+		return fmt.Errorf("%s is the checkpoint as it is: the changes are less than its numbers can hold; raise -ratio, or give -save_precision float", out.path)
+	}
 	fmt.Fprintf(c.out, "wrote %s: %s with %d LoRAs\n", out.path, model, len(adapters))
 	return nil
+}
+
+// roundedAway reports whether every parameter that LoRAs change came out as it was.
+func roundedAway(params map[weights.Kind]compute.ParamSource) bool {
+	total := 0
+	for _, source := range params {
+		if r, ok := source.(lora.Rounded); ok {
+			same, asked := r.Rounded()
+			if total += asked; same < asked {
+				return false
+			}
+		}
+	}
+	return total > 0
 }

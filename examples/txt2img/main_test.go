@@ -189,7 +189,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"-precision fp8", []string{"-precision", `"fp8"`, "fp32 or bf16"}},
 		{"-device abacus", []string{"-device", `"abacus"`, "auto and cpu"}},
 		{"-threads -1", []string{"-threads is -1", "all processors"}},
-		{"-o picture.jpg", []string{"-output", "picture.jpg", ".png"}},
+		{"-o picture.gif", []string{"-output", "picture.gif", ".png"}},
 		{"-output picture.png/below.png", []string{"-output", "make it first"}},
 		{"-o nowhere/picture.png", []string{"-output nowhere/picture.png", "folder that exists"}},
 		{"-model nothing.safetensors", []string{"nothing.safetensors", "give a diffusers folder or a .safetensors or .ckpt file"}},

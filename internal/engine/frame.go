@@ -15,13 +15,19 @@ import (
 type Frame struct {
 	cache    *Cache
 	program  *program
-	ins      map[string]int // places of inputs, and of outputs
-	outs     map[string]int
-	in, out  []compute.Tensor
+	in, out  side
 	own      []compute.Tensor // to be closed with the frame
 	rotating []rotation
 	mirrors  map[string]*Mirror
 	err      error
+}
+
+// side is what goes into a program, or what comes out.
+type side struct {
+	names []string
+	types []compute.Type
+	bound []compute.Tensor
+	at    map[string]int // places of names
 }
 
 // rotation is the place of an input and that of the output which is the next run's input.
@@ -45,19 +51,18 @@ func (c *Cache) Frame(k Key, v Variant) (*Frame, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Frame{cache: c, program: p, mirrors: make(map[string]*Mirror)}
-	f.ins, f.in = places(p.recorded, p.recorded.Inputs)
-	f.outs, f.out = places(p.recorded, p.recorded.Outputs)
-	return f, nil
+	r := p.recorded
+	return &Frame{cache: c, program: p, in: newSide(r, r.Inputs), out: newSide(r, r.Outputs), mirrors: make(map[string]*Mirror)}, nil
 }
 
-// places are the positions of values by name, and as many tensors.
-func places(p *compute.Program, values []compute.Value) (map[string]int, []compute.Tensor) {
-	at := make(map[string]int)
+func newSide(p *compute.Program, values []compute.Value) side {
+	s := side{bound: make([]compute.Tensor, len(values)), at: make(map[string]int)}
 	for i, v := range values {
-		at[p.Values[v.Index()].Name] = i
+		info := p.Values[v.Index()]
+		s.names, s.types = append(s.names, info.Name), append(s.types, info.Type)
+		s.at[info.Name] = i
 	}
-	return at, make([]compute.Tensor, len(values))
+	return s
 }
 
 // Err is the first mistake.
@@ -71,19 +76,19 @@ func (f *Frame) keep(err error) {
 
 // Bind puts a tensor in the place of the input of a name, and of the output if there is one.
 func (f *Frame) Bind(name string, x compute.Tensor) {
-	in, isIn := f.ins[name]
-	out, isOut := f.outs[name]
-	switch {
-	case !isIn && !isOut:
+	found := false
+	for _, s := range [...]*side{&f.in, &f.out} {
+		i, ok := s.at[name]
+		if !ok {
+			continue
+		}
+		if s.bound[i] != nil {
+			f.keep(fmt.Errorf("engine: %q is bound twice", name))
+		}
+		s.bound[i], found = x, true
+	}
+	if !found {
 		f.keep(fmt.Errorf("engine: the program has no input and no output called %q", name))
-	case isIn && f.in[in] != nil || isOut && f.out[out] != nil:
-		f.keep(fmt.Errorf("engine: %q is bound twice", name))
-	}
-	if isIn {
-		f.in[in] = x
-	}
-	if isOut {
-		f.out[out] = x
 	}
 }
 
@@ -96,24 +101,31 @@ func (f *Frame) Tensor(name string) compute.Tensor {
 
 // Mirror is Tensor with memory on the host; asked for again it is the same.
 func (f *Frame) Mirror(name string) *Mirror {
-	m := f.mirrors[name]
-	if m == nil {
-		t := f.typeOf(name)
-		m = &Mirror{compute.NewBuffer(t), f.Tensor(name)}
-		f.mirrors[name] = m
+	if f.mirrors[name] == nil {
+		f.mirrors[name] = &Mirror{compute.NewBuffer(f.typeOf(name)), f.Tensor(name)}
 	}
-	return m
+	return f.mirrors[name]
 }
 
 // Mirrors are mirrors of all inputs whose names have a prefix, in the order in which they were recorded.
 func (f *Frame) Mirrors(prefix string) (all []*Mirror) {
-	p := f.program.recorded
-	for _, v := range p.Inputs {
-		if name := p.Values[v.Index()].Name; strings.HasPrefix(name, prefix) {
+	for _, name := range f.in.names {
+		if strings.HasPrefix(name, prefix) {
 			all = append(all, f.Mirror(name))
 		}
 	}
 	return all
+}
+
+// MirrorRest makes mirrors of all inputs and outputs that are not bound yet.
+func (f *Frame) MirrorRest() {
+	for _, s := range [...]*side{&f.in, &f.out} {
+		for i, name := range s.names {
+			if s.bound[i] == nil {
+				f.Mirror(name)
+			}
+		}
+	}
 }
 
 // Host is the host's memory of the mirror of a name, empty if there is none.
@@ -124,30 +136,16 @@ func (f *Frame) Host(name string) compute.Buffer {
 	return compute.Buffer{}
 }
 
-// MirrorRest makes mirrors of all inputs and outputs that are not bound yet.
-func (f *Frame) MirrorRest() {
-	for _, side := range [...]struct {
-		names map[string]int
-		bound []compute.Tensor
-	}{{f.ins, f.in}, {f.outs, f.out}} {
-		for name, i := range side.names {
-			if side.bound[i] == nil {
-				f.Mirror(name)
-			}
-		}
-	}
-}
-
 // Rotating binds two new tensors to the input and the output of one name, which change places at every [Frame.Rotate]. The
 // number is for [Frame.Current].
 func (f *Frame) Rotating(name string) int {
-	in, isIn := f.ins[name]
-	out, isOut := f.outs[name]
-	if !isIn || !isOut || f.in[in] != nil || f.out[out] != nil {
+	in, isIn := f.in.at[name]
+	out, isOut := f.out.at[name]
+	if !isIn || !isOut || f.in.bound[in] != nil || f.out.bound[out] != nil {
 		f.keep(fmt.Errorf("engine: %q is no free input and output", name))
 		return 0
 	}
-	f.in[in], f.out[out] = f.make(f.typeOf(name)), f.make(f.typeOf(name))
+	f.in.bound[in], f.out.bound[out] = f.make(f.in.types[in]), f.make(f.out.types[out])
 	f.rotating = append(f.rotating, rotation{in, out})
 	return len(f.rotating) - 1
 }
@@ -155,21 +153,19 @@ func (f *Frame) Rotating(name string) int {
 // Rotate makes what came out last what goes in next.
 func (f *Frame) Rotate() {
 	for _, r := range f.rotating {
-		f.in[r.in], f.out[r.out] = f.out[r.out], f.in[r.in]
+		f.in.bound[r.in], f.out.bound[r.out] = f.out.bound[r.out], f.in.bound[r.in]
 	}
 }
 
 // Current is the tensor of a number of Rotating that goes in next.
-func (f *Frame) Current(number int) compute.Tensor { return f.in[f.rotating[number].in] }
+func (f *Frame) Current(number int) compute.Tensor { return f.in.bound[f.rotating[number].in] }
 
 // typeOf is the type of the input or the output of a name.
 func (f *Frame) typeOf(name string) compute.Type {
-	p := f.program.recorded
-	if i, ok := f.ins[name]; ok {
-		return p.Type(p.Inputs[i])
-	}
-	if i, ok := f.outs[name]; ok {
-		return p.Type(p.Outputs[i])
+	for _, s := range [...]*side{&f.in, &f.out} {
+		if i, ok := s.at[name]; ok {
+			return s.types[i]
+		}
 	}
 	return compute.Type{DType: compute.F32, Shape: compute.Shape{1}} // Bind will say that there is none
 }
@@ -189,41 +185,41 @@ func (f *Frame) make(t compute.Type) compute.Tensor {
 
 // Do runs the program on what the mirrors of its inputs hold, and fetches those of its outputs. It allocates nothing.
 func (f *Frame) Do(ctx context.Context) error {
-	if err := f.each(f.ins, (*Mirror).Send); err != nil {
+	if err := f.each(&f.in, (*Mirror).Send); err != nil {
 		return err
 	}
 	if err := f.Run(ctx); err != nil {
 		return err
 	}
-	return f.each(f.outs, (*Mirror).Fetch)
+	return f.each(&f.out, (*Mirror).Fetch)
 }
 
-// each does something to the mirrors of inputs or of outputs.
-func (f *Frame) each(names map[string]int, do func(*Mirror) error) error {
-	for name := range names {
-		if m := f.mirrors[name]; m != nil && f.err == nil {
+// each does something to the mirrors of one side.
+func (f *Frame) each(s *side, do func(*Mirror) error) error {
+	if f.err != nil {
+		return f.err
+	}
+	for _, name := range s.names {
+		if m := f.mirrors[name]; m != nil {
 			if err := do(m); err != nil {
 				return err
 			}
 		}
 	}
-	return f.err
+	return nil
 }
 
 // Run runs the program. It allocates nothing.
 func (f *Frame) Run(ctx context.Context) error {
-	for _, side := range [...]struct {
-		values []compute.Value
-		bound  []compute.Tensor
-	}{{f.program.recorded.Inputs, f.in}, {f.program.recorded.Outputs, f.out}} {
-		if i := slices.Index(side.bound, nil); i >= 0 {
-			f.keep(fmt.Errorf("engine: %q is not bound", f.program.recorded.Values[side.values[i].Index()].Name))
+	for _, s := range [...]*side{&f.in, &f.out} {
+		if i := slices.Index(s.bound, nil); i >= 0 {
+			f.keep(fmt.Errorf("engine: %q is not bound", s.names[i]))
 		}
 	}
 	if f.err != nil {
 		return f.err
 	}
-	return f.program.Run(ctx, f.out, f.in)
+	return f.program.Run(ctx, f.out.bound, f.in.bound)
 }
 
 // Close gives the tensors back and lets go of the program. Closing twice is harmless.

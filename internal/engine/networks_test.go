@@ -3,6 +3,7 @@ package engine_test
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,9 +40,7 @@ func (f folder) put(name string, keys map[string]any) {
 	if err := errors.Join(err, json.Unmarshal(data, &all)); err != nil {
 		f.Fatal(err)
 	}
-	for key, value := range keys {
-		all[key] = value
-	}
+	maps.Copy(all, keys)
 	data, err = json.Marshal(all)
 	if err := errors.Join(err, os.WriteFile(path, data, 0o666)); err != nil {
 		f.Fatal(err)

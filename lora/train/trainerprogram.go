@@ -146,7 +146,7 @@ func (t *Trainer) newMicroStep(key microKey) (*microStep, error) {
 
 // frame prepares a program that reads the parameters of both networks.
 func (t *Trainer) frame(key engine.Key) (*engine.Frame, error) {
-	return t.cache.Frame(key, engine.Variant{Source: func() (compute.ParamSource, error) { return trainedWeights(t.networks), nil }})
+	return t.cache.Frame(key, engine.Variant{ID: "with the text encoder", Source: func() (compute.ParamSource, error) { return trainedWeights(t.networks), nil }})
 }
 
 // complete makes what is not bound the host's, or gives back what there is.

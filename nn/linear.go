@@ -56,7 +56,14 @@ type Conv2D struct {
 
 // NewConv3x3 claims weight [out,in,3,3] and bias [out] of a convolution that keeps the size of the image.
 func NewConv3x3(s Scope, in, out int) *Conv2D {
-	m := &Conv2D{Scope: s, Weight: s.Param("weight", out, in, 3, 3), Bias: s.Param("bias", out), Stride: 1, Pad: compute.SamePadding(1)}
+	m := NewConv3x3NoBias(s, in, out)
+	m.Bias = s.Param("bias", out)
+	return m
+}
+
+// NewConv3x3NoBias is NewConv3x3 without bias.
+func NewConv3x3NoBias(s Scope, in, out int) *Conv2D {
+	m := &Conv2D{Scope: s, Weight: s.Param("weight", out, in, 3, 3), Stride: 1, Pad: compute.SamePadding(1)}
 	s.announce(&m.Adapter)
 	return m
 }

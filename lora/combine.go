@@ -67,7 +67,7 @@ func (o CombineOptions) Check() error {
 }
 
 // cancelled is the part of the changes below which a sum of them is nothing but rounding.
-const cancelled = 1e-7
+const cancelled = 1e-12
 
 // Combine makes one adapter that works at strength 1 as the given ones do at theirs. Modules that only some of them
 // have are kept. That nothing is left of the changes is an error. The metadata name the sources; a title is left to the caller.
@@ -119,10 +119,8 @@ func Combine(ctx context.Context, o CombineOptions, adapters ...Applied) (*Adapt
 			return nil, fmt.Errorf("lora: module %q: %w", byKey[key].Name, err)
 		}
 		combined.Modules = append(combined.Modules, Module{byKey[key].Target, l})
-		left += stack([]term{newTerm(l, 1, 0)}).size()
-		for _, t := range byKey[key].terms {
-			given += stack([]term{t}).size()
-		}
+		sum, alone := byKey[key].size(l)
+		left, given = left+sum, given+alone
 	}
 	if left < cancelled*given {
 		return nil, fmt.Errorf("lora: nothing is left of %s: at these strengths they cancel out; change one", strings.Join(sources, " and "))
@@ -135,6 +133,20 @@ func Combine(ctx context.Context, o CombineOptions, adapters ...Applied) (*Adapt
 type sum struct {
 	Target
 	terms []term
+}
+
+// size measures what is left of the terms when they are added, exactly and in the result, and the terms one by one.
+func (s *sum) size(result LowRank) (left, given float64) {
+	all := make([]float64, s.Shape[0])
+	for _, t := range s.terms {
+		one := make([]float64, s.Shape[0])
+		t.probe(one)
+		t.probe(all)
+		given += length(one)
+	}
+	in := make([]float64, s.Shape[0])
+	newTerm(result, 1, 0).probe(in)
+	return min(length(all), length(in)), given
 }
 
 // combine makes one change of the terms on one weight.

@@ -234,6 +234,9 @@ func TestCombineCancels(t *testing.T) {
 		if _, err := lora.Combine(t.Context(), o, at(a, 1), at(a, -1)); err == nil || !strings.Contains(err.Error(), "cancel out") {
 			t.Errorf("%+v: the error is %v", o, err)
 		}
+		if _, err := lora.Combine(t.Context(), lora.CombineOptions{NewRank: o.NewRank}, at(a, 0.3), at(a, 0.5), at(a, -0.8)); err == nil {
+			t.Error("0.3 + 0.5 - 0.8 is something")
+		}
 		if _, err := lora.Combine(t.Context(), o, at(a, 1), at(a, -0.999)); err != nil && o.Method == lora.CombineSum {
 			t.Errorf("%+v: a thousandth is left, and the error is %v", o, err)
 		}

@@ -205,27 +205,32 @@ func addRows(sum, a0, a1, a2, a3 []float32, b0, b1, b2, b3 float32) {
 	}
 }
 
-// size measures the product by the length of what it makes of a vector of ones of either sign. It is 0 where the product is,
-// and costs a fraction of it.
-func (p product) size() float64 {
+// probe adds to out what the term makes of a vector of ones of either sign: zeros where the change is zero, at a fraction of
+// its cost.
+func (t term) probe(out []float64) {
 	draw := rand.New(rand.NewPCG(1, 2))
-	signs := make([]float64, p.cols)
+	columns, width, factor := t.columns(), t.Up.Shape[1], t.strength*t.Scale()
+	signs := make([]float64, columns)
 	for i := range signs {
 		signs[i] = float64(1 - 2*int(draw.Uint32()&1))
 	}
-	middle := make([]float64, p.rank)
-	for k := range middle {
-		for i, v := range p.down[k*p.cols:][:p.cols] {
-			middle[k] += signs[i] * float64(v)
+	down := t.flatDown()
+	for k := range t.width() {
+		middle := 0.0
+		for i, v := range down[k*columns:][:columns] {
+			middle += signs[i] * float64(v)
+		}
+		for o := range out {
+			out[o] += factor * middle * float64(t.Up.Data[o*width+k])
 		}
 	}
+}
+
+// length is the Euclidean one.
+func length(v []float64) float64 {
 	squares := 0.0
-	for o := range p.rows {
-		sum := 0.0
-		for k, v := range p.up[o*p.rank:][:p.rank] {
-			sum += middle[k] * float64(v)
-		}
-		squares += sum * sum
+	for _, x := range v {
+		squares += x * x
 	}
 	return math.Sqrt(squares)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/compute/ref"
+	"github.com/atelier-go/atelier/cpu"
 	"github.com/atelier-go/atelier/internal/golden"
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/weights"
@@ -391,4 +392,14 @@ func TestOpenErrors(t *testing.T) {
 	if _, err := Open(t.Context(), filepath.Join(folder, "none"), ref.New(), Options{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the error is %v, want fs.ErrNotExist in it", err)
 	}
+}
+
+func openCPU(t *testing.T) compute.Device {
+	t.Helper()
+	dev, err := cpu.Open(cpu.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dev.Close() })
+	return dev
 }

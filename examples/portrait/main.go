@@ -210,44 +210,45 @@ func (p *portrait) recipe() train.Config {
 
 // train makes the LoRA, and finds the prompt in the first caption.
 func (p *portrait) train(ctx context.Context) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	c := p.recipe()
 	c.Device, c.Checkpoint, c.Dataset, c.OutputDir, c.OutputName = p.device, p.checkpoint, p.dataset(), p.output, p.name
-	var refusal error
-	c.Report = func(r train.Report) {
-		if p.model.IsTiny() {
-			r.Warnings = nil // its learning rates are meant
-		}
-		fmt.Fprint(p.log, cli.Printable(r.String()))
-		if p.prompt == "" {
-			p.prompt, _, _ = strings.Cut(r.Dataset.FirstCaption, ",")
-		}
-		if refusal = cli.Fits(r.Memory); refusal != nil {
-			stop()
-		}
-	}
 	latents, steps := terminal.NewBar(p.log, "latents", "picture"), terminal.NewBar(p.log, "training", "step")
-	done := func() {
-		latents.Done()
-		steps.Done()
-	}
-	defer done()
-	c.Progress = func(now train.Progress) {
-		switch now.Phase {
-		case "latents":
-			latents.Set(now.Done, now.Total)
+	defer latents.Done()
+	defer steps.Done()
+	for event, err := range train.Run(ctx, c) {
+		if err != nil {
+			return err
+		}
+		switch e := event.(type) {
+		case train.Started:
+			if err := p.announce(e.Report); err != nil {
+				return err
+			}
+		case train.LatentsCached:
+			latents.Set(e.Done, e.Total)
 			steps.Skip()
-		case "steps":
+		case train.StepDone:
 			latents.Done()
-			steps.Set(now.Done, now.Total)
-		case "warning":
-			done()
-			fmt.Fprintln(p.log, "warning:", cli.Printable(now.Warning))
+			steps.Set(e.Step, e.Steps)
+		case train.Warning:
+			latents.Done()
+			steps.Done()
+			fmt.Fprintln(p.log, "warning:", cli.Printable(e.Text))
 		}
 	}
-	err := train.Train(ctx, c)
-	return cmp.Or(refusal, err)
+	return nil
+}
+
+// announce says what is going to be trained, unless it does not fit.
+func (p *portrait) announce(r train.Report) error {
+	if p.model.IsTiny() {
+		r.Warnings = nil // its learning rates are meant
+	}
+	fmt.Fprint(p.log, cli.Printable(r.String()))
+	if p.prompt == "" {
+		p.prompt, _, _ = strings.Cut(r.Dataset.FirstCaption, ",")
+	}
+	return cli.Fits(r.Memory)
 }
 
 // draw makes pictures of a prompt, of the seeds from 1.

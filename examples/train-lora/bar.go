@@ -19,43 +19,40 @@ func newBars(w io.Writer) *bars {
 	return &bars{w: w, latents: terminal.NewBar(w, "latents", "picture"), steps: terminal.NewBar(w, "steps", "it")}
 }
 
-func (b *bars) show(p train.Progress) {
-	switch p.Phase {
-	case "latents":
-		b.latents.Set(p.Done, p.Total)
-	case "steps":
-		b.steps.Note = note(p)
-		b.steps.Set(p.Done, p.Total)
-	case "epoch":
-		b.say("epoch %d/%d", p.Done, p.Total)
-	case "validation":
-		if p.Done == p.Total {
-			b.say("validation loss %.4f, %+.4f from avr_loss", p.ValidationLoss, p.ValidationDivergence)
+func (b *bars) show(event train.Event) {
+	switch e := event.(type) {
+	case train.Started:
+		fmt.Fprint(b.w, cli.Printable(e.Report.String()))
+	case train.LatentsCached:
+		b.latents.Set(e.Done, e.Total)
+	case train.StepDone:
+		b.steps.Note = note(e)
+		b.steps.Set(e.Step, e.Steps)
+	case train.EpochDone:
+		b.say("epoch %d/%d", e.Epoch, e.Epochs)
+	case train.Validated:
+		b.say("validation loss %.4f, %+.4f from avr_loss", e.Loss, e.Divergence)
+	case train.Sampling:
+		b.say("drawing %d sample pictures", e.Pictures)
+	case train.Sampled:
+		b.say("sample picture: %s", e.Path)
+	case train.Saved:
+		b.say("saving checkpoint: %s", e.Path)
+		if e.State != "" {
+			b.say("saving state: %s", e.State)
 		}
-	case "samples":
-		if p.Done < p.Total {
-			b.say("drawing %d sample pictures", p.Total)
-		} else {
-			b.say("sample pictures are in %s", p.Saved)
-		}
-	case "warning":
-		b.say("warning: %s", p.Warning)
-	}
-	if p.Saved != "" && p.Phase != "samples" {
-		b.say("saving checkpoint: %s", p.Saved)
-	}
-	if p.State != "" {
-		b.say("saving state: %s", p.State)
+	case train.Warning:
+		b.say("warning: %s", e.Text)
 	}
 	b.steps.Skip() // what was between steps does not count
 }
 
 // note is what kohya's trainer writes behind the rate.
-func note(p train.Progress) (s string) {
-	if p.MaxKeyNorm > 0 {
-		s = fmt.Sprintf("Average key norm=%.3g, Keys Scaled=%d, ", p.AverageKeyNorm, p.KeysScaled)
+func note(e train.StepDone) (s string) {
+	if e.MaxKeyNorm > 0 {
+		s = fmt.Sprintf("Average key norm=%.3g, Keys Scaled=%d, ", e.AverageKeyNorm, e.KeysScaled)
 	}
-	return s + fmt.Sprintf("avr_loss=%.3g", p.AverageLoss)
+	return s + fmt.Sprintf("avr_loss=%.3g", e.AverageLoss)
 }
 
 // say writes a line of its own.

@@ -24,7 +24,6 @@ import (
 	"github.com/atelier-go/atelier/examples/internal/cli"
 	"github.com/atelier-go/atelier/lora/kohya"
 	"github.com/atelier-go/atelier/lora/train"
-	"github.com/atelier-go/atelier/sd"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -127,29 +126,21 @@ func (c *command) config(log io.Writer) (train.Config, error) {
 
 // learn trains, and shows how far it is.
 func learn(ctx context.Context, config train.Config, log io.Writer) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	var refusal error
-	config.Report = func(r train.Report) {
-		fmt.Fprint(log, cli.Printable(r.String()))
-		if refusal = cli.Fits(r.Memory); refusal != nil {
-			stop()
-		}
-	}
 	bars := newBars(log)
 	defer bars.done()
-	config.Progress = bars.show
-	config.Sample = sd.TrainingSamples(func(ctx context.Context) (*sd.Pipeline, error) {
-		return sd.New(ctx, config.Checkpoint, config.Device, sd.Options{})
-	})
-	err := train.Train(ctx, config)
-	if refusal != nil {
-		return refusal
+	for event, err := range train.Run(ctx, config) {
+		if err != nil {
+			return err
+		}
+		bars.show(event)
+		if e, ok := event.(train.Started); ok {
+			if err := cli.Fits(e.Report.Memory); err != nil {
+				return err
+			}
+		}
 	}
-	if err == nil {
-		bars.say("model saved")
-	}
-	return err
+	bars.say("model saved")
+	return nil
 }
 
 // open opens the checkpoint.

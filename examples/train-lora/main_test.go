@@ -186,7 +186,7 @@ func TestSamples(t *testing.T) {
 			t.Errorf("%d pictures are called %s, want one; the log is\n%s", len(found), pattern, log.String())
 		}
 	}
-	if want := "sample pictures are in " + filepath.Join(dir, "sample"); !strings.Contains(log.String(), want) {
+	if want := "sample picture: " + filepath.Join(dir, "sample", "person_"); !strings.Contains(log.String(), want) {
 		t.Errorf("the log does not say %q:\n%s", want, log.String())
 	}
 }
@@ -300,10 +300,10 @@ func TestBar(t *testing.T) {
 				var out strings.Builder
 				b := newBars(&out)
 				b.latents.Live, b.steps.Live = true, true
-				b.show(train.Progress{Phase: "latents", Done: 1, Total: 1})
+				b.show(train.LatentsCached{Done: 1, Total: 1})
 				for i := range c.done {
 					time.Sleep(c.step)
-					b.show(train.Progress{Phase: "steps", Done: i + 1, Total: 1296, AverageLoss: 0.09534})
+					b.show(train.StepDone{Step: i + 1, Steps: 1296, AverageLoss: 0.09534})
 				}
 				if got := strings.TrimRight(out.String()[strings.LastIndex(out.String(), "\r")+1:], " "); got != c.want {
 					t.Errorf("have %q\nwant %q", got, c.want)

@@ -14,9 +14,9 @@ import (
 	"github.com/atelier-go/atelier/weights"
 )
 
-// ExampleTrain trains the smallest of models for two steps. A real training has another checkpoint, a resolution of 512, a
+// ExampleRun trains the smallest of models for two steps. A real training has another checkpoint, a resolution of 512, a
 // rank of 16 and twelve epochs.
-func ExampleTrain() {
+func ExampleRun() {
 	ckpt, err := weights.Open(filepath.Join("..", "..", "testdata", "tiny-random", "model"), weights.Options{})
 	if err != nil {
 		log.Fatal(err)
@@ -30,7 +30,7 @@ func ExampleTrain() {
 	}
 	defer os.RemoveAll(dir)
 
-	err = train.Train(context.Background(), train.Config{
+	config := train.Config{
 		Device: dev, Checkpoint: ckpt,
 		Dataset: dataset.Config{
 			Sets:         []dataset.Set{{Resolution: dataset.Size{W: 64, H: 64}, TrainDataDir: filepath.Join("..", "..", "tinyportrait", "photos"), BatchSize: 2}},
@@ -38,20 +38,18 @@ func ExampleTrain() {
 		},
 		Network: lora.Network{Dim: 4, Alpha: 4}, Trainer: train.Options{MaxGradNorm: 1},
 		UNetLR: 1e-4, TextEncoderLR: 5e-5, OutputDir: dir, OutputName: "personname_lora_v1",
-		Progress: func(p train.Progress) {
-			if p.Phase == "steps" {
-				fmt.Printf("step %d of %d\n", p.Done, p.Total)
-			}
-		},
-	})
-	if err != nil {
-		log.Fatal(err)
 	}
-	saved, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil {
-		log.Fatal(err)
+	for event, err := range train.Run(context.Background(), config) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		switch e := event.(type) {
+		case train.StepDone:
+			fmt.Printf("step %d of %d\n", e.Step, e.Steps)
+		case train.Saved:
+			fmt.Println(filepath.Base(e.Path))
+		}
 	}
-	fmt.Println(filepath.Base(saved[0]))
 	// Output:
 	// step 1 of 2
 	// step 2 of 2

@@ -42,6 +42,10 @@ func (l Logging) Check() error {
 type log struct {
 	events *tfevents.Writer
 	lines  *os.File
+	failed bool // so that no more is written
+
+	rates func(Rates) []GroupRate
+	norms bool // of the modules' changes are bounded
 }
 
 // open makes the files of a training.
@@ -72,23 +76,75 @@ func (l Logging) open(now time.Time) (_ *log, err error) {
 	return into, nil
 }
 
-// write logs the scalars of a step or an epoch; events are charted over the one or the other. Those that are no finite
-// number are left out of the lines, which cannot hold them.
-func (l *log) write(now time.Time, p Progress, scalars []tfevents.Scalar) error {
-	if l == nil || len(scalars) == 0 {
+// chart is what an event adds to a log: numbers under sd-scripts' names.
+type chart struct {
+	step, epoch int
+	perEpoch    bool // charted over epochs, not over steps
+	scalars     []tfevents.Scalar
+}
+
+func (c *chart) add(tag string, value float64) {
+	c.scalars = append(c.scalars, tfevents.Scalar{Tag: tag, Value: value})
+}
+
+// chart is that of an event; of most it is empty.
+func (l *log) chart(e Event) (c chart) {
+	switch e := e.(type) {
+	case StepDone:
+		c.step, c.epoch = e.Step, e.Epoch
+		l.chartStep(&c, e)
+	case EpochDone:
+		c.step, c.epoch, c.perEpoch = e.Step, e.Epoch, true
+		c.add("loss/epoch_average", e.AverageLoss)
+	case Validated:
+		c.step, c.epoch, c.perEpoch = e.Step, e.Epoch, e.EpochEnd
+		per := "loss/validation/step_"
+		if e.EpochEnd {
+			per = "loss/validation/epoch_"
+		}
+		c.add(per+"average", e.Loss)
+		c.add(per+"divergence", e.Divergence)
+	}
+	return c
+}
+
+func (l *log) chartStep(c *chart, e StepDone) {
+	c.add("loss/current", e.Loss)
+	c.add("loss/average", e.AverageLoss)
+	c.add("norm/gradient", e.Norm)
+	for _, g := range l.rates(e.Rates) {
+		c.add("lr/"+g.Name, g.Rate)
+		if e.D > 0 {
+			c.add("lr/d*lr/"+g.Name, e.D*g.Rate)
+		}
+	}
+	if l.norms {
+		c.add("max_norm/keys_scaled", float64(e.KeysScaled))
+		c.add("max_norm/max_key_norm", e.MaxKeyNorm)
+		c.add("norm/avg_key_norm", e.AverageKeyNorm)
+	}
+}
+
+// write logs an event. Numbers that are not finite are left out of the lines, which cannot hold them.
+func (l *log) write(now time.Time, e Event) error {
+	if l == nil || l.failed {
+		return nil
+	}
+	c := l.chart(e)
+	if len(c.scalars) == 0 {
 		return nil
 	}
 	var errs []error
 	if l.events != nil {
-		at := p.Step
-		if p.Phase == "epoch" || p.EpochEnd {
-			at = p.Epoch
+		at := c.step
+		if c.perEpoch {
+			at = c.epoch
 		}
-		errs = append(errs, l.events.Write(now, at, scalars...))
+		errs = append(errs, l.events.Write(now, at, c.scalars...))
 	}
 	if l.lines != nil {
-		line := map[string]any{"time": now.UTC().Format(time.RFC3339Nano), "step": p.Step, "epoch": p.Epoch}
-		for _, s := range scalars {
+		line := map[string]any{"time": now.UTC().Format(time.RFC3339Nano), "step": c.step, "epoch": c.epoch}
+		for _, s := range c.scalars {
 			if !math.IsNaN(s.Value) && !math.IsInf(s.Value, 0) {
 				line[s.Tag] = s.Value
 			}

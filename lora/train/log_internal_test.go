@@ -16,18 +16,17 @@ func TestLogFails(t *testing.T) {
 		}
 		f.Close()
 		var warnings []string
-		r := &run{log: &log{lines: f}, Config: Config{Progress: func(p Progress) {
-			if p.Phase == "warning" {
-				warnings = append(warnings, p.Warning)
+		l := &listener{log: &log{lines: f}, yield: func(e Event) bool {
+			if w, ok := e.(Warning); ok {
+				warnings = append(warnings, w.Text)
 			}
-		}}}
+			return true
+		}}
 		if write {
-			r.report(Progress{Phase: "epoch"})
-			r.report(Progress{Phase: "epoch"})
+			l.report(EpochDone{})
+			l.report(EpochDone{})
 		}
-		if err := r.close(); err != nil {
-			t.Errorf("the training ends with %v", err)
-		}
+		l.closeLog()
 		if len(warnings) != 1 || !strings.Contains(warnings[0], "logging_dir: ") {
 			t.Errorf("after writing, %v, warnings are %q, want one", write, warnings)
 		}

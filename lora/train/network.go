@@ -16,11 +16,11 @@ func (r *run) network() (modules []lora.Module, warnings []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	modules, err = r.Network.New(targets, mix(r.Dataset.Seed, networkStream))
-	if err != nil || r.NetworkWeights == "" {
+	modules, err = r.config.Network.New(targets, mix(r.config.Dataset.Seed, networkStream))
+	if err != nil || r.config.NetworkWeights == "" {
 		return modules, nil, err
 	}
-	a, err := lora.Open(r.NetworkWeights, targets)
+	a, err := lora.Open(r.config.NetworkWeights, targets)
 	if err != nil {
 		return nil, nil, fmt.Errorf("lora: network_weights: %w", err)
 	}
@@ -38,9 +38,9 @@ func (r *run) continued(modules []lora.Module, a *lora.Adapter) ([]lora.Module, 
 	for _, m := range a.Modules {
 		i, ok := place[m.Key()]
 		switch {
-		case m.Kind == weights.KindTextEncoder && r.Network.UNetOnly || m.Kind == weights.KindUNet && r.Network.TextEncoderOnly:
+		case m.Kind == weights.KindTextEncoder && r.config.Network.UNetOnly || m.Kind == weights.KindUNet && r.config.Network.TextEncoderOnly:
 			frozen = append(frozen, m.Key())
-		case r.DimFromWeights:
+		case r.config.DimFromWeights:
 			exact = append(exact, m)
 		case !ok:
 			unplaced = append(unplaced, m.Key())
@@ -51,7 +51,7 @@ func (r *run) continued(modules []lora.Module, a *lora.Adapter) ([]lora.Module, 
 			delete(place, m.Key())
 		}
 	}
-	if r.DimFromWeights {
+	if r.config.DimFromWeights {
 		modules = exact
 		clear(place)
 	}

@@ -48,9 +48,8 @@ func TestScheduleOfFiles(t *testing.T) {
 	said.Trainer.VParameterization, said.Trainer.ZeroTerminalSNR = true, true
 	cfg := trainConfig(t, 2)
 	cfg.Checkpoint = scheduled(t, `"prediction_type": "v_prediction", "rescale_betas_zero_snr": true`)
-	var report train.Report
-	cfg.Report = func(r train.Report) { report = r }
-	a, b := mustTrain(t, cfg), mustTrain(t, said)
+	var started []train.Started
+	a, b := mustTrain(t, cfg, collect(&started)), mustTrain(t, said)
 	if a.Hash != b.Hash {
 		t.Error("the factors are not those of v_parameterization and zero_terminal_snr")
 	}
@@ -59,8 +58,8 @@ func TestScheduleOfFiles(t *testing.T) {
 			t.Errorf("%s is %q, want %q", key, a.Metadata[key], want)
 		}
 	}
-	if say := "predicts v, noise with zero terminal SNR"; !strings.Contains(report.String(), say) {
-		t.Errorf("the report lacks %q:\n%v", say, report)
+	if say := "predicts v, noise with zero terminal SNR"; !strings.Contains(started[0].Report.String(), say) {
+		t.Errorf("the report lacks %q:\n%v", say, started[0].Report)
 	}
 
 	other := trainConfig(t, 2)
@@ -85,7 +84,7 @@ func TestScheduleContradicts(t *testing.T) {
 		cfg := trainConfig(t, 1)
 		cfg.Checkpoint = scheduled(t, c.keys)
 		c.change(&cfg.Trainer)
-		err := train.Train(t.Context(), cfg)
+		err := run(t.Context(), cfg)
 		if err == nil || !strings.Contains(err.Error(), c.field) {
 			t.Errorf("%s: the error is %v, want %q in it", c.keys, err, c.field)
 		}

@@ -1,8 +1,6 @@
 package train_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,20 +15,16 @@ import (
 )
 
 // reported is the report of a training, which is not done.
-func reported(t *testing.T, cfg train.Config) (report train.Report) {
+func reported(t *testing.T, cfg train.Config) train.Report {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	cfg.Report = func(r train.Report) {
-		report = r
-		cancel()
+	for e, err := range train.Run(t.Context(), cfg) {
+		if err != nil {
+			skipUnsupported(t, err)
+			t.Fatal(err)
+		}
+		return e.(train.Started).Report
 	}
-	err := train.Train(ctx, cfg)
-	skipUnsupported(t, err)
-	if !errors.Is(err, context.Canceled) {
-		t.Fatal(err)
-	}
-	return report
+	return train.Report{}
 }
 
 // TestPitfalls wants one warning for each option that is seldom meant, and none for others.

@@ -47,8 +47,8 @@ const usualPart = 0.7
 
 // announce makes the report.
 func (r *run) announce() (Report, error) {
-	report := Report{Dataset: r.dataset.Report(), Resumed: r.Resume, Step: r.Step}
-	report.Dataset.FirstCaption = r.learned(report.Dataset.FirstCaption)
+	report := Report{Dataset: r.dataset.Report(), Resumed: r.config.Resume, Step: r.at.Step}
+	report.Dataset.FirstCaption = r.batcher.learned(report.Dataset.FirstCaption)
 	report.TextEncoder = networkReport(r.trainer.modules, weights.KindTextEncoder, r.rates.TextEncoder)
 	report.UNet = networkReport(r.trainer.modules, weights.KindUNet, r.rates.UNet)
 	report.Objective, report.Warnings = r.trainer.options.Objective, r.pitfalls()
@@ -57,10 +57,10 @@ func (r *run) announce() (Report, error) {
 	var programs []*compute.Program
 	scale, flops := r.networks.VAE.Config().ScaleFactor(), 0.0
 	for _, b := range report.Dataset.Buckets {
-		samples := min(b.Count, max(1, r.Dataset.Sets[b.Dataset].BatchSize))
+		samples := min(b.Count, max(1, r.config.Dataset.Sets[b.Dataset].BatchSize))
 		p, err := r.networks.Record(microKey{
-			trainer: r.trainer, samples: samples, height: b.Resolution.H / scale, width: b.Resolution.W / scale, tokens: r.networks.Tokenizer.MaxLength() * max(1, r.MaxTokenLength/chunkTokens),
-			dropRanks: r.Network.RankDropout > 0 || r.Network.ModuleDropout > 0, drop: r.Network.Dropout > 0, perturbed: r.Noise.IPNoiseGamma != 0,
+			trainer: r.trainer, samples: samples, height: b.Resolution.H / scale, width: b.Resolution.W / scale, tokens: r.networks.Tokenizer.MaxLength() * r.batcher.chunks,
+			dropRanks: r.config.Network.RankDropout > 0 || r.config.Network.ModuleDropout > 0, drop: r.config.Network.Dropout > 0, perturbed: r.config.Noise.IPNoiseGamma != 0,
 		})
 		if err != nil {
 			return report, fmt.Errorf("lora: batches of %v: %w", b.Resolution, err)
@@ -76,7 +76,7 @@ func (r *run) announce() (Report, error) {
 	steps := report.Dataset.Steps
 	batches := float64(steps.BatchesPerEpoch*(steps.Epochs-1) + steps.LastEpochBatches)
 	report.Operations = flops * batches / float64(steps.BatchesPerEpoch)
-	if device, ok := r.Device.(compute.Peaker); ok {
+	if device, ok := r.config.Device.(compute.Peaker); ok {
 		if peak := device.Peak(); peak > 0 {
 			report.Time = time.Duration(report.Operations / (usualPart * peak) * float64(time.Second))
 		}
@@ -87,7 +87,7 @@ func (r *run) announce() (Report, error) {
 
 // memory is what a device holds that has compiled the programs; 0 if it cannot tell.
 func (r *run) memory(programs []*compute.Program) (int64, error) {
-	estimator, ok := r.Device.(compute.Estimator)
+	estimator, ok := r.config.Device.(compute.Estimator)
 	if !ok {
 		return 0, nil
 	}

@@ -18,19 +18,17 @@ func TestReport(t *testing.T) {
 	cfg := trainConfig(t, 2)
 	cfg.Network.Alpha = 4
 	var report train.Report
-	steps := 0
-	cfg.Report = func(r train.Report) { report = r }
-	cfg.Progress = func(p train.Progress) {
+	var steps []train.StepDone
+	a := mustTrain(t, cfg, collect(&steps), func(e train.Event) {
+		if s, ok := e.(train.Started); ok {
+			report = s.Report
+		}
 		if report.Operations == 0 {
-			t.Error("progress is told before the report")
+			t.Errorf("%+v is told before the report", e)
 		}
-		if p.Phase == "steps" {
-			steps = p.Total
-		}
-	}
-	a := mustTrain(t, cfg)
-	if got := report.Dataset.Steps.Total; got != steps {
-		t.Errorf("%d steps are reported, %d done", got, steps)
+	})
+	if got := report.Dataset.Steps.Total; got != len(steps) || got != steps[0].Steps {
+		t.Errorf("%d steps are reported, %d done of %d", got, len(steps), steps[0].Steps)
 	}
 	if got, want := report.TextEncoder.Modules+report.UNet.Modules, len(a.Modules); got != want {
 		t.Errorf("%d modules are reported, %d saved", got, want)
@@ -61,13 +59,13 @@ func TestLog(t *testing.T) {
 	cfg := trainConfig(t, 2)
 	cfg.Logging = train.Logging{Dir: filepath.Join(t.TempDir(), "logs"), Prefix: "x-"}
 	cfg.Trainer.ScaleWeightNorms, cfg.Dataset.Sets[0].ValidationSplit, cfg.ValidateEveryNEpochs, cfg.ValidateEveryNSteps = 1, 0.34, 1, 3
-	var told []train.Progress
-	cfg.Progress = func(p train.Progress) {
-		if p.Phase == "steps" || p.Phase == "epoch" || p.Phase == "validation" && p.Done == p.Total {
-			told = append(told, p)
+	var told []train.Event
+	mustTrain(t, cfg, func(e train.Event) {
+		switch e.(type) {
+		case train.StepDone, train.EpochDone, train.Validated:
+			told = append(told, e)
 		}
-	}
-	mustTrain(t, cfg)
+	})
 	found, err := filepath.Glob(filepath.Join(cfg.Logging.Dir, "x-??????????????", "network_train", "*"))
 	if err != nil || len(found) != 2 || !strings.HasPrefix(filepath.Base(found[0]), "events.out.tfevents.") || filepath.Base(found[1]) != "log.jsonl" {
 		t.Fatalf("the log is %q, want an event file and log.jsonl; %v", found, err)
@@ -78,26 +76,27 @@ func TestLog(t *testing.T) {
 	}
 	defer file.Close()
 	lines := bufio.NewScanner(file)
-	for _, p := range told {
+	for _, e := range told {
 		if !lines.Scan() {
-			t.Fatalf("the log ends before %s of step %d", p.Phase, p.Step)
+			t.Fatalf("the log ends before %+v", e)
 		}
 		var line map[string]any
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
 			t.Fatal(err)
 		}
-		want := map[string]float64{"step": float64(p.Step), "epoch": float64(p.Epoch)}
-		switch {
-		case p.Phase == "steps":
-			want["loss/current"], want["loss/average"], want["norm/gradient"] = p.Loss, p.AverageLoss, p.Norm
-			want["lr/unet"], want["lr/textencoder"] = p.Rates.UNet, p.Rates.TextEncoder
-			want["max_norm/keys_scaled"], want["max_norm/max_key_norm"], want["norm/avg_key_norm"] = float64(p.KeysScaled), p.MaxKeyNorm, p.AverageKeyNorm
-		case p.Phase == "epoch":
-			want["loss/epoch_average"] = p.AverageLoss
-		case p.EpochEnd:
-			want["loss/validation/epoch_average"], want["loss/validation/epoch_divergence"] = p.ValidationLoss, p.ValidationDivergence
-		default:
-			want["loss/validation/step_average"], want["loss/validation/step_divergence"] = p.ValidationLoss, p.ValidationDivergence
+		var want map[string]float64
+		switch e := e.(type) {
+		case train.StepDone:
+			want = map[string]float64{
+				"step": float64(e.Step), "epoch": float64(e.Epoch), "loss/current": e.Loss, "loss/average": e.AverageLoss, "norm/gradient": e.Norm,
+				"lr/unet": e.Rates.UNet, "lr/textencoder": e.Rates.TextEncoder,
+				"max_norm/keys_scaled": float64(e.KeysScaled), "max_norm/max_key_norm": e.MaxKeyNorm, "norm/avg_key_norm": e.AverageKeyNorm,
+			}
+		case train.EpochDone:
+			want = map[string]float64{"step": float64(e.Step), "epoch": float64(e.Epoch), "loss/epoch_average": e.AverageLoss}
+		case train.Validated:
+			per := map[bool]string{true: "loss/validation/epoch_", false: "loss/validation/step_"}[e.EpochEnd]
+			want = map[string]float64{"step": float64(e.Step), "epoch": float64(e.Epoch), per + "average": e.Loss, per + "divergence": e.Divergence}
 		}
 		got := make(map[string]float64)
 		for tag, value := range line {
@@ -106,7 +105,7 @@ func TestLog(t *testing.T) {
 			}
 		}
 		if !maps.Equal(got, want) {
-			t.Errorf("%s after step %d: logged is %v, want %v", p.Phase, p.Step, got, want)
+			t.Errorf("%+v: logged is %v, want %v", e, got, want)
 		}
 	}
 	if lines.Scan() {

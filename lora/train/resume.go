@@ -33,10 +33,10 @@ type pictureIdentity struct {
 
 // resume goes on from the state of Config.Resume.
 func (r *run) resume() error {
-	if r.Resume == "" {
+	if r.config.Resume == "" {
 		return nil
 	}
-	if err := r.restore(r.Resume); err != nil {
+	if err := r.restore(r.config.Resume); err != nil {
 		return fmt.Errorf("lora: resume: %w", err)
 	}
 	return nil
@@ -58,16 +58,16 @@ func (r *run) restore(dir string) error {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
 	if steps := r.dataset.Steps(); s.Epoch > steps.Epochs+1 || s.Batch > steps.BatchesPerEpoch ||
-		s.Step != min(steps.Total, (s.Epoch-1)*steps.StepsPerEpoch+ceilDiv(s.Batch, max(1, r.Trainer.Accumulation))) {
+		s.Step != min(steps.Total, (s.Epoch-1)*steps.StepsPerEpoch+ceilDiv(s.Batch, max(1, r.config.Trainer.Accumulation))) {
 		return fmt.Errorf("%s: step %d of %d is not that of batch %d of epoch %d; take an earlier state", dir, s.Step, steps.Total, s.Batch, s.Epoch)
 	}
-	if (s.Scaler == nil) != (r.Scaler == nil) {
+	if (s.Scaler == nil) != (r.at.Scaler == nil) {
 		return fmt.Errorf("%s: the scaler of fp16 is missing or too much; take an earlier state", dir)
 	}
 	if err := r.trainer.Restore(all); err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
-	r.position, r.session, r.started, r.lastState = s.position, s.Session, s.Started, dir
+	r.at, r.session, r.started, r.saver.lastState = s.position, s.Session, s.Started, dir
 	return nil
 }
 
@@ -76,17 +76,17 @@ func ceilDiv(a, b int) int { return (a + b - 1) / b }
 // identify describes the training.
 func (r *run) identify() error {
 	r.identity = identity{Settings: make(map[string]string)}
-	collectSettings("", reflect.ValueOf(r.Config), r.Settings)
-	if r.Dataset.CacheLatents || r.Dataset.CacheLatentsToDisk {
-		r.Settings["cache_latents"] = "true"
+	collectSettings("", reflect.ValueOf(r.config), r.identity.Settings)
+	if r.config.Dataset.CacheLatents || r.config.Dataset.CacheLatentsToDisk {
+		r.identity.Settings["cache_latents"] = "true"
 	}
 	var err error
-	if r.NetworkWeights != "" {
-		if r.Settings["network_weights"], err = lora.DataHash(r.NetworkWeights); err != nil {
+	if r.config.NetworkWeights != "" {
+		if r.identity.Settings["network_weights"], err = lora.DataHash(r.config.NetworkWeights); err != nil {
 			return fmt.Errorf("lora: network_weights: %w", err)
 		}
 	}
-	if r.Settings["the base model's weights"], err = checkpointDigest(r.Checkpoint); err != nil {
+	if r.identity.Settings["the base model's weights"], err = checkpointDigest(r.config.Checkpoint); err != nil {
 		return fmt.Errorf("lora: %w", err)
 	}
 	for _, p := range r.dataset.Pictures() {
@@ -94,7 +94,7 @@ func (r *run) identify() error {
 		if id.Sum, err = p.Digest(); err != nil {
 			return fmt.Errorf("lora: %w", err)
 		}
-		r.Pictures = append(r.Pictures, id)
+		r.identity.Pictures = append(r.identity.Pictures, id)
 	}
 	return nil
 }
@@ -131,9 +131,9 @@ func checkpointDigest(c *weights.Checkpoint) (string, error) {
 // drawn besides, and how memory is spent. Paths of pictures and weights are there as what they hold.
 var resultless = []string{
 	"Device", "Checkpoint", "NetworkWeights", "TrainDataDir", "RegDataDir", "ImageDir", "ConditioningDataDir",
-	"OutputDir", "OutputName", "SavePrecision", "TrainingComment", "Report", "Progress", "Logging", "Resume", "SaveEveryNEpochs", "SaveEveryNSteps",
+	"OutputDir", "OutputName", "SavePrecision", "TrainingComment", "Logging", "Resume", "SaveEveryNEpochs", "SaveEveryNSteps",
 	"SaveNEpochRatio", "SaveLastNEpochs", "SaveLastNSteps", "SaveState", "SaveStateOnTrainEnd", "AutosaveEvery", "SaveLastNEpochsState", "SaveLastNStepsState",
-	"Sample", "SampleAtFirst", "SampleEveryNEpochs", "SampleEveryNSteps", "SamplePrompts", "SampleSampler",
+	"SampleAtFirst", "SampleEveryNEpochs", "SampleEveryNSteps", "SamplePrompts", "SampleSampler",
 	"ValidateEveryNEpochs", "ValidateEveryNSteps", "MaxValidationSteps",
 	"Checkpointing", "CacheLatents", "CacheLatentsToDisk", "SkipCacheCheck",
 }
@@ -163,7 +163,6 @@ func collectSettings(prefix string, options reflect.Value, into map[string]strin
 func collectSetting(inside, name string, v reflect.Value, into map[string]string) {
 	_, prints := v.Interface().(fmt.Stringer)
 	switch kind := v.Kind(); {
-	case kind == reflect.Func:
 	case kind == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
 		for i := range v.Len() {
 			element := fmt.Sprintf("%s[%d]", name, i)

@@ -68,25 +68,44 @@ func openFile(t *testing.T, path string) *weights.File {
 	return f
 }
 
-// countdown is a context that is done after its Done was called so often: a device asks before each op, and whoever reads
-// pictures in goroutines of their own.
-type countdown struct {
-	context.Context
-	left   atomic.Int64
-	cancel context.CancelFunc
+// counting is a device that counts how often programs look whether to stop, as they do before each op, and calls stop at a count.
+type counting struct {
+	compute.Device
+	left atomic.Int64
+	stop context.CancelFunc
 }
 
-func newCountdown(t *testing.T, calls int64) *countdown {
+// countDown makes of a device one that ends the context when so many ops have begun.
+func countDown(t *testing.T, dev compute.Device, ops int64) (context.Context, *counting) {
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
-	c := &countdown{Context: ctx, cancel: cancel}
-	c.left.Store(calls)
-	return c
+	c := &counting{Device: dev, stop: cancel}
+	c.left.Store(ops)
+	return ctx, c
 }
 
-func (c *countdown) Done() <-chan struct{} {
-	if c.left.Add(-1) == 0 {
-		c.cancel()
+func (c *counting) Compile(p *compute.Program, params compute.Params) (compute.Executable, error) {
+	exe, err := c.Device.Compile(p, params)
+	return &countingExecutable{exe, c}, err
+}
+
+type countingExecutable struct {
+	compute.Executable
+	device *counting
+}
+
+func (e *countingExecutable) Run(ctx context.Context, out, in []compute.Tensor) error {
+	return e.Executable.Run(countedContext{ctx, e.device}, out, in)
+}
+
+type countedContext struct {
+	context.Context
+	device *counting
+}
+
+func (c countedContext) Done() <-chan struct{} {
+	if c.device.left.Add(-1) == 0 {
+		c.device.stop()
 	}
 	return c.Context.Done()
 }
@@ -113,19 +132,21 @@ func TestResume(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := trainConfig(t, 2)
 			c.change(&cfg)
-			count := newCountdown(t, 1<<40)
-			err := train.Train(count, cfg)
+			ctx, whole := countDown(t, cfg.Device, 1<<40)
+			cfg.Device = whole
+			err := run(ctx, cfg)
 			skipUnsupported(t, err)
 			if err != nil {
 				t.Fatal(err)
 			}
-			calls := 1<<40 - count.left.Load()
+			ops := 1<<40 - whole.left.Load()
 
 			stopped := cfg // and on another number of threads, and with what changes no result
-			stopped.OutputDir, stopped.Device = t.TempDir(), trainConfig(t, 1).Device
-			stopped.Report, stopped.Logging = func(train.Report) {}, train.Logging{Dir: t.TempDir()}
+			stopped.OutputDir, stopped.Logging = t.TempDir(), train.Logging{Dir: t.TempDir()}
+			other := trainConfig(t, 1).Device
 			for _, part := range []float64{0.55, 0.4} {
-				err := train.Train(newCountdown(t, int64(part*float64(calls))), stopped)
+				ctx, stopped.Device = countDown(t, other, int64(part*float64(ops)))
+				err := run(ctx, stopped)
 				var stop *train.InterruptedError
 				if !errors.As(err, &stop) || stop.State == "" {
 					t.Fatalf("the error is %v, want an InterruptedError with a state", err)
@@ -133,18 +154,14 @@ func TestResume(t *testing.T) {
 				if latest, _, err := train.LatestState(stopped.OutputDir, "x"); latest != stop.State {
 					t.Errorf("the latest state is %q, %v, want %q", latest, err, stop.State)
 				}
-				stopped.Resume = stop.State
-				stopped.Report, stopped.Logging = nil, train.Logging{}
+				stopped.Resume, stopped.Logging = stop.State, train.Logging{}
 			}
-			var first train.Progress
-			stopped.Progress = func(p train.Progress) {
-				if p.Phase == "steps" && first.Phase == "" {
-					first = p
-				}
-			}
-			mustTrain(t, stopped)
-			if want := fmt.Sprintf("x-step%08d-state", first.Done-1); filepath.Base(stopped.Resume) != want {
-				t.Errorf("resumed from %s, the first step is %d", stopped.Resume, first.Done)
+			stopped.Device = other
+			var steps []train.StepDone
+			mustTrain(t, stopped, collect(&steps))
+			first := steps[0]
+			if want := fmt.Sprintf("x-step%08d-state", first.Step-1); filepath.Base(stopped.Resume) != want {
+				t.Errorf("resumed from %s, the first step is %d", stopped.Resume, first.Step)
 			}
 			sameFile(t, filepath.Join(stopped.OutputDir, "x.safetensors"), filepath.Join(cfg.OutputDir, "x.safetensors"))
 		})
@@ -161,13 +178,12 @@ func TestStates(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	var saved []train.Saved
+	mustTrain(t, cfg, collect(&saved))
 	var states []string
-	cfg.Progress = func(p train.Progress) {
-		if p.State != "" {
-			states = append(states, filepath.Base(p.State))
-		}
+	for _, e := range saved {
+		states = append(states, filepath.Base(e.State))
 	}
-	mustTrain(t, cfg)
 	want := []string{
 		"x-000001-state", "x-000001.safetensors", "x-state", "x-step00000002.safetensors", "x-step00000003.safetensors", "x-step00000004.safetensors",
 		"x-step00000005-state", "x-step00000005.safetensors", "x-step00000006-state", "x-step00000006.safetensors", "x.safetensors",
@@ -204,14 +220,9 @@ func TestSaveFails(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(cfg.OutputDir, "x-step00000002.safetensors", "full"), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	var warnings []string
-	cfg.Progress = func(p train.Progress) {
-		if p.Phase == "warning" {
-			warnings = append(warnings, p.Warning)
-		}
-	}
-	mustTrain(t, cfg)
-	if len(warnings) != 1 || !strings.Contains(warnings[0], "x-step00000002.safetensors: ") || !strings.HasSuffix(warnings[0], "; the training goes on") {
+	var warnings []train.Warning
+	mustTrain(t, cfg, collect(&warnings))
+	if len(warnings) != 1 || !strings.Contains(warnings[0].Text, "x-step00000002.safetensors: ") || !strings.HasSuffix(warnings[0].Text, "; the training goes on") {
 		t.Errorf("warnings are %q, want one about the file of step 2", warnings)
 	}
 	if got := states(files(t, cfg.OutputDir)); !slices.Equal(got, []string{"x-000001-state", "x-state", "x-step00000004-state", "x-step00000006-state"}) {
@@ -221,7 +232,7 @@ func TestSaveFails(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(cfg.OutputDir, "y.safetensors", "full"), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if err := train.Train(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "y.safetensors: ") {
+	if err := run(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "y.safetensors: ") {
 		t.Errorf("without the last file the error is %v", err)
 	}
 }
@@ -311,9 +322,9 @@ func TestResumeLonger(t *testing.T) {
 			whole.OutputDir, whole.SaveStateOnTrainEnd = t.TempDir(), false
 			again := whole
 			again.Resume, again.OutputDir = filepath.Join(cfg.OutputDir, "x-state"), t.TempDir()
-			var report train.Report
-			again.Report = func(r train.Report) { report = r }
-			mustTrain(t, again)
+			var started []train.Started
+			mustTrain(t, again, collect(&started))
+			report := started[0].Report
 			told := strings.Contains(strings.Join(report.Warnings, "\n"), "resume: the state is of a training")
 			if told != (c.say != "") || !strings.Contains(strings.Join(report.Warnings, "\n"), c.say) {
 				t.Errorf("warnings are %q, want %q", report.Warnings, c.say)
@@ -440,7 +451,7 @@ func TestResumeErrors(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			changed := cfg
 			c.change(t, &changed)
-			err := train.Train(t.Context(), changed)
+			err := run(t.Context(), changed)
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -503,17 +514,16 @@ func trainIn(dir string) error {
 		},
 		Network: lora.Network{Dim: 2, Alpha: 2}, UNetLR: 1e-3, LRScheduler: "cosine", OutputDir: filepath.Join(dir, "out"), OutputName: "x", SavePrecision: compute.F32,
 		SaveEveryNSteps: 1, SaveEveryNEpochs: 2, SaveState: true, SaveLastNStepsState: 2,
-		Progress: func(p train.Progress) {
-			if p.Phase == "steps" {
-				fmt.Println("step", p.Done)
-			}
-		},
 	}
 	if cfg.Resume, _, err = train.LatestState(cfg.OutputDir, cfg.OutputName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	fmt.Println("begin")
-	return train.Train(context.Background(), cfg)
+	return run(context.Background(), cfg, func(e train.Event) {
+		if s, ok := e.(train.StepDone); ok {
+			fmt.Println("step", s.Step)
+		}
+	})
 }
 
 // TestKilled kills a training at ten moments, each time goes on from the latest state, and compares what it comes to with a

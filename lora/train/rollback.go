@@ -25,7 +25,7 @@ func (d *divergence) Error() string {
 
 // diverged says what is not finite after a batch.
 func (r *run) diverged(batch dataset.Batch, what string) error {
-	d := &divergence{what: what, step: r.Step + 1, epoch: batch.Epoch}
+	d := &divergence{what: what, step: r.at.Step + 1, epoch: batch.Epoch}
 	for _, item := range batch.Items {
 		d.pictures = append(d.pictures, item.Picture.Path)
 	}
@@ -35,19 +35,19 @@ func (r *run) diverged(batch dataset.Batch, what string) error {
 // rollBack takes the training back to the last state that it saved or went on from, or to its start, and halves the
 // learning rates. It does so once: the second time d is the error.
 func (r *run) rollBack(d *divergence) error {
-	if r.RateScale != 1 {
+	if r.at.RateScale != 1 {
 		return d
 	}
 	back := "the start"
-	if r.lastState != "" {
-		back = filepath.Base(r.lastState)
-		if err := r.restore(r.lastState); err != nil {
-			return fmt.Errorf("%w; going back to %s: %w", d, r.lastState, err)
+	if r.saver.lastState != "" {
+		back = filepath.Base(r.saver.lastState)
+		if err := r.restore(r.saver.lastState); err != nil {
+			return fmt.Errorf("%w; going back to %s: %w", d, r.saver.lastState, err)
 		}
 	} else if err := r.restart(); err != nil {
 		return fmt.Errorf("%w; going back to the start: %w", d, err)
 	}
-	r.RateScale, r.pending = rollBackFactor, nil
+	r.at.RateScale, r.pending = rollBackFactor, nil
 	r.warn("%v; going back to %s, with half the learning rates from there", d, back)
 	return nil
 }
@@ -66,17 +66,17 @@ func (r *run) restart() error {
 	if err := r.trainer.Close(); err != nil {
 		return err
 	}
-	if r.trainer, err = newTrainer(r.Device, r.networks, modules, r.Config.Trainer); err != nil {
+	if r.trainer, err = newTrainer(r.config.Device, r.networks, modules, r.config.Trainer); err != nil {
 		return err
 	}
-	r.position = r.start()
+	r.at = r.start()
 	return nil
 }
 
 // start is where a training begins.
 func (r *run) start() position {
 	p := position{Epoch: 1, RateScale: 1}
-	if r.MixedPrecision == "fp16" {
+	if r.config.MixedPrecision == "fp16" {
 		p.Scaler = new(optim.Scaler)
 	}
 	return p

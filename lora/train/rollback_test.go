@@ -64,34 +64,26 @@ func TestRollBack(t *testing.T) {
 			cfg := plain
 			cfg.Device, cfg.OutputDir = &faulty{Device: plain.Device, when: c.fail}, t.TempDir()
 			cfg.SaveState, cfg.SaveEveryNSteps = c.state > 0, c.state
-			var steps []train.Progress
-			var warnings []string
-			cfg.Progress = func(p train.Progress) {
-				switch p.Phase {
-				case "steps":
-					steps = append(steps, p)
-				case "warning":
-					warnings = append(warnings, p.Warning)
-				}
-			}
-			a := mustTrain(t, cfg)
+			var steps []train.StepDone
+			var warnings []train.Warning
+			a := mustTrain(t, cfg, collect(&steps), collect(&warnings))
 			var done []int
 			for _, p := range steps {
-				done = append(done, p.Done)
+				done = append(done, p.Step)
 			}
 			if !slices.Equal(done, c.done) {
 				t.Errorf("steps done are %v, want %v", done, c.done)
 			}
 			for _, p := range steps[len(steps)-(6-c.halved+1):] {
-				if p.Done == 1 {
+				if p.Step == 1 {
 					continue // of the warm-up
 				}
-				want := plain.UNetLR * (1 + math.Cos(math.Pi*float64(p.Done-2)/5)) / 4 // cosine after one step of warm-up
+				want := plain.UNetLR * (1 + math.Cos(math.Pi*float64(p.Step-2)/5)) / 4 // cosine after one step of warm-up
 				if math.Abs(p.Rates.UNet-want) > 1e-12 {
-					t.Errorf("step %d has the rate %v, want half of the schedule's, %v", p.Done, p.Rates.UNet, want)
+					t.Errorf("step %d has the rate %v, want half of the schedule's, %v", p.Step, p.Rates.UNet, want)
 				}
 			}
-			if len(warnings) != 1 || !strings.Contains(warnings[0], c.warning) || !strings.Contains(warnings[0], filepath.FromSlash("2_personname man/0")) {
+			if len(warnings) != 1 || !strings.Contains(warnings[0].Text, c.warning) || !strings.Contains(warnings[0].Text, filepath.FromSlash("2_personname man/0")) {
 				t.Errorf("warnings are %q, want one with %q", warnings, c.warning)
 			}
 			if c.sameAs != "" && a.Hash != c.sameAs {
@@ -141,18 +133,17 @@ func TestTrainNotFinite(t *testing.T) {
 	cfg.Trainer.MaxGradNorm = 0
 	cfg.Network.Alpha, cfg.SavePrecision = 1e30, compute.F32
 	cfg.LRScheduler, cfg.LRWarmupSteps = "constant", ""
-	var warnings []string
-	cfg.Progress = func(p train.Progress) {
-		if p.Phase == "warning" {
-			warnings = append(warnings, p.Warning)
-		}
-	}
-	err := tryTrain(t, cfg)
+	var warnings []train.Warning
+	var started []train.Started
+	err := tryTrain(t, cfg, collect(&warnings), collect(&started))
 	if err == nil || !strings.Contains(err.Error(), "again, with half the learning rates") {
 		t.Fatalf("the error is %v, want one about numbers that are not finite", err)
 	}
-	if len(warnings) != 2 || !strings.Contains(warnings[0], "alpha 1e+30 is above the rank, 2") || !strings.Contains(warnings[1], "going back to the start") {
-		t.Errorf("warnings are %q, want one about alpha and one about going back", warnings)
+	if told := started[0].Report.Warnings; len(told) != 1 || !strings.Contains(told[0], "alpha 1e+30 is above the rank, 2") {
+		t.Errorf("the report warns %q, want one warning about alpha", told)
+	}
+	if len(warnings) != 1 || !strings.Contains(warnings[0].Text, "going back to the start") {
+		t.Errorf("warnings are %q, want one about going back", warnings)
 	}
 	if got := files(t, cfg.OutputDir); slices.Contains(got, "x.safetensors") {
 		t.Errorf("files are %q; the final one must not be there", got)

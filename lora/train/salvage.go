@@ -48,14 +48,14 @@ func isNil(err error) bool { return err == nil }
 // stopped saves what was learned before err ended the training, and its state. A training that has learned nothing ends
 // with err itself, unless its context is done.
 func (r *run) stopped(ctx context.Context, err error) error {
-	stop := &InterruptedError{Step: r.Step, Steps: r.dataset.Steps().Total, Err: err, done: ctx.Err()}
+	stop := &InterruptedError{Step: r.at.Step, Steps: r.dataset.Steps().Total, Err: err, done: ctx.Err()}
 	if stop.done != nil {
 		stop.Err = context.Cause(ctx)
 	}
 	switch {
-	case r.Step == 0 && stop.done == nil:
+	case r.at.Step == 0 && stop.done == nil:
 		return err
-	case r.Step == 0:
+	case r.at.Step == 0:
 		return stop
 	}
 	modules, err := r.trainer.Modules()
@@ -87,27 +87,28 @@ func notFinite(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(flo
 // took neither.
 func (r *run) salvage(stop *InterruptedError) error {
 	var errs []error
+	now := r.snapshot(r.epochsDone())
 	for i, dir := range r.refuges() {
 		if i > 0 {
 			_ = os.MkdirAll(dir, 0o777) // saving says what is wrong
 		}
-		path := filepath.Join(dir, filepath.Base(r.stepPath(r.Step)))
+		path := filepath.Join(dir, filepath.Base(r.config.stepPath(r.at.Step)))
 		if stop.Path == "" {
-			if err := r.save(path, r.epochsDone()); err != nil {
+			if err := r.saver.file(path, now); err != nil {
 				errs = append(errs, err)
 			} else {
 				stop.Path = path
 			}
 		}
 		if stop.State == "" {
-			if err := r.saveState(statePath(path)); err != nil {
+			if err := r.saver.state(statePath(path), now); err != nil {
 				errs = append(errs, err)
 			} else {
 				stop.State = statePath(path)
 			}
 		}
 		if stop.Path != "" && stop.State != "" {
-			return errors.Join(append(errs, r.removeAutosave())...)
+			return errors.Join(append(errs, r.saver.removeAutosave())...)
 		}
 	}
 	return errors.Join(errs...)
@@ -116,35 +117,9 @@ func (r *run) salvage(stop *InterruptedError) error {
 // refuges are the folders that what was learned may be saved in: output_dir, and one of this training's own, made if need be,
 // in the user's cache or else among temporary files.
 func (r *run) refuges() []string {
-	dirs, own := []string{r.OutputDir}, filepath.Join("atelier", "salvaged", fmt.Sprintf("%s-%08x", r.started.Format("20060102150405"), r.session))
+	dirs, own := []string{r.config.OutputDir}, filepath.Join("atelier", "salvaged", fmt.Sprintf("%s-%08x", r.started.Format("20060102150405"), r.session))
 	if cache, err := os.UserCacheDir(); err == nil {
 		dirs = append(dirs, filepath.Join(cache, own))
 	}
 	return append(dirs, filepath.Join(os.TempDir(), own))
-}
-
-// autosavePath is the state that is replaced every AutosaveEvery.
-func (c Config) autosavePath() string {
-	return filepath.Join(c.OutputDir, c.OutputName+"-autosave-state")
-}
-
-// autosave saves the state if the last one was saved too long ago. saved tells that one just was.
-func (r *run) autosave(saved bool) error {
-	if saved {
-		r.safe = time.Now()
-	}
-	if r.AutosaveEvery < 0 || time.Since(r.safe) < r.AutosaveEvery {
-		return nil
-	}
-	err := r.saveState(r.autosavePath())
-	r.safe = time.Now()
-	return err
-}
-
-// removeAutosave removes the state that a later one, or the end of the training, makes useless.
-func (r *run) removeAutosave() error {
-	if r.lastState == r.autosavePath() {
-		r.lastState = ""
-	}
-	return os.RemoveAll(r.autosavePath())
 }

@@ -14,9 +14,9 @@ import (
 )
 
 // atStep calls what when so many steps are done.
-func atStep(n int, what func()) func(train.Progress) {
-	return func(p train.Progress) {
-		if p.Phase == "steps" && p.Done == n {
+func atStep(n int, what func()) func(train.Event) {
+	return func(e train.Event) {
+		if s, ok := e.(train.StepDone); ok && s.Step == n {
 			what()
 		}
 	}
@@ -83,8 +83,7 @@ func TestSalvage(t *testing.T) {
 			cfg := trainConfig(t, 2)
 			cfg.Dataset.CacheLatents = false
 			mend := func() {}
-			cfg.Progress = atStep(2, func() { mend = c.spoil(t, &cfg) })
-			err := train.Train(t.Context(), cfg)
+			err := run(t.Context(), cfg, atStep(2, func() { mend = c.spoil(t, &cfg) }))
 			stop := interruption(t, err, c.step)
 			if !strings.Contains(err.Error(), c.say) {
 				t.Errorf("the error is %v, want %q in it", err, c.say)
@@ -93,7 +92,7 @@ func TestSalvage(t *testing.T) {
 				t.Errorf("saved as %s, the output folder is %s", stop.Path, cfg.OutputDir)
 			}
 			mend()
-			cfg.Resume, cfg.OutputDir, cfg.Progress = stop.State, t.TempDir(), nil
+			cfg.Resume, cfg.OutputDir = stop.State, t.TempDir()
 			mustTrain(t, cfg)
 			sameFile(t, filepath.Join(cfg.OutputDir, "x.safetensors"), filepath.Join(whole.OutputDir, "x.safetensors"))
 		})
@@ -112,8 +111,8 @@ func TestOutputBefore(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		cfg.Progress = func(p train.Progress) { t.Errorf("%.10s: begins with %s", c.name, p.Phase) }
-		if err := train.Train(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), c.say) {
+		begins := func(e train.Event) { t.Errorf("%.10s: begins with %+v", c.name, e) }
+		if err := run(t.Context(), cfg, begins); err == nil || !strings.Contains(err.Error(), c.say) {
 			t.Errorf("%.10s: the error is %v, want %q in it", c.name, err, c.say)
 		}
 	}
@@ -125,12 +124,11 @@ func TestAutosave(t *testing.T) {
 	cfg := trainConfig(t, 2)
 	cfg.AutosaveEvery = time.Nanosecond
 	off := filepath.Join(t.TempDir(), "x-autosave-state")
-	cfg.Progress = atStep(4, func() {
+	mustTrain(t, cfg, atStep(4, func() {
 		if err := os.CopyFS(off, os.DirFS(filepath.Join(cfg.OutputDir, "x-autosave-state"))); err != nil {
 			t.Error(err)
 		}
-	})
-	mustTrain(t, cfg)
+	}))
 	if got := files(t, cfg.OutputDir); !slices.Equal(got, []string{"x.safetensors"}) {
 		t.Errorf("files are %q, want the last alone", got)
 	}
@@ -148,15 +146,14 @@ func TestAutosave(t *testing.T) {
 func TestOutputLocked(t *testing.T) {
 	cfg, second := trainConfig(t, 1), trainConfig(t, 1)
 	second.OutputDir = cfg.OutputDir
-	cfg.Progress = atStep(2, func() {
-		err := train.Train(t.Context(), second)
+	mustTrain(t, cfg, atStep(2, func() {
+		err := run(t.Context(), second)
 		if err == nil || !strings.Contains(err.Error(), "another training writes") || !strings.Contains(err.Error(), "process ") {
 			t.Errorf("a second training ends with %v, want who holds its output", err)
 		}
 		second.OutputName = "other"
-		if err := train.Train(t.Context(), second); err != nil {
+		if err := run(t.Context(), second); err != nil {
 			t.Error(err)
 		}
-	})
-	mustTrain(t, cfg)
+	}))
 }

@@ -15,14 +15,14 @@ func (r *run) makeSchedule() (err error) {
 	if r.schedule, err = r.scheduleOf(total); err != nil {
 		return err
 	}
-	if count, _ := optim.Count(r.LRWarmupSteps, total); count > r.schedule.Warmup {
-		r.warnings = append(r.warnings, fmt.Sprintf("lr_warmup_steps %s is ignored: lr_scheduler constant has none; constant_with_warmup has", r.LRWarmupSteps))
+	if count, _ := optim.Count(r.config.LRWarmupSteps, total); count > r.schedule.Warmup {
+		r.remark(fmt.Sprintf("lr_warmup_steps %s is ignored: lr_scheduler constant has none; constant_with_warmup has", r.config.LRWarmupSteps))
 	}
 	if r.schedule.Warmup >= total {
-		r.warnings = append(r.warnings, fmt.Sprintf("lr_warmup_steps %s makes a warm-up of %d steps, but the training has %d: learning rates come to %.3g %% of what they are to be; 10%% of the steps are usual",
-			r.LRWarmupSteps, r.schedule.Warmup, total, 100*r.schedule.Factor(total-1)))
+		r.remark(fmt.Sprintf("lr_warmup_steps %s makes a warm-up of %d steps, but the training has %d: learning rates come to %.3g %% of what they are to be; 10%% of the steps are usual",
+			r.config.LRWarmupSteps, r.schedule.Warmup, total, 100*r.schedule.Factor(total-1)))
 	} else if r.schedule.Type == optim.WarmupStableDecay && r.schedule.Warmup+r.schedule.Decay > total {
-		r.warnings = append(r.warnings, fmt.Sprintf("lr_warmup_steps and lr_decay_steps make %d and %d steps, but the training has %d: learning rates jump where the one ends in the other; lower them",
+		r.remark(fmt.Sprintf("lr_warmup_steps and lr_decay_steps make %d and %d steps, but the training has %d: learning rates jump where the one ends in the other; lower them",
 			r.schedule.Warmup, r.schedule.Decay, total))
 	}
 	return nil
@@ -30,24 +30,24 @@ func (r *run) makeSchedule() (err error) {
 
 // scheduleOf makes the schedule that the options mean in a training of so many steps.
 func (r *run) scheduleOf(total int) (optim.Schedule, error) {
-	warmup, err1 := optim.Count(r.LRWarmupSteps, total)
-	decay, err2 := optim.Count(r.LRDecaySteps, total)
+	warmup, err1 := optim.Count(r.config.LRWarmupSteps, total)
+	decay, err2 := optim.Count(r.config.LRDecaySteps, total)
 	if err1 != nil {
 		err1 = fmt.Errorf("lora: lr_warmup_steps: %w", err1)
 	}
 	if err2 != nil {
 		err2 = fmt.Errorf("lora: lr_decay_steps: %w", err2)
 	}
-	if r.LRScheduler == "" || r.LRScheduler == string(optim.Constant) {
+	if r.config.LRScheduler == "" || r.config.LRScheduler == string(optim.Constant) {
 		warmup = 0
 	}
 	s := optim.Schedule{
-		Type: optim.ScheduleType(r.LRScheduler), Steps: total, Warmup: warmup, Decay: decay, Cycles: r.LRSchedulerNumCycles,
-		Power: r.LRSchedulerPower, Timescale: r.LRSchedulerTimescale, MinRatio: r.LRSchedulerMinLRRatio, LearningRate: r.LearningRate,
+		Type: optim.ScheduleType(r.config.LRScheduler), Steps: total, Warmup: warmup, Decay: decay, Cycles: r.config.LRSchedulerNumCycles,
+		Power: r.config.LRSchedulerPower, Timescale: r.config.LRSchedulerTimescale, MinRatio: r.config.LRSchedulerMinLRRatio, LearningRate: r.config.LearningRate,
 	}
 	var err3, err4 error
-	s.Rules, err3 = optim.StepRules(r.LRSchedulerArgs)
-	s, err4 = r.Trainer.schedule(s)
+	s.Rules, err3 = optim.StepRules(r.config.LRSchedulerArgs)
+	s, err4 = r.config.Trainer.schedule(s)
 	return s, errors.Join(err1, err2, err3, err4)
 }
 
@@ -58,7 +58,7 @@ func (r *run) fitLength(s *trainState) error {
 		n, _ := strconv.Atoi(s.Settings[name])
 		return n
 	}
-	was := dataset.CountSteps(steps.BatchesPerEpoch, r.Trainer.Accumulation, option("max_train_epochs"), option("max_train_steps")).Total
+	was := dataset.CountSteps(steps.BatchesPerEpoch, r.config.Trainer.Accumulation, option("max_train_epochs"), option("max_train_steps")).Total
 	if was == steps.Total {
 		return nil
 	}
@@ -66,7 +66,7 @@ func (r *run) fitLength(s *trainState) error {
 		return fmt.Errorf("the state is of step %d, but the training ends at step %d; raise max_train_epochs or max_train_steps, or take an earlier state", s.Step, steps.Total)
 	}
 	if s.Step < min(steps.Total, (s.Epoch-1)*steps.StepsPerEpoch) { // what was its last epoch ended early
-		s.Epoch, s.Batch = s.Step/steps.StepsPerEpoch+1, s.Step%steps.StepsPerEpoch*max(1, r.Trainer.Accumulation)
+		s.Epoch, s.Batch = s.Step/steps.StepsPerEpoch+1, s.Step%steps.StepsPerEpoch*max(1, r.config.Trainer.Accumulation)
 	}
 	before, err := r.scheduleOf(was)
 	if err != nil {
@@ -74,20 +74,20 @@ func (r *run) fitLength(s *trainState) error {
 	}
 	for step := range s.Advanced {
 		if before.Factor(step) != r.schedule.Factor(step) {
-			r.warnings = append(r.warnings, fmt.Sprintf("resume: the state is of a training of %d steps, this one has %d: lr_scheduler %s gave its steps other learning rates than it would here; from here on they are those of %d steps",
+			r.remark(fmt.Sprintf("resume: the state is of a training of %d steps, this one has %d: lr_scheduler %s gave its steps other learning rates than it would here; from here on they are those of %d steps",
 				was, steps.Total, r.schedule.Type, steps.Total))
 			break
 		}
 	}
 	if r.warmsTokensUp() {
-		r.warnings = append(r.warnings, fmt.Sprintf("resume: the state is of a training of %d steps, this one has %d, of which token_warmup_step is a part: captions were longer or shorter in its steps than they would be here", was, steps.Total))
+		r.remark(fmt.Sprintf("resume: the state is of a training of %d steps, this one has %d, of which token_warmup_step is a part: captions were longer or shorter in its steps than they would be here", was, steps.Total))
 	}
 	return nil
 }
 
 // warmsTokensUp reports whether captions depend on the length of the training.
 func (r *run) warmsTokensUp() bool {
-	for _, set := range r.Dataset.Sets {
+	for _, set := range r.config.Dataset.Sets {
 		for _, folder := range append(set.Subsets, set.Folder) {
 			if part := folder.TokenWarmupStep; part > 0 && part < 1 {
 				return true

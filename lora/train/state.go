@@ -179,8 +179,8 @@ func sha256Of(path string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// saveState writes the state to the folder at path. It appears whole or not at all.
-func (r *run) saveState(path string) (err error) {
+// state writes a state to the folder at path. It appears whole or not at all.
+func (s *saver) state(path string, now snapshot) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("lora: saving the state %s: %w", path, err)
@@ -190,27 +190,27 @@ func (r *run) saveState(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := r.writeState(temp); err != nil {
+	if err := now.write(temp); err != nil {
 		return errors.Join(err, os.RemoveAll(temp))
 	}
 	if err := replaceFolder(path, temp); err != nil {
 		return err
 	}
-	r.lastState = path
-	return r.removeLeftovers(filepath.Dir(path), path)
+	s.lastState, s.safe = path, time.Now()
+	return s.removeLeftovers(filepath.Dir(path), path)
 }
 
-// writeState writes the files of a state.
-func (r *run) writeState(dir string) error {
-	state, err := r.trainer.State()
+// write writes the files of a state.
+func (now snapshot) write(dir string) error {
+	state, err := now.trainer.State()
 	if err != nil {
 		return err
 	}
-	modules, err := r.trainer.Modules()
+	modules, err := now.trainer.Modules()
 	if err != nil {
 		return err
 	}
-	if err := lora.Write(filepath.Join(dir, modelFile), modules, compute.F32, r.metadata(r.epochsDone())); err != nil {
+	if err := lora.Write(filepath.Join(dir, modelFile), modules, compute.F32, now.metadata); err != nil {
 		return err
 	}
 	for i := range modules {
@@ -224,14 +224,12 @@ func (r *run) writeState(dir string) error {
 		weights.Narrow(x.Data, f.Data, compute.F32)
 		tensors = append(tensors, x)
 	}
-	metadata := map[string]string{"ss_session_id": r.base["ss_session_id"], "ss_steps": strconv.Itoa(r.Step)}
+	metadata := map[string]string{"ss_session_id": now.metadata["ss_session_id"], "ss_steps": now.metadata["ss_steps"]}
 	if err := weights.Write(filepath.Join(dir, optimizerFile), tensors, metadata); err != nil {
 		return err
 	}
-	whole := trainState{
-		Format: stateFormat, position: r.position, Optimizer: state.Numbers, Session: r.session, Started: r.started, Saved: time.Now(),
-		Sums: make(map[string]string), identity: r.identity,
-	}
+	whole := now.state
+	whole.Optimizer, whole.Saved, whole.Sums = state.Numbers, time.Now(), make(map[string]string)
 	for _, name := range []string{modelFile, optimizerFile} {
 		if whole.Sums[name], err = sha256Of(filepath.Join(dir, name)); err != nil {
 			return err
@@ -267,10 +265,10 @@ func replaceFolder(path, temp string) error {
 }
 
 // removeLeftovers removes what programs that ended while saving states of this name left behind, but for the state kept.
-func (r *run) removeLeftovers(dir, kept string) error {
+func (s *saver) removeLeftovers(dir, kept string) error {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
-		if isLeftover(e.Name(), r.OutputName) && e.Name() != filepath.Base(kept) {
+		if isLeftover(e.Name(), s.config.OutputName) && e.Name() != filepath.Base(kept) {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
 		}
 	}

@@ -2,13 +2,17 @@ package train_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/atelier-go/atelier/lora/internal/loratest"
 	"github.com/atelier-go/atelier/lora/train"
@@ -65,17 +69,39 @@ func trainConfig(t *testing.T, workers int) train.Config {
 	}
 }
 
-// tryTrain is train.Train; a device without the ops of training skips the test.
-func tryTrain(t *testing.T, cfg train.Config) error {
+// run trains to the end and shows all events to those who watch.
+func run(ctx context.Context, cfg train.Config, watch ...func(train.Event)) error {
+	for e, err := range train.Run(ctx, cfg) {
+		if err != nil {
+			return err
+		}
+		for _, w := range watch {
+			w(e)
+		}
+	}
+	return nil
+}
+
+// collect watches for events of a type.
+func collect[E train.Event](into *[]E) func(train.Event) {
+	return func(e train.Event) {
+		if one, ok := e.(E); ok {
+			*into = append(*into, one)
+		}
+	}
+}
+
+// tryTrain is run; a device without the ops of training skips the test.
+func tryTrain(t *testing.T, cfg train.Config, watch ...func(train.Event)) error {
 	t.Helper()
-	err := train.Train(t.Context(), cfg)
+	err := run(t.Context(), cfg, watch...)
 	skipUnsupported(t, err)
 	return err
 }
 
-func mustTrain(t *testing.T, cfg train.Config) *lora.Adapter {
+func mustTrain(t *testing.T, cfg train.Config, watch ...func(train.Event)) *lora.Adapter {
 	t.Helper()
-	if err := tryTrain(t, cfg); err != nil {
+	if err := tryTrain(t, cfg, watch...); err != nil {
 		t.Fatal(err)
 	}
 	return openTrained(t, filepath.Join(cfg.OutputDir, cfg.OutputName+".safetensors"))
@@ -109,9 +135,11 @@ func files(t *testing.T, dir string) (names []string) {
 func TestTrain(t *testing.T) {
 	cfg := trainConfig(t, 1)
 	cfg.SaveEveryNEpochs, cfg.SaveEveryNSteps = 1, 4
-	var told []train.Progress
-	cfg.Progress = func(p train.Progress) { told = append(told, p) }
-	a := mustTrain(t, cfg)
+	var steps []train.StepDone
+	var saved []train.Saved
+	var ends []train.EpochDone
+	var latents []train.LatentsCached
+	a := mustTrain(t, cfg, collect(&steps), collect(&saved), collect(&ends), collect(&latents))
 
 	if got, want := files(t, cfg.OutputDir), []string{"x-000001.safetensors", "x-step00000004.safetensors", "x.safetensors"}; !slices.Equal(got, want) {
 		t.Errorf("files are %q, want %q", got, want)
@@ -136,33 +164,21 @@ func TestTrain(t *testing.T) {
 		}
 	}
 
-	var steps []train.Progress
-	var ends []string
-	pictures := 0
-	for _, p := range told {
-		switch p.Phase {
-		case "steps":
-			steps = append(steps, p)
-		case "latents":
-			pictures++
-		case "epoch":
-			ends = append(ends, filepath.Base(p.Saved))
-		}
+	var names []string
+	for _, e := range saved {
+		names = append(names, fmt.Sprint(e.Step, " ", e.Epoch, " ", filepath.Base(e.Path)))
 	}
-	if want := []string{"x-000001.safetensors", "x.safetensors"}; !slices.Equal(ends, want) {
-		t.Errorf("the ends of epochs save %q, want %q", ends, want)
+	if want := []string{"3 1 x-000001.safetensors", "4 1 x-step00000004.safetensors", "6 2 x.safetensors"}; !slices.Equal(names, want) {
+		t.Errorf("saved are %q, want %q", names, want)
 	}
-	if pictures != 3 || len(steps) != 6 {
-		t.Fatalf("%d pictures and %d steps are reported, want 3 and 6", pictures, len(steps))
+	if len(latents) != 3 || len(steps) != 6 || len(ends) != 2 {
+		t.Fatalf("%d pictures, %d steps and %d epochs are reported, want 3, 6 and 2", len(latents), len(steps), len(ends))
 	}
-	if first := steps[0]; first.Rates != (train.Rates{}) || first.Done != 1 || first.Total != 6 || first.Epoch != 1 || !(first.Norm > 0) {
+	if first := steps[0]; first.Rates != (train.Rates{}) || first.Step != 1 || first.Steps != 6 || first.Epoch != 1 || !(first.Norm > 0) {
 		t.Errorf("the first step is %+v, want number 1 of 6 with rates 0, its warm-up", first)
 	}
 	if second := steps[1]; second.Rates != (train.Rates{TextEncoder: 5e-4, UNet: 1e-3}) {
 		t.Errorf("the second step has rates %+v, want the whole ones", second.Rates)
-	}
-	if saved := steps[3].Saved; saved != filepath.Join(cfg.OutputDir, "x-step00000004.safetensors") {
-		t.Errorf("the fourth step saved %q", saved)
 	}
 	mean := (steps[3].Loss + steps[4].Loss + steps[5].Loss) / 3
 	if got := steps[5].AverageLoss; math.Abs(got-mean) > 1e-9 {
@@ -258,16 +274,12 @@ func TestTrainParts(t *testing.T) {
 		cfg := trainConfig(t, 1)
 		cfg.LearningRate, cfg.TextEncoderLR, cfg.UNetLR = c.lr, c.text, c.unet
 		cfg.LRScheduler, cfg.LRWarmupSteps, cfg.Dataset.MaxTrainEpochs = "constant", "", 1
-		var rates train.Rates
-		cfg.Progress = func(p train.Progress) {
-			if p.Phase == "steps" {
-				rates = p.Rates
-			}
-		}
+		var steps []train.StepDone
 		count := map[weights.Kind]int{}
-		for _, m := range mustTrain(t, cfg).Modules {
+		for _, m := range mustTrain(t, cfg, collect(&steps)).Modules {
 			count[m.Kind]++
 		}
+		rates := steps[len(steps)-1].Rates
 		if rates != c.want || (count[weights.KindTextEncoder] > 0) != (c.want.TextEncoder > 0) || count[weights.KindUNet] == 0 {
 			t.Errorf("%s: rates are %+v and modules %v, want rates %+v", c.name, rates, count, c.want)
 		}
@@ -304,7 +316,7 @@ func TestTrainContinued(t *testing.T) {
 			}
 		}
 	}
-	err := train.Train(t.Context(), next(func(c *train.Config) { c.Network.Dim = 3 }))
+	err := run(t.Context(), next(func(c *train.Config) { c.Network.Dim = 3 }))
 	if err == nil || !strings.Contains(err.Error(), "has rank 2, the network 3; set network_dim") {
 		t.Errorf("another rank gives %v", err)
 	}
@@ -315,12 +327,7 @@ func TestTrainInterrupted(t *testing.T) {
 	cfg := trainConfig(t, 2)
 	reason := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cfg.Progress = func(p train.Progress) {
-		if p.Phase == "steps" && p.Done == 2 {
-			cancel(reason)
-		}
-	}
-	err := train.Train(ctx, cfg)
+	err := run(ctx, cfg, atStep(2, func() { cancel(reason) }))
 	skipUnsupported(t, err)
 	var stop *train.InterruptedError
 	if !errors.As(err, &stop) || !errors.Is(err, reason) || stop.Step != 2 || stop.Steps != 6 {
@@ -338,12 +345,81 @@ func TestTrainInterrupted(t *testing.T) {
 	}
 
 	cfg = trainConfig(t, 2)
-	cfg.Progress = nil
-	if err := train.Train(ctx, cfg); !errors.Is(err, reason) {
+	if err := run(ctx, cfg); !errors.Is(err, reason) {
 		t.Errorf("training with a context that is done gives %v", err)
 	}
 	if got := files(t, cfg.OutputDir); len(got) > 0 {
 		t.Errorf("it writes %q", got)
+	}
+}
+
+// TestTrainLeft leaves the loop: the training stops and saves as if it had been interrupted, and goes on to the same file.
+func TestTrainLeft(t *testing.T) {
+	whole := trainConfig(t, 2)
+	mustTrain(t, whole)
+	for _, c := range []struct {
+		name  string
+		leave func(e train.Event) bool
+		files []string
+	}{
+		{"before anything", func(e train.Event) bool { return true }, nil},
+		{"while pictures are encoded", func(e train.Event) bool { _, ok := e.(train.LatentsCached); return ok }, nil},
+		{"after a step", func(e train.Event) bool { s, ok := e.(train.StepDone); return ok && s.Step == 2 }, []string{"x-step00000002-state", "x-step00000002.safetensors"}},
+		{"after an epoch", func(e train.Event) bool { _, ok := e.(train.EpochDone); return ok }, []string{"x-step00000003-state", "x-step00000003.safetensors"}},
+		{"after the last file", func(e train.Event) bool { _, ok := e.(train.Saved); return ok }, []string{"x.safetensors"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := trainConfig(t, 2)
+			cfg.Logging = train.Logging{Dir: t.TempDir()}
+			for e, err := range train.Run(t.Context(), cfg) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if c.leave(e) {
+					break
+				}
+			}
+			if got := files(t, cfg.OutputDir); !slices.Equal(got, c.files) {
+				t.Errorf("files are %q, want %q", got, c.files)
+			}
+			if len(c.files) < 2 {
+				return
+			}
+			cfg.Resume, cfg.OutputDir = filepath.Join(cfg.OutputDir, c.files[0]), t.TempDir()
+			mustTrain(t, cfg)
+			sameFile(t, filepath.Join(cfg.OutputDir, "x.safetensors"), filepath.Join(whole.OutputDir, "x.safetensors"))
+		})
+	}
+}
+
+// TestTrainPanics has the loop panic: what the training holds is given back, so that another can save there.
+func TestTrainPanics(t *testing.T) {
+	cfg := trainConfig(t, 1)
+	func() {
+		defer func() {
+			if recover() != "loop" {
+				t.Error("the panic of the loop is lost")
+			}
+		}()
+		for range train.Run(t.Context(), cfg) {
+			panic("loop")
+		}
+	}()
+	mustTrain(t, cfg)
+}
+
+// TestConfigJSON keeps a configuration as JSON.
+func TestConfigJSON(t *testing.T) {
+	cfg := trainConfig(t, 1)
+	cfg.Device, cfg.Checkpoint = nil, nil
+	cfg.Noise.NoiseOffset, cfg.Trainer.MinSNRGamma, cfg.AutosaveEvery, cfg.SavePrecision = 0.1, 5, time.Minute, compute.BF16
+	data, err := json.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again train.Config
+	if err := json.Unmarshal(data, &again); err != nil || !reflect.DeepEqual(again, cfg) {
+		t.Errorf("%s\nbecomes %+v, %v\nwant    %+v", data, again, err, cfg)
 	}
 }
 
@@ -375,7 +451,6 @@ func TestTrainErrors(t *testing.T) {
 		{"no file to continue from", func(c *train.Config) { c.NetworkWeights = file + "x" }, "network_weights: "},
 		{"betas", func(c *train.Config) { c.Trainer.OptimizerArgs = []string{"betas=(2,0.999)"} }, "want numbers from 0 to 1"},
 		{"negative numbers", func(c *train.Config) { c.SaveNEpochRatio, c.SaveLastNStepsState = -1, -2 }, "save_n_epoch_ratio is -1, want a number from 0\nlora: save_last_n_steps_state is -2"},
-		{"samples that nobody draws", func(c *train.Config) { c.SampleAtFirst, c.SamplePrompts = true, file }, "need a function that draws them"},
 		{"samples of nothing", func(c *train.Config) { c.SampleEveryNSteps = 1 }, "sample_prompts is empty"},
 		{"prompts that are not there", func(c *train.Config) {
 			c.SampleEveryNSteps, c.SamplePrompts = 1, filepath.Join(c.OutputDir, "nowhere.txt")
@@ -398,7 +473,7 @@ func TestTrainErrors(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := trainConfig(t, 1)
 			c.change(&cfg)
-			if err := train.Train(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), c.say) {
+			if err := run(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), c.say) {
 				t.Errorf("the error is %v\nwant %q in it", err, c.say)
 			}
 		})

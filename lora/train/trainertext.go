@@ -30,14 +30,18 @@ func CaptionIDs(t *clip.Tokenizer, caption string, maxTokenLength int) ([]int32,
 	if err != nil {
 		return nil, err
 	}
-	var ids []int32
+	return captionIDs(t, caption, chunks), nil
+}
+
+// captionIDs are the ids of a number of chunks.
+func captionIDs(t *clip.Tokenizer, caption string, chunks int) (ids []int32) {
 	rest := t.Encode(caption)
 	for range chunks {
 		var chunk []int32
 		chunk, rest = t.Sequence(rest)
 		ids = append(ids, chunk...)
 	}
-	return ids, nil
+	return ids
 }
 
 // join makes one sequence of the hidden states of captions' chunks, [N·k,L,C]: the first of the first chunk, all of each but

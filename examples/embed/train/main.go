@@ -24,10 +24,12 @@ func main() {
 	check(err)
 	config.Device, err = device.Open("auto", device.Options{})
 	check(err)
-	config.Progress = func(p train.Progress) {
-		log.Printf("%s: %d of %d, average loss %.4f", p.Phase, p.Done, p.Total, p.AverageLoss)
+	for event, err := range train.Run(context.Background(), config) {
+		check(err)
+		if e, ok := event.(train.StepDone); ok {
+			log.Printf("step %d of %d, average loss %.4f", e.Step, e.Steps, e.AverageLoss)
+		}
 	}
-	check(train.Train(context.Background(), config))
 }
 
 func check(err error) {

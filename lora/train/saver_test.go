@@ -30,7 +30,7 @@ func TestSaves(t *testing.T) {
 		{"never", Config{}, 10, 100, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.cfg.OutputDir, c.cfg.OutputName, c.cfg.SaveEveryNEpochs = t.TempDir(), "x", c.cfg.savesEvery(c.epochs)
+			c.cfg.OutputDir, c.cfg.OutputName = t.TempDir(), "x"
 			happen := func(s series, n, keep int) {
 				if !s.has(n) {
 					return
@@ -40,7 +40,7 @@ func TestSaves(t *testing.T) {
 				}
 			}
 			for epoch := 1; epoch < c.epochs; epoch++ {
-				happen(c.cfg.epochSeries(), epoch, c.cfg.SaveLastNEpochs)
+				happen(c.cfg.epochSeries(c.epochs), epoch, c.cfg.SaveLastNEpochs)
 			}
 			for step := 1; step <= c.steps; step++ {
 				happen(c.cfg.stepSeries(), step, c.cfg.SaveLastNSteps)

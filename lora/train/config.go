@@ -1,0 +1,161 @@
+package train
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/lora/dataset"
+	"github.com/atelier-go/atelier/weights"
+)
+
+// Config describes a training, in the options of sd-scripts' train_network.py, whose names the comments give where they are
+// others. Zero values leave an option out unless a comment says otherwise. It can be kept as JSON, but for what it runs on.
+type Config struct {
+	// Device and Checkpoint are what is trained on; the caller closes them afterwards.
+	Device     compute.Device      `json:"-"`
+	Checkpoint *weights.Checkpoint `json:"-"`
+	// Dataset holds the pictures and the length of the training. Its seed fixes everything random.
+	Dataset dataset.Config
+
+	Network lora.Network
+	Noise   Noise
+	Trainer Options // its Accumulation is the dataset's gradient_accumulation_steps, its BlockLRWeight the network's
+	// MaxTokenLength is how many tokens of a caption are learned, "max_token_length": 75, 150 or 225; 0 means 75.
+	MaxTokenLength int
+
+	// NetworkWeights is a file to continue from: modules it has begin with its factors and keep its alphas, others as usual. With
+	// DimFromWeights exactly its modules are trained, whatever their ranks.
+	NetworkWeights string
+	DimFromWeights bool
+
+	// LearningRate is for both networks where neither UNetLR nor TextEncoderLR is given. If only one of them is given, the
+	// other network is not trained.
+	LearningRate, UNetLR, TextEncoderLR float64
+
+	// LRScheduler is constant if empty; LRWarmupSteps and LRDecaySteps are numbers of steps ("100") or parts of all ("0.1", "10%").
+	LRScheduler                                string
+	LRWarmupSteps, LRDecaySteps                string
+	LRSchedulerNumCycles, LRSchedulerTimescale int
+	LRSchedulerPower, LRSchedulerMinLRRatio    float64
+	LRSchedulerArgs                            []string // "step_rules=1:10,0.1:20,0.01" of piecewise_constant
+
+	// MixedPrecision tells what the device computes in: "no", "fp16" or "bf16"; "" means no. With fp16 losses are scaled.
+	MixedPrecision string
+
+	// OutputDir is created if need be. OutputName is "last" if empty.
+	OutputDir, OutputName string
+	// SavePrecision is F32, F16 or BF16; the zero value means F16.
+	SavePrecision compute.DType
+	// SaveEveryNEpochs and SaveEveryNSteps keep files of what is learned so far; of them SaveLastNEpochs and those of the
+	// SaveLastNSteps last steps remain. SaveNEpochRatio, if not 0, replaces SaveEveryNEpochs by the epochs there are divided by it.
+	SaveEveryNEpochs, SaveEveryNSteps, SaveNEpochRatio int
+	SaveLastNEpochs, SaveLastNSteps                    int
+	TrainingComment                                    string
+
+	// SaveState saves a state beside each of these files and beside the last, SaveStateOnTrainEnd beside the last alone: a
+	// folder called after the file, OutputName-step00000500-state, from which Resume goes on. Of states SaveLastNEpochsState and
+	// those of the SaveLastNStepsState last steps remain; 0 keeps as many as of the files.
+	SaveState, SaveStateOnTrainEnd            bool
+	SaveLastNEpochsState, SaveLastNStepsState int
+	// AutosaveEvery is how often a state is saved besides, OutputName-autosave-state, each in place of the last and removed at
+	// the end; 0 means every ten minutes, a negative number never.
+	AutosaveEvery time.Duration
+	// Resume is a state to go on from, at its step, to the same end as if there had been no stop. Options that change the
+	// result, and the pictures, must be those it was saved with. See [LatestState].
+	Resume string
+
+	// SampleAtFirst, SampleEveryNEpochs and, without the latter, SampleEveryNSteps say when the prompts of the file SamplePrompts
+	// are drawn, which is read anew each time; see [ParseSamplePrompts]. Pictures go to OutputDir/sample. SampleSampler is for
+	// prompts that name no sampler; see [ParseSampleSampler]. What goes wrong with samples is a Warning and stops nothing.
+	SampleAtFirst                         bool
+	SampleEveryNEpochs, SampleEveryNSteps int
+	SamplePrompts, SampleSampler          string
+
+	// ValidateEveryNEpochs and ValidateEveryNSteps say when the loss on the pictures kept from training (validation_split) is
+	// computed: without both after each epoch. MaxValidationSteps bounds the batches that it is computed of.
+	ValidateEveryNEpochs, ValidateEveryNSteps int
+	MaxValidationSteps                        int
+
+	Logging Logging
+}
+
+// defaultOutputName is that of sd-scripts.
+const defaultOutputName = "last"
+
+// defaults fills in what is zero.
+func (c Config) defaults() Config {
+	if c.UNetLR == 0 && c.TextEncoderLR == 0 {
+		c.UNetLR, c.TextEncoderLR = c.LearningRate, c.LearningRate
+		switch {
+		case c.Network.UNetOnly:
+			c.TextEncoderLR = 0
+		case c.Network.TextEncoderOnly:
+			c.UNetLR = 0
+		}
+	}
+	c.Network.UNetOnly = c.Network.UNetOnly || c.TextEncoderLR == 0
+	c.Network.TextEncoderOnly = c.Network.TextEncoderOnly || c.UNetLR == 0
+	if c.OutputName == "" {
+		c.OutputName = defaultOutputName
+	}
+	if c.SavePrecision == compute.InvalidDType {
+		c.SavePrecision = compute.F16
+	}
+	c.AutosaveEvery = cmp.Or(c.AutosaveEvery, usualAutosave)
+	c.Trainer.Accumulation, c.Trainer.BlockLRWeight = c.Dataset.GradientAccumulationSteps, c.Network.BlockLRWeight
+	return c
+}
+
+// check reports everything that is wrong with the options but the schedule.
+func (c Config) check() error {
+	var errs []error
+	complain := func(format string, args ...any) { errs = append(errs, fmt.Errorf("lora: "+format, args...)) }
+	if c.Device == nil || c.Checkpoint == nil {
+		complain("training needs a device and a checkpoint")
+	}
+	for _, o := range []struct {
+		name string
+		lr   float64
+	}{{"learning_rate", c.LearningRate}, {"unet_lr", c.UNetLR}, {"text_encoder_lr", c.TextEncoderLR}} {
+		if !(o.lr >= 0 && o.lr <= 1) {
+			complain("%s is %v, want a number up to 1 such as 1e-4", o.name, o.lr)
+		}
+	}
+	if c.UNetLR == 0 && c.TextEncoderLR == 0 {
+		complain("learning_rate, unet_lr and text_encoder_lr are all 0; want a number such as 1e-4")
+	} else {
+		errs = append(errs, c.Network.Check())
+	}
+	if !slices.Contains([]string{"", "no", "fp16", "bf16"}, c.MixedPrecision) {
+		complain("mixed_precision is %q, want no, fp16 or bf16", c.MixedPrecision)
+	}
+	if _, err := captionChunks(c.MaxTokenLength); err != nil {
+		errs = append(errs, err)
+	}
+	if c.SavePrecision != compute.F32 && c.SavePrecision != compute.F16 && c.SavePrecision != compute.BF16 {
+		complain("save_precision is %v, want F32, F16 or BF16", c.SavePrecision)
+	}
+	if c.DimFromWeights && c.NetworkWeights == "" {
+		complain("dim_from_weights needs network_weights; name the file to continue from")
+	}
+	for _, o := range []struct {
+		name string
+		n    int
+	}{
+		{"save_every_n_epochs", c.SaveEveryNEpochs}, {"save_every_n_steps", c.SaveEveryNSteps}, {"save_n_epoch_ratio", c.SaveNEpochRatio},
+		{"save_last_n_epochs", c.SaveLastNEpochs}, {"save_last_n_steps", c.SaveLastNSteps},
+		{"save_last_n_epochs_state", c.SaveLastNEpochsState}, {"save_last_n_steps_state", c.SaveLastNStepsState},
+		{"validate_every_n_epochs", c.ValidateEveryNEpochs}, {"validate_every_n_steps", c.ValidateEveryNSteps}, {"max_validation_steps", c.MaxValidationSteps},
+	} {
+		if o.n < 0 {
+			complain("%s is %d, want a number from 0", o.name, o.n)
+		}
+	}
+	errs = append(errs, c.checkSampling(), c.Trainer.Check(), c.Trainer.CheckRates(Rates{c.TextEncoderLR, c.UNetLR}), c.Noise.Check(), c.Logging.Check(), c.checkOutput())
+	return errors.Join(errs...)
+}

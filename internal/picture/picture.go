@@ -4,6 +4,7 @@
 // [Open] looks at the header alone. [File.Decode] makes 8-bit red, green, blue and alpha, not premultiplied, in memory that is
 // reserved beforehand from one budget for the whole process, so that no file, however it was made, takes much more than
 // [Memory]. [Orient] turns a picture upright and [Resample] scales it.
+// [Tiles] cuts one into parts and joins them, [Arrange] divides several into a sheet.
 //
 //	f, err := picture.Open(path, picture.Limits{})
 //	…

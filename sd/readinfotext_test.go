@@ -18,7 +18,7 @@ import (
 	"github.com/atelier-go/atelier/sd/prompt"
 )
 
-// TestFromInfotext writes requests as infotexts and reads them again.
+// TestFromInfotext writes requests, whose settings all have effect, as infotexts and reads them again.
 func TestFromInfotext(t *testing.T) {
 	for name, r := range map[string]Request{
 		"defaults": {Prompt: "a man, hat", Seed: 42},
@@ -27,10 +27,15 @@ func TestFromInfotext(t *testing.T) {
 			Eta: new(0.5), Guidance: new(4.25), ClipSkip: 2, Seed: 1 << 40, Noise: CPU, PadConds: true,
 			PromptOptions: prompt.Options{Emphasis: prompt.NoNorm, OldTimelines: true},
 			Variation:     Variation{Seed: 9, Strength: 0.25}, ResizeFrom: Size{512, 384},
-			SamplerOptions: SamplerOptions{
-				SChurn: 1, STmin: 0.5, STmax: 7, SNoise: new(0.0), SigmaMin: 0.1, SigmaMax: 9, Rho: 5, BetaAlpha: 0.5, BetaBeta: 0.7,
-				DiscardPenultimate: true, SGMNoise: true, DowncastAlphas: true, Order: 2, Variant: sampler.BH2, Skip: "logSNR", KeepOrderFinal: true, ENSD: 31337,
-			},
+			SamplerOptions: SamplerOptions{SigmaMin: 0.1, SigmaMax: 9, Rho: 5, DiscardPenultimate: true, SGMNoise: true, DowncastAlphas: true, ENSD: 31337},
+		},
+		"churn": {
+			Prompt: "a", Seed: 1, Sampler: sampler.Heun, Spacing: sampler.Beta,
+			SamplerOptions: SamplerOptions{SChurn: 1, STmin: 0.5, STmax: 7, SNoise: new(0.0), BetaAlpha: 0.5, BetaBeta: 0.7},
+		},
+		"UniPC": {
+			Prompt: "a", Seed: 1, Sampler: sampler.UniPC,
+			SamplerOptions: SamplerOptions{Order: 2, Variant: sampler.BH2, Skip: "logSNR", KeepOrderFinal: true},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

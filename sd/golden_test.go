@@ -77,7 +77,7 @@ func checkRun(t *testing.T, p *Pipeline, want golden.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := p.newSampling(ctx, plan, c, nil, batch, height, width, noise.Float32)
+	run, err := p.newSampling(ctx, job{plan: plan, cond: c, batch: batch, height: height, width: width}, noise.Float32)
 	if err != nil {
 		t.Fatal(err)
 	}

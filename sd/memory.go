@@ -42,7 +42,7 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 		{engine.TextKey{Sequences: min(chunks, encodedAtOnce), Skipped: r.ClipSkip - 1}},
 		{
 			engine.ContextKey{Samples: predictions * r.BatchSize, Tokens: tokens},
-			stepKey{r.BatchSize, height, width, predictions, tokens, plan.Slots, plan.Unconditional},
+			job{plan: plan, cond: prompts, batch: r.BatchSize, height: height, width: width}.key(),
 		},
 		{decode},
 	} {

@@ -30,7 +30,7 @@ func TestArenaSD15(t *testing.T) {
 		{"text encoder", engine.TextKey{Sequences: 2}, 4},
 		{"context", engine.ContextKey{Samples: 2, Tokens: 77}, 16},
 		// At 64×64: 25 MiB of skip connections a sample, the 40 MiB of a GEGLU, and a few feature maps of 5 MiB.
-		{"step", stepKey{1, 64, 64, 2, 77, 2, false}, 200},
+		{"step", stepKey{batch: 1, height: 64, width: 64, predictions: 2, tokens: 77, slots: 2}, 200},
 		// At 512×512: 256 channels and 128 of them, 256 + 128 MiB, twice 128 beside.
 		{"decode", engine.DecodeKey{Height: 64, Width: 64}, 640},
 	} {

@@ -11,15 +11,27 @@ import (
 	"github.com/atelier-go/atelier/sampler"
 )
 
-// sampling is a run of a sampling plan on the device.
-type sampling struct {
-	pipe          *Pipeline
+// job is what a sampling makes of noise.
+type job struct {
 	plan          *sampler.Plan
-	noise         *noise
+	cond          *conditioning
+	noise         *noise // nil if the plan asks for none
 	batch         int
 	height, width int // those of latents
+}
 
-	cond    *conditioning
+// key is the program of the job's evaluations.
+func (j job) key() stepKey {
+	return stepKey{
+		batch: j.batch, height: j.height, width: j.width, predictions: len(j.cond.weights), tokens: j.cond.tokens,
+		slots: j.plan.Slots, unconditional: j.plan.Unconditional,
+	}
+}
+
+// sampling is a job that runs on the device.
+type sampling struct {
+	job
+	pipe    *Pipeline
 	call    int            // calls of the network, counted from 0
 	said    []*text        // what the contexts are made of
 	context *engine.Frame  // makes keys and values of contexts
@@ -35,27 +47,26 @@ type sampling struct {
 
 // newSampling prepares a run: it projects the contexts to keys and values, compiles the step and starts the state from the
 // given noise of unit variance, [batch,height,width,C].
-func (p *Pipeline) newSampling(ctx context.Context, plan *sampler.Plan, c *conditioning, n *noise, batch, height, width int, initial []float32) (_ *sampling, err error) {
-	s := &sampling{pipe: p, plan: plan, noise: n, batch: batch, height: height, width: width, cond: c, said: make([]*text, len(c.weights))}
+func (p *Pipeline) newSampling(ctx context.Context, j job, initial []float32) (_ *sampling, err error) {
+	s := &sampling{job: j, pipe: p, said: make([]*text, len(j.cond.weights))}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	predictions := len(c.weights)
-	if s.step, err = p.frame(c.adapters, stepKey{batch, height, width, predictions, c.tokens, plan.Slots, plan.Unconditional}); err != nil {
+	if s.step, err = p.frame(j.cond.adapters, j.key()); err != nil {
 		return nil, err
 	}
-	if s.context, err = p.frame(c.adapters, engine.ContextKey{Samples: predictions * batch, Tokens: c.tokens}); err != nil {
+	if s.context, err = p.frame(j.cond.adapters, engine.ContextKey{Samples: len(j.cond.weights) * j.batch, Tokens: j.cond.tokens}); err != nil {
 		return nil, err
 	}
 	guidance := s.bind()
 	if err := errors.Join(s.context.Err(), s.step.Err()); err != nil {
 		return nil, err
 	}
-	copy(guidance.F32, c.weights)
+	copy(guidance.F32, j.cond.weights)
 	for i, v := range initial {
-		s.draw.F32[i] = float32(plan.Start.Noise) * v
+		s.draw.F32[i] = float32(j.plan.Start.Noise) * v
 	}
 	return s, errors.Join(guidance.Send(), s.step.Current(s.slots[0]).Upload(s.draw.Buffer), s.say(ctx))
 }

@@ -124,7 +124,7 @@ func (p *Pipeline) start(ctx context.Context, r Request) (*sampling, Request, er
 	}
 	initial := make([]float32, r.BatchSize*height*width*channels)
 	n.draw(initial)
-	s, err := p.newSampling(ctx, plan, c, n, r.BatchSize, height, width, initial)
+	s, err := p.newSampling(ctx, job{plan: plan, cond: c, noise: n, batch: r.BatchSize, height: height, width: width}, initial)
 	return s, r, err
 }
 

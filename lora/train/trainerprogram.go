@@ -79,7 +79,7 @@ func (t *Trainer) check(k microKey, b *Batch) error {
 			return fmt.Errorf("lora: a batch with dropout of %d ranks in module %q, want %d", len(ranks), t.modules[i].Name, want)
 		}
 	}
-	if t := slices.Max(b.Timesteps); t >= trainSteps || slices.Min(b.Timesteps) < 0 {
+	if slices.Max(b.Timesteps) >= trainSteps || slices.Min(b.Timesteps) < 0 {
 		return fmt.Errorf("lora: a batch with timesteps %v, want 0 to %d", b.Timesteps, trainSteps-1)
 	}
 	return nil
@@ -100,7 +100,10 @@ func (t *Trainer) rows(k microKey, kind weights.Kind) int {
 
 // microStep is the compiled program of a batch.
 func (t *Trainer) microStep(b *Batch, evaluate bool) (*microStep, error) {
-	key := microKey{t, b.Samples, b.Height, b.Width, 0, b.Perturbed != nil, b.Mask != nil, b.Dropout != nil, b.NetworkDropout != 0, evaluate}
+	key := microKey{
+		trainer: t, samples: b.Samples, height: b.Height, width: b.Width,
+		perturbed: b.Perturbed != nil, masked: b.Mask != nil, dropRanks: b.Dropout != nil, drop: b.NetworkDropout != 0, evaluate: evaluate,
+	}
 	if b.Samples > 0 {
 		key.tokens = len(b.IDs) / b.Samples
 	}
@@ -171,10 +174,10 @@ const (
 
 // The columns of a batch's coefficients: √ᾱ, √(1-ᾱ) and -√(1-ᾱ).
 const (
-	signal = iota
-	noise
-	minusNoise
-	coefficients
+	signalColumn = iota
+	noiseColumn
+	minusNoiseColumn
+	columns
 )
 
 // Network implements engine.Key: the parameters of the text encoder are with the UNet's.
@@ -192,7 +195,7 @@ func (k microKey) Record(r *engine.Recorder, net *engine.Networks) {
 	if k.perturbed {
 		mixed = b.Input("perturbed_noise", compute.F32, latents...)
 	}
-	timesteps, mix := b.Input("timesteps", compute.F32, n), b.Input("coefficients", compute.F32, n, coefficients)
+	timesteps, mix := b.Input("timesteps", compute.F32, n), b.Input("coefficients", compute.F32, n, columns)
 	loss := compute.Loss{Target: e, Weights: b.Input("weights", compute.F32, n), Function: t.options.Loss}
 	if t.huber() {
 		loss.C = b.Input("huber_c", compute.F32, n)
@@ -206,9 +209,9 @@ func (k microKey) Record(r *engine.Recorder, net *engine.Networks) {
 	}
 	factors := t.attach(b, k)
 
-	x := b.Op(compute.Add{A: b.Op(compute.Scale{X: z, Factors: mix, Column: signal}), B: b.Op(compute.Scale{X: mixed, Factors: mix, Column: noise})})
+	x := b.Op(compute.Add{A: b.Op(compute.Scale{X: z, Factors: mix, Column: signalColumn}), B: b.Op(compute.Scale{X: mixed, Factors: mix, Column: noiseColumn})})
 	if t.options.VParameterization {
-		loss.Target = b.Op(compute.Add{A: b.Op(compute.Scale{X: e, Factors: mix, Column: signal}), B: b.Op(compute.Scale{X: z, Factors: mix, Column: minusNoise})})
+		loss.Target = b.Op(compute.Add{A: b.Op(compute.Scale{X: e, Factors: mix, Column: signalColumn}), B: b.Op(compute.Scale{X: z, Factors: mix, Column: minusNoiseColumn})})
 	}
 	context := net.Text.Forward(b, ids, max(1, t.options.ClipSkip)-1)
 	loss.Prediction = net.UNet.Apply(b, x, timesteps, join(b, context, t.chunks(k)))
@@ -281,9 +284,9 @@ func (t *Trainer) fill(s *microStep, batch *Batch) {
 	for i, step := range batch.Timesteps {
 		a, snr := t.diffusion.signal[step], t.diffusion.snr[step]
 		times[i] = float32(step)
-		coefficient[i*coefficients+signal] = float32(math.Sqrt(a))
-		coefficient[i*coefficients+noise] = float32(math.Sqrt(1 - a))
-		coefficient[i*coefficients+minusNoise] = float32(-math.Sqrt(1 - a))
+		coefficient[i*columns+signalColumn] = float32(math.Sqrt(a))
+		coefficient[i*columns+noiseColumn] = float32(math.Sqrt(1 - a))
+		coefficient[i*columns+minusNoiseColumn] = float32(-math.Sqrt(1 - a))
 		w := t.options.weight(snr) * t.scale
 		if batch.Weights != nil {
 			w *= float64(batch.Weights[i])

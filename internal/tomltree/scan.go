@@ -31,17 +31,15 @@ func scan(data []byte) error {
 		n := token(data[at:])
 		s.read(data[at], n)
 		if s.here().names > maxDepth {
-			return fmt.Errorf("TOML: line %d: keys and lists are more than %d deep in one another", line(data[:at]), maxDepth)
+			return fmt.Errorf("TOML: line %d: keys and lists are more than %d deep in one another", 1+bytes.Count(data[:at], []byte("\n")), maxDepth)
 		}
 		if s.paths > maxPaths {
-			return fmt.Errorf("TOML: line %d: the keys up to here have more than %d bytes, with the tables they are in", line(data[:at]), maxPaths)
+			return fmt.Errorf("TOML: line %d: the keys up to here have more than %d bytes, with the tables they are in", 1+bytes.Count(data[:at], []byte("\n")), maxPaths)
 		}
 		at += n
 	}
 	return nil
 }
-
-func line(before []byte) int { return 1 + bytes.Count(before, []byte("\n")) }
 
 // token is the length of what data begins with: a text in quotes, a comment, or one letter of anything else.
 func token(data []byte) int {

@@ -1,6 +1,7 @@
 package kohya
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -26,40 +27,36 @@ var datasetOptions = []option{
 	{"metadata_file", "", "", refusedValue("metadata files are not read: name an image_dir with caption files beside the pictures"), ""},
 }
 
-// scope is where in a dataset config an option may stand.
-type scope uint8
-
+// The tables of a dataset config.
 const (
-	inGeneral scope = 1 << iota
-	inDataset
-	inFolder
+	inGeneral = "[general]"
+	inDataset = "[[datasets]]"
+	inSubset  = "[[datasets.subsets]]"
 )
 
-var scopeNames = map[scope]string{inGeneral: "[general]", inDataset: "[[datasets]]", inFolder: "[[datasets.subsets]]"}
-
-// scopes are where options may stand, datasetRows what they are.
-var scopes, datasetRows = datasetIndex(map[scope]string{
-	inGeneral | inDataset: `batch_size resolution enable_bucket min_bucket_reso max_bucket_reso bucket_reso_steps bucket_no_upscale network_multiplier
-		validation_split validation_seed`,
-	inGeneral | inDataset | inFolder: `resize_interpolation num_repeats shuffle_caption enable_wildcard color_aug flip_aug random_crop keep_tokens
-		keep_tokens_separator secondary_separator caption_prefix caption_suffix caption_separator caption_dropout_rate caption_tag_dropout_rate
+// scopes are the tables that options may stand in, datasetRows the options.
+var scopes, datasetRows = datasetIndex(map[string][]string{
+	`batch_size resolution enable_bucket min_bucket_reso max_bucket_reso bucket_reso_steps bucket_no_upscale network_multiplier
+		validation_split validation_seed`: {inGeneral, inDataset},
+	`resize_interpolation num_repeats shuffle_caption enable_wildcard color_aug flip_aug random_crop keep_tokens keep_tokens_separator
+		secondary_separator caption_prefix caption_suffix caption_separator caption_dropout_rate caption_tag_dropout_rate
 		caption_dropout_every_n_epochs token_warmup_min token_warmup_step face_crop_aug_range custom_attributes caption_extension class_tokens
-		cache_info exif_orientation alpha_over_white`,
-	inFolder: `image_dir is_reg alpha_mask conditioning_data_dir metadata_file`,
+		cache_info exif_orientation alpha_over_white`: {inGeneral, inDataset, inSubset},
+	`image_dir is_reg alpha_mask conditioning_data_dir metadata_file`: {inSubset},
 })
 
-func datasetIndex(lists map[scope]string) (map[string]scope, map[string]*option) {
-	where, all := make(map[string]scope), maps.Clone(rows)
+func datasetIndex(lists map[string][]string) (map[string][]string, map[string]*option) {
+	tables, all := make(map[string][]string), maps.Clone(rows)
 	for i := range datasetOptions {
 		all[datasetOptions[i].name] = &datasetOptions[i]
 	}
-	for scope, list := range lists {
-		for name := range words(list) {
-			where[name] = scope
+	for list, where := range lists {
+		for name := range strings.FieldsSeq(list) {
+			tables[name] = where
 		}
 	}
-	maps.DeleteFunc(all, func(name string, _ *option) bool { return where[name] == 0 })
-	return where, all
+	maps.DeleteFunc(all, func(name string, _ *option) bool { return tables[name] == nil })
+	return tables, all
 }
 
 // maxDatasetBytes bounds a dataset config in JSON.
@@ -100,7 +97,7 @@ func readDatasets(tree map[string]any, defaults dataset.Set) ([]dataset.Set, []s
 	if defaults.Folder.CaptionExtension == "" {
 		defaults.Folder.CaptionExtension = ".caption"
 	}
-	general := r.apply(defaults, "[general]", inGeneral, r.table("general", tree["general"]))
+	general := r.apply(defaults, inGeneral, inGeneral, r.table("general", tree["general"]))
 	for _, name := range slices.Sorted(maps.Keys(tree)) {
 		if name != "general" && name != "datasets" {
 			r.refuse("unknown key %.60q, want general and datasets", name)
@@ -131,7 +128,7 @@ func (r *datasetReader) dataset(general dataset.Set, where string, table map[str
 	set := r.apply(general, where, inDataset, table)
 	for j, table := range subsets {
 		where := fmt.Sprintf("%s: [[datasets.subsets]] %d", where, j+1)
-		folder := r.apply(set, where, inFolder, table).Folder
+		folder := r.apply(set, where, inSubset, table).Folder
 		if folder.ImageDir == "" && table["metadata_file"] == nil {
 			r.refuse("%s: image_dir is missing", where)
 		}
@@ -174,21 +171,18 @@ func (r *datasetReader) tables(name string, value any) (tables []map[string]any)
 }
 
 // apply returns a set with the options of a table at one level of the file.
-func (r *datasetReader) apply(set dataset.Set, where string, at scope, table map[string]any) dataset.Set {
+func (r *datasetReader) apply(set dataset.Set, where, at string, table map[string]any) dataset.Set {
 	s := settings{Set: set}
 	for _, key := range slices.Sorted(maps.Keys(table)) {
-		name := key
-		if alias := aliases[key]; alias != "" {
-			name = alias
-		}
+		name := cmp.Or(aliases[key], key)
 		row := datasetRows[name]
 		switch {
 		case row == nil && rows[name] != nil:
 			r.refuse("%s: %s is no option of a dataset; it belongs into a config_file or on the command line", where, key)
 		case row == nil:
 			r.errs = append(r.errs, unknown(slices.Collect(maps.Keys(datasetRows)), key, "%s: unknown key %.60q", where, key))
-		case scopes[name]&at == 0:
-			r.refuse("%s: %s belongs into %s", where, key, scopes[name])
+		case !slices.Contains(scopes[name], at):
+			r.refuse("%s: %s belongs into %s", where, key, strings.Join(scopes[name], " or "))
 		case row.kind.class == isIdle:
 			if note := name + " of a dataset_config has no effect"; !slices.Contains(r.notes, note) {
 				r.notes = append(r.notes, note)
@@ -200,17 +194,6 @@ func (r *datasetReader) apply(set dataset.Set, where string, at scope, table map
 		}
 	}
 	return s.Set
-}
-
-// String names the tables.
-func (s scope) String() string {
-	var names []string
-	for _, one := range []scope{inGeneral, inDataset, inFolder} {
-		if s&one != 0 {
-			names = append(names, scopeNames[one])
-		}
-	}
-	return strings.Join(names, " or ")
 }
 
 // putTyped puts a decoded value into the option's field, if its type is the one that the field has.

@@ -1,6 +1,9 @@
 package kohya
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // launcherKeys are keys of the GUI's config_file that train_network.py does not know and that change nothing.
 var launcherKeys = words(`epoch noise_offset_type stop_text_encoder_training`)
@@ -18,18 +21,7 @@ var guiOnlyKeys = words(`
 	clip_g clip_g_dropout_rate logit_mean logit_std mode_scale pos_emb_random_crop_rate save_clip save_t5xxl t5xxl_device
 	t5xxl_dtype weighting_scheme`)
 
-// guiOnlyPrefixes begin the keys of models that are not Stable Diffusion 1.5.
-var guiOnlyPrefixes = []string{"sdxl_", "flux1_", "sd3_", "hunyuan_", "anima_", "lumina_"}
-
-// guiOnly reports whether a key of the form has no bearing on a training here.
+// guiOnly reports whether a key of the form has no bearing on a training here: those that begin so are of other models.
 func guiOnly(key string) bool {
-	if guiOnlyKeys[key] {
-		return true
-	}
-	for _, prefix := range guiOnlyPrefixes {
-		if strings.HasPrefix(key, prefix) {
-			return true
-		}
-	}
-	return false
+	return guiOnlyKeys[key] || slices.ContainsFunc([]string{"sdxl_", "flux1_", "sd3_", "hunyuan_", "anima_", "lumina_"}, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
 }

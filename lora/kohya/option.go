@@ -96,12 +96,12 @@ func Flags(err error) map[string]string {
 	for _, e := range invalid.Fields(err) {
 		field := embedded.ReplaceAllString(e.Field, "")
 		prefix := "-"
-		if at := inSubset.FindStringSubmatch(field); at != nil {
+		if at := subsetField.FindStringSubmatch(field); at != nil {
 			i, _ := strconv.Atoi(at[1])
 			j, _ := strconv.Atoi(at[2])
 			field, prefix = "Set.Folder."+at[3], fmt.Sprintf("[[datasets]] %d: [[datasets.subsets]] %d: ", i+1, j+1)
 		}
-		field = inSet.ReplaceAllString(field, "Set.")
+		field = setField.ReplaceAllString(field, "Set.")
 		for _, part := range []string{"", "Dataset.", "Trainer."} {
 			if name := names[part+field]; name != "" {
 				flags[e.Field] = prefix + name
@@ -112,7 +112,7 @@ func Flags(err error) map[string]string {
 }
 
 var (
-	embedded = regexp.MustCompile(`^(Config|Options)\.|\b(Objective|Bucketing|CaptionOptions)\.|\[\d+\]$`)
-	inSet    = regexp.MustCompile(`^(Dataset\.)?Sets\[\d+\]\.`)
-	inSubset = regexp.MustCompile(`^(?:Dataset\.)?Sets\[(\d+)\]\.Subsets\[(\d+)\]\.(.*)`)
+	embedded    = regexp.MustCompile(`^(Config|Options)\.|\b(Objective|Bucketing|CaptionOptions)\.|\[\d+\]$`)
+	setField    = regexp.MustCompile(`^(Dataset\.)?Sets\[\d+\]\.`)
+	subsetField = regexp.MustCompile(`^(?:Dataset\.)?Sets\[(\d+)\]\.Subsets\[(\d+)\]\.(.*)`)
 )

@@ -267,18 +267,14 @@ func (o *Options) WritePrompts() error {
 		return nil
 	}
 	path := filepath.Join(o.Value("output_dir"), promptsFile)
-	if err := writeFile(path, o.prompts+"\n"); err != nil {
+	err := os.MkdirAll(filepath.Dir(path), 0o777)
+	if err == nil {
+		err = atomicfile.WriteFile(path, []byte(o.prompts+"\n"))
+	}
+	if err != nil {
 		return fmt.Errorf("kohya: sample prompts: %w", err)
 	}
 	return nil
-}
-
-// writeFile makes a file and its folder; the file appears whole or not at all.
-func writeFile(path, content string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return err
-	}
-	return atomicfile.WriteFile(path, []byte(content))
 }
 
 // chooseOptimizer heeds the old names of optimizers.

@@ -13,28 +13,32 @@ import (
 // Network says which layers get factors to train, in the options of sd-scripts' networks.lora: every linear layer and
 // 1×1 convolution of the text encoder's layers and of the UNet's transformers. Stable Diffusion 1.5 has 72 and 192.
 type Network struct {
-	Dim   int     // rank, "network_dim"; 0 means 4
-	Alpha float64 // "network_alpha": changes are scaled by Alpha/Dim; 0 means Dim
+	Dim   int     `json:"network_dim"`   // rank, "network_dim"; 0 means 4
+	Alpha float64 `json:"network_alpha"` // "network_alpha": changes are scaled by Alpha/Dim; 0 means Dim
 	// ConvDim, if not 0, is the rank of factors for the UNet's 3×3 convolutions, "conv_dim". The other layers of its resnets
 	// then get factors of rank Dim: 86 modules more.
-	ConvDim   int
-	ConvAlpha float64 // "conv_alpha"; 0 means ConvDim
+	ConvDim   int     `json:"conv_dim"`
+	ConvAlpha float64 `json:"conv_alpha"` // "conv_alpha"; 0 means ConvDim
 	// TextEncoderOnly and UNetOnly leave out the other network, "network_train_text_encoder_only" and
 	// "network_train_unet_only".
-	TextEncoderOnly, UNetOnly bool
+	TextEncoderOnly bool `json:"network_train_text_encoder_only"`
+	UNetOnly        bool `json:"network_train_unet_only"`
 	// BlockDims and BlockAlphas are Dim and Alpha for each of the UNet's 25 blocks, "block_dims" and "block_alphas", and
 	// ConvBlockDims and ConvBlockAlphas are ConvDim and ConvAlpha; nil for the same in all. A rank of 0 is no module.
-	BlockDims, ConvBlockDims     []int
-	BlockAlphas, ConvBlockAlphas []float64
+	BlockDims       []int     `json:"block_dims"`
+	ConvBlockDims   []int     `json:"conv_block_dims"`
+	BlockAlphas     []float64 `json:"block_alphas"`
+	ConvBlockAlphas []float64 `json:"conv_block_alphas"`
 	// BlockLRWeight multiplies the learning rate in each of the UNet's 25 blocks, as [ParseBlockLRWeights] reads it; nil for
 	// ones. Where it is 0 there are no modules.
-	BlockLRWeight []float64
+	BlockLRWeight []float64 `json:"block_lr_weight"`
 	// Dropout is the probability that a batch is learned without a number that a down factor gives, "network_dropout". What
 	// is left grows by as much as is dropped on average.
-	Dropout float64
+	Dropout float64 `json:"network_dropout"`
 	// RankDropout and ModuleDropout are the probabilities that a batch is learned without a rank of a module, for each sample
 	// anew, or without a module, "rank_dropout" and "module_dropout".
-	RankDropout, ModuleDropout float64
+	RankDropout   float64 `json:"rank_dropout"`
+	ModuleDropout float64 `json:"module_dropout"`
 }
 
 // maxDim bounds ranks: beyond it an adapter is larger than the layers it changes.

@@ -1,6 +1,7 @@
 package kohya
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -881,4 +882,31 @@ func TestConfigReached(t *testing.T) {
 	walk("", reflect.TypeFor[train.Config]())
 	programs["Set.Subsets"] = true
 	walk("Set", reflect.TypeFor[dataset.Set]())
+}
+
+// TestTags: the keys by which states know options are the options' names, but for those that states had before.
+func TestTags(t *testing.T) {
+	older := map[string]string{"debiased_estimation_loss": "debiased_estimation", "scale_v_pred_loss_like_noise_pred": "scale_v_pred_loss", "train_batch_size": "batch_size"}
+	for _, g := range append(slices.Clone(table), group{"network_args", networkArguments}, group{"dataset_config", datasetOptions}) {
+		for _, o := range g.options {
+			tag := o.tag()
+			if want := cmp.Or(older[o.name], o.name); tag != "" && tag != want {
+				t.Errorf("%s has the key %s", o.name, tag)
+			}
+		}
+	}
+}
+
+// tag is the key of the option's field, "" for none.
+func (o *option) tag() string {
+	typ, tag := reflect.TypeFor[settings](), ""
+	if o.field == "" {
+		return ""
+	}
+	for name := range strings.SplitSeq(o.field, ".") {
+		field, _ := typ.FieldByName(name)
+		typ, tag = field.Type, field.Tag.Get("json")
+	}
+	key, _, _ := strings.Cut(tag, ",")
+	return key
 }

@@ -12,19 +12,21 @@ import (
 // timestep.
 type Noise struct {
 	// MinTimestep and MaxTimestep bound the timesteps, from the first to before the second; a MaxTimestep of 0 means 1000.
-	MinTimestep, MaxTimestep int
+	MinTimestep int `json:"min_timestep"`
+	MaxTimestep int `json:"max_timestep"`
 	// NoiseOffset adds one more number to all of a channel, so that brightness is learned too: "noise_offset", 0.05 to 0.1 is
 	// usual. NoiseOffsetRandomStrength draws its strength for each batch. AdaptiveNoiseScale adds to it that much of the
 	// channel's mean.
-	NoiseOffset, AdaptiveNoiseScale float64
-	NoiseOffsetRandomStrength       bool
+	NoiseOffset               float64 `json:"noise_offset"`
+	AdaptiveNoiseScale        float64 `json:"adaptive_noise_scale"`
+	NoiseOffsetRandomStrength bool    `json:"noise_offset_random_strength"`
 	// MultiresNoiseIterations adds as many layers of ever coarser noise, each weaker by MultiresNoiseDiscount, 0 meaning 0.3.
-	MultiresNoiseIterations int
-	MultiresNoiseDiscount   float64
+	MultiresNoiseIterations int     `json:"multires_noise_iterations"`
+	MultiresNoiseDiscount   float64 `json:"multires_noise_discount"`
 	// IPNoiseGamma adds that much of further noise to what is mixed in, and not to what is to be predicted: "ip_noise_gamma".
 	// Ning et al. (arXiv:2301.11706). IPNoiseGammaRandomStrength draws its strength for each batch.
-	IPNoiseGamma               float64
-	IPNoiseGammaRandomStrength bool
+	IPNoiseGamma               float64 `json:"ip_noise_gamma"`
+	IPNoiseGammaRandomStrength bool    `json:"ip_noise_gamma_random_strength"`
 }
 
 // maxMultires bounds the layers of noise; ten reach a single pixel from any size.

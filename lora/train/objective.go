@@ -17,24 +17,25 @@ import (
 // Objective is what a training minimises, in the options of sd-scripts. The zero value is the mean squared error of the
 // predicted noise.
 type Objective struct {
-	Loss compute.LossFunction // "loss_type"
+	Loss compute.LossFunction `json:"loss_type"` // "loss_type"
 	// HuberSchedule, HuberC and HuberScale choose the constant of Huber and SmoothL1 for each timestep, "huber_schedule",
 	// "huber_c" and "huber_scale"; zero values mean "snr", 0.1 and 1.
-	HuberSchedule      string
-	HuberC, HuberScale float64
+	HuberSchedule string  `json:"huber_schedule"`
+	HuberC        float64 `json:"huber_c"`
+	HuberScale    float64 `json:"huber_scale"`
 	// MinSNRGamma weighs a sample by min(SNR,γ)/SNR, "min_snr_gamma"; 0 is off, 5 is usual. Hang et al. (arXiv:2303.09556).
-	MinSNRGamma float64
+	MinSNRGamma float64 `json:"min_snr_gamma"`
 	// DebiasedEstimation weighs a sample by 1/√SNR, "debiased_estimation_loss". Yu et al. (arXiv:2310.08442).
-	DebiasedEstimation bool
+	DebiasedEstimation bool `json:"debiased_estimation"`
 	// VParameterization is for checkpoints that predict v = √ᾱ·ε − √(1−ᾱ)·z, "v_parameterization". It need not be said of those
 	// of which the files say so; where they say otherwise it is an error.
-	VParameterization bool
+	VParameterization bool `json:"v_parameterization"`
 	// ScaleVPredLoss weighs their samples as if they predicted noise, "scale_v_pred_loss_like_noise_pred"; VPredLikeLoss
 	// does the reverse to others, "v_pred_like_loss".
-	ScaleVPredLoss bool
-	VPredLikeLoss  float64
+	ScaleVPredLoss bool    `json:"scale_v_pred_loss"`
+	VPredLikeLoss  float64 `json:"v_pred_like_loss"`
 	// ZeroTerminalSNR makes the last timestep pure noise, "zero_terminal_snr", as files may say, likewise. Lin et al. (arXiv:2305.08891).
-	ZeroTerminalSNR bool
+	ZeroTerminalSNR bool `json:"zero_terminal_snr"`
 }
 
 // huberSchedules are the values of "huber_schedule".

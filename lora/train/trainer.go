@@ -22,25 +22,27 @@ type Options struct {
 	// OptimizerType is AdamW if empty, Lion, SGDNesterov, Adafactor, Prodigy, DAdaptAdam, or one of the first three with its
 	// state in fewer bits or paged, which runs without, "optimizer_type". OptimizerArgs are its constants as "key=value",
 	// "optimizer_args": "weight_decay=0.1", "betas=(0.9,0.99)".
-	OptimizerType string
-	OptimizerArgs []string
+	OptimizerType string   `json:"optimizer_type"`
+	OptimizerArgs []string `json:"optimizer_args"`
 	// ClipSkip counts the last layers of the text encoder that are left out, plus one, "clip_skip"; 0 means 1, all layers.
-	ClipSkip int
+	ClipSkip int `json:"clip_skip"`
 	// MaxGradNorm bounds the norm of all gradients together, "max_grad_norm"; 0 does not.
-	MaxGradNorm float64
+	MaxGradNorm float64 `json:"max_grad_norm"`
 	// Accumulation is how many batches make a step, "gradient_accumulation_steps"; 0 means 1.
-	Accumulation int
+	Accumulation int `json:"gradient_accumulation_steps"`
 	// Checkpointing computes what resnets, transformers and encoder layers keep for the way back anew instead,
 	// "gradient_checkpointing": a third more work in much less memory, with the same result to the bit.
-	Checkpointing bool
+	Checkpointing bool `json:"gradient_checkpointing" resume:"-"`
 	// LoRAPlusRatio multiplies the learning rate of the up factors, "loraplus_lr_ratio"; 0 means 1. Hayou et al.
 	// (arXiv:2402.12354). LoRAPlusUNetRatio and LoRAPlusTextEncoderRatio are for one network, "loraplus_unet_lr_ratio" and
 	// "loraplus_text_encoder_lr_ratio"; 0 means LoRAPlusRatio.
-	LoRAPlusRatio, LoRAPlusUNetRatio, LoRAPlusTextEncoderRatio float64
+	LoRAPlusRatio            float64 `json:"loraplus_lr_ratio"`
+	LoRAPlusUNetRatio        float64 `json:"loraplus_unet_lr_ratio"`
+	LoRAPlusTextEncoderRatio float64 `json:"loraplus_text_encoder_lr_ratio"`
 	// BlockLRWeight multiplies the learning rate in each of the UNet's 25 blocks, as in [lora.Network]; nil for ones.
-	BlockLRWeight []float64
+	BlockLRWeight []float64 `json:"block_lr_weight"`
 	// ScaleWeightNorms bounds the norm of each module's change after every Update, "scale_weight_norms"; 0 does not.
-	ScaleWeightNorms float64
+	ScaleWeightNorms float64 `json:"scale_weight_norms"`
 }
 
 // Check reports what is wrong with the options.

@@ -59,6 +59,7 @@ var rules = []rule{
 	{"internal/golden", "compute compute/ref cpu weights tinyportrait", "", "goldens, and the devices they are compared on: for tests"},
 	{"internal/filelock", "", "github.com/gofrs/flock", "leaf: the only user of flock"},
 	{"internal/openfile", "", "", "leaf"},
+	{"internal/canvas", "internal/picture", "", "leaf: bytes of pictures, as the web UI makes them"},
 	{"internal/picture", "internal/openfile", "golang.org/x/image golang.org/x/sync", "leaf: the only user of codecs"},
 	{"internal/optim", "internal/python", "", "arithmetic, and its constants as people write them for sd-scripts"},
 	{"internal/python", "", "", "leaf"},

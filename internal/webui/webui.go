@@ -6,6 +6,8 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"image"
+	"image/png"
 	"io"
 	"io/fs"
 	"math"
@@ -45,6 +47,25 @@ func Records[Record any](t *testing.T, name string) []Record {
 		records = append(records, read[Record](t, filepath.Join(folder, name+".jsonl"))...)
 	}
 	return records
+}
+
+// Picture is a picture that a record names: a PNG of testdata/webui/img, or of img in the folder that the environment names.
+func Picture(t *testing.T, name string) image.Image {
+	t.Helper()
+	path := filepath.Join("testdata", "webui", "img", name)
+	if _, err := os.Stat(path); err != nil {
+		path = filepath.Join(os.Getenv(Variable), "img", name)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	img, err := png.Decode(f)
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return img
 }
 
 // read reads a file, if it is there.

@@ -1,0 +1,301 @@
+package canvas
+
+import (
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/atelier-go/atelier/internal/webui"
+)
+
+func nrgba(t *testing.T, name string) *image.NRGBA {
+	t.Helper()
+	img := webui.Picture(t, name)
+	out := image.NewNRGBA(image.Rectangle{Max: img.Bounds().Size()})
+	if n, ok := img.(*image.NRGBA); ok {
+		copy(out.Pix, n.Pix)
+		return out
+	}
+	draw.Draw(out, out.Rect, img, img.Bounds().Min, draw.Src)
+	return out
+}
+
+func gray(t *testing.T, name string) *image.Gray {
+	t.Helper()
+	img, ok := webui.Picture(t, name).(*image.Gray)
+	if !ok {
+		t.Fatalf("%s is a %T", name, webui.Picture(t, name))
+	}
+	return img
+}
+
+// same compares the colours of two pictures.
+func same(t *testing.T, id string, got, want *image.NRGBA) {
+	t.Helper()
+	if got.Rect.Size() != want.Rect.Size() {
+		t.Errorf("%s: %v, want %v", id, got.Rect, want.Rect)
+		return
+	}
+	worst, count := 0, 0
+	for i := range want.Pix {
+		if d := int(max(got.Pix[i], want.Pix[i]) - min(got.Pix[i], want.Pix[i])); d > 0 {
+			worst, count = max(worst, d), count+1
+		}
+	}
+	if count > 0 {
+		t.Errorf("%s: %d of %d bytes differ, by %d at most", id, count, len(want.Pix), worst)
+	}
+}
+
+func sameGray(t *testing.T, id string, got, want *image.Gray) {
+	t.Helper()
+	if got.Rect.Size() != want.Rect.Size() || !slices.Equal(got.Pix, want.Pix) {
+		t.Errorf("%s: the masks differ", id)
+	}
+}
+
+func rectangle(v []int) image.Rectangle {
+	return image.Rectangle{Min: image.Pt(v[0], v[1]), Max: image.Pt(v[2], v[3])}
+}
+
+func TestWebUI(t *testing.T) {
+	webui.Test(t, "crop_region", testCropRegion)
+	webui.Test(t, "hires_target", testHiresTarget)
+	webui.Test(t, "resize", func(t *testing.T, r struct {
+		ID, Image, Out string
+		Mode           Mode
+		Size           [2]int
+	}) {
+		same(t, r.ID, Resize(nrgba(t, r.Image), image.Pt(r.Size[0], r.Size[1]), r.Mode, Lanczos), nrgba(t, r.Out))
+	})
+	webui.Test(t, "mask_blur", func(t *testing.T, r struct {
+		ID, Axis string
+		Blur     float64
+		Kernel   int
+		In, Out  []int
+	}) {
+		mask, blur := image.NewGray(image.Rect(0, 0, len(r.In), 1)), [2]float64{r.Blur, 0}
+		if r.Axis == "y" {
+			mask, blur = image.NewGray(image.Rect(0, 0, 1, len(r.In))), [2]float64{0, r.Blur}
+		}
+		for i, v := range r.In {
+			mask.Pix[i] = uint8(v)
+		}
+		if n := len(gaussian(r.Blur)); n != r.Kernel {
+			t.Errorf("%s: a kernel of %d, want %d", r.ID, n, r.Kernel)
+		}
+		for i, v := range Blur(mask, blur[0], blur[1]).Pix {
+			if int(v) != r.Out[i] {
+				t.Errorf("%s: place %d is %d, want %d", r.ID, i, v, r.Out[i])
+			}
+		}
+	})
+	webui.Test(t, "mask_ops", testMaskOps)
+	webui.Test(t, "latent_upscale", func(t *testing.T, r struct {
+		ID, Mode string
+		InShape  []int `json:"in_shape"`
+		Size     [2]int
+		In, Out  []float32
+	}) {
+		got, err := UpscaleLatents(r.Mode, r.In, r.InShape[1], r.InShape[2], r.InShape[3], r.Size[0], r.Size[1])
+		near(t, r.ID, got, r.Out, err)
+	})
+	webui.Test(t, "grids", testGrids)
+	webui.Test(t, "combine_grid", testCombineGrid)
+	webui.Test(t, "soft_inpainting", testSoft)
+}
+
+// near compares float32 results.
+func near(t *testing.T, id string, got, want []float32, err error) {
+	t.Helper()
+	if err != nil || len(got) != len(want) {
+		t.Errorf("%s: %d values, want %d; %v", id, len(got), len(want), err)
+		return
+	}
+	for i, v := range want {
+		if d := math.Abs(float64(got[i] - v)); !(d <= 2e-6*max(1, math.Abs(float64(v)))) {
+			t.Errorf("%s: value %d is %v, want %v", id, i, got[i], v)
+			return
+		}
+	}
+}
+
+type cropRecord struct {
+	ID       string
+	Image    [2]int
+	MaskBBox []int `json:"mask_bbox"`
+	Pad      int
+	V2       []int `json:"crop_region_v2"`
+	Box      []int
+	Target   []int
+	Expanded []int
+}
+
+func testCropRegion(t *testing.T, r cropRecord) {
+	size := image.Pt(r.Image[0], r.Image[1])
+	var box image.Rectangle
+	if r.Box != nil {
+		box = rectangle(r.Box)
+	} else {
+		if r.MaskBBox != nil {
+			box = Pad(rectangle(r.MaskBBox), r.Pad, size)
+		}
+		if r.V2 == nil != box.Empty() || r.V2 != nil && box != rectangle(r.V2) {
+			t.Errorf("%s: %v, want %v", r.ID, box, r.V2)
+		}
+	}
+	if r.Expanded != nil {
+		if got := Expand(box, image.Pt(r.Target[0], r.Target[1]), size); got != rectangle(r.Expanded) {
+			t.Errorf("%s: %v expanded is %v, want %v", r.ID, box, got, r.Expanded)
+		}
+	}
+}
+
+type hiresRecord struct {
+	ID            string
+	Width, Height int
+	Scale         float64 `json:"hr_scale"`
+	X             int     `json:"hr_resize_x"`
+	Y             int     `json:"hr_resize_y"`
+	Firstphase    [2]int
+	Options       map[string]any
+	FirstPass     [2]int `json:"first_pass"`
+	UpscaleTo     [2]int `json:"upscale_to"`
+	Truncate      [2]int
+	Old           []int `json:"old_first_pass_of"`
+}
+
+func testHiresTarget(t *testing.T, r hiresRecord) {
+	first := image.Pt(r.FirstPass[0], r.FirstPass[1])
+	if r.Old != nil {
+		if got := OldFirstPass(r.Old[0], r.Old[1]); got != first {
+			t.Errorf("%s: %v, want %v", r.ID, got, first)
+		}
+		return
+	}
+	got := Hires{
+		Width: r.Width, Height: r.Height, Scale: r.Scale, ResizeX: r.X, ResizeY: r.Y, FirstWidth: r.Firstphase[0], FirstHeight: r.Firstphase[1],
+		Old: r.Options["use_old_hires_fix_width_height"] == true,
+	}.Target()
+	want := HiresTarget{first, image.Pt(r.UpscaleTo[0], r.UpscaleTo[1]), image.Pt(r.Truncate[0], r.Truncate[1])}
+	if got != want {
+		t.Errorf("%s: %+v, want %+v of %+v", r.ID, got, want, r)
+	}
+}
+
+func testMaskOps(t *testing.T, r struct {
+	ID, Op, Image, Out, Background, Overlay string
+	Before                                  string `json:"before_overlay"`
+	Round                                   bool
+	PasteTo                                 []int `json:"paste_to"`
+}) {
+	switch r.Op {
+	case "create_binary_mask":
+		sameGray(t, r.ID, Mask(nrgba(t, r.Image), r.Round), gray(t, r.Out))
+	case "flatten":
+		c := color.NRGBA{A: 255}
+		if _, err := fmt.Sscanf(r.Background, "#%02x%02x%02x", &c.R, &c.G, &c.B); err != nil {
+			t.Fatal(err)
+		}
+		same(t, r.ID, Flatten(nrgba(t, r.Image), c), nrgba(t, r.Out))
+	case "apply_overlay":
+		img, overlay := nrgba(t, r.Image), nrgba(t, r.Overlay)
+		if r.PasteTo != nil {
+			img = Uncrop(img, image.Rect(0, 0, r.PasteTo[2], r.PasteTo[3]).Add(image.Pt(r.PasteTo[0], r.PasteTo[1])), overlay.Rect.Size())
+		}
+		same(t, r.ID+" before", img, nrgba(t, r.Before))
+		same(t, r.ID, Overlay(img, overlay), nrgba(t, r.Out))
+	default:
+		t.Errorf("%s: op %q", r.ID, r.Op)
+	}
+}
+
+type tileRow struct {
+	y, height int
+	columns   []int
+}
+
+func testGrids(t *testing.T, r struct {
+	ID, Op     string
+	Count      int
+	BatchSize  int `json:"batch_size"`
+	Cols, Rows int
+	Options    struct {
+		NRows int  `json:"n_rows"`
+		Whole bool `json:"grid_prevent_empty_spots"`
+	}
+	Image, Tile []int
+	Overlap     int
+	Tiles       [][]any
+}) {
+	if r.Op == "image_grid" {
+		if columns, rows := GridSize(r.Count, r.BatchSize, r.Options.NRows, r.Options.Whole); columns != r.Cols || rows != r.Rows {
+			t.Errorf("%s: %d×%d, want %d×%d", r.ID, columns, rows, r.Cols, r.Rows)
+		}
+		return
+	}
+	columns, rows := Split(image.Pt(r.Image[0], r.Image[1]), image.Pt(r.Tile[0], r.Tile[1]), r.Overlap)
+	var got, want []tileRow
+	for _, y := range rows {
+		got = append(got, tileRow{y, r.Tile[1], columns})
+	}
+	for _, row := range r.Tiles {
+		one := tileRow{y: int(row[0].(float64)), height: int(row[1].(float64))}
+		for _, place := range row[2].([]any) {
+			one.columns = append(one.columns, int(place.([]any)[0].(float64)))
+		}
+		want = append(want, one)
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%s: %v, want %v", r.ID, got, want)
+	}
+}
+
+func testCombineGrid(t *testing.T, r struct {
+	ID, Image, Out string
+	Tile           []int
+	Overlap        int
+}) {
+	img, tile := nrgba(t, r.Image), image.Pt(r.Tile[0], r.Tile[1])
+	columns, rows := Split(img.Rect.Size(), tile, r.Overlap)
+	var tiles []*image.NRGBA
+	for _, y := range rows {
+		for _, x := range columns {
+			one := image.NewNRGBA(image.Rectangle{Max: tile})
+			draw.Draw(one, one.Rect, img, image.Pt(x, y), draw.Src)
+			for i := range one.Pix { // so that the tiles can be told apart
+				if i%4 != 3 {
+					one.Pix[i] = uint8(min(max(int(one.Pix[i])+len(tiles)*23%60-30, 0), 255))
+				}
+			}
+			tiles = append(tiles, one)
+		}
+	}
+	same(t, r.ID, Combine(img.Rect.Size(), columns, rows, tiles, r.Overlap), nrgba(t, r.Out))
+}
+
+func testSoft(t *testing.T, r struct {
+	ID, Op   string
+	Settings struct {
+		ScheduleBias            float64 `json:"schedule_bias"`
+		PreservationStrength    float64 `json:"preservation_strength"`
+		TransitionContrastBoost float64 `json:"transition_contrast_boost"`
+	}
+	Sigma                             float64
+	Init, Current, NMask, Weight, Out []float32
+}) {
+	if r.Op != "blend" {
+		return
+	}
+	s := Soft(r.Settings)
+	weights := make([]float32, len(r.NMask))
+	for i, m := range r.NMask {
+		weights[i] = float32(s.Weight(float64(m), r.Sigma))
+	}
+	near(t, r.ID+" weight", weights, r.Weight, nil)
+	near(t, r.ID, s.Blend(r.Init, r.Current, weights), r.Out, nil)
+}

@@ -87,6 +87,11 @@ func (m *Model) Config() Config { return m.config }
 // [N,T,HiddenSize] that the UNet attends to: those after all layers but the last skip ones (diffusers' clip_skip; the
 // web UI's "Clip skip" counts one more), through the final layer norm.
 func (m *Model) Forward(b *compute.Builder, ids compute.Value, skip int) compute.Value {
+	return m.ForwardAdded(b, ids, compute.Value{}, skip)
+}
+
+// ForwardAdded is Forward with [N,T,HiddenSize] added to the embeddings of the tokens, as textual inversion wants it; it may be absent.
+func (m *Model) ForwardAdded(b *compute.Builder, ids, added compute.Value, skip int) compute.Value {
 	if skip < 0 || skip >= len(m.Layers) {
 		b.Fail(fmt.Errorf("clip: skipping %d of %d layers", skip, len(m.Layers)))
 		return compute.Value{}
@@ -94,6 +99,9 @@ func (m *Model) Forward(b *compute.Builder, ids compute.Value, skip int) compute
 	defer m.scope.Enter(b)()
 	leave := m.embeddings.Enter(b)
 	h := b.Op(compute.Embed{IDs: ids, Table: m.TokenEmbedding.Value(b), Position: m.PositionEmbedding.Value(b)})
+	if added.Valid() {
+		h = b.Op(compute.Add{A: h, B: added})
+	}
 	leave()
 	leave = m.encoder.Enter(b)
 	for _, layer := range m.Layers[:len(m.Layers)-skip] {

@@ -464,7 +464,7 @@ func TestAdapterGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			hidden, err := p.encodeChunks(t.Context(), set, chunks, 1)
+			hidden, err := p.encodeChunks(t.Context(), set, chunks, nil, 1)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -83,7 +83,11 @@ func (p *Pipeline) readPart(r Request, field, words string) (*textPart, error) {
 	if r.Sampler.SecondOrder() {
 		timing.Steps *= 2
 	}
-	reader := prompt.Reader{Tokenizer: p.networks.Tokenizer, Options: r.PromptOptions}
+	known, err := p.openEmbeddings()
+	if err != nil {
+		return nil, err
+	}
+	reader := prompt.Reader{Tokenizer: p.networks.Tokenizer, Options: r.PromptOptions, Embeddings: known.names}
 	part, err := readTimeline(reader, prompt.NewTimeline(words, timing))
 	if err != nil {
 		return nil, &invalid.FieldError{Field: field, Err: err}
@@ -167,9 +171,11 @@ func (p *Pipeline) encode(ctx context.Context, r Request, plan *sampler.Plan) (*
 	if c.padded {
 		sequences = append(sequences, nothing)
 	}
+	placed := append(c.placed(), nil)[:len(sequences)]
 	var hidden []float32
-	for some := range slices.Chunk(sequences, encodedAtOnce) {
-		made, err := p.encodeChunks(ctx, c.adapters, some, r.ClipSkip)
+	for at := 0; at < len(sequences); at += encodedAtOnce {
+		to := min(at+encodedAtOnce, len(sequences))
+		made, err := p.encodeChunks(ctx, c.adapters, sequences[at:to], placed[at:to], r.ClipSkip)
 		if err != nil {
 			return nil, err
 		}
@@ -181,6 +187,32 @@ func (p *Pipeline) encode(ctx context.Context, r Request, plan *sampler.Plan) (*
 	}
 	c.fit(p.networks.Text.Config().HiddenSize, t.MaxLength(), hidden)
 	return c, nil
+}
+
+// placed are the embeddings in the sequences of all parts.
+func (c *conditioning) placed() (all [][]prompt.Placed) {
+	for _, part := range c.parts {
+		for _, one := range part.texts {
+			for i := range part.chunks {
+				var here []prompt.Placed
+				if i < len(one.chunks) {
+					here = one.chunks[i].Embeddings
+				}
+				all = append(all, here)
+			}
+		}
+	}
+	return all
+}
+
+// embedded are the names of the embeddings that the prompts have, each once.
+func (c *conditioning) embedded() (names []string) {
+	for _, e := range slices.Concat(c.placed()...) {
+		if !slices.Contains(names, e.Name) {
+			names = append(names, e.Name)
+		}
+	}
+	return names
 }
 
 // sequences are the chunks of all texts, as the text encoder reads them. Texts have as many as the longest of them: others end with
@@ -255,13 +287,24 @@ func stretch(context []float32, width, tokens int) []float32 {
 	return append(context, slices.Repeat(last, tokens-len(context)/width)...)
 }
 
-// encodeChunks runs the text encoder on token sequences and returns their hidden states, [chunks,T,C].
-func (p *Pipeline) encodeChunks(ctx context.Context, set adapters, chunks [][]int32, clipSkip int) ([]float32, error) {
-	f, err := p.frame(set, engine.TextKey{Sequences: len(chunks), Skipped: clipSkip - 1})
+// encodeChunks runs the text encoder on token sequences, with the embeddings placed in each, and returns their hidden states, [chunks,T,C].
+func (p *Pipeline) encodeChunks(ctx context.Context, set adapters, chunks [][]int32, placed [][]prompt.Placed, clipSkip int) ([]float32, error) {
+	embedded := len(slices.Concat(placed...)) > 0
+	f, err := p.frame(set, engine.TextKey{Sequences: len(chunks), Skipped: clipSkip - 1, Added: embedded})
 	if err != nil {
 		return nil, err
 	}
 	ids, hidden := f.Mirror("input_ids"), f.Mirror("last_hidden_state")
 	copy(ids.I32, slices.Concat(chunks...))
+	if embedded {
+		at := f.Mirror("added").F32
+		for i, chunk := range chunks {
+			added, err := p.correction(chunk, placed[i])
+			if err != nil {
+				return nil, errors.Join(err, f.Close())
+			}
+			at = at[copy(at, added):]
+		}
+	}
 	return hidden.F32, errors.Join(f.Do(ctx), f.Close())
 }

@@ -22,10 +22,11 @@ const (
 	shortHash = 12 // of an adapter
 )
 
-// model is what infotexts say of the checkpoint.
+// model is what infotexts say of files.
 type model struct {
-	name string
-	hash string // "" if it has none
+	name       string // of the checkpoint
+	hash       string // "" if it has none
+	embeddings string // that the prompts have, with their hashes
 }
 
 // startHash starts to compute the checkpoint's hash, which takes seconds for a file that has not been seen before, beside what
@@ -96,6 +97,7 @@ func describe(r Request, applied adapters, m model, i int) infotext.Text {
 	}
 	add("RNG", string(r.Noise))
 	add("Lora hashes", applied.hashes())
+	add("TI hashes", m.embeddings)
 	if e := r.PromptOptions.Emphasis; e != prompt.Original && strings.ContainsAny(r.Prompt+r.NegativePrompt, "([") {
 		add("Emphasis", string(e))
 	}

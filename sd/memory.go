@@ -39,7 +39,7 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 		chunks++
 	}
 	for _, keys := range [][]engine.Key{
-		{engine.TextKey{Sequences: min(chunks, encodedAtOnce), Skipped: r.ClipSkip - 1}},
+		{engine.TextKey{Sequences: min(chunks, encodedAtOnce), Skipped: r.ClipSkip - 1, Added: len(prompts.embedded()) > 0}},
 		{
 			engine.ContextKey{Samples: predictions * r.BatchSize, Tokens: tokens},
 			job{plan: plan, cond: prompts, batch: r.BatchSize, height: height, width: width}.key(),

@@ -23,9 +23,10 @@ import (
 // Options say how a pipeline is opened. The zero value takes everything from the checkpoint, knows no LoRAs by name and is
 // silent.
 type Options struct {
-	Weights  weights.Options // what to take from where besides the checkpoint; without meaning for New, whose checkpoint is open
-	LoRADirs []string        // folders in which, and below which, LoRAs are looked for by name; see lora.Folder for the rules
-	Logger   *slog.Logger    // is told what adapters are applied and what is left out; nil is silent
+	Weights       weights.Options // what to take from where besides the checkpoint; without meaning for New, whose checkpoint is open
+	LoRADirs      []string        // folders in which, and below which, LoRAs are looked for by name; see lora.Folder for the rules
+	EmbeddingDirs []string        // folders in which, and below which, textual inversions are: .pt, .bin and .safetensors, known to prompts by their names
+	Logger        *slog.Logger    // is told what adapters are applied and what is left out; nil is silent
 }
 
 // Pipeline is a checkpoint ready to make pictures on a device. Its methods may be called from several goroutines;
@@ -40,12 +41,14 @@ type Pipeline struct {
 	cache      *engine.Cache
 	hash       atomic.Pointer[string] // of the checkpoint, as infotexts have it, once it is known
 
-	files   sync.Mutex // guards the adapters on the host
-	targets *lora.Targets
-	folders []string
-	folder  *lora.Folder          // nil until a tag asks
-	opened  map[string]openedFile // by path, of the last request
-	added   map[string]openedFile // by name, of AddAdapter
+	files         sync.Mutex // guards the adapters on the host
+	targets       *lora.Targets
+	folders       []string
+	embeddingDirs []string
+	embeddings    *embeddings           // nil until a prompt asks
+	folder        *lora.Folder          // nil until a tag asks
+	opened        map[string]openedFile // by path, of the last request
+	added         map[string]openedFile // by name, of AddAdapter
 }
 
 // Open opens the checkpoint at path, a diffusers folder or a single safetensors file, on dev, which the caller keeps and
@@ -95,7 +98,7 @@ func nameOf(path string) string {
 
 func open(ctx context.Context, ckpt *weights.Checkpoint, name string, dev compute.Device, o Options) (*Pipeline, error) {
 	p := &Pipeline{
-		checkpoint: ckpt, device: dev, name: name, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), folders: slices.Clone(o.LoRADirs),
+		checkpoint: ckpt, device: dev, name: name, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), folders: slices.Clone(o.LoRADirs), embeddingDirs: slices.Clone(o.EmbeddingDirs),
 		added: make(map[string]openedFile),
 	}
 	if err := ctx.Err(); err != nil {

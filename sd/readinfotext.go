@@ -46,7 +46,7 @@ var pasted = map[string]struct {
 	field string
 	set   func(r *Request, value string) error
 }{
-	"Sampler": {}, "Schedule type": {}, "Model": {}, "Model hash": {}, "Lora hashes": {}, "Version": {}, "User": {},
+	"Sampler": {}, "Schedule type": {}, "Model": {}, "Model hash": {}, "Lora hashes": {}, "TI hashes": {}, "Version": {}, "User": {},
 	"Old prompt editing timelines": {}, "Downcast alphas_cumprod": {},
 
 	"Steps":     {"Request.Steps", whole(func(r *Request) *int { return &r.Steps })},

@@ -37,13 +37,14 @@ func TestFromInfotext(t *testing.T) {
 			Prompt: "a", Seed: 1, Sampler: sampler.UniPC,
 			SamplerOptions: SamplerOptions{Order: 2, Variant: sampler.BH2, Skip: "logSNR", KeepOrderFinal: true},
 		},
+		"DDIM": {Sampler: sampler.DDIM, Eta: new(0.25)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want, err := r.resolve(512)
 			if err != nil {
 				t.Fatal(err)
 			}
-			text := describe(want, nil, model{"v1-5", "6ce0161689"}, 0)
+			text := describe(want, nil, model{name: "v1-5", hash: "6ce0161689"}, 0)
 			got, left, err := FromInfotext(infotext.Parse(text.String()))
 			if err != nil || len(left) > 0 {
 				t.Fatalf("left %v, %v", left, err)

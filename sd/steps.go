@@ -54,7 +54,7 @@ func (s *Step) Result(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, m := &Result{Request: s.request}, model{s.run.pipe.name, s.hash()}
+	r, m := &Result{Request: s.request}, model{s.run.pipe.name, s.hash(), s.run.pipe.embeddings.hashes(s.run.cond.embedded())}
 	for i, img := range images {
 		seed, _ := s.request.seeds(i)
 		r.Pictures = append(r.Pictures, Picture{

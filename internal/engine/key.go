@@ -60,8 +60,12 @@ func distinct(p *compute.Program, values []compute.Value) error {
 }
 
 // TextKey is the text encoder, without its last Skipped layers: token ids "input_ids", [Sequences,T], become
-// "last_hidden_state", [Sequences,T,C].
-type TextKey struct{ Sequences, Skipped int }
+// "last_hidden_state", [Sequences,T,C]. With Added there is a third tensor, "added", [Sequences,T,C], for what embeddings add to the
+// vectors of tokens.
+type TextKey struct {
+	Sequences, Skipped int
+	Added              bool
+}
 
 // Network implements Key.
 func (TextKey) Network() weights.Kind { return weights.KindTextEncoder }
@@ -69,7 +73,11 @@ func (TextKey) Network() weights.Kind { return weights.KindTextEncoder }
 // Record implements Key.
 func (k TextKey) Record(r *Recorder, n *Networks) {
 	ids := r.Input("input_ids", compute.I32, k.Sequences, n.Tokenizer.MaxLength())
-	r.Output("last_hidden_state", n.Text.Forward(&r.Builder, ids, k.Skipped))
+	var added compute.Value
+	if k.Added {
+		added = r.Input("added", compute.F32, k.Sequences, n.Tokenizer.MaxLength(), n.Text.Config().HiddenSize)
+	}
+	r.Output("last_hidden_state", n.Text.ForwardAdded(&r.Builder, ids, added, k.Skipped))
 }
 
 // ContextKey is what the UNet makes of texts once: "encoder_hidden_states", [Samples,Tokens,C], become keys "k.i" and values

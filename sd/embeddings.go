@@ -1,0 +1,234 @@
+package sd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/atelier-go/atelier/sd/prompt"
+	"github.com/atelier-go/atelier/weights"
+)
+
+// Embedding is a textual inversion: vectors that stand in a prompt in place of its name.
+type Embedding struct {
+	Name    string // of the file, without extension
+	Path    string
+	Vectors int
+	Hash    string // SHA-256 of the file, hexadecimal digits
+
+	values []float32 // [Vectors,C]
+}
+
+// SkippedEmbedding is a file among the embeddings that is none for this model.
+type SkippedEmbedding struct {
+	Path string
+	Err  error // why, and what to do
+}
+
+// embeddings are the files of Options.EmbeddingDirs.
+type embeddings struct {
+	names   *prompt.Embeddings
+	loaded  []Embedding
+	skipped []SkippedEmbedding
+}
+
+// Embeddings lists the textual inversions that prompts may name, by name, and the files that were skipped, with the reasons. The folders are
+// looked through once, by the first prompt or call.
+func (p *Pipeline) Embeddings() ([]Embedding, []SkippedEmbedding, error) {
+	all, err := p.openEmbeddings()
+	if err != nil {
+		return nil, nil, fmt.Errorf("sd: %w", err)
+	}
+	return slices.Clone(all.loaded), slices.Clone(all.skipped), nil
+}
+
+// openEmbeddings reads all files of Options.EmbeddingDirs, once.
+func (p *Pipeline) openEmbeddings() (*embeddings, error) {
+	p.files.Lock()
+	defer p.files.Unlock()
+	if p.embeddings != nil {
+		return p.embeddings, nil
+	}
+	all := &embeddings{names: new(prompt.Embeddings)}
+	for _, dir := range p.embeddingDirs {
+		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			all.open(path, p.networks.Text.Config().HiddenSize, p.networks.Tokenizer.MaxLength()-2)
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("Options.EmbeddingDirs: %w", err)
+		}
+	}
+	slices.SortStableFunc(all.loaded, func(a, b Embedding) int { return strings.Compare(a.Name, b.Name) })
+	for _, e := range all.loaded {
+		all.names.Add(p.networks.Tokenizer, e.Name, e.Vectors)
+	}
+	for _, s := range all.skipped {
+		p.log.Warn("embedding skipped", "file", s.Path, "reason", s.Err)
+	}
+	p.embeddings = all
+	return all, nil
+}
+
+// errImageEmbedding is why pictures are skipped.
+var errImageEmbedding = errors.New("embeddings in pictures are not read; save it as .safetensors or .pt with the program that made it")
+
+// open reads a file, if it may be an embedding, that fits a model of a width with room for so many tokens in a chunk.
+func (all *embeddings) open(path string, width, room int) {
+	name := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+	var e Embedding
+	var err error
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".safetensors", ".pt", ".bin":
+		e, err = readEmbedding(path, width, room)
+	case ".png", ".webp", ".jxl", ".avif":
+		if strings.HasSuffix(strings.ToLower(name), ".preview") {
+			return
+		}
+		err = errImageEmbedding
+	default:
+		return
+	}
+	if err == nil && all.find(name) != nil {
+		err = fmt.Errorf("an embedding called %q is loaded already, from %s; rename one", name, all.find(name).Path)
+	}
+	if err == nil {
+		e.Hash, err = weights.HashFile(context.Background(), path)
+	}
+	if err != nil {
+		all.skipped = append(all.skipped, SkippedEmbedding{path, err})
+		return
+	}
+	e.Name, e.Path = name, path
+	all.loaded = append(all.loaded, e)
+}
+
+// find is the embedding of a name, nil if there is none.
+func (all *embeddings) find(name string) *Embedding {
+	for i := range all.loaded {
+		if all.loaded[i].Name == name {
+			return &all.loaded[i]
+		}
+	}
+	return nil
+}
+
+// readEmbedding reads the vectors of a file: those under string_to_param, or the only tensor.
+func readEmbedding(path string, width, room int) (e Embedding, err error) {
+	f, err := weights.OpenFile(path)
+	if err != nil {
+		return e, err
+	}
+	defer f.Close()
+	names := f.Names()
+	if slices.Contains(names, "clip_g") {
+		return e, errors.New("it is for Stable Diffusion XL; take the one for SD 1.5")
+	}
+	params := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !strings.HasPrefix(name, "string_to_param") })
+	if len(params) == 0 {
+		params = names
+	}
+	if len(params) != 1 {
+		return e, fmt.Errorf("it has %d tensors, want one; it is no textual inversion", len(params))
+	}
+	info, _ := f.Info(params[0])
+	shape := info.Shape
+	if len(shape) == 1 {
+		shape = []int{1, shape[0]}
+	}
+	if len(shape) != 2 || shape[1] != width {
+		return e, fmt.Errorf("its vectors are %v, want [vectors,%d]: it is for another family of models", info.Shape, width)
+	}
+	if shape[0] < 1 || shape[0] > room {
+		return e, fmt.Errorf("it has %d vectors, want 1 to %d, as many as a chunk has room for", shape[0], room)
+	}
+	t, err := f.Tensor(params[0])
+	if err != nil {
+		return e, err
+	}
+	e.Vectors, e.values = shape[0], t.Float32s()
+	if len(e.values) != shape[0]*width || slices.ContainsFunc(e.values, notFinite) {
+		return e, errors.New("its vectors are no finite numbers; the file is damaged")
+	}
+	return e, nil
+}
+
+func notFinite(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }
+
+// replace writes the vectors of a chunk's embeddings over those of its tokens, [T,C], start token included. What has no room is cut.
+func (all *embeddings) replace(tokens []float32, width int, placed []prompt.Placed) {
+	for _, one := range placed {
+		e := all.find(one.Name)
+		if at := (1 + one.At) * width; e != nil && at < len(tokens) {
+			copy(tokens[at:], e.values)
+		}
+	}
+}
+
+// hashes lists embeddings by name and the first digits of their hash, as infotexts do.
+func (all *embeddings) hashes(names []string) string {
+	var list []string
+	for _, name := range names {
+		if e := all.find(name); e != nil {
+			list = append(list, strings.NewReplacer(":", "", ",", "").Replace(name)+": "+e.Hash[:shortHash])
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// correction is what embeddings add to the vectors that the text encoder's table has for the tokens of a sequence, [T,C].
+func (p *Pipeline) correction(sequence []int32, placed []prompt.Placed) ([]float32, error) {
+	width := p.networks.Text.Config().HiddenSize
+	if len(placed) == 0 {
+		return make([]float32, len(sequence)*width), nil
+	}
+	table := make([]float32, len(sequence)*width)
+	known := make(map[int32][]float32)
+	for i, id := range sequence {
+		if known[id] == nil {
+			row, err := p.tokenVector(id, width)
+			if err != nil {
+				return nil, err
+			}
+			known[id] = row
+		}
+		copy(table[i*width:], known[id])
+	}
+	replaced := slices.Clone(table)
+	p.embeddings.replace(replaced, width, placed)
+	for i, v := range table {
+		replaced[i] -= v
+	}
+	return replaced, nil
+}
+
+// tokenVector reads a row of the text encoder's table.
+func (p *Pipeline) tokenVector(id int32, width int) ([]float32, error) {
+	const name = "text_model.embeddings.token_embedding.weight"
+	text := p.networks.Components[weights.KindTextEncoder]
+	typ, err := text.ParamType(name)
+	if err != nil {
+		return nil, err
+	}
+	size := width * typ.DType.Size()
+	row, at := make([]byte, size), int64(id)*int64(size)
+	if r := text.OpenParam(name); r != nil {
+		_, err = r.ReadAt(row, at)
+	} else {
+		var all []byte
+		if all, err = text.ParamData(name); err == nil {
+			copy(row, all[at:])
+		}
+	}
+	values := make([]float32, width)
+	weights.Widen(values, row, typ.DType)
+	return values, err
+}

@@ -170,45 +170,14 @@ func (c Config) resolve() (method, *Table, error) {
 	if !ok {
 		errs.add("Config.Sampler", c.Sampler, "%s (Parse reads other spellings)", join(Names()))
 	}
-	if c.Spacing != Automatic && !slices.Contains(Spacings(), c.Spacing) {
-		errs.add("Config.Spacing", c.Spacing, "%s (Parse reads other spellings)", join(Spacings()))
-	}
+	errs.choices(c)
 	if c.Steps < 1 || c.Steps > MaxSteps {
 		errs.add("Config.Steps", c.Steps, "1 to %d", MaxSteps)
 	}
-	if !c.Prediction.valid() {
-		errs.add("Config.Prediction", c.Prediction, "%s, %s or %s", Epsilon, VPrediction, Sample)
+	if m.order != 0 && c.Order != 0 && (c.Order < m.lowest || c.Order > m.highest) {
+		errs.add("Config.Order", c.Order, "%d to %d for %s", m.lowest, m.highest, m.sampler)
 	}
-	if c.Denoise != nil && !(*c.Denoise >= 0 && *c.Denoise <= 1) {
-		errs.add("Config.Denoise", *c.Denoise, "a strength from 0 to 1")
-	}
-	if c.Denoise != nil && *c.Denoise == 0 && c.ExactSteps {
-		errs.add("Config.Denoise", 0, "more: at strength 0 no schedule has room for exactly %d steps, and the picture stays as it is", c.Steps)
-	}
-	if !slices.Contains([]UniPCVariant{"", BH1, BH2, VaryCoeff}, c.Variant) {
-		errs.add("Config.Variant", c.Variant, "%s, %s or %s", BH1, BH2, VaryCoeff)
-	}
-	if !slices.Contains([]UniPCSkip{"", TimeUniform, TimeQuadratic, LogSNR}, c.Skip) {
-		errs.add("Config.Skip", c.Skip, "%s, %s or %s", TimeUniform, TimeQuadratic, LogSNR)
-	}
-	if lowest := max(1, m.lowest); m.order != 0 && c.Order != 0 && (c.Order < lowest || c.Order > max(m.order, m.highest)) {
-		errs.add("Config.Order", c.Order, "%d to %d for %s", lowest, max(m.order, m.highest), m.sampler)
-	}
-	for _, f := range []struct {
-		name  string
-		value *float64
-	}{
-		{"Eta", c.Eta}, {"SNoise", c.SNoise}, {"SChurn", &c.SChurn}, {"STmin", &c.STmin}, {"STmax", &c.STmax},
-		{"Rho", &c.Rho}, {"SigmaMin", &c.SigmaMin}, {"SigmaMax", &c.SigmaMax}, {"BetaAlpha", &c.BetaAlpha}, {"BetaBeta", &c.BetaBeta},
-		{"ExtraNoise", &c.ExtraNoise}, {"MinUncond", &c.MinUncond},
-	} {
-		if f.value != nil && !(*f.value >= 0 && *f.value <= 1e6) {
-			errs.add("Config."+f.name, *f.value, "0 to 1e6")
-		}
-	}
-	if !(c.SkipEarly >= 0 && c.SkipEarly <= 1) {
-		errs.add("Config.SkipEarly", c.SkipEarly, "a part from 0 to 1")
-	}
+	errs.ranges(c)
 	table, err := c.Schedule.Table()
 	if err != nil {
 		errs = append(errs, err)
@@ -218,6 +187,44 @@ func (c Config) resolve() (method, *Table, error) {
 		errs.add("Config.SigmaMin", lim.min, "less than SigmaMax, %v", lim.max)
 	}
 	return m, table, errors.Join(errs...)
+}
+
+// choices checks fields that hold one of several words.
+func (errs *complaints) choices(c Config) {
+	if c.Spacing != Automatic && !slices.Contains(Spacings(), c.Spacing) {
+		errs.add("Config.Spacing", c.Spacing, "%s (Parse reads other spellings)", join(Spacings()))
+	}
+	if !c.Prediction.valid() {
+		errs.add("Config.Prediction", c.Prediction, "%s, %s or %s", Epsilon, VPrediction, Sample)
+	}
+	if !slices.Contains([]UniPCVariant{"", BH1, BH2, VaryCoeff}, c.Variant) {
+		errs.add("Config.Variant", c.Variant, "%s, %s or %s", BH1, BH2, VaryCoeff)
+	}
+	if !slices.Contains([]UniPCSkip{"", TimeUniform, TimeQuadratic, LogSNR}, c.Skip) {
+		errs.add("Config.Skip", c.Skip, "%s, %s or %s", TimeUniform, TimeQuadratic, LogSNR)
+	}
+}
+
+// ranges checks fields that hold numbers; a nil one is not given.
+func (errs *complaints) ranges(c Config) {
+	const most = 1e6
+	for _, f := range []struct {
+		name    string
+		value   *float64
+		highest float64
+	}{
+		{"Denoise", c.Denoise, 1}, {"SkipEarly", &c.SkipEarly, 1}, {"ExtraNoise", &c.ExtraNoise, most}, {"MinUncond", &c.MinUncond, most},
+		{"Eta", c.Eta, most}, {"SNoise", c.SNoise, most}, {"SChurn", &c.SChurn, most}, {"STmin", &c.STmin, most}, {"STmax", &c.STmax, most},
+		{"Rho", &c.Rho, most}, {"SigmaMin", &c.SigmaMin, most}, {"SigmaMax", &c.SigmaMax, most},
+		{"BetaAlpha", &c.BetaAlpha, most}, {"BetaBeta", &c.BetaBeta, most},
+	} {
+		if f.value != nil && !(*f.value >= 0 && *f.value <= f.highest) {
+			errs.add("Config."+f.name, *f.value, "0 to %v", f.highest)
+		}
+	}
+	if c.Denoise != nil && *c.Denoise == 0 && c.ExactSteps {
+		errs.add("Config.Denoise", 0, "more: at strength 0 no schedule has room for exactly %d steps, and the picture stays as it is", c.Steps)
+	}
 }
 
 // bad is the error of a field with a value that it cannot have.

@@ -10,6 +10,7 @@
 //	for each Eval that Run hands out:
 //		input  = Σ Input.Slot[k]·slot[k] + Input.Noise·z
 //		model  = guided network output for input at Eval.Timestep; unconditional = the output without the prompt
+//		         (of an Unguided evaluation both come from the prompt alone)
 //		slot[j] = Σ Update[j].Slot[k]·slot[k] + Update[j].Model·model + Update[j].Unconditional·unconditional
 //		          + Update[j].Noise·z, for all j at once
 //		answer with what Eval.Measure asks for
@@ -17,6 +18,8 @@
 //
 // Most plans are known as a whole before they run, and are a list ([Plan.Evals]); an adaptive one decides after each step
 // how far the next one goes, from a distance between two slots that it has measured.
+//
+// [Plan.MasksInput] and [Eval.Known] say how a mask enters for inpainting, [Config.Settings] what infotexts tell of a run.
 //
 // Three ways lead to a plan. [New] follows the conventions of AUTOMATIC1111's web UI (k-diffusion samplers in sigma
 // space, fractional timesteps), [Parse] reads its names, and [FromDiffusers] reproduces a scheduler_config.json of

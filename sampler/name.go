@@ -60,7 +60,7 @@ type method struct {
 	shifted     bool    // the web UI says of its pictures by how much the seed of its noise was shifted (ENSD)
 	multistep   bool    // takes diffusers' multistep form of its spacings
 
-	order, lowest, highest int // order is the default, 0 if the method has one only; lowest 0 is 1, highest 0 is order
+	order, lowest, highest int // the default and the bounds of Config.Order; 0 if the method has one order only
 	heun, cfgpp            bool
 	guidance               float64 // part of the user's guidance that it takes; 0 is all of it
 	lcm                    lcmRule
@@ -84,7 +84,7 @@ var methods = []method{
 		aliases: []string{"euler_a", "k_euler_a", "euler_ancestral", "k_euler_ancestral", "EulerAncestralDiscreteScheduler", "EulerAncestralDiscrete"}},
 	{sampler: Euler, solve: euler, churned: true,
 		aliases: []string{"k_euler", "EulerDiscreteScheduler", "EulerDiscrete"}},
-	{sampler: LMS, solve: lms, order: 4,
+	{sampler: LMS, solve: lms, order: 4, lowest: 1, highest: 4,
 		aliases: []string{"k_lms", "LMSDiscreteScheduler", "LMSDiscrete"}},
 	{sampler: Heun, solve: heun, secondOrder: true, churned: true,
 		aliases: []string{"k_heun", "HeunDiscreteScheduler", "HeunDiscrete"}},
@@ -94,7 +94,7 @@ var methods = []method{
 		aliases: []string{"dpm_2_ancestral", "dpm_2_a", "k_dpm_2_a", "KDPM2AncestralDiscreteScheduler", "KDPM2AncestralDiscrete"}},
 	{sampler: DPMFast, solve: dpmFast, span: fastSpan, stochastic: true, eta: 1, scaled: true, shifted: true,
 		aliases: []string{"dpm_fast", "k_dpm_fast"}},
-	{sampler: DPMAdaptive, span: adaptiveSpan, stochastic: true, eta: 1, order: 3, lowest: 2, shifted: true,
+	{sampler: DPMAdaptive, span: adaptiveSpan, stochastic: true, eta: 1, order: 3, lowest: 2, highest: 3, shifted: true,
 		aliases: []string{"dpm_adaptive", "k_dpm_ad"}},
 	{sampler: Restart, solve: restart, span: restartSpan, spacing: Karras, secondOrder: true},
 	{sampler: DDIM, solve: eulerAncestral, grid: webUIGrid, fixed: true, stochastic: true,
@@ -103,7 +103,7 @@ var methods = []method{
 		aliases: []string{"ddim_cfgpp"}},
 	{sampler: PLMS, solve: plms, grid: webUIGrid, fixed: true,
 		aliases: []string{"PNDM", "PNDMScheduler"}},
-	{sampler: UniPC, solve: unipc, grid: webUIUniPCGrid, fixed: true, order: 3, highest: 5, multistep: true,
+	{sampler: UniPC, solve: unipc, grid: webUIUniPCGrid, fixed: true, order: 3, lowest: 1, highest: 5, multistep: true,
 		aliases: []string{"uni_pc", "UniPCMultistepScheduler", "UniPCMultistep"}},
 	{sampler: LCM, solve: lcm, distilled: true, lcm: lcmRule{scaling: 10, sigmaData: 0.5},
 		aliases: []string{"k_lcm", "LCMScheduler"}},

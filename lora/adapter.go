@@ -20,7 +20,7 @@ import (
 // Adapter is a LoRA, held in memory. It is safe for concurrent use and not to be modified.
 type Adapter struct {
 	Path      string
-	Metadata  map[string]string // of the file's header: "ss_output_name", …
+	Metadata  map[string]string // the free-form strings of the header: "ss_output_name", …
 	Modules   []Module          // in the order of Targets.All
 	Unmatched []string          // tensors for modules the model does not have
 	Ignored   []string          // tensors that are no part of the adapter: bundled embeddings

@@ -34,7 +34,7 @@ type Delta interface {
 
 	fits(shape compute.Shape) bool // the delta has all its numbers, and those of a parameter of this shape
 	isZero() bool                  // nothing can come of it, whatever the parameter
-	shapes() string                // of what it is made of, for errors
+	shapes() string                // says what it is made of, for errors
 }
 
 // zeros reports whether all numbers are 0.

@@ -144,9 +144,9 @@ func misfit(a *Adapter) error {
 
 // NonFiniteError names a factor with an element that is not a number, or infinite.
 type NonFiniteError struct {
-	Path  string // of the file
-	Key   string // of the tensor in it
-	Index int    // of the first such element, row-major
+	Path  string // the file
+	Key   string // the tensor in it
+	Index int    // the first such element, row-major
 }
 
 // Error names file, tensor and element.

@@ -24,7 +24,7 @@ type Folder struct {
 	files   []string            // in the order of dirs, each once
 	stems   map[string]string   // file by stem
 	places  map[string]string   // file by path below one of dirs, with slashes and without extension
-	read    map[string]metadata // of each file, as far as asked for
+	read    map[string]metadata // what each file says, as far as asked for
 	aliases map[string][]string // files by alias, nil until a name is asked for that is no stem
 	unseen  []error             // what could not be looked at
 }

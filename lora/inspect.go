@@ -19,7 +19,7 @@ import (
 // Inspection is what a file tells about itself.
 type Inspection struct {
 	Path     string
-	Bytes    int64                 // of the file
+	Bytes    int64                 // the size of the file
 	Types    map[weights.DType]int // tensors of each element type
 	Metadata map[string]string
 	Forms    []string // the spellings its keys are in: "kohya", "PEFT", …
@@ -138,7 +138,7 @@ type TensorCheck struct {
 	DType            weights.DType
 	Shape            compute.Shape
 	Factor           bool    // it is the up or down factor of a module
-	MeanAbs, MinAbs  float64 // of the absolute values; 0 of none
+	MeanAbs, MinAbs  float64 // the mean and the least absolute value; 0 of no elements
 	NonFinite, First int     // how many elements are NaN or infinite, and the first of them
 }
 

@@ -15,7 +15,7 @@ const (
 	partDown      part = "lora_down.weight"
 	partUp        part = "lora_up.weight"
 	partMid       part = "lora_mid.weight"
-	partUpBias    part = "lora_up.bias" // of the layer that up is in PEFT, with lora_bias
+	partUpBias    part = "lora_up.bias" // PEFT with lora_bias: up is a layer with a bias there
 	partEmbedA    part = "lora_embedding_A"
 	partEmbedB    part = "lora_embedding_B"
 	partAlpha     part = "alpha"
@@ -52,7 +52,7 @@ const (
 	partNormDiff  part = "w_norm"
 	partNormBias  part = "b_norm"
 	partSetWeight part = "set_weight"
-	partWeight    part = "weight" // of IA3 beside on_input, else the parameter itself
+	partWeight    part = "weight" // IA3's factors beside on_input, else the parameter itself
 	partBias      part = "bias"   // the parameter itself
 )
 

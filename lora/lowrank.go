@@ -13,7 +13,7 @@ import (
 type LowRank struct {
 	Down  Factor  // A: [r,in], or [r,in,kh,kw] of a convolution
 	Up    Factor  // B: [out,r], or [out,r,1,1]
-	Mid   Factor  // of the three-factor form, [columns of B, r, kh, kw] beside A [r,in,1,1]; no Data in the usual one
+	Mid   Factor  // the middle of the three-factor form, [columns of B, r, kh, kw] beside A [r,in,1,1]; no Data in the usual one
 	Alpha float64 // r in files that give none
 }
 

@@ -12,7 +12,7 @@ import (
 // "Controlling Text-to-Image Diffusion by Orthogonal Finetuning" (arXiv:2306.07280) and Liu et al., arXiv:2311.06243.
 type OFT struct {
 	Rotations Factor    // [stages, blocks, b, b]
-	Rescale   []float32 // of each output; nil for none
+	Rescale   []float32 // what each output is multiplied with; nil for none
 	Inputs    bool
 	Butterfly bool
 }

@@ -19,12 +19,12 @@ import (
 // settings is what diffusers and PEFT write about one network's part of an adapter: their files have no alpha tensors.
 type settings struct {
 	loraAlpha    *float64
-	rank         float64   // of modules whose tensors do not tell
+	rank         float64   // the rank where the tensors of a module do not tell
 	alphaPattern []pattern // in the order of the file, the first that matches counting
 	rankPattern  []pattern
 	feedForward  modules // IA3's, which multiplies their inputs
 	cayleySeries *bool
-	cayleyTerms  *int // of the series
+	cayleyTerms  *int // how many terms the series has
 	rsLoRA       bool // the scale is alpha/√r: Kalajdzievski, "A Rank Stabilization Scaling Factor" (arXiv:2312.03732)
 }
 

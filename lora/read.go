@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -24,7 +25,7 @@ var algorithms = []struct {
 	{[]part{partOnInput}, []part{partWeight}, readIA3},
 	{[]part{partEmbedA, partEmbedB}, []part{partEmbedA, partEmbedB}, readEmbedding},
 	{[]part{partDown, partUp, partMid, partUpBias}, []part{partDown, partUp}, readLowRank},
-	{[]part{partDiff}, nil, func(_ Target, x *tensors) (Delta, error) { return Difference{x.at[partDiff]}, nil }},
+	{[]part{partDiff}, nil, func(t Target, x *tensors) (Delta, error) { return Difference{forInpainting(t, x.at[partDiff])}, nil }},
 	{[]part{partNormDiff}, nil, func(_ Target, x *tensors) (Delta, error) { return Difference{x.at[partNormDiff]}, nil }},
 	{[]part{partSetWeight}, nil, func(_ Target, x *tensors) (Delta, error) { return Replacement{x.at[partSetWeight]}, nil }},
 	{[]part{partWeight}, nil, func(_ Target, x *tensors) (Delta, error) { return Replacement{x.at[partWeight]}, nil }},
@@ -40,7 +41,7 @@ func read(f *weights.File, t *Targets) (*Adapter, error) {
 		return nil, err
 	}
 	a := &Adapter{Path: f.Path(), Metadata: f.Metadata()}
-	keys := make([]map[part]string, len(t.layers)) // of each layer's tensors
+	keys := make([]map[part]string, len(t.layers)) // the tensors of each layer
 	isAdapter, matched := false, false
 	for _, key := range f.Names() {
 		if kind := otherKind(key); kind != "" {
@@ -247,8 +248,22 @@ func (x *tensors) notOne(p part) error {
 }
 
 // readLowRank makes the usual change.
-func readLowRank(_ Target, x *tensors) (Delta, error) {
-	return x.lowRank(LowRank{Down: x.at[partDown], Up: x.at[partUp], Mid: x.at[partMid]}, partDown)
+func readLowRank(t Target, x *tensors) (Delta, error) {
+	return x.lowRank(LowRank{Down: forInpainting(t, x.at[partDown]), Up: x.at[partUp], Mid: x.at[partMid]}, partDown)
+}
+
+// forInpainting fills the inputs of a UNet's first convolution up with zeros, where an adapter of the usual four channels is
+// applied to a UNet that sees the mask and the masked picture too: nine.
+func forInpainting(t Target, f Factor) Factor {
+	if t.Name != "conv_in" || len(t.Shape) != 4 || t.Shape[1] != 9 || len(f.Shape) != 4 || f.Shape[1] != 4 {
+		return f
+	}
+	area := f.Shape[2:].Elements()
+	wide := Factor{compute.Shape{f.Shape[0], 9, f.Shape[2], f.Shape[3]}, make([]float32, f.Shape[0]*9*area)}
+	for r := range f.Shape[0] {
+		copy(wide.Data[r*9*area:], f.Data[r*4*area:][:4*area])
+	}
+	return wide
 }
 
 // readEmbedding makes the change of PEFT's tensors for an embedding, which is looked up in and so lies the other way round.

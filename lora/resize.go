@@ -217,7 +217,7 @@ func (o ResizeOptions) describe(a *Adapter, modules []Module) map[string]string 
 	if m == nil {
 		m = make(map[string]string)
 	}
-	delete(m, "lora_adapter_metadata") // of alphas, which are tensors now
+	delete(m, "lora_adapter_metadata") // it tells alphas, which are tensors now
 	old, _ := extremes(a.Modules)
 	comment := fmt.Sprintf("dimension is resized from %s to %d; ", old, o.NewRank)
 	if o.DynamicMethod != "" {
@@ -225,6 +225,6 @@ func (o ResizeOptions) describe(a *Adapter, modules []Module) map[string]string 
 	}
 	m["ss_training_comment"] = comment + m["ss_training_comment"]
 	m["ss_network_dim"], m["ss_network_alpha"] = extremes(modules)
-	specify(m, "stable-diffusion-v1/lora", "diffusers", nil)
+	Specify(m)
 	return m
 }

@@ -44,19 +44,24 @@ func describeMade(modules []Module, version string, sources []string) map[string
 	}
 	m := map[string]string{"ss_network_module": "networks.lora", "ss_v2": "False", "ss_base_model_version": version}
 	m["ss_network_dim"], m["ss_network_alpha"] = extremes(modules)
-	specify(m, "stable-diffusion-v1/lora", "diffusers", sources)
+	Specify(m, sources...)
 	return m
 }
 
-// specify writes the ModelSpec block, but for the title, which the one who writes the file knows.
-// See https://github.com/Stability-AI/ModelSpec.
+// Specify writes the ModelSpec block of a LoRA into its metadata, but for the title, which the one who writes the file knows.
+// What the LoRA was made of is named; resolution and prediction type stay where they are given.
+func Specify(metadata map[string]string, sources ...string) {
+	specify(metadata, "stable-diffusion-v1/lora", "diffusers", sources)
+}
+
+// specify writes a ModelSpec block. See https://github.com/Stability-AI/ModelSpec.
 func specify(m map[string]string, architecture, implementation string, sources []string) {
 	m["modelspec.sai_model_spec"] = "1.0.1"
 	m["modelspec.architecture"] = architecture
 	m["modelspec.implementation"] = implementation
 	m["modelspec.implementation_version"] = Product
 	m["modelspec.date"] = time.Now().Format("2006-01-02T15:04:05")
-	delete(m, "modelspec.hash_sha256") // of what the file was before
+	delete(m, "modelspec.hash_sha256") // it is the hash of the file as it was before
 	prediction := "epsilon"
 	if m["ss_base_model_version"] == versionV {
 		prediction = "v"

@@ -15,8 +15,8 @@ import (
 // the bias of one.
 type Target struct {
 	Kind  weights.Kind  // KindTextEncoder or KindUNet
-	Name  string        // of the module, in diffusers' words: "mid_block.attentions.0.proj_in"
-	Shape compute.Shape // of the parameter: [out,in], [out,in,kh,kw], or [n] of a bias or norm
+	Name  string        // the module, in diffusers' words: "mid_block.attentions.0.proj_in"
+	Shape compute.Shape // the shape of the parameter: [out,in], [out,in,kh,kw], or [n] of a bias or norm
 	Bias  bool          // the module's bias rather than its weight
 }
 
@@ -43,7 +43,7 @@ func (t Target) columns() int { return t.Shape[1:].Elements() }
 type Targets struct {
 	list   []Target // that are matrices
 	layers []layer
-	index  map[weights.Kind]map[string]int // of a flattened name in layers
+	index  map[weights.Kind]map[string]int // flattened names, with their places in layers
 }
 
 // layer is a module of a model with its parameters; those it has not have no Shape.

@@ -26,10 +26,6 @@ func (r *run) describe(ctx context.Context) error {
 	r.describeTraining(m)
 	r.describeNoise(m)
 	describeDataset(m, r.config.Dataset, r.dataset.Report())
-	m["modelspec.sai_model_spec"] = "1.0.1"
-	m["modelspec.architecture"] = "stable-diffusion-v1/lora"
-	m["modelspec.implementation"] = "diffusers"
-	m["modelspec.implementation_version"] = lora.Product
 	m["modelspec.title"] = r.config.OutputName
 	m["modelspec.prediction_type"] = "epsilon"
 	if r.config.Trainer.VParameterization {
@@ -51,6 +47,7 @@ func (r *run) describe(ctx context.Context) error {
 	for key, value := range m {
 		r.base[key] = python.String(value)
 	}
+	lora.Specify(r.base)
 	return nil
 }
 

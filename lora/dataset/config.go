@@ -8,7 +8,8 @@ import (
 	"github.com/atelier-go/atelier/invalid"
 )
 
-// Config says what a LoRA is trained on. Keys of its JSON form are the option names of sd-scripts.
+// Config says what a LoRA is trained on. Keys of its JSON form are the option names of sd-scripts; fields tagged
+// resume:"-" change no result.
 type Config struct {
 	// Sets are trained together; each has its own resolution, batch size and buckets. At least one.
 	Sets []Set `json:"datasets"`
@@ -23,10 +24,10 @@ type Config struct {
 	PriorLossWeight *float64 `json:"prior_loss_weight,omitempty"`
 	// CacheLatents says that every picture is encoded once, which rules out colour augmentation and random crops.
 	// CacheLatentsToDisk implies it, and that no two pictures of a folder may share their name up to the extension.
-	CacheLatents       bool `json:"cache_latents,omitempty"`
-	CacheLatentsToDisk bool `json:"cache_latents_to_disk,omitempty"`
+	CacheLatents       bool `json:"cache_latents,omitempty" resume:"-"`
+	CacheLatentsToDisk bool `json:"cache_latents_to_disk,omitempty" resume:"-"`
 	// SkipCacheCheck trusts cached latents whose keys and shapes fit, without looking whether the picture changed since.
-	SkipCacheCheck bool `json:"skip_cache_check,omitempty"`
+	SkipCacheCheck bool `json:"skip_cache_check,omitempty" resume:"-"`
 }
 
 // Set is one dataset: folders trained at one resolution.
@@ -39,8 +40,8 @@ type Set struct {
 
 	// TrainDataDir and RegDataDir are parents of folders called "N_name": N repeats, fallback caption "name".
 	// Folder holds the options of all of them.
-	TrainDataDir string `json:"train_data_dir,omitempty"`
-	RegDataDir   string `json:"reg_data_dir,omitempty"`
+	TrainDataDir string `json:"train_data_dir,omitempty" resume:"-"`
+	RegDataDir   string `json:"reg_data_dir,omitempty" resume:"-"`
 	Folder       Subset `json:"folder"`
 	// Subsets are further folders, each with its own options; "N_name" has no meaning in their names.
 	Subsets []Subset `json:"subsets,omitempty"`
@@ -53,7 +54,7 @@ type Set struct {
 
 // Subset is one folder of pictures. Subfolders are not looked into.
 type Subset struct {
-	ImageDir string `json:"image_dir,omitempty"`
+	ImageDir string `json:"image_dir,omitempty" resume:"-"`
 	// Repeats is how often a picture is used in an epoch; 0 means 1.
 	Repeats int `json:"num_repeats,omitempty"`
 	// ClassTokens is the caption of pictures without a caption file; those with one do not get it.
@@ -83,7 +84,7 @@ type Subset struct {
 	// AlphaMask uses alpha as a mask of the loss.
 	AlphaMask bool `json:"alpha_mask,omitempty"`
 	// ConditioningDataDir holds masks of the loss: pictures of the same names and sizes, of which the red channel counts.
-	ConditioningDataDir string `json:"conditioning_data_dir,omitempty"`
+	ConditioningDataDir string `json:"conditioning_data_dir,omitempty" resume:"-"`
 }
 
 // validate reports every problem that shows without looking at files, as [invalid.FieldError]s of "Config".

@@ -886,7 +886,7 @@ func TestConfigReached(t *testing.T) {
 
 // TestTags: the keys by which states know options are the options' names, but for those that states had before.
 func TestTags(t *testing.T) {
-	older := map[string]string{"debiased_estimation_loss": "debiased_estimation", "scale_v_pred_loss_like_noise_pred": "scale_v_pred_loss", "train_batch_size": "batch_size"}
+	older := map[string]string{"debiased_estimation_loss": "debiased_estimation", "scale_v_pred_loss_like_noise_pred": "scale_v_pred_loss", "train_batch_size": "batch_size", "autosave_every_n_minutes": "autosave_every"}
 	for _, g := range append(slices.Clone(table), group{"network_args", networkArguments}, group{"dataset_config", datasetOptions}) {
 		for _, o := range g.options {
 			tag := o.tag()

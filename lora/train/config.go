@@ -26,62 +26,76 @@ type Config struct {
 	Noise   Noise
 	Trainer Options // its Accumulation is the dataset's gradient_accumulation_steps, its BlockLRWeight the network's
 	// MaxTokenLength is how many tokens of a caption are learned, "max_token_length": 75, 150 or 225; 0 means 75.
-	MaxTokenLength int
+	MaxTokenLength int `json:"max_token_length"`
 
 	// NetworkWeights is a file to continue from: modules it has begin with its factors and keep its alphas, others as usual. With
 	// DimFromWeights exactly its modules are trained, whatever their ranks.
-	NetworkWeights string
-	DimFromWeights bool
+	NetworkWeights string `json:"network_weights" resume:"-"`
+	DimFromWeights bool   `json:"dim_from_weights"`
 
 	// LearningRate is for both networks where neither UNetLR nor TextEncoderLR is given. If only one of them is given, the
 	// other network is not trained.
-	LearningRate, UNetLR, TextEncoderLR float64
+	LearningRate  float64 `json:"learning_rate"`
+	UNetLR        float64 `json:"unet_lr"`
+	TextEncoderLR float64 `json:"text_encoder_lr"`
 
 	// LRScheduler is constant if empty; LRWarmupSteps and LRDecaySteps are numbers of steps ("100") or parts of all ("0.1", "10%").
-	LRScheduler                                string
-	LRWarmupSteps, LRDecaySteps                string
-	LRSchedulerNumCycles, LRSchedulerTimescale int
-	LRSchedulerPower, LRSchedulerMinLRRatio    float64
-	LRSchedulerArgs                            []string // "step_rules=1:10,0.1:20,0.01" of piecewise_constant
+	LRScheduler           string   `json:"lr_scheduler"`
+	LRWarmupSteps         string   `json:"lr_warmup_steps"`
+	LRDecaySteps          string   `json:"lr_decay_steps"`
+	LRSchedulerNumCycles  int      `json:"lr_scheduler_num_cycles"`
+	LRSchedulerTimescale  int      `json:"lr_scheduler_timescale"`
+	LRSchedulerPower      float64  `json:"lr_scheduler_power"`
+	LRSchedulerMinLRRatio float64  `json:"lr_scheduler_min_lr_ratio"`
+	LRSchedulerArgs       []string `json:"lr_scheduler_args"` // "step_rules=1:10,0.1:20,0.01" of piecewise_constant
 
 	// MixedPrecision tells what the device computes in: "no", "fp16" or "bf16"; "" means no. With fp16 losses are scaled.
-	MixedPrecision string
+	MixedPrecision string `json:"mixed_precision"`
 
 	// OutputDir is created if need be. OutputName is "last" if empty.
-	OutputDir, OutputName string
+	OutputDir  string `json:"output_dir" resume:"-"`
+	OutputName string `json:"output_name" resume:"-"`
 	// SavePrecision is F32, F16 or BF16; the zero value means F16.
-	SavePrecision compute.DType
+	SavePrecision compute.DType `json:"save_precision" resume:"-"`
 	// SaveEveryNEpochs and SaveEveryNSteps keep files of what is learned so far; of them SaveLastNEpochs and those of the
 	// SaveLastNSteps last steps remain. SaveNEpochRatio, if not 0, replaces SaveEveryNEpochs by the epochs there are divided by it.
-	SaveEveryNEpochs, SaveEveryNSteps, SaveNEpochRatio int
-	SaveLastNEpochs, SaveLastNSteps                    int
-	TrainingComment                                    string
+	SaveEveryNEpochs int    `json:"save_every_n_epochs" resume:"-"`
+	SaveEveryNSteps  int    `json:"save_every_n_steps" resume:"-"`
+	SaveNEpochRatio  int    `json:"save_n_epoch_ratio" resume:"-"`
+	SaveLastNEpochs  int    `json:"save_last_n_epochs" resume:"-"`
+	SaveLastNSteps   int    `json:"save_last_n_steps" resume:"-"`
+	TrainingComment  string `json:"training_comment" resume:"-"`
 
 	// SaveState saves a state beside each of these files and beside the last, SaveStateOnTrainEnd beside the last alone: a
 	// folder called after the file, OutputName-step00000500-state, from which Resume goes on. Of states SaveLastNEpochsState and
 	// those of the SaveLastNStepsState last steps remain; 0 keeps as many as of the files.
-	SaveState, SaveStateOnTrainEnd            bool
-	SaveLastNEpochsState, SaveLastNStepsState int
+	SaveState            bool `json:"save_state" resume:"-"`
+	SaveStateOnTrainEnd  bool `json:"save_state_on_train_end" resume:"-"`
+	SaveLastNEpochsState int  `json:"save_last_n_epochs_state" resume:"-"`
+	SaveLastNStepsState  int  `json:"save_last_n_steps_state" resume:"-"`
 	// AutosaveEvery is how often a state is saved besides, OutputName-autosave-state, each in place of the last and removed at
 	// the end; 0 means every ten minutes, a negative number never.
-	AutosaveEvery time.Duration
+	AutosaveEvery time.Duration `json:"autosave_every" resume:"-"`
 	// Resume is a state to go on from, at its step, to the same end as if there had been no stop. Options that change the
 	// result, and the pictures, must be those it was saved with. See [LatestState].
-	Resume string
+	Resume string `json:"resume" resume:"-"`
 
 	// SampleAtFirst, SampleEveryNEpochs and, without the latter, SampleEveryNSteps say when the prompts of the file SamplePrompts
 	// are drawn, which is read anew each time; see [ParseSamplePrompts]. Pictures go to OutputDir/sample. SampleSampler is for
 	// prompts that name no sampler; see [ParseSampleSampler]. What goes wrong with samples is a Warning and stops nothing.
-	SampleAtFirst                         bool
-	SampleEveryNEpochs, SampleEveryNSteps int
-	SamplePrompts, SampleSampler          string
+	SampleAtFirst      bool   `json:"sample_at_first" resume:"-"`
+	SampleEveryNEpochs int    `json:"sample_every_n_epochs" resume:"-"`
+	SampleEveryNSteps  int    `json:"sample_every_n_steps" resume:"-"`
+	SamplePrompts      string `json:"sample_prompts" resume:"-"`
+	SampleSampler      string `json:"sample_sampler" resume:"-"`
 
 	// ValidateEveryNEpochs and ValidateEveryNSteps say when the loss on the pictures kept from training (validation_split) is
 	// computed: without both after each epoch. MaxValidationSteps bounds the batches that it is computed of.
-	ValidateEveryNEpochs, ValidateEveryNSteps int
-	MaxValidationSteps                        int
+	ValidateEveryNEpochs int `json:"validate_every_n_epochs" resume:"-"`
+	ValidateEveryNSteps  int `json:"validate_every_n_steps" resume:"-"`
+	MaxValidationSteps   int `json:"max_validation_steps" resume:"-"`
 
-	Logging Logging
+	Logging Logging `resume:"-"`
 }
 
 // defaultOutputName is that of sd-scripts.

@@ -17,9 +17,11 @@ import (
 type Logging struct {
 	// Dir gets a folder Prefix+YYYYmmddHHMMSS for each training, "logging_dir" and "log_prefix"; in it TrackerName,
 	// "log_tracker_name", "network_train" if empty.
-	Dir, Prefix, TrackerName string
+	Dir         string `json:"logging_dir"`
+	Prefix      string `json:"log_prefix"`
+	TrackerName string `json:"log_tracker_name"`
 	// With is "log_with": "tensorboard" for event files, "json" for log.jsonl, a line of JSON for each step, "all" or "" for both.
-	With string
+	With string `json:"log_with"`
 }
 
 // logKinds are the values of "log_with".

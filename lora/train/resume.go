@@ -10,7 +10,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/lora"
@@ -127,28 +126,12 @@ func checkpointDigest(c *weights.Checkpoint) (string, error) {
 	return fmt.Sprintf("%08x", h.Sum32()), nil
 }
 
-// resultless are the fields of Config, and of what is in it, that change no result: where things are, what is saved and
-// drawn besides, and how memory is spent. Paths of pictures and weights are there as what they hold.
-var resultless = []string{
-	"Device", "Checkpoint", "NetworkWeights", "TrainDataDir", "RegDataDir", "ImageDir", "ConditioningDataDir",
-	"OutputDir", "OutputName", "SavePrecision", "TrainingComment", "Logging", "Resume", "SaveEveryNEpochs", "SaveEveryNSteps",
-	"SaveNEpochRatio", "SaveLastNEpochs", "SaveLastNSteps", "SaveState", "SaveStateOnTrainEnd", "AutosaveEvery", "SaveLastNEpochsState", "SaveLastNStepsState",
-	"SampleAtFirst", "SampleEveryNEpochs", "SampleEveryNSteps", "SamplePrompts", "SampleSampler",
-	"ValidateEveryNEpochs", "ValidateEveryNSteps", "MaxValidationSteps",
-	"Checkpointing", "CacheLatents", "CacheLatentsToDisk", "SkipCacheCheck",
-}
-
-// settingNames are those of sd-scripts that do not follow from the field's.
-var settingNames = map[string]string{
-	"Dim": "network_dim", "Alpha": "network_alpha", "UNetOnly": "network_train_unet_only", "TextEncoderOnly": "network_train_text_encoder_only",
-	"Dropout": "network_dropout", "Accumulation": "gradient_accumulation_steps", "Loss": "loss_type", "UNetLR": "unet_lr",
-	"LoRAPlusRatio": "loraplus_lr_ratio", "LoRAPlusUNetRatio": "loraplus_unet_lr_ratio", "LoRAPlusTextEncoderRatio": "loraplus_text_encoder_lr_ratio",
-}
-
-// collectSettings lists the options in the fields of a struct.
+// collectSettings lists the options in the fields of a struct by their keys, but for those tagged resume:"-", which change no
+// result: where things are, what is saved and drawn besides, and how memory is spent. Paths of pictures and weights are there
+// as what they hold.
 func collectSettings(prefix string, options reflect.Value, into map[string]string) {
 	for field, value := range options.Fields() {
-		if !field.IsExported() || slices.Contains(resultless, field.Name) {
+		if !field.IsExported() || field.Tag.Get("json") == "-" || field.Tag.Get("resume") == "-" {
 			continue
 		}
 		inside := prefix
@@ -177,23 +160,10 @@ func collectSetting(inside, name string, v reflect.Value, into map[string]string
 	}
 }
 
-// settingName is the option of a field: its JSON key, or its name as sd-scripts writes it.
+// settingName is the key of a field; a section of the configuration has none.
 func settingName(field reflect.StructField) string {
-	if key, _, _ := strings.Cut(field.Tag.Get("json"), ","); key != "" {
-		return key
-	}
-	if name := settingNames[field.Name]; name != "" {
-		return name
-	}
-	var b strings.Builder
-	name := []rune(field.Name)
-	for i, c := range name {
-		if i > 0 && unicode.IsUpper(c) && (!unicode.IsUpper(name[i-1]) || i+1 < len(name) && unicode.IsLower(name[i+1])) {
-			b.WriteByte('_')
-		}
-		b.WriteRune(unicode.ToLower(c))
-	}
-	return b.String()
+	key, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+	return key
 }
 
 // lengths are the settings in which a training may differ from the one that it goes on with.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/atelier-go/atelier/internal/python"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -84,7 +85,7 @@ func blockWeights(text string, n int) ([]float64, error) {
 		return list, nil
 	}
 	number := func(s string) (float64, error) {
-		v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+		v, err := python.Float(s)
 		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
 			return 0, fmt.Errorf("%q is no number; want numbers between commas, or sine, cosine, linear, reverse_linear or zeros", s)
 		}

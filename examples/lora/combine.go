@@ -18,9 +18,9 @@ func combine(ctx context.Context, c *command) error {
 	loras.define(c)
 	s.define(c)
 	out.define(c, "float")
-	c.IntVar(&o.NewRank, "new_rank", 0, "rank of the result, found by singular values (default: all ranks of all files, which is exact)")
-	c.IntVar(&o.NewConvRank, "new_conv_rank", 0, "rank of 3×3 convolutions (default: new_rank)")
-	c.Float64Var(&o.ClampQuantile, "clamp_quantile", 0.99, "with new_rank, bound the numbers by this quantile of them; 1 does not")
+	c.IntVar(&o.NewRank, "new_rank", 0, "`NUMBER` rank of the result, found by singular values (default: all ranks of all files, which is exact)")
+	c.IntVar(&o.NewConvRank, "new_conv_rank", 0, "`NUMBER` rank of 3×3 convolutions (default: new_rank)")
+	c.Float64Var(&o.ClampQuantile, "clamp_quantile", 0.99, "`NUMBER` with new_rank, bound the numbers by this quantile of them; 1 does not")
 	c.BoolVar(&kohya, "kohya", false, "add the factors themselves, as merge_lora does: a ratio of 0.5 has a quarter of the effect")
 	c.BoolVar(&concat, "concat", false, "with -kohya, put the ranks side by side instead, as merge_lora -concat does")
 	c.Func("lbws", "`LIST` of 17 or 26 block weights, [1,0,0.5,…], for the -lora before it", func(text string) (err error) {

@@ -20,10 +20,10 @@ func extract(ctx context.Context, c *command) error {
 	c.StringVar(&paths.tuned, "model_tuned", "", "`PATH` the fine-tuned checkpoint")
 	c.Weights(&source, "model-config", "variant")
 	out.define(c, "float")
-	c.IntVar(&o.Dim, "dim", 4, "rank")
-	c.IntVar(&o.ConvDim, "conv_dim", 0, "rank of 3×3 convolutions (default: none, and none of the resnets' other layers)")
-	c.Float64Var(&o.MinDiff, "min_diff", 0.01, "leave out the text encoder unless an element differs by more; below 0 never")
-	c.Float64Var(&o.ClampQuantile, "clamp_quantile", 0.99, "bound the numbers by this quantile of them; 1 does not")
+	c.IntVar(&o.Dim, "dim", 4, "`NUMBER` rank")
+	c.IntVar(&o.ConvDim, "conv_dim", 0, "`NUMBER` rank of 3×3 convolutions (default: none, and none of the resnets' other layers)")
+	c.Float64Var(&o.MinDiff, "min_diff", 0.01, "`NUMBER` leave out the text encoder unless an element differs by more; below 0 never")
+	c.Float64Var(&o.ClampQuantile, "clamp_quantile", 0.99, "`NUMBER` bound the numbers by this quantile of them; 1 does not")
 	if err := c.Parse(c.args, 0); err != nil {
 		return err
 	}

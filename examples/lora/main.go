@@ -18,7 +18,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/atelier-go/atelier/compute"
@@ -147,9 +146,9 @@ func (r *ratios) define(c *command) {
 			return errors.New("write each -ratio behind its -lora")
 		}
 		r.given = len(r.paths)
-		value, err := strconv.ParseFloat(text, 64)
+		value, err := cli.Number(text)
 		if err != nil {
-			return errors.New("want a number such as 0.8")
+			return err
 		}
 		r.values[r.given-1] = value
 		return nil

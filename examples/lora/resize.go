@@ -16,10 +16,10 @@ func resize(ctx context.Context, c *command) error {
 	var verbose bool
 	s.define(c)
 	out.define(c, "float")
-	c.IntVar(&o.NewRank, "new_rank", 4, "rank of the result, or the most with -dynamic_method")
-	c.IntVar(&o.NewConvRank, "new_conv_rank", 0, "rank of convolutions, 1×1 ones among them (default: new_rank)")
+	c.IntVar(&o.NewRank, "new_rank", 4, "`NUMBER` rank of the result, or the most with -dynamic_method")
+	c.IntVar(&o.NewConvRank, "new_conv_rank", 0, "`NUMBER` rank of convolutions, 1×1 ones among them (default: new_rank)")
 	c.StringVar((*string)(&o.DynamicMethod), "dynamic_method", "", "choose ranks by singular values: sv_ratio, sv_cumulative or sv_fro")
-	c.Float64Var(&o.DynamicParam, "dynamic_param", 0, "what the method aims at: a ratio such as 20, or a part such as 0.9")
+	c.Float64Var(&o.DynamicParam, "dynamic_param", 0, "`NUMBER` what the method aims at: a ratio such as 20, or a part such as 0.9")
 	c.BoolVar(&verbose, "verbose", false, "report on every module")
 	path, err := c.file()
 	if err != nil {

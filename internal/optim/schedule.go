@@ -177,7 +177,7 @@ func Count(option string, steps int) (int, error) {
 		return 0, nil
 	}
 	number, percent := strings.CutSuffix(text, "%")
-	f, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	f, err := python.Float(number)
 	switch {
 	case err != nil || math.IsNaN(f) || f < 0 || f > math.MaxInt32:
 		return 0, fmt.Errorf("optim: %q steps; want a number such as 100, or a part of all steps such as 0.1 or 10%%", option)
@@ -210,7 +210,7 @@ func StepRules(args []string) ([]Rule, error) {
 			factor, until, timed := strings.Cut(part, ":")
 			r := Rule{Until: math.MaxInt}
 			var err1, err2 error
-			r.Factor, err1 = strconv.ParseFloat(strings.TrimSpace(factor), 64)
+			r.Factor, err1 = python.Float(factor)
 			if timed {
 				r.Until, err2 = strconv.Atoi(strings.TrimSpace(until))
 			}

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/atelier-go/atelier/internal/python"
 	"github.com/atelier-go/atelier/invalid"
 )
 
@@ -175,9 +176,9 @@ func (o *Options) complete(f form) {
 // chooseLength finds out whether epochs decide, and makes steps of the percentage of the warm-up as the GUI sends it: the
 // field of steps if it is set, else a part of all. With a dataset_config of known length the percentage becomes steps at once.
 func (o *Options) chooseLength(f form) error {
-	epoch, err1 := strconv.ParseFloat(cmp.Or(f["epoch"], "0"), 64)
-	steps, err2 := strconv.ParseFloat(cmp.Or(f["max_train_steps"], "0"), 64)
-	percent, err3 := strconv.ParseFloat(cmp.Or(f["lr_warmup"], "0"), 64)
+	epoch, err1 := python.Float(cmp.Or(f["epoch"], "0"))
+	steps, err2 := python.Float(cmp.Or(f["max_train_steps"], "0"))
+	percent, err3 := python.Float(cmp.Or(f["lr_warmup"], "0"))
 	if steps == 0 && epoch > 0 && epoch < 1<<20 {
 		o.epochs = int(epoch)
 	}
@@ -270,7 +271,7 @@ func dropped(row *option, value string) bool {
 
 // zero reports whether a text is empty or a zero.
 func zero(text string) bool {
-	f, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
+	f, err := python.Float(strings.TrimSuffix(text, "%"))
 	return text == "" || err == nil && f == 0
 }
 

@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/python"
 	"github.com/atelier-go/atelier/lora/dataset"
 )
 
@@ -65,7 +66,7 @@ func truth(values []string) (bool, error) {
 // count is a whole number from least; 64.0 is one too.
 func count(least int) kind {
 	return single(isNumber, "", func(v string) (int, error) {
-		f, err := strconv.ParseFloat(v, 64)
+		f, err := python.Float(v)
 		if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<31-1 {
 			return 0, fmt.Errorf("is %.60q, want a whole number", v)
 		}
@@ -85,7 +86,7 @@ var (
 
 func bounded(above float64) kind {
 	return single(isNumber, "", func(v string) (float64, error) {
-		f, err := strconv.ParseFloat(v, 64)
+		f, err := python.Float(v)
 		switch {
 		case err != nil || math.IsNaN(f) || math.IsInf(f, 0):
 			return 0, fmt.Errorf("is %.60q, want a number such as 1e-4", v)

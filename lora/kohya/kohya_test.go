@@ -354,6 +354,7 @@ func TestErrors(t *testing.T) {
 		{"near names", "-network_dims 4", []string{"no option -network_dims", "network_dim"}},
 		{"argument", "training", []string{`unexpected argument "training"`}},
 		{"no value", "-network_dim", []string{"-network_dim needs a value"}},
+		{"Go's numbers", "-network_dim 0x10 -learning_rate 0x1p-14", []string{`-network_dim is "0x10", want a whole number`, `-learning_rate is "0x1p-14", want a number`}},
 		{"everything at once", "-network_dim 0 -unet_lr fast -min_snr_gamma NaN -cache_latents=maybe",
 			[]string{"-network_dim is 0, want 1", `-unet_lr is "fast"`, `-min_snr_gamma is "NaN"`, "-cache_latents"}},
 		{"another model", "--v2", []string{"-v2 cannot be had: only Stable Diffusion 1.x"}},

@@ -18,7 +18,7 @@ func newFlags(log *strings.Builder) (*Flags, *Model, *Device) {
 	m, d := new(Model), new(Device)
 	f := NewFlags("work", "work works.\n\n  work -n 3\n", log)
 	f.Int("n", 1, "`NUMBER` of things")
-	f.Float64("rate", 0, "how fast")
+	f.Float64("rate", 0, "`NUMBER` how fast")
 	f.Group("Usual", "n", "rate")
 	f.Model(m)
 	f.Weights(&m.Options, "vae", "text-encoder", "model-config", "variant")
@@ -27,6 +27,39 @@ func newFlags(log *strings.Builder) (*Flags, *Model, *Device) {
 	f.Precision(d)
 	f.Bool("rare", false, "what few want")
 	return f, m, d
+}
+
+// TestNumbers gives flags numbers as people write them, and as Go does.
+func TestNumbers(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		n    int
+		rate float64
+		err  string
+	}{
+		{[]string{"-n", "010", "-rate", "1e-4"}, 10, 1e-4, ""},
+		{[]string{"-n=-7", "-rate", "-.5"}, -7, -0.5, ""},
+		{[]string{"-n", "+3"}, 3, 0, ""},
+		{[]string{"-n", "0x10"}, 0, 0, "want a whole number"},
+		{[]string{"-n", "0b1"}, 0, 0, "want a whole number"},
+		{[]string{"-n", "1_000"}, 0, 0, "want a whole number"},
+		{[]string{"-n", "1.5"}, 0, 0, "want a whole number"},
+		{[]string{"-n", "99999999999999999999"}, 0, 0, "range"},
+		{[]string{"-rate", "0x1p-2"}, 0, 0, "want a number"},
+		{[]string{"-rate", "0x_1p-2"}, 0, 0, "want a number"},
+		{[]string{"-rate", "fast"}, 0, 0, "want a number"},
+	} {
+		f := NewFlags("work", "", new(strings.Builder))
+		n, rate := f.Int("n", 1, ""), f.Float64("rate", 0, "")
+		err := f.Parse(c.args, 0)
+		if c.err != "" {
+			if err == nil || !strings.Contains(err.Error(), c.err) || !strings.Contains(err.Error(), c.args[0]) {
+				t.Errorf("%q: %v, want %q", c.args, err, c.err)
+			}
+		} else if err != nil || *n != c.n || *rate != c.rate {
+			t.Errorf("%q: %d, %v, %v; want %d and %v", c.args, *n, *rate, err, c.n, c.rate)
+		}
+	}
 }
 
 func TestHelp(t *testing.T) {
@@ -46,7 +79,7 @@ func TestHelp(t *testing.T) {
 
 Usual:
   -n NUMBER             of things (default 1)
-  -rate float           how fast
+  -rate NUMBER          how fast
 Model:
   -model PATH           .safetensors file`
 		if !strings.HasPrefix(log.String(), begin) {

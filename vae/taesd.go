@@ -3,6 +3,7 @@ package vae
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -157,10 +158,5 @@ func TinyName(key string, decoder bool) string {
 
 // IsTinyDecoder reports whether the keys of a file without prefixes are those of the decoder, whose first layer has no parameters.
 func IsTinyDecoder(keys []string) bool {
-	for _, key := range keys {
-		if key == "0.weight" {
-			return false
-		}
-	}
-	return true
+	return !slices.Contains(keys, "0.weight")
 }

@@ -57,15 +57,16 @@ func Overlay(img, overlay *image.NRGBA) *image.NRGBA {
 	out := image.NewNRGBA(img.Rect)
 	for i := 0; i < len(out.Pix); i += 4 {
 		composite(out.Pix[i:][:4], img.Pix[i:][:4], overlay.Pix[i:][:4])
+		out.Pix[i+3] = 255
 	}
 	return out
 }
 
+// composite lays above over below, neither premultiplied.
 func composite(to, below, above []uint8) {
 	const bits = 7
-	to[3] = 255
 	if above[3] == 0 {
-		copy(to, below[:3])
+		copy(to, below)
 		return
 	}
 	a := uint32(above[3])
@@ -76,6 +77,8 @@ func composite(to, below, above []uint8) {
 		v := uint32(above[c])*first + uint32(below[c])*second + 0x80<<bits
 		to[c] = uint8((v + v>>8) >> 8 >> bits)
 	}
+	sum += 0x80
+	to[3] = uint8((sum + sum>>8) >> 8)
 }
 
 // Uncrop lays a picture, brought to a rectangle by covering it, on a transparent canvas.

@@ -104,6 +104,9 @@ func TestWebUI(t *testing.T) {
 		got, err := UpscaleLatents(r.Mode, r.In, r.InShape[1], r.InShape[2], r.InShape[3], r.Size[0], r.Size[1])
 		near(t, r.ID, got, r.Out, err)
 	})
+	webui.Test(t, "fill", func(t *testing.T, r struct{ ID, Image, Mask, Out string }) {
+		same(t, r.ID, Fill(nrgba(t, r.Image), gray(t, r.Mask)), nrgba(t, r.Out))
+	})
 	webui.Test(t, "grids", testGrids)
 	webui.Test(t, "combine_grid", testCombineGrid)
 	webui.Test(t, "soft_inpainting", testSoft)

@@ -91,8 +91,7 @@ func ParseSamplePrompts(name string, data []byte) (prompts []SamplePrompt, err e
 	return prompts, nil
 }
 
-// kohyaSamplers are the names of sd-scripts that no other program has. The methods of second order that are missing here
-// become their nearest relatives.
+// kohyaSamplers are the names of sd-scripts that no other program has, with the nearest relatives of these methods.
 var kohyaSamplers = map[string]sampler.Sampler{
 	"dpmsolver": sampler.DPMPP2M, "dpmsolver++": sampler.DPMPP2M, "dpmsingle": sampler.DPMPP2M,
 }

@@ -864,7 +864,7 @@ func TestFlags(t *testing.T) {
 
 // TestConfigReached: every field of a training's configuration is set by an option, but for those that a program sets.
 func TestConfigReached(t *testing.T) {
-	programs := words(`Device Checkpoint Report Progress Sample Dataset.Sets Trainer.Accumulation Trainer.BlockLRWeight Network.BlockLRWeight`)
+	programs := words(`Device Checkpoint Dataset.Sets Trainer.Accumulation Trainer.BlockLRWeight Network.BlockLRWeight`)
 	var walk func(path string, typ reflect.Type)
 	walk = func(path string, typ reflect.Type) {
 		for f := range typ.Fields() {

@@ -3,11 +3,11 @@ package train
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/lora/dataset"
 	"github.com/atelier-go/atelier/weights"
@@ -125,49 +125,51 @@ func (c Config) defaults() Config {
 	return c
 }
 
-// check reports everything that is wrong with the options but the schedule.
+// check reports everything that is wrong with the options but the schedule; fields of the configuration as [invalid.FieldError]s.
 func (c Config) check() error {
 	var errs []error
-	complain := func(format string, args ...any) { errs = append(errs, fmt.Errorf("lora: "+format, args...)) }
+	refuse := func(field string, value any, want string) {
+		errs = append(errs, invalid.Field("Config."+field, value, "%s", want))
+	}
 	if c.Device == nil || c.Checkpoint == nil {
-		complain("training needs a device and a checkpoint")
+		errs = append(errs, errors.New("lora: training needs a device and a checkpoint"))
 	}
 	for _, o := range []struct {
-		name string
-		lr   float64
-	}{{"learning_rate", c.LearningRate}, {"unet_lr", c.UNetLR}, {"text_encoder_lr", c.TextEncoderLR}} {
+		field string
+		lr    float64
+	}{{"LearningRate", c.LearningRate}, {"UNetLR", c.UNetLR}, {"TextEncoderLR", c.TextEncoderLR}} {
 		if !(o.lr >= 0 && o.lr <= 1) {
-			complain("%s is %v, want a number up to 1 such as 1e-4", o.name, o.lr)
+			refuse(o.field, o.lr, "a number up to 1 such as 1e-4")
 		}
 	}
 	if c.UNetLR == 0 && c.TextEncoderLR == 0 {
-		complain("learning_rate, unet_lr and text_encoder_lr are all 0; want a number such as 1e-4")
+		refuse("LearningRate", 0, "a number such as 1e-4: neither network has a learning rate of its own")
 	} else {
 		errs = append(errs, c.Network.Check())
 	}
 	if !slices.Contains([]string{"", "no", "fp16", "bf16"}, c.MixedPrecision) {
-		complain("mixed_precision is %q, want no, fp16 or bf16", c.MixedPrecision)
+		refuse("MixedPrecision", c.MixedPrecision, "no, fp16 or bf16")
 	}
 	if _, err := captionChunks(c.MaxTokenLength); err != nil {
 		errs = append(errs, err)
 	}
 	if c.SavePrecision != compute.F32 && c.SavePrecision != compute.F16 && c.SavePrecision != compute.BF16 {
-		complain("save_precision is %v, want F32, F16 or BF16", c.SavePrecision)
+		refuse("SavePrecision", c.SavePrecision, "F32, F16 or BF16")
 	}
 	if c.DimFromWeights && c.NetworkWeights == "" {
-		complain("dim_from_weights needs network_weights; name the file to continue from")
+		refuse("NetworkWeights", nil, "the file to continue from, whose ranks are asked for")
 	}
 	for _, o := range []struct {
-		name string
-		n    int
+		field string
+		n     int
 	}{
-		{"save_every_n_epochs", c.SaveEveryNEpochs}, {"save_every_n_steps", c.SaveEveryNSteps}, {"save_n_epoch_ratio", c.SaveNEpochRatio},
-		{"save_last_n_epochs", c.SaveLastNEpochs}, {"save_last_n_steps", c.SaveLastNSteps},
-		{"save_last_n_epochs_state", c.SaveLastNEpochsState}, {"save_last_n_steps_state", c.SaveLastNStepsState},
-		{"validate_every_n_epochs", c.ValidateEveryNEpochs}, {"validate_every_n_steps", c.ValidateEveryNSteps}, {"max_validation_steps", c.MaxValidationSteps},
+		{"SaveEveryNEpochs", c.SaveEveryNEpochs}, {"SaveEveryNSteps", c.SaveEveryNSteps}, {"SaveNEpochRatio", c.SaveNEpochRatio},
+		{"SaveLastNEpochs", c.SaveLastNEpochs}, {"SaveLastNSteps", c.SaveLastNSteps},
+		{"SaveLastNEpochsState", c.SaveLastNEpochsState}, {"SaveLastNStepsState", c.SaveLastNStepsState},
+		{"ValidateEveryNEpochs", c.ValidateEveryNEpochs}, {"ValidateEveryNSteps", c.ValidateEveryNSteps}, {"MaxValidationSteps", c.MaxValidationSteps},
 	} {
 		if o.n < 0 {
-			complain("%s is %d, want a number from 0", o.name, o.n)
+			refuse(o.field, o.n, "a number from 0")
 		}
 	}
 	errs = append(errs, c.checkSampling(), c.Trainer.Check(), c.Trainer.CheckRates(Rates{c.TextEncoderLR, c.UNetLR}), c.Noise.Check(), c.Logging.Check(), c.checkOutput())

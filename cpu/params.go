@@ -99,7 +99,13 @@ func (p *params) pack(requests []packing) error {
 	}
 	slices.SortStableFunc(fresh, func(a, b packing) int { return cmp.Compare(b.size, a.size) })
 	failed := make([]error, len(fresh))
-	err := p.device.each(len(fresh), func(task, _ int) { failed[task] = p.fill(fresh[task]) })
+	scratch, err := p.scratch(fresh)
+	if err == nil {
+		err = p.device.each(len(fresh), func(task, worker int) { failed[task] = p.fill(fresh[task], scratch[worker]) })
+	}
+	for _, b := range scratch {
+		failed = append(failed, free(b))
+	}
 	for _, e := range failed {
 		if err == nil {
 			err = e
@@ -111,24 +117,89 @@ func (p *params) pack(requests []packing) error {
 	return err
 }
 
+// scratch is memory for each worker to read any of the parameters into. It is not the garbage collector's: hundreds of megabytes of
+// what was read would wait for that beside what is packed.
+func (p *params) scratch(requests []packing) (each [][]byte, err error) {
+	most := 1 << 20
+	for _, r := range requests {
+		if t, err := p.source.ParamType(r.key.name); err == nil && r.size > 0 {
+			most = max(most, t.Bytes())
+		}
+	}
+	each = make([][]byte, p.device.pool.workers)
+	for i := range each {
+		if each[i], err = allocate(most, false); err != nil {
+			break
+		}
+	}
+	return each, err
+}
+
 // fill reads one parameter and writes its packed form.
-func (p *params) fill(r packing) error {
+func (p *params) fill(r packing, scratch []byte) error {
 	t, err := p.source.ParamType(r.key.name)
 	if err != nil {
 		return fmt.Errorf("cpu: parameter %q: %w", r.key.name, err)
 	}
-	data, err := p.source.ParamData(r.key.name)
+	var data []byte
+	if r.size == 0 {
+		err = p.scan(r.key.name, t, scratch)
+	} else if data, err = p.read(r.key.name, t, scratch); err == nil {
+		err = finite(t.DType, data, 0)
+	}
+	if err == nil {
+		err = r.fill(p.packed[r.key], data, t)
+	}
 	if err != nil {
 		return fmt.Errorf("cpu: parameter %q: %w", r.key.name, err)
 	}
-	if len(data) != t.Bytes() {
-		return fmt.Errorf("cpu: parameter %q has %d bytes, want %d for %v", r.key.name, len(data), t.Bytes(), t)
+	return nil
+}
+
+// read returns a parameter, in scratch if the source can read it where it lies.
+func (p *params) read(name string, t compute.Type, scratch []byte) (data []byte, err error) {
+	if o, ok := p.source.(compute.ParamOpener); ok && o.OpenParam(name) != nil {
+		n, err := o.OpenParam(name).ReadAt(scratch[:t.Bytes()], 0)
+		data, err = scratch[:n], unlessEnd(err)
+	} else {
+		data, err = p.source.ParamData(name)
 	}
-	if i := compute.FirstNonFinite(t.DType, data); i >= 0 {
-		return fmt.Errorf("cpu: parameter %q: element %d is not a finite number; the checkpoint is damaged, download or convert it again", r.key.name, i)
+	if err == nil && len(data) != t.Bytes() {
+		err = fmt.Errorf("it has %d bytes, want %d for %v", len(data), t.Bytes(), t)
 	}
-	if err := r.fill(p.packed[r.key], data, t); err != nil {
-		return fmt.Errorf("cpu: parameter %q: %w", r.key.name, err)
+	return data, err
+}
+
+// scan reads a parameter that stays where it lies, piece by piece.
+func (p *params) scan(name string, t compute.Type, scratch []byte) error {
+	r, err := compute.OpenParam(p.source, name)
+	for at := 0; at < t.Bytes() && err == nil; {
+		piece := scratch[:min(len(scratch), t.Bytes()-at)]
+		var n int
+		if n, err = r.ReadAt(piece, int64(at)); unlessEnd(err) != nil {
+			return err
+		}
+		if n < len(piece) {
+			return fmt.Errorf("it has %d bytes, want %d for %v", at+n, t.Bytes(), t)
+		}
+		err = finite(t.DType, piece, at/t.DType.Size())
+		at += n
+	}
+	return err
+}
+
+// unlessEnd is an error of reading, but for the end, which lengths tell as well.
+func unlessEnd(err error) error {
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}
+
+// finite says which element of a piece that begins at element first holds no number.
+func finite(t compute.DType, piece []byte, first int) error {
+	if i := compute.FirstNonFinite(t, piece); i >= 0 {
+		return fmt.Errorf("element %d is not a finite number; the checkpoint is damaged, download or convert it again", first+i)
 	}
 	return nil
 }

@@ -1,0 +1,95 @@
+package cpu
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/compute/computetest"
+)
+
+// onDisk is a source that is read where it lies, as a checkpoint is.
+type onDisk struct {
+	computetest.Source
+	short int // bytes that are missing at the end
+}
+
+func (s *onDisk) OpenParam(name string) io.ReaderAt {
+	data, _ := s.Source.ParamData(name)
+	return bytes.NewReader(data[:len(data)-s.short])
+}
+
+func (s *onDisk) ParamData(name string) ([]byte, error) {
+	return nil, errors.New("asked for in whole")
+}
+
+// compileOnDisk compiles a linear layer on rows of a table of 2 million numbers, of which one is odd, and tells the Go memory that
+// it took.
+func compileOnDisk(t *testing.T, odd float32, short int) (garbage uint64, err error) {
+	t.Helper()
+	const rows, width = 2000, 1000
+	values := make([]float32, rows*width)
+	values[rows*width-7] = odd
+	s := &onDisk{short: short}
+	s.Add("table", compute.F32, values, rows, width)
+	s.Add("weight", compute.F16, make([]float32, width*width), width, width)
+	var b compute.Builder
+	ids := b.Input("ids", compute.I32, 1, 4)
+	x := b.Op(compute.Embed{IDs: ids, Table: b.Param("table", rows, width)})
+	b.Output(b.Op(compute.Linear{X: x, Weight: b.Param("weight", width, width)}))
+	program, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := opener(Options{Workers: 2})(t)
+	params, err := d.Load(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { params.Close() })
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	exe, err := d.Compile(program, params)
+	runtime.ReadMemStats(&after)
+	if exe != nil {
+		t.Cleanup(func() { exe.Close() })
+	}
+	return after.TotalAlloc - before.TotalAlloc, err
+}
+
+// TestReadInPlace packs parameters of 10 MB without making as much garbage.
+func TestReadInPlace(t *testing.T) {
+	garbage, err := compileOnDisk(t, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if runtime.GOOS != "linux" {
+		t.Logf("on %s all memory is the garbage collector's", runtime.GOOS)
+	} else if garbage > 1<<20 {
+		t.Errorf("%d bytes are garbage", garbage)
+	}
+}
+
+// TestReadRefused: what is read in pieces is checked as a whole.
+func TestReadRefused(t *testing.T) {
+	for _, c := range []struct {
+		odd   float32
+		short int
+		want  string
+	}{
+		{float32(math.NaN()), 0, `"table": element 1999993 is not a finite number`},
+		{float32(math.Inf(-1)), 0, `"table": element 1999993 is not a finite number`},
+		{0, 3, "bytes, want"},
+	} {
+		_, err := compileOnDisk(t, c.odd, c.short)
+		if err == nil || !strings.Contains(fmt.Sprint(err), c.want) {
+			t.Errorf("the error is %v, want %s", err, c.want)
+		}
+	}
+}

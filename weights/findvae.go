@@ -1,0 +1,118 @@
+package weights
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// The names of VAEs that stand for a choice, as the web UI has them.
+const (
+	AutomaticVAE = "Automatic" // the one beside the checkpoint, if there is one
+	BuiltInVAE   = "None"      // the checkpoint's own
+)
+
+// FindVAE finds the VAE called name, for Options.VAE, by the web UI's rules: a file below one of dirs by its file name, with or
+// without extension, or NAME.vae.EXT beside the checkpoint. "" and AutomaticVAE mean the file NAME.vae.EXT beside a checkpoint
+// NAME.EXT, else a file below dirs whose name begins with NAME, else none; BuiltInVAE means none, for which path is "". An unknown
+// name is a *NoVAEError.
+func FindVAE(name, checkpoint string, dirs ...string) (path string, err error) {
+	if name == BuiltInVAE {
+		return "", nil
+	}
+	model := strings.TrimSuffix(filepath.Base(checkpoint), filepath.Ext(checkpoint))
+	files, err := vaeFiles(checkpoint, dirs)
+	if err != nil {
+		return "", err
+	}
+	if name == "" || name == AutomaticVAE {
+		return automaticVAE(model, checkpoint, files), nil
+	}
+	for _, file := range slices.Sorted(maps.Keys(files)) {
+		if base := filepath.Base(file); base == name || withoutExtension(base) == name {
+			return file, nil
+		}
+	}
+	e := &NoVAEError{Name: name, Dirs: dirs}
+	for file := range files {
+		e.Names = append(e.Names, filepath.Base(file))
+	}
+	slices.Sort(e.Names)
+	return "", e
+}
+
+// automaticVAE is the VAE that belongs to a model by its name, "" if there is none.
+func automaticVAE(model, checkpoint string, files map[string]bool) string {
+	if checkpoint == "" {
+		return ""
+	}
+	sorted := slices.Sorted(maps.Keys(files))
+	for _, beside := range []bool{true, false} {
+		for _, file := range sorted {
+			base := filepath.Base(file)
+			if files[file] == beside && (strings.HasPrefix(base, model+".vae.") || !beside && strings.HasPrefix(base, model)) {
+				return file
+			}
+		}
+	}
+	return ""
+}
+
+// withoutExtension is a file name without that of weights and the .vae before it.
+func withoutExtension(base string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(base, filepath.Ext(base)), ".vae")
+}
+
+// vaeFiles are the files of weights below dirs, and those beside the checkpoint that are VAEs by their names, for which the value
+// is true.
+func vaeFiles(checkpoint string, dirs []string) (map[string]bool, error) {
+	files := make(map[string]bool)
+	for _, dir := range dirs {
+		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && !entry.IsDir() && isWeights(path) {
+				files[path] = false
+			}
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("weights: %w", err)
+		}
+	}
+	if checkpoint == "" {
+		return files, nil
+	}
+	entries, err := os.ReadDir(filepath.Dir(checkpoint))
+	if err != nil {
+		return files, nil // the checkpoint itself will say what is wrong
+	}
+	for _, entry := range entries {
+		if name := entry.Name(); !entry.IsDir() && isWeights(name) && strings.Contains(name, ".vae.") {
+			files[filepath.Join(filepath.Dir(checkpoint), name)] = true
+		}
+	}
+	return files, nil
+}
+
+// isWeights goes by the extensions of weight files.
+func isWeights(name string) bool {
+	return strings.EqualFold(filepath.Ext(name), ".safetensors") || isPickle(name)
+}
+
+// NoVAEError says that there is no VAE of a name.
+type NoVAEError struct {
+	Name  string
+	Dirs  []string
+	Names []string // that there are
+}
+
+// Error names what there is, or says where to put files.
+func (e *NoVAEError) Error() string {
+	if len(e.Names) == 0 {
+		return fmt.Sprintf("weights: no VAE called %.100q, and none in %q; put the file there, or give its path", e.Name, e.Dirs)
+	}
+	return fmt.Sprintf("weights: no VAE called %.100q in %q; there are %.1000q", e.Name, e.Dirs, e.Names)
+}

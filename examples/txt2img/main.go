@@ -63,7 +63,11 @@ func parse(args []string, log io.Writer) (o options, err error) {
 		o.pipeline.LoRADirs = append(o.pipeline.LoRADirs, filepath.SplitList(list)...)
 		return nil
 	})
-	f.Group("Model", "model", "lora-dir", "vae", "text-encoder", "model-config", "variant")
+	f.Func("embedding-dir", "`FOLDER` where, and below which, textual inversions are that prompts name; repeat it for several", func(list string) error {
+		o.pipeline.EmbeddingDirs = append(o.pipeline.EmbeddingDirs, filepath.SplitList(list)...)
+		return nil
+	})
+	f.Group("Model", "model", "lora-dir", "embedding-dir", "vae", "text-encoder", "model-config", "variant")
 
 	f.IntVar(&o.request.Steps, "steps", 20, "`NUMBER` sampling steps")
 	named := f.String("sampler", "DPM++ 2M", "`NAME` as in the web UI, ComfyUI or diffusers; a wrong one is answered with all")

@@ -51,8 +51,12 @@ func parse(args []string, log io.Writer) (o options, err error) {
 		o.pipeline.LoRADirs = append(o.pipeline.LoRADirs, filepath.SplitList(list)...)
 		return nil
 	})
+	f.Func("embedding-dir", "`FOLDER` where, and below which, textual inversions are that prompts name; repeat it for several", func(list string) error {
+		o.pipeline.EmbeddingDirs = append(o.pipeline.EmbeddingDirs, filepath.SplitList(list)...)
+		return nil
+	})
 	f.Weights(&o.model.Options, "vae", "text-encoder", "model-config", "variant")
-	f.Group("Model", "model", "lora-dir", "vae", "text-encoder", "model-config", "variant")
+	f.Group("Model", "model", "lora-dir", "embedding-dir", "vae", "text-encoder", "model-config", "variant")
 	f.Device(&o.device)
 	f.Precision(&o.device)
 	f.Group("Computing", "device", "threads", "precision")

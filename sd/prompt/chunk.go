@@ -55,6 +55,28 @@ func (r Reader) Chunks(text string) (chunks []Chunk, count int) {
 	return c.chunks, c.count
 }
 
+// Count is what the web UI's token counter shows beside a prompt: the tokens of the longest text that it has in so many steps, and
+// for how many there is room in as many chunks. Only a positive prompt has parts between AND.
+func (r Reader) Count(text string, positive bool, steps int) (count, limit int) {
+	if !r.Options.KeepComments {
+		text = StripComments(text)
+	}
+	text, _ = Cut(text)
+	parts := []Part{{text, 1}}
+	if positive {
+		parts = Split(text)
+	}
+	for _, part := range parts {
+		l := NewTimeline(part.Text, Timing{Steps: steps, Old: r.Options.OldTimelines})
+		for _, end := range l.Ends {
+			_, n := r.Chunks(l.Text(end))
+			count = max(count, n)
+		}
+	}
+	room := r.Tokenizer.MaxLength() - 2
+	return count, (max(count, 1) + room - 1) / room * room
+}
+
 // pieces are the words of a text with their weights.
 func (r Reader) pieces(text string) []Part {
 	if r.Options.Emphasis == NoEmphasis {

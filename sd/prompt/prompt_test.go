@@ -60,6 +60,27 @@ func TestTimeline(t *testing.T) {
 	}
 }
 
+func TestCount(t *testing.T) {
+	r := Reader{Tokenizer: clip.Default()}
+	for _, c := range []struct {
+		text         string
+		positive     bool
+		count, limit int
+	}{
+		{"", true, 0, 75},
+		{"a cat # and a dog", true, 2, 75},
+		{"a <lora:x:1> cat AND a big cat", true, 3, 75},
+		{"a cat AND dog", false, 4, 75},
+		{"[a:a b c d:3]", true, 4, 75},
+		{"a BREAK b", true, 76, 150},
+		{strings.Repeat("a ", 75), true, 75, 75},
+	} {
+		if count, limit := r.Count(c.text, c.positive, 20); count != c.count || limit != c.limit {
+			t.Errorf("%q has %d of %d tokens, want %d of %d", c.text, count, limit, c.count, c.limit)
+		}
+	}
+}
+
 // megabyte makes prompts of a megabyte, of which any that takes the square of its length would not end.
 func megabyte() map[string]string {
 	const n = 1 << 20

@@ -128,11 +128,16 @@ func (p *pool) stayAwake() bool {
 	return !p.closed
 }
 
-// relax is one turn of a waiting loop: mostly nothing, now and then a chance for other goroutines, without which
-// more workers than processors would wait for each other.
+// relax is one turn of a waiting loop: mostly nothing, now and then a chance for other goroutines, without which more workers
+// than processors would wait for each other. Who waits for long gives other threads a chance, for where several programs share
+// the processors one of them may be the worker that is waited for.
 func relax(spins int) {
+	const long = 1 << 12 // some ten microseconds
 	if spins%64 == 63 {
 		runtime.Gosched()
+	}
+	if spins >= long && spins%256 == 255 {
+		yield()
 	}
 }
 

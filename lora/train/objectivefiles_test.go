@@ -44,6 +44,7 @@ func scheduled(t *testing.T, keys string) *weights.Checkpoint {
 
 // TestScheduleOfFiles trains what the scheduler of a checkpoint says, as if the options said it.
 func TestScheduleOfFiles(t *testing.T) {
+	long(t)
 	said := trainConfig(t, 2)
 	said.Trainer.VParameterization, said.Trainer.ZeroTerminalSNR = true, true
 	cfg := trainConfig(t, 2)
@@ -71,6 +72,7 @@ func TestScheduleOfFiles(t *testing.T) {
 
 // TestScheduleContradicts asks for what the files deny.
 func TestScheduleContradicts(t *testing.T) {
+	long(t)
 	for _, c := range []struct {
 		keys   string
 		change func(o *train.Options)

@@ -117,6 +117,7 @@ func TestGroupRates(t *testing.T) {
 // TestUpdateGroups compares the first steps of factors with their groups' learning rates: AdamW's first step has the
 // length of the rate, but for weight decay.
 func TestUpdateGroups(t *testing.T) {
+	long(t)
 	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []train.Batch) {
 		blocks := slices.Repeat([]float64{0.5}, 25)
 		tr := newTrainer(t, k, dev, modules, train.Options{OptimizerArgs: []string{"weight_decay=0"}, LoRAPlusUNetRatio: 4, BlockLRWeight: blocks})
@@ -147,6 +148,7 @@ func TestUpdateGroups(t *testing.T) {
 
 // TestUpdateRates refuses at the update what CheckRates refuses before.
 func TestUpdateRates(t *testing.T) {
+	long(t)
 	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []train.Batch) {
 		tr := newTrainer(t, k, dev, modules, train.Options{OptimizerType: "Prodigy"})
 		step(t, tr, batches[0])
@@ -185,6 +187,7 @@ func TestAdamWFirstStep(t *testing.T) {
 
 // TestLogGroups looks for what optimizers and options add to the log of each step.
 func TestLogGroups(t *testing.T) {
+	long(t)
 	for _, c := range []struct {
 		name   string
 		change func(c *train.Config)

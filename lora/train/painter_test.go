@@ -31,6 +31,7 @@ func prompted(t *testing.T, prompts string) train.Config {
 
 // TestSampleRounds lists when sample pictures are drawn, and as which files.
 func TestSampleRounds(t *testing.T) {
+	long(t)
 	for _, c := range []struct {
 		name   string
 		change func(c *train.Config)
@@ -87,6 +88,7 @@ func content(t *testing.T, path string) []byte {
 // TestSampleWhileTraining trains with sample pictures and without: the file must be the same, the first picture as without the
 // adapter, and the last one as with its file.
 func TestSampleWhileTraining(t *testing.T) {
+	long(t)
 	plain := trainConfig(t, 2)
 	plain.SavePrecision, plain.UNetLR, plain.LRScheduler, plain.LRWarmupSteps = compute.F32, 1e-2, "constant", ""
 	unsampled := mustTrain(t, plain)
@@ -144,6 +146,7 @@ func pixels(t *testing.T, path string) []uint8 {
 
 // TestSampleFails has nothing but trouble with sample pictures: warnings tell, and the training goes on.
 func TestSampleFails(t *testing.T) {
+	long(t)
 	const small = " --w 64 --h 64 --s 2"
 	cfg := prompted(t, "a cat"+small)
 	cfg.SampleAtFirst, cfg.SampleEveryNSteps = true, 1

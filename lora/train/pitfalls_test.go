@@ -29,6 +29,7 @@ func reported(t *testing.T, cfg train.Config) train.Report {
 
 // TestPitfalls wants one warning for each option that is seldom meant, and none for others.
 func TestPitfalls(t *testing.T) {
+	long(t)
 	for _, c := range []struct {
 		name   string
 		change func(c *train.Config)
@@ -64,6 +65,7 @@ func TestPitfalls(t *testing.T) {
 
 // TestLongCaptions has a caption of more tokens than are learned of it, so that the prefix makes another one too long.
 func TestLongCaptions(t *testing.T) {
+	long(t)
 	for _, c := range []struct {
 		tokens, most int // of the caption, and that are learned
 		prefix       string
@@ -99,6 +101,7 @@ func TestLongCaptions(t *testing.T) {
 
 // TestContinuedInPart goes on from files that have more, and less, than the network.
 func TestContinuedInPart(t *testing.T) {
+	long(t)
 	locon := trainConfig(t, 1)
 	locon.Network.ConvDim, locon.Dataset.MaxTrainEpochs = 2, 1
 	whole := mustTrain(t, locon)

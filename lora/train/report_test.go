@@ -15,6 +15,7 @@ import (
 
 // TestReport asks for the report of a training and compares it with the training.
 func TestReport(t *testing.T) {
+	long(t)
 	cfg := trainConfig(t, 2)
 	cfg.Network.Alpha = 4
 	var report train.Report
@@ -56,6 +57,7 @@ func TestReport(t *testing.T) {
 
 // TestLog reads the lines of a training's log; package tfevents compares event files with TensorBoard's.
 func TestLog(t *testing.T) {
+	long(t)
 	cfg := trainConfig(t, 2)
 	cfg.Logging = train.Logging{Dir: filepath.Join(t.TempDir(), "logs"), Prefix: "x-"}
 	cfg.Trainer.ScaleWeightNorms, cfg.Dataset.Sets[0].ValidationSplit, cfg.ValidateEveryNEpochs, cfg.ValidateEveryNSteps = 1, 0.34, 1, 3

@@ -113,6 +113,7 @@ func (c countedContext) Done() <-chan struct{} {
 // TestResume stops trainings in the middle of an op, twice each, and goes on: the file must be that of the training without
 // a stop (case 89).
 func TestResume(t *testing.T) {
+	long(t)
 	for _, c := range []struct {
 		name   string
 		change func(c *train.Config)
@@ -171,6 +172,7 @@ func TestResume(t *testing.T) {
 // TestStates saves states with every file and at the end, keeps the last two, and goes on from one in the middle and one
 // at the end, after which an epoch and the training are still to be ended.
 func TestStates(t *testing.T) {
+	long(t)
 	cfg := trainConfig(t, 2)
 	cfg.SaveState, cfg.SaveEveryNSteps, cfg.SaveLastNSteps, cfg.SaveLastNStepsState, cfg.SaveEveryNEpochs = true, 1, 4, 1, 1
 	for _, left := range []string{".x-step00000004-state.0123456789ab", "x-step00000005-state", "x-000001-state"} { // of a run that was killed, and of another
@@ -215,6 +217,7 @@ func TestStates(t *testing.T) {
 
 // TestSaveFails cannot save the file of a step, which is a warning, and the last file, which is an error.
 func TestSaveFails(t *testing.T) {
+	long(t)
 	cfg := trainConfig(t, 2)
 	cfg.SaveState, cfg.SaveEveryNSteps, cfg.SaveEveryNEpochs = true, 2, 1
 	if err := os.MkdirAll(filepath.Join(cfg.OutputDir, "x-step00000002.safetensors", "full"), 0o777); err != nil {
@@ -290,6 +293,7 @@ func TestLatestState(t *testing.T) {
 // TestResumeLonger goes on with more steps than the state's training had: to the file of a training that had them from the
 // start where nothing depends on their number, else with a warning.
 func TestResumeLonger(t *testing.T) {
+	long(t)
 	longer := func(c *train.Config) { c.Dataset.MaxTrainEpochs, c.Dataset.MaxTrainSteps = 2, 0 }
 	for _, c := range []struct {
 		name   string
@@ -342,6 +346,7 @@ func TestResumeLonger(t *testing.T) {
 
 // TestResumeErrors resumes with other options, other pictures and from what is no state.
 func TestResumeErrors(t *testing.T) {
+	long(t)
 	cfg := trainConfig(t, 2)
 	cfg.Dataset.MaxTrainEpochs, cfg.SaveStateOnTrainEnd = 1, true
 	mustTrain(t, cfg)
@@ -529,6 +534,7 @@ func trainIn(dir string) error {
 // TestKilled kills a training at ten moments, each time goes on from the latest state, and compares what it comes to with a
 // training that was left alone.
 func TestKilled(t *testing.T) {
+	long(t)
 	start := func(dir string) (*exec.Cmd, io.Reader) {
 		t.Helper()
 		child := exec.Command(os.Args[0])

@@ -44,6 +44,7 @@ func (e *faultyExecutable) Run(ctx context.Context, out, in []compute.Tensor) er
 
 // TestRollBack makes a loss NaN: the training goes back to what it has, with half the learning rates from there.
 func TestRollBack(t *testing.T) {
+	long(t)
 	plain := trainConfig(t, 2)
 	half := trainConfig(t, 2)
 	half.UNetLR, half.TextEncoderLR = half.UNetLR/2, half.TextEncoderLR/2
@@ -107,6 +108,7 @@ func TestRollBack(t *testing.T) {
 
 // TestDiverged makes the loss NaN twice at one step: the error names it, and what was saved stays.
 func TestDiverged(t *testing.T) {
+	long(t)
 	cfg := trainConfig(t, 2)
 	cfg.Device = &faulty{Device: cfg.Device, when: []int{5, 6}}
 	cfg.SaveEveryNSteps, cfg.SaveState = 2, true
@@ -128,6 +130,7 @@ func TestDiverged(t *testing.T) {
 
 // TestTrainNotFinite trains until numbers overflow, which half the rates do not prevent.
 func TestTrainNotFinite(t *testing.T) {
+	long(t)
 	cfg := trainConfig(t, 2)
 	cfg.SaveEveryNSteps = 1
 	cfg.Trainer.MaxGradNorm = 0

@@ -40,6 +40,7 @@ func interruption(t *testing.T, err error, step int) *train.InterruptedError {
 // TestSalvage ends trainings in every way but an interrupt, and goes on from what they leave to the file of one that was
 // not stopped.
 func TestSalvage(t *testing.T) {
+	long(t)
 	whole := trainConfig(t, 2)
 	whole.Dataset.CacheLatents = false
 	mustTrain(t, whole)
@@ -101,6 +102,7 @@ func TestSalvage(t *testing.T) {
 
 // TestOutputBefore tells before the first step that the last file, or one between, could not be saved.
 func TestOutputBefore(t *testing.T) {
+	long(t)
 	for _, c := range []struct{ name, say string }{
 		{strings.Repeat("n", 235), "too long"}, {strings.Repeat("ü", 235), "too long"}, {"folder", "folder.safetensors"},
 	} {
@@ -121,6 +123,7 @@ func TestOutputBefore(t *testing.T) {
 // TestAutosave saves a state after each step, as if ten minutes had gone by, and goes on from it after the computer went off:
 // nothing but that state is left then.
 func TestAutosave(t *testing.T) {
+	long(t)
 	cfg := trainConfig(t, 2)
 	cfg.AutosaveEvery = time.Nanosecond
 	off := filepath.Join(t.TempDir(), "x-autosave-state")
@@ -144,6 +147,7 @@ func TestAutosave(t *testing.T) {
 
 // TestOutputLocked begins a training under the name of one that is running, and one under another name.
 func TestOutputLocked(t *testing.T) {
+	long(t)
 	cfg, second := trainConfig(t, 1), trainConfig(t, 1)
 	second.OutputDir = cfg.OutputDir
 	mustTrain(t, cfg, atStep(2, func() {

@@ -25,6 +25,14 @@ import (
 	"github.com/atelier-go/atelier/weights"
 )
 
+// long leaves a test out with -short: under the race detector a training takes seconds, and what can race is in those that are left.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: trains, or prepares to, again and again")
+	}
+}
+
 // photos copies three of the sample photos with their captions into a folder of two repeats and returns its parent.
 func photos(t *testing.T) string {
 	t.Helper()
@@ -201,6 +209,7 @@ func TestTrainDeterministic(t *testing.T) {
 
 // TestTrainOptions trains with options that change what is recorded; each must change the result and save a whole file.
 func TestTrainOptions(t *testing.T) {
+	long(t)
 	short := func() train.Config {
 		cfg := trainConfig(t, 2)
 		cfg.Dataset.MaxTrainEpochs = 1
@@ -263,6 +272,7 @@ func TestTrainOptions(t *testing.T) {
 
 // TestTrainParts leaves a network out by its learning rate, and gives both the common one.
 func TestTrainParts(t *testing.T) {
+	long(t)
 	for _, c := range []struct {
 		name           string
 		lr, text, unet float64
@@ -288,6 +298,7 @@ func TestTrainParts(t *testing.T) {
 
 // TestTrainContinued goes on from a file with a learning rate that changes nothing.
 func TestTrainContinued(t *testing.T) {
+	long(t)
 	cfg := trainConfig(t, 2)
 	first := mustTrain(t, cfg)
 	next := func(change func(c *train.Config)) train.Config {
@@ -355,6 +366,7 @@ func TestTrainInterrupted(t *testing.T) {
 
 // TestTrainLeft leaves the loop: the training stops and saves as if it had been interrupted, and goes on to the same file.
 func TestTrainLeft(t *testing.T) {
+	long(t)
 	whole := trainConfig(t, 2)
 	mustTrain(t, whole)
 	for _, c := range []struct {
@@ -424,6 +436,7 @@ func TestConfigJSON(t *testing.T) {
 }
 
 func TestTrainErrors(t *testing.T) {
+	long(t)
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o666); err != nil {
 		t.Fatal(err)

@@ -196,6 +196,7 @@ func (r training) rate(kind weights.Kind) float64 {
 // Euclidean norm; and the weights at the end in the Euclidean norm, and by the worst element once they are rid of the
 // difference between the first steps of two gradients that have passed for equal.
 func TestTrainGolden(t *testing.T) {
+	long(t)
 	golden.ForEach(t, func(t *testing.T, k golden.Kit, dev compute.Device) {
 		names := k.Names("train")
 		if len(names) == 0 {
@@ -300,6 +301,7 @@ func TestTrainGolden(t *testing.T) {
 // TestAttachedGolden runs both networks with the kit's adapters attached to their layers, as training has them, and compares
 // with what diffusers and PEFT compute; TestGolden does the same with merged adapters.
 func TestAttachedGolden(t *testing.T) {
+	long(t)
 	golden.ForEach(t, func(t *testing.T, k golden.Kit, dev compute.Device) {
 		files := loratest.Labels(t, k)
 		m, want := loratest.OpenModel(t, k), k.Load(t, "lora_goldens")
@@ -383,6 +385,7 @@ func runTraining(t *testing.T, dev compute.Device, src compute.ParamSource, b *c
 
 // TestTrainerMetamorphic trains on batches that belong together and compares.
 func TestTrainerMetamorphic(t *testing.T) {
+	long(t)
 	golden.ForEach(t, func(t *testing.T, k golden.Kit, dev compute.Device) {
 		if k.Name != "tiny-random" {
 			t.Skip("one model is enough")
@@ -624,6 +627,7 @@ func TestTrainerErrors(t *testing.T) {
 
 // TestTrainerEvaluate compares evaluations with the losses of steps, and looks at what changes them.
 func TestTrainerEvaluate(t *testing.T) {
+	long(t)
 	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []train.Batch) {
 		b := batches[0]
 		evaluate := func(tr *train.Trainer, b train.Batch) float64 {
@@ -687,6 +691,7 @@ func TestTrainerEvaluate(t *testing.T) {
 
 // TestTrainerNetworkDropout trains with dropped numbers: equal seeds give equal bits, also with checkpointing, others do not.
 func TestTrainerNetworkDropout(t *testing.T) {
+	long(t)
 	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []train.Batch) {
 		if _, ok := dev.(*ref.Device); ok {
 			t.Skip("slow, and what it looks at is recorded for every device alike")
@@ -722,6 +727,7 @@ func TestTrainerNetworkDropout(t *testing.T) {
 // TestTrainerLongCaptions trains on captions of three chunks: a batch of two is the mean of two singles, and what the last
 // chunk says matters.
 func TestTrainerLongCaptions(t *testing.T) {
+	long(t)
 	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, _ []train.Batch) {
 		if _, ok := dev.(*ref.Device); ok {
 			t.Skip("slow, and what it looks at is recorded for every device alike")
@@ -777,6 +783,7 @@ func TestTrainerLongCaptions(t *testing.T) {
 
 // TestTrainerFirstLayers looks for gradients in the first layers, which only a walk all the way back reaches.
 func TestTrainerFirstLayers(t *testing.T) {
+	long(t)
 	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, _ []lora.Module, batches []train.Batch) {
 		modules, err := lora.Network{Dim: 2}.New(loratest.OpenModel(t, k).Targets, 1)
 		if err != nil {

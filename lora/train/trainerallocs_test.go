@@ -45,6 +45,7 @@ func (idleTensor) Close() error                  { return nil }
 // TestTrainerAllocates counts what steps, updates and evaluations allocate once they are compiled: nothing, on an idle
 // device and on the CPU.
 func TestTrainerAllocates(t *testing.T) {
+	long(t)
 	modules, err := lora.Network{Dim: 2, ConvDim: 2}.New(loratest.TinyTargets(t), 1)
 	if err != nil {
 		t.Fatal(err)

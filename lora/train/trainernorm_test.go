@@ -32,6 +32,7 @@ func changeNorm(m lora.Module) float64 {
 // TestScaleWeightNorms makes updates of rate 0, after which only the bound of the norms has changed anything: a change of
 // norm 3 must be scaled to 1, by 0.577350 in each factor, one of norm 0.2 must stay to the bit.
 func TestScaleWeightNorms(t *testing.T) {
+	long(t)
 	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []train.Batch) {
 		norms := []float64{3, 0.2, 0.9, 1.5, 0}
 		for i := range modules {

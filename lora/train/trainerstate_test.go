@@ -57,6 +57,7 @@ func single(b train.Batch, n int) train.Batch {
 // TestTrainerState stops a training after three steps and goes on with another trainer, and with the same one after it
 // went astray: both must arrive where the training without a stop does, to the bit.
 func TestTrainerState(t *testing.T) {
+	long(t)
 	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, batches []train.Batch) {
 		rates := train.Rates{TextEncoder: 1e-3, UNet: 1e-3}
 		for _, o := range []train.Options{
@@ -124,6 +125,7 @@ func TestTrainerState(t *testing.T) {
 
 // TestTrainerRestoreErrors restores states that do not fit; the trainer must stay as it was.
 func TestTrainerRestoreErrors(t *testing.T) {
+	long(t)
 	tinyTraining(t, func(t *testing.T, k golden.Kit, dev compute.Device, modules []lora.Module, _ []train.Batch) {
 		tr := newTrainer(t, k, dev, modules[:2], train.Options{})
 		good, err := tr.State()

@@ -28,6 +28,7 @@ func losses(told []train.Validated) (all []float64) {
 
 // TestValidation computes the loss of a picture that is kept from training.
 func TestValidation(t *testing.T) {
+	long(t)
 	var steps []train.StepDone
 	var parts []train.Validating
 	both, hash := validations(t, func(c *train.Config) { c.ValidateEveryNEpochs, c.ValidateEveryNSteps = 1, 1 }, collect(&steps), collect(&parts))
@@ -71,6 +72,7 @@ func TestValidation(t *testing.T) {
 
 // TestValidationResumed stops after the first epoch: the validation of the second is as without a stop.
 func TestValidationResumed(t *testing.T) {
+	long(t)
 	dir := t.TempDir()
 	whole, hash := validations(t, func(c *train.Config) { c.SaveState, c.SaveEveryNEpochs, c.OutputDir = true, 1, dir })
 	rest, again := validations(t, func(c *train.Config) { c.Resume = filepath.Join(dir, "x-000001-state") })

@@ -159,7 +159,8 @@ func (p *params) fill(r packing, scratch []byte) error {
 // read returns a parameter, in scratch if the source can read it where it lies.
 func (p *params) read(name string, t compute.Type, scratch []byte) (data []byte, err error) {
 	if o, ok := p.source.(compute.ParamOpener); ok && o.OpenParam(name) != nil {
-		n, err := o.OpenParam(name).ReadAt(scratch[:t.Bytes()], 0)
+		var n int
+		n, err = o.OpenParam(name).ReadAt(scratch[:t.Bytes()], 0)
 		data, err = scratch[:n], unlessEnd(err)
 	} else {
 		data, err = p.source.ParamData(name)

@@ -17,12 +17,27 @@ import (
 // onDisk is a source that is read where it lies, as a checkpoint is.
 type onDisk struct {
 	computetest.Source
-	short int // bytes that are missing at the end
+	short int    // bytes that are missing at the end
+	fails string // the parameter that cannot be read
+}
+
+// broken reads everything and fails, as a file does that has changed meanwhile.
+type broken struct{ io.ReaderAt }
+
+var errBroken = errors.New("the file has changed")
+
+func (b broken) ReadAt(p []byte, off int64) (int, error) {
+	n, _ := b.ReaderAt.ReadAt(p, off)
+	return n, errBroken
 }
 
 func (s *onDisk) OpenParam(name string) io.ReaderAt {
 	data, _ := s.Source.ParamData(name)
-	return bytes.NewReader(data[:len(data)-s.short])
+	r := bytes.NewReader(data[:len(data)-s.short])
+	if name == s.fails {
+		return broken{r}
+	}
+	return r
 }
 
 func (s *onDisk) ParamData(name string) ([]byte, error) {
@@ -31,12 +46,12 @@ func (s *onDisk) ParamData(name string) ([]byte, error) {
 
 // compileOnDisk compiles a linear layer on rows of a table of 2 million numbers, of which one is odd, and tells the Go memory that
 // it took.
-func compileOnDisk(t *testing.T, odd float32, short int) (garbage uint64, err error) {
+func compileOnDisk(t *testing.T, odd float32, short int, fails string) (garbage uint64, err error) {
 	t.Helper()
 	const rows, width = 2000, 1000
 	values := make([]float32, rows*width)
 	values[rows*width-7] = odd
-	s := &onDisk{short: short}
+	s := &onDisk{short: short, fails: fails}
 	s.Add("table", compute.F32, values, rows, width)
 	s.Add("weight", compute.F16, make([]float32, width*width), width, width)
 	var b compute.Builder
@@ -65,7 +80,7 @@ func compileOnDisk(t *testing.T, odd float32, short int) (garbage uint64, err er
 
 // TestReadInPlace packs parameters of 10 MB without making as much garbage.
 func TestReadInPlace(t *testing.T) {
-	garbage, err := compileOnDisk(t, 0, 0)
+	garbage, err := compileOnDisk(t, 0, 0, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,13 +96,16 @@ func TestReadRefused(t *testing.T) {
 	for _, c := range []struct {
 		odd   float32
 		short int
+		fails string
 		want  string
 	}{
-		{float32(math.NaN()), 0, `"table": element 1999993 is not a finite number`},
-		{float32(math.Inf(-1)), 0, `"table": element 1999993 is not a finite number`},
-		{0, 3, "bytes, want"},
+		{float32(math.NaN()), 0, "", `"table": element 1999993 is not a finite number`},
+		{float32(math.Inf(-1)), 0, "", `"table": element 1999993 is not a finite number`},
+		{0, 3, "", "bytes, want"},
+		{0, 0, "table", errBroken.Error()},
+		{0, 0, "weight", errBroken.Error()},
 	} {
-		_, err := compileOnDisk(t, c.odd, c.short)
+		_, err := compileOnDisk(t, c.odd, c.short, c.fails)
 		if err == nil || !strings.Contains(fmt.Sprint(err), c.want) {
 			t.Errorf("the error is %v, want %s", err, c.want)
 		}

@@ -21,15 +21,27 @@ func (c *Client) folder(r repo) string {
 	return filepath.Join(c.Cache, "models--"+strings.ReplaceAll(r.id, "/", "--"))
 }
 
+// locks is where those who download something of a repository wait for each other.
+func (c *Client) locks(r repo) string {
+	return filepath.Join(c.Cache, ".locks", filepath.Base(c.folder(r)))
+}
+
 func (c *Client) snapshotDir(r repo, commit string) string {
 	return filepath.Join(c.folder(r), "snapshots", commit)
 }
 
-// cached finds a snapshot in the cache without asking anybody.
+// unfinished is the file that marks a snapshot of which some files are missing. No ref leads to one, but its commit does.
+func (c *Client) unfinished(r repo, commit string) string {
+	return filepath.Join(c.locks(r), commit+".unfinished")
+}
+
+// cached finds a whole snapshot in the cache without asking anybody.
 func (c *Client) cached(r repo) (path string, ok bool) {
 	commit := r.revision
 	if ref, err := openfile.ReadFile(filepath.Join(c.folder(r), "refs", filepath.FromSlash(r.revision)), maxSmallBytes); err == nil {
 		commit = strings.TrimSpace(string(ref))
+	} else if _, err := os.Lstat(c.unfinished(r, commit)); err == nil {
+		return "", false
 	}
 	if !isHex(commit, 40) {
 		return "", false

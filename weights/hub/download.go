@@ -75,6 +75,9 @@ func (d *download) fetch(ctx context.Context, info modelInfo) (string, error) {
 			return "", err
 		}
 	}
+	if err := os.Remove(d.unfinished()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("hub: %w", err)
+	}
 	if err := d.client.writeRef(d.repo, info.SHA); err != nil {
 		return "", err
 	}
@@ -99,6 +102,9 @@ func (d *download) shards(index string) ([]string, error) {
 	slices.Sort(shards)
 	return slices.Compact(shards), nil
 }
+
+// unfinished is a file that is there from the snapshot's first missing file to its last.
+func (d *download) unfinished() string { return d.client.unfinished(d.repo, d.commit) }
 
 // local is where a file of the snapshot belongs.
 func (d *download) local(name string) string {
@@ -141,6 +147,9 @@ func (d *download) blob(ctx context.Context, name string, b blob) error {
 	default:
 		return d.unwritable(name, err)
 	}
+	if err := os.WriteFile(d.unfinished(), nil, 0o666); err != nil {
+		return d.unwritable(name, err)
+	}
 	if err := b.check(ctx, path); err == nil { // by somebody else, or for another commit
 		d.progress.Done += b.size
 		d.report(false)
@@ -159,7 +168,7 @@ func (d *download) blob(ctx context.Context, name string, b blob) error {
 
 // lock waits until nobody else fetches a blob.
 func (d *download) lock(ctx context.Context, b blob) (*filelock.Lock, error) {
-	dir := filepath.Join(d.client.Cache, ".locks", filepath.Base(d.client.folder(d.repo)))
+	dir := d.client.locks(d.repo)
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, err
 	}

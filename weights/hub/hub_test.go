@@ -342,6 +342,34 @@ func TestComponentRepository(t *testing.T) {
 	}
 }
 
+// TestHalfSnapshot asks for a commit of which half was fetched when the connection ended: offline it is none, until it is whole.
+func TestHalfSnapshot(t *testing.T) {
+	h := newFakeHub(t, tinyFiles(t))
+	c := h.client(t)
+	c.Retries = 0
+	h.corrupt["vae/diffusion_pytorch_model.safetensors"] = true
+	name := survivor + "@" + commit
+	if _, err := c.Snapshot(t.Context(), name); err == nil {
+		t.Fatal("a corrupt file is fetched")
+	}
+	if entries, err := os.ReadDir(c.snapshotDir(repo{survivor, commit}, commit)); err != nil || len(entries) == 0 {
+		t.Fatalf("nothing of the snapshot is there: %v", err)
+	}
+	c.Offline = true
+	if path, err := c.Snapshot(t.Context(), name); !errors.Is(err, ErrOffline) {
+		t.Errorf("half of it is %s, %v", path, err)
+	}
+	c.Offline, h.corrupt = false, nil
+	path, err := c.Snapshot(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Offline = true
+	if again, err := c.Snapshot(t.Context(), name); err != nil || again != path {
+		t.Errorf("the whole is %s, %v, want %s", again, err, path)
+	}
+}
+
 // one is a repository of a single 100-kB file, so that a test can watch one download.
 func one(t *testing.T) (h *fakeHub, content []byte) {
 	t.Helper()

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sd/prompt"
 	"github.com/atelier-go/atelier/weights"
 )
@@ -56,15 +57,8 @@ func (p *Pipeline) openEmbeddings() (*embeddings, error) {
 	}
 	all := &embeddings{names: new(prompt.Embeddings)}
 	for _, dir := range p.embeddingDirs {
-		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() {
-				return err
-			}
-			all.open(path, p.networks.Text.Config().HiddenSize, p.networks.Tokenizer.MaxLength()-2)
-			return nil
-		})
-		if err != nil {
-			return nil, fmt.Errorf("Options.EmbeddingDirs: %w", err)
+		if err := all.openFolder(dir, p.networks.Text.Config().HiddenSize, p.networks.Tokenizer.MaxLength()-2); err != nil {
+			return nil, &invalid.FieldError{Field: "Options.EmbeddingDirs", Err: err}
 		}
 	}
 	slices.SortStableFunc(all.loaded, func(a, b Embedding) int { return strings.Compare(a.Name, b.Name) })
@@ -80,6 +74,21 @@ func (p *Pipeline) openEmbeddings() (*embeddings, error) {
 
 // errImageEmbedding is why pictures are skipped.
 var errImageEmbedding = errors.New("embeddings in pictures are not read; save it as .safetensors or .pt with the program that made it")
+
+// openFolder reads the files in a folder and below it. What cannot be looked into there is skipped.
+func (all *embeddings) openFolder(dir string, width, room int) error {
+	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil && path == dir:
+			return err
+		case err != nil:
+			all.skipped = append(all.skipped, SkippedEmbedding{path, err})
+		case !entry.IsDir():
+			all.open(path, width, room)
+		}
+		return nil
+	})
+}
 
 // open reads a file, if it may be an embedding, that fits a model of a width with room for so many tokens in a chunk.
 func (all *embeddings) open(path string, width, room int) {

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"image/png"
 	"io"
 	"math"
 	"os"
@@ -22,7 +21,7 @@ import (
 	"github.com/atelier-go/atelier/esrgan"
 	"github.com/atelier-go/atelier/examples/internal/cli"
 	"github.com/atelier-go/atelier/examples/internal/terminal"
-	"github.com/atelier-go/atelier/internal/atomicfile"
+	"github.com/atelier-go/atelier/sd"
 	"github.com/atelier-go/atelier/sd/infotext"
 )
 
@@ -130,7 +129,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 		return err
 	}
 	bar.Done()
-	if err := write(o.output, large, file); err != nil {
+	if err := (sd.Picture{Image: large, Infotext: parameters(file)}).Save(o.output); err != nil {
 		return err
 	}
 	fmt.Fprintln(out, o.output)
@@ -147,17 +146,11 @@ func (o *options) size(from image.Point, own int) image.Point {
 	return image.Pt(side(from.X), side(from.Y))
 }
 
-// write writes a picture with the parameters of the file that it was made from.
-func write(path string, img *image.NRGBA, from []byte) error {
-	var b bytes.Buffer
-	if err := png.Encode(&b, img); err != nil {
-		return err
+// parameters are those that a picture file has inside, if any.
+func parameters(file []byte) string {
+	m, err := infotext.Extract(bytes.NewReader(file))
+	if err != nil {
+		return ""
 	}
-	file := b.Bytes()
-	if m, err := infotext.Extract(bytes.NewReader(from)); err == nil {
-		if file, err = infotext.Insert(file, m.Infotext()); err != nil {
-			return err
-		}
-	}
-	return atomicfile.WriteFile(path, file)
+	return m.Infotext()
 }

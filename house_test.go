@@ -69,9 +69,8 @@ var rules = []rule{
 	{"internal/webui", "", "", "records of the web UI: for tests"},
 	{"internal/tomltree", "", "github.com/BurntSushi/toml", "leaf"},
 	{"examples/internal/cli", "internal/openfile internal/picture compute device examples/internal/terminal tinyportrait weights weights/hub internal/atomicfile invalid", "github.com/KimMachineGun/automemlimit", "what programs tell before they work: whether it fits and can be written"},
-	{"examples/upscale", "esrgan examples/... sd/infotext internal/atomicfile", "", "what it writes appears whole"},
 	{"examples/bench", "compute cpu device examples/internal/... internal/engine internal/rng invalid lora lora/train unet weights", "golang.org/x/sys", "it times the programs that the packages run, which no public name gives"},
-	{"examples/...", "clip compute cpu device examples/... lora/... sampler sd/... tinyportrait unet vae weights/... internal/rng invalid", "golang.org/x/sys golang.org/x/term", "programs are users: what they import of this module, others can"},
+	{"examples/...", "clip compute cpu device esrgan examples/... lora/... sampler sd/... tinyportrait unet vae weights/... internal/rng invalid", "golang.org/x/sys golang.org/x/term", "programs are users: what they import of this module, others can"},
 }
 
 // testOnly are packages that tests may import besides what the code may.

@@ -59,14 +59,7 @@ func parse(args []string, log io.Writer) (o options, err error) {
 
 	f.Model(&o.model)
 	f.Weights(&o.model.Options, "vae", "text-encoder", "model-config", "variant")
-	f.Func("lora-dir", "`FOLDER` where, and below which, LoRAs are; repeat it for several (default: the current one)", func(list string) error {
-		o.pipeline.LoRADirs = append(o.pipeline.LoRADirs, filepath.SplitList(list)...)
-		return nil
-	})
-	f.Func("embedding-dir", "`FOLDER` where, and below which, textual inversions are that prompts name; repeat it for several", func(list string) error {
-		o.pipeline.EmbeddingDirs = append(o.pipeline.EmbeddingDirs, filepath.SplitList(list)...)
-		return nil
-	})
+	f.Folders(&o.pipeline)
 	f.Group("Model", "model", "lora-dir", "embedding-dir", "vae", "text-encoder", "model-config", "variant")
 
 	f.IntVar(&o.request.Steps, "steps", 20, "`NUMBER` sampling steps")
@@ -105,9 +98,6 @@ func (o *options) complete(f *cli.Flags) error {
 	}
 	if o.request.Steps == 0 || o.request.BatchSize == 0 {
 		return errors.New("-steps and -n want numbers other than 0")
-	}
-	if len(o.pipeline.LoRADirs) == 0 {
-		o.pipeline.LoRADirs = []string{"."}
 	}
 	if o.request.Seed < 0 {
 		o.request.Seed = int64(rand.Uint32())
@@ -167,7 +157,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	if err := announce(pipe, dev, o.request, log); err != nil {
 		return err
 	}
-	result, err := generate(ctx, pipe, o.request, log)
+	result, err := cli.Draw(ctx, pipe, o.request, log)
 	if err != nil {
 		return err
 	}
@@ -195,24 +185,6 @@ func announce(pipe *sd.Pipeline, dev compute.Device, r sd.Request, log io.Writer
 	}
 	fmt.Fprintf(log, "%s on %s, needs %s of memory\n", pipe.Name(), dev.Name(), terminal.Bytes(memory.Total()))
 	return cli.Fits(memory.Total())
-}
-
-// generate runs the request under a progress bar.
-func generate(ctx context.Context, pipe *sd.Pipeline, r sd.Request, log io.Writer) (*sd.Result, error) {
-	bar := terminal.NewBar(log, "sampling", "step")
-	defer bar.Done()
-	bar.Set(0, r.Steps)
-	for step, err := range pipe.Steps(ctx, r) {
-		if err != nil {
-			return nil, err
-		}
-		bar.Set(step.Index+1, step.Total)
-		if step.Last() {
-			bar.Done()
-			return step.Result(ctx)
-		}
-	}
-	return nil, errors.New("the sampler made no steps")
 }
 
 // flags are the flags that fill fields of a request.

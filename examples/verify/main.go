@@ -14,10 +14,8 @@ import (
 	"io"
 	"math"
 	"os"
-	"path/filepath"
 
 	"github.com/atelier-go/atelier/examples/internal/cli"
-	"github.com/atelier-go/atelier/examples/internal/terminal"
 	"github.com/atelier-go/atelier/sd"
 	"github.com/atelier-go/atelier/sd/infotext"
 	"github.com/atelier-go/atelier/weights"
@@ -47,14 +45,7 @@ func parse(args []string, log io.Writer) (o options, err error) {
 	f.Output(&o.again, "`FILE` PNG or JPEG to write the picture made again to (default: none)")
 	f.Group("Picture", "output")
 	f.Model(&o.model)
-	f.Func("lora-dir", "`FOLDER` where, and below which, LoRAs are; repeat it for several (default: the current one)", func(list string) error {
-		o.pipeline.LoRADirs = append(o.pipeline.LoRADirs, filepath.SplitList(list)...)
-		return nil
-	})
-	f.Func("embedding-dir", "`FOLDER` where, and below which, textual inversions are that prompts name; repeat it for several", func(list string) error {
-		o.pipeline.EmbeddingDirs = append(o.pipeline.EmbeddingDirs, filepath.SplitList(list)...)
-		return nil
-	})
+	f.Folders(&o.pipeline)
 	f.Weights(&o.model.Options, "vae", "text-encoder", "model-config", "variant")
 	f.Group("Model", "model", "lora-dir", "embedding-dir", "vae", "text-encoder", "model-config", "variant")
 	f.Device(&o.device)
@@ -66,14 +57,13 @@ func parse(args []string, log io.Writer) (o options, err error) {
 	if f.NArg() != 1 {
 		return o, errors.New("want one picture; see -h")
 	}
-	if o.picture = f.Arg(0); len(o.pipeline.LoRADirs) == 0 {
-		o.pipeline.LoRADirs = []string{"."}
-	}
+	o.picture = f.Arg(0)
 	return o, nil
 }
 
 // run does what the command line asks for; the comparison goes to out, everything else to log.
-func run(ctx context.Context, args []string, out, log io.Writer) error {
+func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
+	defer func() { err = cli.InFlags(err, nil) }()
 	o, err := parse(args, log)
 	if err != nil {
 		return err
@@ -149,30 +139,20 @@ func sameModel(ctx context.Context, c *weights.Checkpoint, text infotext.Text, l
 	return err
 }
 
-// draw runs the request under a progress bar.
-func draw(ctx context.Context, pipe *sd.Pipeline, r sd.Request, log io.Writer) (sd.Picture, error) {
+// draw makes the picture again, if it fits into memory.
+func draw(ctx context.Context, pipe *sd.Pipeline, r sd.Request, log io.Writer) (picture sd.Picture, err error) {
 	memory, err := pipe.Memory(r)
 	if err != nil {
-		return sd.Picture{}, err
+		return picture, err
 	}
 	if err := cli.Fits(memory.Total()); err != nil {
-		return sd.Picture{}, err
+		return picture, err
 	}
-	bar := terminal.NewBar(log, "sampling", "step")
-	defer bar.Done()
-	for step, err := range pipe.Steps(ctx, r) {
-		if err != nil {
-			return sd.Picture{}, err
-		}
-		if bar.Set(step.Index+1, step.Total); step.Last() {
-			result, err := step.Result(ctx)
-			if err != nil {
-				return sd.Picture{}, err
-			}
-			return result.Pictures[0], nil
-		}
+	result, err := cli.Draw(ctx, pipe, r, log)
+	if err != nil {
+		return picture, err
 	}
-	return sd.Picture{}, errors.New("the sampler made no steps")
+	return result.Pictures[0], nil
 }
 
 // compare says how far two pictures are apart.

@@ -5,10 +5,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/atelier-go/atelier/sd"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -150,6 +152,21 @@ func (f *Flags) Weights(o *weights.Options, names ...string) {
 			f.StringVar(&o.Variant, name, "", "`NAME` weight files to prefer in a folder: fp16, bf16, non_ema")
 		}
 	}
+}
+
+// Folders defines -lora-dir and -embedding-dir, of which the first is the current folder if it is not given.
+func (f *Flags) Folders(o *sd.Options) {
+	var given []string
+	o.LoRADirs = []string{"."}
+	f.Func("lora-dir", "`FOLDER` where, and below which, LoRAs are; repeat it for several (default: the current one)", func(list string) error {
+		given = append(given, filepath.SplitList(list)...)
+		o.LoRADirs = given
+		return nil
+	})
+	f.Func("embedding-dir", "`FOLDER` where, and below which, textual inversions are that prompts name; repeat it for several", func(list string) error {
+		o.EmbeddingDirs = append(o.EmbeddingDirs, filepath.SplitList(list)...)
+		return nil
+	})
 }
 
 // Device defines -device and -threads.

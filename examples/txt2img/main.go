@@ -116,7 +116,8 @@ func (o *options) path(i int) string {
 	if i == 0 {
 		return o.output
 	}
-	return fmt.Sprintf("%s-%d.png", strings.TrimSuffix(o.output, filepath.Ext(o.output)), i+1)
+	ext := filepath.Ext(o.output)
+	return fmt.Sprintf("%s-%d%s", strings.TrimSuffix(o.output, ext), i+1, ext)
 }
 
 // writable finds out before the work whether the pictures can be written.

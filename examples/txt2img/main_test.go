@@ -96,6 +96,9 @@ func TestPictures(t *testing.T) {
 	if got, want := files(t, dir), []string{"a-2.png", "a.png", "b.PNG"}; !slices.Equal(got, want) {
 		t.Errorf("the files are %q, want %q", got, want)
 	}
+	if p := (options{output: "x.jpg"}); p.path(1) != "x-2.jpg" {
+		t.Errorf("the second picture of x.jpg is %s", p.path(1))
+	}
 	if got, want := strings.Fields(out.String()), []string{filepath.Join(dir, "a.png"), filepath.Join(dir, "a-2.png"), filepath.Join(dir, "b.PNG")}; !slices.Equal(got, want) {
 		t.Errorf("the output is %q, want %q", got, want)
 	}
@@ -196,6 +199,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"-vae nothing", []string{"nothing", "give a diffusers folder or a .safetensors or .ckpt file"}},
 		{"-model-config nothing", []string{"nothing", "diffusers folder"}},
 		{"-prompt <lora:nobody:1>", []string{"-lora-dir", "Lora not found: nobody", "put nobody.safetensors there"}},
+		{"-prompt portrait -embedding-dir nothing", []string{"-embedding-dir: ", "nothing"}},
 		{"-prompt <lora:nobody:1> -lora-dir nothing", []string{"nothing", "looking for adapters"}},
 		{"-prompt <lora:nobody:much>", []string{"-prompt", `"much"`, "0.8"}},
 		{"-prompt <hypernet:nobody:1>", []string{"-prompt", "<hypernet:nobody:1>", "take the tag out"}},

@@ -26,62 +26,77 @@ func GridSize(n, batch, rows int, whole bool) (columns, lines int) {
 	return (n + lines - 1) / lines, lines
 }
 
-// Split is where tiles of a size begin that overlap by at least so many pixels and cover a picture: evenly spread, the last at the
-// border. A picture smaller than a tile has negative places.
-func Split(size, tile image.Point, overlap int) (columns, rows []int) {
-	return places(size.X, tile.X, overlap), places(size.Y, tile.Y, overlap)
+// Tiles are parts of one size that a picture is cut into, such that neighbours share at least Overlap pixels.
+type Tiles struct{ Width, Height, Overlap int }
+
+// Places are where the tiles of a picture lie, row by row. They are spread evenly; a tile that is larger than the picture
+// begins before it.
+func (t Tiles) Places(width, height int) (places []image.Rectangle) {
+	for _, y := range evenly(height, t.Height, t.Overlap) {
+		for _, x := range evenly(width, t.Width, t.Overlap) {
+			places = append(places, image.Rect(x, y, x+t.Width, y+t.Height))
+		}
+	}
+	return places
 }
 
-func places(n, tile, overlap int) (starts []int) {
-	count := int(math.Ceil(float64(n-overlap) / float64(tile-overlap)))
-	step := 0.0
-	if count > 1 {
-		step = float64(n-tile) / float64(count-1)
-	}
-	for i := range count {
-		at := int(float64(i) * step)
-		if at+tile >= n {
-			at = n - tile
+// evenly is where parts of a side begin.
+func evenly(side, part, overlap int) []int {
+	n := max(1, (side-overlap+part-overlap-1)/(part-overlap))
+	starts := make([]int, n)
+	for i := range starts {
+		if n > 1 {
+			starts[i] = int(float64(i) * float64(side-part) / float64(n-1))
 		}
-		starts = append(starts, at)
+		if starts[i]+part >= side {
+			starts[i] = side - part
+		}
 	}
 	return starts
 }
 
-// Combine puts tiles of one size together that begin at these places, row by row, blending overlap pixels of each with those before.
-func Combine(size image.Point, columns, rows []int, tiles []*image.NRGBA, overlap int) *image.NRGBA {
-	out := image.NewNRGBA(image.Rectangle{Max: size})
-	for j, y := range rows {
-		height := tiles[0].Rect.Dy()
-		row := image.NewNRGBA(image.Rect(0, 0, size.X, height))
-		for i, x := range columns {
-			paste(row, tiles[j*len(columns)+i], image.Pt(x, 0), func(p image.Point) int { return ramp(p.X, x, overlap) })
+// Join puts the tiles of a picture together, in the order of Places. Each fades in over Overlap pixels: first within the
+// rows, then the rows from above to below.
+func (t Tiles) Join(width, height int, tiles []*image.NRGBA) *image.NRGBA {
+	joined := image.NewNRGBA(image.Rect(0, 0, width, height))
+	var row *image.NRGBA
+	places := t.Places(width, height)
+	for i, place := range places {
+		if i == 0 || place.Min.Y != places[i-1].Min.Y {
+			row = image.NewNRGBA(image.Rect(0, 0, width, t.Height))
 		}
-		paste(out, row, image.Pt(0, y), func(p image.Point) int { return ramp(p.Y, y, overlap) })
+		t.lay(row, tiles[i], place.Min.X, 0)
+		if i == len(places)-1 || places[i+1].Min.Y != place.Min.Y {
+			t.lay(joined, row, 0, place.Min.Y)
+		}
 	}
-	return out
+	return joined
 }
 
-// ramp is the share, of 255, that a pixel at i has in a tile that begins at start.
-func ramp(i, start, overlap int) int {
-	if start == 0 || i >= overlap {
+// lay fades a picture in over another, from its left where it does not begin there and from above likewise.
+func (t Tiles) lay(dst, src *image.NRGBA, left, top int) {
+	in := src.Rect.Add(image.Pt(left, top)).Intersect(dst.Rect)
+	for y := in.Min.Y; y < in.Max.Y; y++ {
+		to, from := dst.Pix[dst.PixOffset(in.Min.X, y):], src.Pix[src.PixOffset(in.Min.X-left, y-top):]
+		for x := range in.Dx() {
+			part := uint8(255)
+			if left != 0 {
+				part = t.part(in.Min.X - left + x)
+			}
+			if top != 0 {
+				part = t.part(y - top)
+			}
+			for c := 4 * x; c < 4*x+4; c++ {
+				to[c] = mix(to[c], from[c], part)
+			}
+		}
+	}
+}
+
+// part is how much of 255 a tile has at a distance from its edge.
+func (t Tiles) part(distance int) uint8 {
+	if distance >= t.Overlap {
 		return 255
 	}
-	return i * 255 / overlap
-}
-
-// paste lays a picture over another at a place, each pixel with its share.
-func paste(to, from *image.NRGBA, at image.Point, share func(p image.Point) int) {
-	for y := range from.Rect.Dy() {
-		for x := range from.Rect.Dx() {
-			if !at.Add(image.Pt(x, y)).In(to.Rect) {
-				continue
-			}
-			below, above := to.Pix[to.PixOffset(at.X+x, at.Y+y):][:4], from.Pix[from.PixOffset(x, y):]
-			for c := range 3 {
-				below[c] = mix(below[c], above[c], uint8(share(image.Pt(x, y))))
-			}
-			below[3] = 255
-		}
-	}
+	return uint8(distance * 255 / t.Overlap)
 }

@@ -217,11 +217,6 @@ func testMaskOps(t *testing.T, r struct {
 	}
 }
 
-type tileRow struct {
-	y, height int
-	columns   []int
-}
-
 func testGrids(t *testing.T, r struct {
 	ID, Op     string
 	Count      int
@@ -241,20 +236,16 @@ func testGrids(t *testing.T, r struct {
 		}
 		return
 	}
-	columns, rows := Split(image.Pt(r.Image[0], r.Image[1]), image.Pt(r.Tile[0], r.Tile[1]), r.Overlap)
-	var got, want []tileRow
-	for _, y := range rows {
-		got = append(got, tileRow{y, r.Tile[1], columns})
-	}
+	var want []image.Rectangle
 	for _, row := range r.Tiles {
-		one := tileRow{y: int(row[0].(float64)), height: int(row[1].(float64))}
-		for _, place := range row[2].([]any) {
-			one.columns = append(one.columns, int(place.([]any)[0].(float64)))
+		y, height := int(row[0].(float64)), int(row[1].(float64))
+		for _, tile := range row[2].([]any) {
+			x, width := int(tile.([]any)[0].(float64)), int(tile.([]any)[1].(float64))
+			want = append(want, image.Rect(x, y, x+width, y+height))
 		}
-		want = append(want, one)
 	}
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("%s: %v, want %v", r.ID, got, want)
+	if got := (Tiles{r.Tile[0], r.Tile[1], r.Overlap}).Places(r.Image[0], r.Image[1]); !slices.Equal(got, want) {
+		t.Errorf("%s: tiles at %v, want %v", r.ID, got, want)
 	}
 }
 
@@ -263,22 +254,19 @@ func testCombineGrid(t *testing.T, r struct {
 	Tile           []int
 	Overlap        int
 }) {
-	img, tile := nrgba(t, r.Image), image.Pt(r.Tile[0], r.Tile[1])
-	columns, rows := Split(img.Rect.Size(), tile, r.Overlap)
-	var tiles []*image.NRGBA
-	for _, y := range rows {
-		for _, x := range columns {
-			one := image.NewNRGBA(image.Rectangle{Max: tile})
-			draw.Draw(one, one.Rect, img, image.Pt(x, y), draw.Src)
-			for i := range one.Pix { // so that the tiles can be told apart
-				if i%4 != 3 {
-					one.Pix[i] = uint8(min(max(int(one.Pix[i])+len(tiles)*23%60-30, 0), 255))
-				}
+	img, tiles := nrgba(t, r.Image), Tiles{r.Tile[0], r.Tile[1], r.Overlap}
+	var parts []*image.NRGBA
+	for k, place := range tiles.Places(img.Rect.Dx(), img.Rect.Dy()) {
+		one := image.NewNRGBA(image.Rectangle{Max: place.Size()})
+		draw.Draw(one, one.Rect, img, place.Min, draw.Src)
+		for i := range one.Pix { // so that the tiles can be told apart
+			if i%4 != 3 {
+				one.Pix[i] = uint8(min(max(int(one.Pix[i])+k*23%60-30, 0), 255))
 			}
-			tiles = append(tiles, one)
 		}
+		parts = append(parts, one)
 	}
-	same(t, r.ID, Combine(img.Rect.Size(), columns, rows, tiles, r.Overlap), nrgba(t, r.Out))
+	same(t, r.ID, tiles.Join(img.Rect.Dx(), img.Rect.Dy(), parts), nrgba(t, r.Out))
 }
 
 func testSoft(t *testing.T, r struct {

@@ -280,6 +280,7 @@ func testSoft(t *testing.T, r struct {
 	Init, Current, NMask, Weight, Out []float32
 }) {
 	if r.Op != "blend" {
+		t.Logf("%s is not compared: %s is not here yet", r.ID, r.Op)
 		return
 	}
 	s := Soft(r.Settings)

@@ -47,13 +47,18 @@ func (c Cascades) Find(ctx context.Context, img *image.NRGBA) ([]Face, error) {
 	const longerSide = 640 // of the copy that is searched
 	g := newGrey(img, longerSide)
 	faces, err := c.search(ctx, g, upright)
-	if err != nil || len(faces) > 0 && faces[0].Score >= 100 {
-		return faces, err
+	if err == nil && !slices.ContainsFunc(faces, func(f Face) bool { return f.Score >= 100 }) {
+		var more []Face
+		more, err = c.search(ctx, g, lying)
+		faces = append(faces, more...)
 	}
-	return c.search(ctx, g, slices.Concat(upright, lying))
+	if err != nil {
+		return nil, err
+	}
+	return surest(faces), nil
 }
 
-// search looks for faces at several angles and keeps the surest of those that lie over each other.
+// search looks for faces at several angles.
 func (c Cascades) search(ctx context.Context, g *grey, turns []int) ([]Face, error) {
 	cascade, err := faceCascade()
 	if err != nil {
@@ -69,25 +74,26 @@ func (c Cascades) search(ctx context.Context, g *grey, turns []int) ([]Face, err
 					return ctx.Err()
 				}
 				fine := g.refine(cascade, coarse, turn)
-				if f := newFace(g, fine, turn); f.Score >= cmp.Or(c.MinScore, 60) {
-					found[i] = append(found[i], f)
+				if s := score(fine, turn); s >= cmp.Or(c.MinScore, 60) {
+					found[i] = append(found[i], newFace(g, fine, turn, s))
 				}
 			}
 			return ctx.Err()
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	all := slices.Concat(found...)
+	err = group.Wait()
+	return slices.Concat(found...), err
+}
+
+// surest sorts faces and keeps the surest of those that lie over each other.
+func surest(all []Face) (faces []Face) {
 	slices.SortStableFunc(all, func(a, b Face) int { return cmp.Compare(b.Score, a.Score) })
-	var faces []Face
 	for _, f := range all {
 		if !slices.ContainsFunc(faces, func(surer Face) bool { return surer.overlap(f) > 0.3 }) {
 			faces = append(faces, f)
 		}
 	}
-	return faces, nil
+	return faces
 }
 
 // search looks for faces in a part of the square, which must be one too, with windows from one size to another that move by a
@@ -117,17 +123,22 @@ func (g *grey) refine(cascade *pigo.Pigo, coarse pigo.Detection, turn int) (best
 	return best
 }
 
+// score is how sure a window at an angle is, counted half where few heads are turned so far and as much else looks like one.
+func score(window pigo.Detection, turn int) float64 {
+	if math.Cos(angle(turn)) < 0.9 {
+		return float64(window.Q) / 2
+	}
+	return float64(window.Q)
+}
+
+// angle is a number of 32nds of a turn.
+func angle(turn int) float64 { return 2 * math.Pi * float64(turn) / 32 }
+
 // newFace looks for the eyes of a face that was found at an angle, and takes its roll from them where they agree with it.
-func newFace(g *grey, window pigo.Detection, turn int) Face {
-	if window.Q == 0 {
-		return Face{}
-	}
-	sin, cos := math.Sincos(2 * math.Pi * float64(turn) / 32)
+func newFace(g *grey, window pigo.Detection, turn int, score float64) Face {
+	sin, cos := math.Sincos(angle(turn))
 	row, column, size := float64(window.Row), float64(window.Col), float64(window.Scale)
-	f := Face{Centre: g.point(row, column), Size: size * g.scale, Score: float64(window.Q)}
-	if cos < 0.9 {
-		f.Score /= 2 // few heads are turned so far, and as much else looks like one
-	}
+	f := Face{Centre: g.point(row, column), Size: size * g.scale, Score: score}
 	for i, right := range []float64{-0.18, 0.18} {
 		down, right := -0.075*size, right*size
 		f.Eyes[i] = g.point(pupilTrees().find(g, row+cos*down-sin*right, column+sin*down+cos*right, 0.25*size, sin, cos))

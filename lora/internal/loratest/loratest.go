@@ -28,6 +28,7 @@ type Model struct {
 	Targets    *lora.Targets
 }
 
+// OpenModel opens a kit's networks and their parameters.
 func OpenModel(t testing.TB, k golden.Kit) Model {
 	t.Helper()
 	c := k.Open(t)
@@ -142,11 +143,13 @@ func TinyTargets(t testing.TB) *lora.Targets {
 	return NewTargets(t, text, net)
 }
 
+// SD15Targets are the layers of Stable Diffusion 1.5.
 func SD15Targets(t testing.TB) *lora.Targets {
 	t.Helper()
 	return NewTargets(t, clip.SD15(), unet.SD15())
 }
 
+// NewTargets are the layers of networks of these shapes.
 func NewTargets(t testing.TB, text clip.Config, net unet.Config) *lora.Targets {
 	t.Helper()
 	targets, err := lora.NewTargets(text, net)
@@ -196,6 +199,7 @@ func RandomFactor(r *rand.Rand, shape ...int) lora.Factor {
 	return f
 }
 
+// Rand is a generator that always gives the same numbers.
 func Rand() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
 
 // Tensor is an F32 tensor for a file.

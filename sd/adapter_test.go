@@ -117,7 +117,7 @@ func TestTagsAreNoText(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return append(got.negative.sequences(p.networks.Tokenizer), got.positive[0].sequences(p.networks.Tokenizer)...)
+		return sequences(p.networks.Tokenizer, append(got.negative.toEncode(), got.positive[0].toEncode()...))
 	}
 	if got, want := tokens(Request{Prompt: "a man <lora:x:1>, hat"}), tokens(Request{Prompt: "a man , hat"}); !reflect.DeepEqual(got, want) {
 		t.Errorf("with a tag the prompt is %v, want %v", got, want)
@@ -449,7 +449,7 @@ func TestAdapterGolden(t *testing.T) {
 		p, want := openKit(t, k, dev), k.Load(t, "lora_goldens")
 		ids := want.Tensor(t, "input_ids")
 		length := ids.Shape[1]
-		chunks := [][]int32{ids.Int32()[:length], ids.Int32()[length:]}
+		chunks := []prompt.Chunk{{Tokens: ids.Int32()[1 : length-1]}, {Tokens: ids.Int32()[length+1 : 2*length-1]}}
 		for _, c := range []struct {
 			name     string
 			strength lora.Strength
@@ -464,7 +464,7 @@ func TestAdapterGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			hidden, err := p.encodeChunks(t.Context(), set, chunks, nil, 1)
+			hidden, err := p.encodeChunks(t.Context(), set, chunks, 1)
 			if err != nil {
 				t.Fatal(err)
 			}

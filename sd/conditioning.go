@@ -162,67 +162,61 @@ func (p *Pipeline) encode(ctx context.Context, r Request, plan *sampler.Plan) (*
 	if c.adapters, err = p.openAdapters(r); err != nil {
 		return nil, err
 	}
-	t := p.networks.Tokenizer
-	nothing, _ := t.Sequence(nil)
-	var sequences [][]int32
-	for _, part := range c.parts {
-		sequences = append(sequences, part.sequences(t)...)
-	}
-	if c.padded {
-		sequences = append(sequences, nothing)
-	}
-	placed := append(c.placed(), nil)[:len(sequences)]
+	chunks := c.toEncode()
 	var hidden []float32
-	for at := 0; at < len(sequences); at += encodedAtOnce {
-		to := min(at+encodedAtOnce, len(sequences))
-		made, err := p.encodeChunks(ctx, c.adapters, sequences[at:to], placed[at:to], r.ClipSkip)
+	for some := range slices.Chunk(chunks, encodedAtOnce) {
+		made, err := p.encodeChunks(ctx, c.adapters, some, r.ClipSkip)
 		if err != nil {
 			return nil, err
 		}
 		hidden = append(hidden, made...)
 	}
-	size := len(hidden) / len(sequences)
+	length, size := p.networks.Tokenizer.MaxLength(), len(hidden)/len(chunks)
 	for _, part := range c.parts {
-		hidden = part.weigh(hidden, t.MaxLength(), size, r.PromptOptions.Emphasis)
+		hidden = part.weigh(hidden, length, size, r.PromptOptions.Emphasis)
 	}
-	c.fit(p.networks.Text.Config().HiddenSize, t.MaxLength(), hidden)
+	c.fit(p.networks.Text.Config().HiddenSize, length, hidden)
 	return c, nil
 }
 
-// placed are the embeddings in the sequences of all parts.
-func (c *conditioning) placed() (all [][]prompt.Placed) {
+// toEncode are the chunks that the text encoder reads: those of all parts, and the empty prompt if others are filled up with it.
+func (c *conditioning) toEncode() (all []prompt.Chunk) {
 	for _, part := range c.parts {
-		for _, one := range part.texts {
-			for i := range part.chunks {
-				var here []prompt.Placed
-				if i < len(one.chunks) {
-					here = one.chunks[i].Embeddings
-				}
-				all = append(all, here)
-			}
-		}
+		all = append(all, part.toEncode()...)
+	}
+	if c.padded {
+		all = append(all, prompt.Chunk{})
 	}
 	return all
 }
 
 // embedded are the names of the embeddings that the prompts have, each once.
 func (c *conditioning) embedded() (names []string) {
-	for _, e := range slices.Concat(c.placed()...) {
-		if !slices.Contains(names, e.Name) {
-			names = append(names, e.Name)
+	for _, chunk := range c.toEncode() {
+		for _, e := range chunk.Embeddings {
+			if !slices.Contains(names, e.Name) {
+				names = append(names, e.Name)
+			}
 		}
 	}
 	return names
 }
 
-// sequences are the chunks of all texts, as the text encoder reads them. Texts have as many as the longest of them: others end with
-// empty chunks.
-func (part *textPart) sequences(t prompt.Tokenizer) (all [][]int32) {
+// toEncode are the chunks of all texts, each with as many as the longest of them.
+func (part *textPart) toEncode() (all []prompt.Chunk) {
 	for _, one := range part.texts {
 		for i := range part.chunks {
-			sequence, _ := t.Sequence(one.tokens(i))
-			all = append(all, sequence)
+			all = append(all, one.chunk(i))
 		}
+	}
+	return all
+}
+
+// sequences are chunks as the text encoder reads them.
+func sequences(t prompt.Tokenizer, chunks []prompt.Chunk) (all [][]int32) {
+	for _, chunk := range chunks {
+		sequence, _ := t.Sequence(chunk.Tokens)
+		all = append(all, sequence)
 	}
 	return all
 }
@@ -237,28 +231,26 @@ func (part *textPart) weigh(hidden []float32, length, size int, e prompt.Emphasi
 	for i := range part.chunks {
 		var place []prompt.Weighted
 		for _, one := range part.texts {
-			place = append(place, prompt.Weighted{Hidden: one.context[i*size:][:size], Weights: one.tokenWeights(i, length), Times: one.times})
+			place = append(place, prompt.Weighted{Hidden: one.context[i*size:][:size], Weights: tokenWeights(one.chunk(i), length), Times: one.times})
 		}
 		e.Apply(place)
 	}
 	return hidden
 }
 
-// tokens are those of a chunk, none of one behind the end.
-func (one *text) tokens(chunk int) []int32 {
-	if chunk >= len(one.chunks) {
-		return nil
+// chunk is chunk i of the text, an empty one behind its end.
+func (one *text) chunk(i int) prompt.Chunk {
+	if i >= len(one.chunks) {
+		return prompt.Chunk{}
 	}
-	return one.chunks[chunk].Tokens
+	return one.chunks[i]
 }
 
 // tokenWeights are those of a whole chunk, start and padding included.
-func (one *text) tokenWeights(chunk, length int) []float32 {
+func tokenWeights(c prompt.Chunk, length int) []float32 {
 	weights := slices.Repeat([]float32{1}, length)
-	if chunk < len(one.chunks) {
-		for i, w := range one.chunks[chunk].Weights {
-			weights[1+i] = float32(w)
-		}
+	for i, w := range c.Weights {
+		weights[1+i] = float32(w)
 	}
 	return weights
 }
@@ -287,23 +279,19 @@ func stretch(context []float32, width, tokens int) []float32 {
 	return append(context, slices.Repeat(last, tokens-len(context)/width)...)
 }
 
-// encodeChunks runs the text encoder on token sequences, with the embeddings placed in each, and returns their hidden states, [chunks,T,C].
-func (p *Pipeline) encodeChunks(ctx context.Context, set adapters, chunks [][]int32, placed [][]prompt.Placed, clipSkip int) ([]float32, error) {
-	embedded := len(slices.Concat(placed...)) > 0
+// encodeChunks runs the text encoder on chunks, with their embeddings, and returns their hidden states, [chunks,T,C].
+func (p *Pipeline) encodeChunks(ctx context.Context, set adapters, chunks []prompt.Chunk, clipSkip int) ([]float32, error) {
+	ids := slices.Concat(sequences(p.networks.Tokenizer, chunks)...)
+	embedded := slices.ContainsFunc(chunks, func(c prompt.Chunk) bool { return len(c.Embeddings) > 0 })
 	f, err := p.frame(set, engine.TextKey{Sequences: len(chunks), Skipped: clipSkip - 1, Added: embedded})
 	if err != nil {
 		return nil, err
 	}
-	ids, hidden := f.Mirror("input_ids"), f.Mirror("last_hidden_state")
-	copy(ids.I32, slices.Concat(chunks...))
+	input, hidden := f.Mirror("input_ids"), f.Mirror("last_hidden_state")
+	copy(input.I32, ids)
 	if embedded {
-		at := f.Mirror("added").F32
-		for i, chunk := range chunks {
-			added, err := p.correction(chunk, placed[i])
-			if err != nil {
-				return nil, errors.Join(err, f.Close())
-			}
-			at = at[copy(at, added):]
+		if err := p.embed(f.Mirror("added").F32, ids, chunks); err != nil {
+			return nil, errors.Join(err, f.Close())
 		}
 	}
 	return hidden.F32, errors.Join(f.Do(ctx), f.Close())

@@ -54,7 +54,7 @@ func TestWebUIEncode(t *testing.T) {
 			part.texts, part.at, part.chunks = append(part.texts, one), append(part.at, one), max(part.chunks, len(one.chunks))
 		}
 		var hidden []float32
-		for _, sequence := range part.sequences(tokens) {
+		for _, sequence := range sequences(tokens, part.toEncode()) {
 			for p, id := range sequence {
 				for c := range width {
 					hidden = append(hidden, float32(math.Sin(0.001*float64(id)*float64(c+1)+0.1*float64(p))+0.2))

@@ -172,14 +172,21 @@ func readEmbedding(path string, width, room int) (e Embedding, err error) {
 
 func notFinite(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }
 
-// replace writes the vectors of a chunk's embeddings over those of its tokens, [T,C], start token included. What has no room is cut.
-func (all *embeddings) replace(tokens []float32, width int, placed []prompt.Placed) {
+// vectors are those that stand in a chunk of a length in place of its tokens', by their places, start token included. What has no
+// room is cut.
+func (all *embeddings) vectors(length int, placed []prompt.Placed) map[int][]float32 {
+	vectors := make(map[int][]float32)
 	for _, one := range placed {
-		e := all.find(one.Name)
-		if at := (1 + one.At) * width; e != nil && at < len(tokens) {
-			copy(tokens[at:], e.values)
+		e, at := all.find(one.Name), 1+one.At
+		if e == nil {
+			continue
+		}
+		width := len(e.values) / e.Vectors
+		for i := range min(e.Vectors, length-at) {
+			vectors[at+i] = e.values[i*width:][:width]
 		}
 	}
+	return vectors
 }
 
 // hashes lists embeddings by name and the first digits of their hash, as infotexts do.
@@ -193,30 +200,28 @@ func (all *embeddings) hashes(names []string) string {
 	return strings.Join(list, ", ")
 }
 
-// correction is what embeddings add to the vectors that the text encoder's table has for the tokens of a sequence, [T,C].
-func (p *Pipeline) correction(sequence []int32, placed []prompt.Placed) ([]float32, error) {
-	width := p.networks.Text.Config().HiddenSize
-	if len(placed) == 0 {
-		return make([]float32, len(sequence)*width), nil
-	}
-	table := make([]float32, len(sequence)*width)
+// embed writes into added, [chunks,T,C] of zeros, what the embeddings of chunks add to the vectors that the text encoder's table has
+// for their tokens, of which the ids are [chunks,T].
+func (p *Pipeline) embed(added []float32, ids []int32, chunks []prompt.Chunk) error {
+	width, length := len(added)/len(ids), len(ids)/len(chunks)
 	known := make(map[int32][]float32)
-	for i, id := range sequence {
-		if known[id] == nil {
-			row, err := p.tokenVector(id, width)
-			if err != nil {
-				return nil, err
+	for i, chunk := range chunks {
+		for at, vector := range p.embeddings.vectors(length, chunk.Embeddings) {
+			place := i*length + at
+			id := ids[place]
+			if known[id] == nil {
+				row, err := p.tokenVector(id, width)
+				if err != nil {
+					return err
+				}
+				known[id] = row
 			}
-			known[id] = row
+			for c, v := range known[id] {
+				added[place*width+c] = vector[c] - v
+			}
 		}
-		copy(table[i*width:], known[id])
 	}
-	replaced := slices.Clone(table)
-	p.embeddings.replace(replaced, width, placed)
-	for i, v := range table {
-		replaced[i] -= v
-	}
-	return replaced, nil
+	return nil
 }
 
 // tokenVector reads a row of the text encoder's table.

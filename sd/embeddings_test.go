@@ -49,7 +49,9 @@ func TestWebUIEmbeddings(t *testing.T) {
 			for token := range r.Rows[i] {
 				rows = append(rows, -float32(token), -float32(token)-0.001)
 			}
-			all.replace(rows, 2, placed)
+			for token, vector := range all.vectors(len(r.Rows[i]), placed) {
+				copy(rows[2*token:], vector)
+			}
 			for token, want := range r.Rows[i] {
 				if got := rows[2*token:][:2]; math.Abs(float64(got[0])-want[0]) > 1e-5 || math.Abs(float64(got[1])-want[1]) > 1e-5 {
 					t.Errorf("%s: text %d, token %d is %v, want %v", r.ID, i, token, got, want)

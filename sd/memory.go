@@ -31,17 +31,10 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 	if err != nil {
 		return total, fmt.Errorf("sd: %w", err)
 	}
-	predictions, tokens, chunks := len(prompts.parts), prompts.tokens, 0
-	for _, part := range prompts.parts {
-		chunks += len(part.texts) * part.chunks
-	}
-	if prompts.padded {
-		chunks++
-	}
 	for _, keys := range [][]engine.Key{
-		{engine.TextKey{Sequences: min(chunks, encodedAtOnce), Skipped: r.ClipSkip - 1, Added: len(prompts.embedded()) > 0}},
+		{engine.TextKey{Sequences: min(len(prompts.toEncode()), encodedAtOnce), Skipped: r.ClipSkip - 1, Added: len(prompts.embedded()) > 0}},
 		{
-			engine.ContextKey{Samples: predictions * r.BatchSize, Tokens: tokens},
+			engine.ContextKey{Samples: len(prompts.parts) * r.BatchSize, Tokens: prompts.tokens},
 			job{plan: plan, cond: prompts, batch: r.BatchSize, height: height, width: width}.key(),
 		},
 		{decode},

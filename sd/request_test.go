@@ -182,7 +182,7 @@ func chunk(t *testing.T, tokens *clip.Tokenizer, text string) [][]int32 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return part.sequences(tokens)
+	return sequences(tokens, part.toEncode())
 }
 
 // TestChunk cuts prompts as the web UI does.

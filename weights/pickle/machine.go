@@ -47,19 +47,20 @@ type machine struct {
 	done  bool
 }
 
-// decode reads one pickle and leaves in behind it.
-func decode(in *bufio.Reader, load func(id Tuple) (any, error)) (any, error) {
-	m := &machine{in: in, memo: make(map[uint32]any), load: load}
+// decode reads the pickle that in begins with, of n bytes; in is read beyond it.
+func decode(in io.Reader, load func(id Tuple) (any, error)) (v any, n int64, err error) {
+	m := &machine{in: bufio.NewReader(in), memo: make(map[uint32]any), load: load}
 	for range maxOpcodes {
 		at := m.at
 		if err := m.step(); err != nil {
-			return nil, locate(err, at)
+			return nil, m.at, locate(err, at)
 		}
 		if m.done {
-			return m.pop()
+			v, err := m.pop()
+			return v, m.at, err
 		}
 	}
-	return nil, malformed("its pickle has more than %d opcodes", maxOpcodes)
+	return nil, m.at, malformed("its pickle has more than %d opcodes", maxOpcodes)
 }
 
 // locate adds the place to an error about the format.

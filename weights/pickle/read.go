@@ -2,7 +2,6 @@ package pickle
 
 import (
 	"archive/zip"
-	"bufio"
 	"bytes"
 	"compress/flate"
 	"encoding/binary"
@@ -82,7 +81,8 @@ func readArchive(r io.ReaderAt, size int64) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return decode(bufio.NewReader(pickle), a.load)
+	value, _, err := decode(pickle, a.load)
+	return value, err
 }
 
 // check refuses archives that PyTorch did not write for data.
@@ -159,12 +159,12 @@ func (a *archive) array(f *zip.File) (io.ReaderAt, error) {
 		return nil, malformed("its record %.100q of %d bytes is compressed; unpack the file and pack it anew without compression", f.Name, f.UncompressedSize64)
 	}
 	return lazily(sync.OnceValues(func() (io.ReaderAt, error) {
-		b := make(memory, f.UncompressedSize64)
+		b := make([]byte, f.UncompressedSize64)
 		packed := io.NewSectionReader(a.file, at, int64(f.CompressedSize64))
 		if _, err := io.ReadFull(flate.NewReader(packed), b); err != nil {
 			return nil, malformed("its record %.100q does not unpack: %v", f.Name, err)
 		}
-		return b, nil
+		return bytes.NewReader(b), nil
 	})), nil
 }
 
@@ -223,24 +223,9 @@ func readStream(r io.ReaderAt, size int64) (any, error) {
 
 // pickle reads the next pickle.
 func (s *stream) pickle() (any, error) {
-	in := &counter{r: io.NewSectionReader(s.file, s.at, s.size-s.at)}
-	buffered := bufio.NewReader(in)
-	v, err := decode(buffered, s.load)
-	s.at += in.n - int64(buffered.Buffered())
+	v, n, err := decode(io.NewSectionReader(s.file, s.at, s.size-s.at), s.load)
+	s.at += n
 	return v, err
-}
-
-// counter counts what is read.
-type counter struct {
-	r io.Reader
-	n int64
-}
-
-// Read implements io.Reader.
-func (c *counter) Read(b []byte) (int, error) {
-	n, err := c.r.Read(b)
-	c.n += int64(n)
-	return n, err
 }
 
 // load notes an array, whose place is not known yet: ("storage", class, key, device, elements, view), the view being (key,

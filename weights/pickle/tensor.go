@@ -1,6 +1,7 @@
 package pickle
 
 import (
+	"bytes"
 	"io"
 	"math/bits"
 	"slices"
@@ -144,7 +145,7 @@ func (t *Tensor) arrange() (io.ReaderAt, error) {
 	if n, err := t.storage.data.ReadAt(from, t.begin); n < len(from) {
 		return nil, cut(err)
 	}
-	to := make(memory, 0, t.Bytes())
+	to := make([]byte, 0, t.Bytes())
 	index, at := make([]int, len(t.Shape)), int64(0)
 	for int64(len(to)) < t.Bytes() {
 		to = append(to, from[at*width:][:width]...)
@@ -158,7 +159,7 @@ func (t *Tensor) arrange() (io.ReaderAt, error) {
 			index[i] = 0
 		}
 	}
-	return to, nil
+	return bytes.NewReader(to), nil
 }
 
 // lazily reads what a function opens.
@@ -171,19 +172,4 @@ func (open lazily) ReadAt(b []byte, off int64) (int, error) {
 		return 0, err
 	}
 	return r.ReadAt(b, off)
-}
-
-// memory are bytes to be read.
-type memory []byte
-
-// ReadAt implements io.ReaderAt.
-func (m memory) ReadAt(b []byte, off int64) (int, error) {
-	if off < 0 || off > int64(len(m)) {
-		return 0, io.EOF
-	}
-	n := copy(b, m[off:])
-	if n < len(b) {
-		return n, io.EOF
-	}
-	return n, nil
 }

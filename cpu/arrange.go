@@ -53,7 +53,7 @@ func (c *compiler) embed(op compute.Embed, out compute.Value) (lowered, error) {
 		if _, err := paramType(c.source, info); err != nil {
 			return lowered{}, err
 		}
-		table = c.asTable(info.Name)
+		table = asTable(info.Name)
 		packs = append(packs, table)
 	}
 	if op.Position.Valid() {

@@ -37,7 +37,8 @@ type packed struct {
 	dtype   compute.DType
 }
 
-// packing is a request for a parameter in some form: size bytes that fill writes from the checkpoint's data.
+// packing is a request for a parameter in some form: size bytes that fill writes from the checkpoint's data, or, without fill, the
+// data where it lies.
 type packing struct {
 	key  packKey
 	size int
@@ -122,7 +123,7 @@ func (p *params) pack(requests []packing) error {
 func (p *params) scratch(requests []packing) (each [][]byte, err error) {
 	most := 1 << 20
 	for _, r := range requests {
-		if t, err := p.source.ParamType(r.key.name); err == nil && r.size > 0 {
+		if t, err := p.source.ParamType(r.key.name); err == nil && r.fill != nil {
 			most = max(most, t.Bytes())
 		}
 	}
@@ -135,20 +136,13 @@ func (p *params) scratch(requests []packing) (each [][]byte, err error) {
 	return each, err
 }
 
-// fill reads one parameter and writes its packed form.
+// fill reads one parameter and writes its packed form, or looks through one that stays where it lies.
 func (p *params) fill(r packing, scratch []byte) error {
 	t, err := p.source.ParamType(r.key.name)
-	if err != nil {
-		return fmt.Errorf("cpu: parameter %q: %w", r.key.name, err)
-	}
-	var data []byte
-	if r.size == 0 {
-		err = p.scan(r.key.name, t, scratch)
-	} else if data, err = p.read(r.key.name, t, scratch); err == nil {
-		err = finite(t.DType, data, 0)
-	}
-	if err == nil {
-		err = r.fill(p.packed[r.key], data, t)
+	if err == nil && r.fill == nil {
+		err = p.packed[r.key].keep(p.source, r.key.name, t, scratch)
+	} else if err == nil {
+		err = p.convert(r, t, scratch)
 	}
 	if err != nil {
 		return fmt.Errorf("cpu: parameter %q: %w", r.key.name, err)
@@ -156,14 +150,29 @@ func (p *params) fill(r packing, scratch []byte) error {
 	return nil
 }
 
+// convert reads a parameter and writes its packed form.
+func (p *params) convert(r packing, t compute.Type, scratch []byte) error {
+	data, err := p.read(r.key.name, t, scratch)
+	if err == nil {
+		err = finite(t.DType, data, 0)
+	}
+	if err != nil {
+		return err
+	}
+	return r.fill(p.packed[r.key], data, t)
+}
+
 // read returns a parameter, in scratch if the source can read it where it lies.
 func (p *params) read(name string, t compute.Type, scratch []byte) (data []byte, err error) {
-	if o, ok := p.source.(compute.ParamOpener); ok && o.OpenParam(name) != nil {
-		var n int
-		n, err = o.OpenParam(name).ReadAt(scratch[:t.Bytes()], 0)
-		data, err = scratch[:n], unlessEnd(err)
-	} else {
+	var place io.ReaderAt
+	if o, ok := p.source.(compute.ParamOpener); ok {
+		place = o.OpenParam(name)
+	}
+	if place == nil {
 		data, err = p.source.ParamData(name)
+	} else {
+		n, e := place.ReadAt(scratch[:t.Bytes()], 0)
+		data, err = scratch[:n], unlessEnd(e)
 	}
 	if err == nil && len(data) != t.Bytes() {
 		err = fmt.Errorf("it has %d bytes, want %d for %v", len(data), t.Bytes(), t)
@@ -171,13 +180,14 @@ func (p *params) read(name string, t compute.Type, scratch []byte) (data []byte,
 	return data, err
 }
 
-// scan reads a parameter that stays where it lies, piece by piece.
-func (p *params) scan(name string, t compute.Type, scratch []byte) error {
-	r, err := compute.OpenParam(p.source, name)
+// keep opens a parameter and checks it piece by piece.
+func (p *packed) keep(source compute.ParamSource, name string, t compute.Type, scratch []byte) (err error) {
+	p.dtype = t.DType
+	p.table, err = compute.OpenParam(source, name)
 	for at := 0; at < t.Bytes() && err == nil; {
 		piece := scratch[:min(len(scratch), t.Bytes()-at)]
 		var n int
-		if n, err = r.ReadAt(piece, int64(at)); unlessEnd(err) != nil {
+		if n, err = p.table.ReadAt(piece, int64(at)); unlessEnd(err) != nil {
 			return err
 		}
 		if n < len(piece) {
@@ -230,16 +240,7 @@ func (c *compiler) asVector(name string, t compute.Type) packing {
 }
 
 // asTable is a parameter of which single rows are read, straight from the checkpoint.
-func (c *compiler) asTable(name string) packing {
-	return packing{
-		key: packKey{name, "table"},
-		fill: func(p *packed, _ []byte, t compute.Type) (err error) {
-			p.dtype = t.DType
-			p.table, err = compute.OpenParam(c.source, name)
-			return err
-		},
-	}
-}
+func asTable(name string) packing { return packing{key: packKey{name, "table"}} }
 
 // floats views bytes from allocate as float32.
 func floats(b []byte) []float32 {

@@ -8,6 +8,8 @@ import (
 	"math"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/atelier-go/atelier/compute"
@@ -108,6 +110,48 @@ func TestReadRefused(t *testing.T) {
 		_, err := compileOnDisk(t, c.odd, c.short, c.fails)
 		if err == nil || !strings.Contains(fmt.Sprint(err), c.want) {
 			t.Errorf("the error is %v, want %s", err, c.want)
+		}
+	}
+}
+
+// inWhole is a source that has parameters only in whole, as merging has, and counts how often each is asked for.
+type inWhole struct {
+	computetest.Source
+	asked sync.Map
+}
+
+func (s *inWhole) ParamData(name string) ([]byte, error) {
+	count, _ := s.asked.LoadOrStore(name, new(atomic.Int32))
+	count.(*atomic.Int32).Add(1)
+	return s.Source.ParamData(name)
+}
+
+// TestMadeOnce: what is not on a disk may be long in the making.
+func TestMadeOnce(t *testing.T) {
+	s := new(inWhole)
+	s.Add("table", compute.F32, make([]float32, 12), 4, 3)
+	s.Add("weight", compute.F32, make([]float32, 6), 2, 3)
+	var b compute.Builder
+	x := b.Op(compute.Embed{IDs: b.Input("ids", compute.I32, 1, 2), Table: b.Param("table", 4, 3)})
+	b.Output(b.Op(compute.Linear{X: x, Weight: b.Param("weight", 2, 3)}))
+	program, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := opener(Options{Workers: 2})(t)
+	params, err := d.Load(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer params.Close()
+	exe, err := d.Compile(program, params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer exe.Close()
+	for _, name := range []string{"table", "weight"} {
+		if count, ok := s.asked.Load(name); !ok || count.(*atomic.Int32).Load() != 1 {
+			t.Errorf("%s was not asked for once", name)
 		}
 	}
 }

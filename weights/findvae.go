@@ -24,13 +24,12 @@ func FindVAE(name, checkpoint string, dirs ...string) (path string, err error) {
 	if name == BuiltInVAE {
 		return "", nil
 	}
-	model := strings.TrimSuffix(filepath.Base(checkpoint), filepath.Ext(checkpoint))
 	files, err := vaeFiles(checkpoint, dirs)
 	if err != nil {
 		return "", err
 	}
 	if name == "" || name == AutomaticVAE {
-		return automaticVAE(model, checkpoint, files), nil
+		return automaticVAE(checkpoint, files), nil
 	}
 	for _, file := range slices.Sorted(maps.Keys(files)) {
 		if base := filepath.Base(file); base == name || withoutExtension(base) == name {
@@ -45,11 +44,12 @@ func FindVAE(name, checkpoint string, dirs ...string) (path string, err error) {
 	return "", e
 }
 
-// automaticVAE is the VAE that belongs to a model by its name, "" if there is none.
-func automaticVAE(model, checkpoint string, files map[string]bool) string {
+// automaticVAE is the VAE that belongs to a checkpoint by its name, "" if there is none.
+func automaticVAE(checkpoint string, files map[string]bool) string {
 	if checkpoint == "" {
 		return ""
 	}
+	model := strings.TrimSuffix(filepath.Base(checkpoint), filepath.Ext(checkpoint))
 	sorted := slices.Sorted(maps.Keys(files))
 	for _, beside := range []bool{true, false} {
 		for _, file := range sorted {
@@ -95,11 +95,6 @@ func vaeFiles(checkpoint string, dirs []string) (map[string]bool, error) {
 		}
 	}
 	return files, nil
-}
-
-// isWeights goes by the extensions of weight files.
-func isWeights(name string) bool {
-	return strings.EqualFold(filepath.Ext(name), ".safetensors") || isPickle(name)
 }
 
 // NoVAEError says that there is no VAE of a name.

@@ -229,6 +229,11 @@ func isPickle(name string) bool {
 	return false
 }
 
+// isWeights goes by the extensions of weight files that are read here.
+func isWeights(name string) bool {
+	return strings.EqualFold(filepath.Ext(name), ".safetensors") || isPickle(name)
+}
+
 // openFolder reads a diffusers folder, or the folder of a single component.
 func openFolder(d folder, opts Options) (*source, error) {
 	s := newSource(d.path)
@@ -332,12 +337,7 @@ func (s *source) loadBare(d folder, opts Options) error {
 
 // notAModel explains a folder without anything to load.
 func notAModel(d folder, names []string) error {
-	var single []string
-	for _, n := range names {
-		if strings.HasSuffix(n, ".safetensors") || isPickle(n) {
-			single = append(single, n)
-		}
-	}
+	single := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !isWeights(n) })
 	if len(single) > 0 {
 		return fmt.Errorf("weights: %s: not a diffusers folder; give the path of one of its files: %s", d.path, strings.Join(single[:min(len(single), 5)], ", "))
 	}

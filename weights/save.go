@@ -37,7 +37,8 @@ type SaveOptions struct {
 // Save writes the checkpoint to name in the layout it was opened in: a single file with the same keys, those that belong
 // to no component included, or a diffusers folder, of which configuration, tokenizer and whatever else lies beside the
 // components go along, but not weights that Open did not choose, which would not have the changes. Every file of weights
-// becomes a safetensors file. One tensor is in memory at a time. The result appears all at once; a single file replaces what was there, a folder must not exist before.
+// becomes a safetensors file. One tensor is in memory at a time. The result appears all at once; a single file replaces what was
+// there, a folder must not exist before.
 //
 // The checkpoint's own files are no place to write to, and 8-bit floats are not written: choose a Type.
 func (c *Checkpoint) Save(ctx context.Context, name string, o SaveOptions) error {
@@ -268,7 +269,7 @@ func isOtherWeights(root fs.FS, at string, opened []*File) bool {
 		return false
 	}
 	switch ext := path.Ext(at); {
-	case ext == ".safetensors" || isPickle(at) || slices.Contains([]string{".onnx", ".pb", ".msgpack", ".h5", ".gguf"}, ext):
+	case isWeights(at) || slices.Contains([]string{".onnx", ".pb", ".msgpack", ".h5", ".gguf"}, ext):
 		return true
 	case ext != ".json" || !strings.Contains(path.Base(at), ".index."):
 		return false

@@ -2,6 +2,8 @@ package kohya
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -60,9 +62,7 @@ func settingsIn(tree map[string]any) (list []string) {
 			continue
 		}
 		name := strings.TrimLeft(key, "-")
-		if now := renamed[name]; now != "" {
-			name = now
-		}
+		name = cmp.Or(renamed[name], name)
 		if values, err := texts(tree[key]); err == nil && len(values) == 1 && values[0] != "" && rows[name] != nil {
 			list = append(list, fmt.Sprintf("%s %.100s", name, values[0]))
 		}
@@ -74,7 +74,7 @@ func settingsIn(tree map[string]any) (list []string) {
 func foreignText(data []byte) error {
 	for _, begin := range []string{"---", "job:", "config:", "compute_environment:"} {
 		if bytes.HasPrefix(data, []byte(begin)) {
-			return fmt.Errorf("this is YAML, as ai-toolkit and accelerate write it; want TOML or JSON with sd-scripts' options")
+			return errors.New("this is YAML, as ai-toolkit and accelerate write it; want TOML or JSON with sd-scripts' options")
 		}
 	}
 	return nil

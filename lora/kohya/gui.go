@@ -43,15 +43,16 @@ var guiNames = map[string]string{
 	"max_resolution": "resolution", "optimizer": "optimizer_type", "lora_network_weights": "network_weights", "cache_latent": "cache_latents",
 }
 
-// guiArguments are keys of the form that become network_args; conv_dims and conv_alphas are those of older forms.
-var guiArguments = map[string]string{
-	"rank_dropout": "rank_dropout", "module_dropout": "module_dropout",
-	"down_lr_weight": "down_lr_weight", "mid_lr_weight": "mid_lr_weight", "up_lr_weight": "up_lr_weight",
-	"block_lr_zero_threshold": "block_lr_zero_threshold", "block_dims": "block_dims", "block_alphas": "block_alphas",
-	"conv_block_dims": "conv_block_dims", "conv_block_alphas": "conv_block_alphas",
-	"conv_dims": "conv_block_dims", "conv_alphas": "conv_block_alphas", "loraplus_lr_ratio": "loraplus_lr_ratio",
-	"loraplus_unet_lr_ratio": "loraplus_unet_lr_ratio", "loraplus_text_encoder_lr_ratio": "loraplus_text_encoder_lr_ratio",
-}
+// guiArguments are keys of the form that become network_args: those of these names, but for what has a rule, and two of older forms.
+var guiArguments = func() map[string]string {
+	keys := map[string]string{"conv_dims": "conv_block_dims", "conv_alphas": "conv_block_alphas"}
+	for _, name := range argumentNames() {
+		if !guiRules[name] {
+			keys[name] = name
+		}
+	}
+	return keys
+}()
 
 // guiRatios are those that are numbers, of which 0 is dropped; in the others, which are texts, it has a meaning.
 var guiRatios = words(`rank_dropout module_dropout loraplus_lr_ratio loraplus_unet_lr_ratio loraplus_text_encoder_lr_ratio`)

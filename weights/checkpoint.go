@@ -151,6 +151,9 @@ func (c *Checkpoint) Component(kind Kind) (*Component, error) {
 	return nil, c.sources[0].missing(kind)
 }
 
+// BuiltIn is Component of what is at the path given to Open, also where Options named another in its place.
+func (c *Checkpoint) BuiltIn(kind Kind) (*Component, error) { return c.sources[0].supply(kind) }
+
 // UNet is Component(KindUNet).
 func (c *Checkpoint) UNet() (*Component, error) { return c.Component(KindUNet) }
 

@@ -1,6 +1,7 @@
 package weights
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,13 +73,13 @@ func chooseFile(names []string, variant, ext string) string {
 var isShard = regexp.MustCompile(`-\d{5}-of-\d{5}`)
 
 // ParseIndex reads the index of sharded weights: which tensor is in which shard. Shards are plain file names in
-// the index's own folder.
+// the index's own folder, all safetensors files or all PyTorch's .bin.
 func ParseIndex(index []byte) (shardOf map[string]string, err error) {
 	w, err := newJSONWalker("index", index)
 	if err != nil {
 		return nil, err
 	}
-	shards := map[string]bool{}
+	shards, kind := map[string]bool{}, ""
 	err = w.object("index", func(key string) error {
 		if key != "weight_map" {
 			return w.skip()
@@ -92,8 +93,9 @@ func ParseIndex(index []byte) (shardOf map[string]string, err error) {
 			if len(shardOf) >= maxTensors {
 				return fmt.Errorf("index: more than %d tensors", maxTensors)
 			}
-			if !strings.HasSuffix(shard, ".safetensors") || strings.ContainsAny(shard, `/\:`) || !filepath.IsLocal(shard) {
-				return fmt.Errorf("index: shard %.100q of tensor %.100q is not the plain name of a safetensors file", shard, tensor)
+			kind = cmp.Or(kind, filepath.Ext(shard))
+			if kind != ".safetensors" && kind != ".bin" || filepath.Ext(shard) != kind || strings.ContainsAny(shard, `/\:`) || !filepath.IsLocal(shard) {
+				return fmt.Errorf("index: shard %.100q of tensor %.100q is not the plain name of a .safetensors or .bin file like the others", shard, tensor)
 			}
 			shardOf[tensor], shards[shard] = shard, true
 			if len(shards) > maxShards {

@@ -76,7 +76,7 @@ func TestShards(t *testing.T) {
 		{"parent folder", func(m map[string]string) string { m["x"] = "../" + first; return "" }, "plain name"},
 		{"backslash", func(m map[string]string) string { m["x"] = `..\` + first; return "" }, "plain name"},
 		{"absolute", func(m map[string]string) string { m["x"] = "/etc/passwd.safetensors"; return "" }, "plain name"},
-		{"pickle shard", func(m map[string]string) string { m["x"] = "a.bin"; return "" }, "plain name"},
+		{"a shard of another kind", func(m map[string]string) string { m["x"] = "a.bin"; return "" }, "plain name"},
 		{"duplicate", func(map[string]string) string { return `{"weight_map":{"a":"` + first + `","a":"` + second + `"}}` }, "appears twice"},
 		{"number", func(map[string]string) string { return `{"weight_map":{"a":1}}` }, "not a string"},
 		{"empty map", func(map[string]string) string { return `{"metadata":{"total_size":1},"weight_map":{}}` }, "no weight_map"},
@@ -139,9 +139,53 @@ func TestShards(t *testing.T) {
 	})
 }
 
+// TestPickledShards opens what diffusers saved with safe_serialization=False, in several files.
+func TestPickledShards(t *testing.T) {
+	dir := t.TempDir()
+	shards := map[string]string{"torch2.0.pt": "pytorch_model-00001-of-00002.bin", "torch2.0-embedding.pt": "pytorch_model-00002-of-00002.bin"}
+	shardOf := map[string]string{}
+	for source, name := range shards {
+		data, err := os.ReadFile(filepath.Join("pickle", "testdata", source))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		f, err := OpenFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tensor := range f.Names() {
+			shardOf[tensor] = name
+		}
+		f.Close()
+	}
+	index, err := json.Marshal(map[string]any{"metadata": map[string]int{"total_size": 1}, "weight_map": shardOf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "pytorch_model.bin.index.json"), index, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	files, err := folder{os.DirFS(dir), dir}.openWeights("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(files)
+	names := 0
+	for _, f := range files {
+		names += len(f.Names())
+	}
+	if len(files) != 2 || names != len(shardOf) || names < 2 {
+		t.Errorf("%d files with %d tensors, want 2 with %d", len(files), names, len(shardOf))
+	}
+}
+
 func FuzzIndex(f *testing.F) {
 	f.Add([]byte(`{"metadata":{"total_size":1},"weight_map":{"a":"model-00001-of-00002.safetensors"}}`))
 	f.Add([]byte(`{"weight_map":{"a":"../x.safetensors"}}`))
+	f.Add([]byte(`{"weight_map":{"a":"pytorch_model-00001-of-00002.bin"}}`))
 	f.Add([]byte(`{"weight_map":{"a":"x.safetensors","a":"y.safetensors"}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		shardOf, err := ParseIndex(b)

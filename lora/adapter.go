@@ -19,12 +19,13 @@ import (
 
 // Adapter is a LoRA, held in memory. It is safe for concurrent use and not to be modified.
 type Adapter struct {
-	Path      string
-	Metadata  map[string]string // the free-form strings of the header: "ss_output_name", …
-	Modules   []Module          // in the order of Targets.All
-	Unmatched []string          // tensors for modules the model does not have
-	Ignored   []string          // tensors that are no part of the adapter: bundled embeddings
-	Hash      string            // 64 hex digits: what the metadata call sshs_model_hash, else SHA-256 of the tensor data
+	Path       string
+	Metadata   map[string]string // the free-form strings of the header: "ss_output_name", …
+	Modules    []Module          // in the order of Targets.All
+	Embeddings []Embedding       // that come with it
+	Unmatched  []string          // tensors for modules the model does not have
+	Ignored    []string          // tensors that change no module: those of Embeddings, and of embeddings for other models
+	Hash       string            // 64 hex digits: what the metadata call sshs_model_hash, else SHA-256 of the tensor data
 }
 
 // NewAdapter makes an adapter of modules in memory, as a training has them. Its name stands where a file's path does.

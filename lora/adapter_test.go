@@ -2,6 +2,7 @@ package lora_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -393,7 +394,40 @@ func TestUnmatched(t *testing.T) {
 	if want := []string{"bundle_emb.name.string_to_param.*"}; !reflect.DeepEqual(a.Ignored, want) {
 		t.Errorf("ignored are %q, want %q", a.Ignored, want)
 	}
+	if e := a.Embeddings; len(e) != 1 || e[0].Name != "name" || !reflect.DeepEqual(e[0].Vectors, loratest.LowRank(m).Up) {
+		t.Errorf("embeddings are %v", e)
+	}
 	if say := a.String(); !strings.HasSuffix(say, ": 1 modules (1 text encoder, 0 UNet) of rank 2; 2 tensors unmatched, 1 ignored") {
 		t.Error(say)
 	}
+}
+
+// TestBundledEmbeddings reads both forms of their keys, and leaves out those of other models.
+func TestBundledEmbeddings(t *testing.T) {
+	targets := loratest.TinyTargets(t)
+	m := loratest.RandomModule(loratest.Rand(), loratest.Standard(targets)[0], 2)
+	vectors, one := loratest.RandomFactor(loratest.Rand(), 3, 8), loratest.RandomFactor(loratest.Rand(), 8)
+	file := func(more ...weights.Tensor) string {
+		return loratest.Write(t, append(more,
+			loratest.Tensor(m.Key()+".lora_down.weight", loratest.LowRank(m).Down), loratest.Tensor(m.Key()+".lora_up.weight", loratest.LowRank(m).Up)), nil)
+	}
+	a := open(t, file(
+		loratest.Tensor("bundle_emb.first.string_to_param.*", vectors), loratest.Tensor("bundle_emb.second.emb_params", one),
+		loratest.Tensor("bundle_emb.other.a", vectors), loratest.Tensor("bundle_emb.other.b", vectors), loratest.Tensor("bundle_emb.nothing", one),
+	), targets)
+	if want := []lora.Embedding{{"first", vectors}, {"second", one}}; !reflect.DeepEqual(a.Embeddings, want) {
+		t.Errorf("have %v, want %v", a.Embeddings, want)
+	}
+	if len(a.Ignored) != 5 || len(a.Unmatched) != 0 {
+		t.Errorf("ignored %q, unmatched %q", a.Ignored, a.Unmatched)
+	}
+	one.Data[2] = float32(math.NaN())
+	if _, err := lora.Open(file(loratest.Tensor("bundle_emb.broken.x", one)), targets); !isNonFinite(err) {
+		t.Errorf("vectors that are no numbers: %v", err)
+	}
+}
+
+func isNonFinite(err error) bool {
+	_, ok := errors.AsType[*lora.NonFiniteError](err)
+	return ok
 }

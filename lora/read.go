@@ -58,7 +58,7 @@ func read(f *weights.File, t *Targets) (*Adapter, error) {
 			found = found && t.layers[i].has(p)
 		}
 		switch {
-		case strings.HasPrefix(key, "bundle_emb."):
+		case strings.HasPrefix(key, bundlePrefix):
 			a.Ignored = append(a.Ignored, key)
 		case !found:
 			a.Unmatched = append(a.Unmatched, key)
@@ -77,6 +77,10 @@ func read(f *weights.File, t *Targets) (*Adapter, error) {
 		return nil, notAdapter(a.Path, f.Names())
 	case !matched:
 		return nil, foreign(a.Path, a.Unmatched, a.Metadata)
+	}
+	var err error
+	if a.Embeddings, err = bundled(f, a.Ignored); err != nil {
+		return nil, fmt.Errorf("lora: %w", err)
 	}
 	settings, err := findSettings(f)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"image"
 	"math"
 
+	"github.com/atelier-go/atelier/internal/engine"
 	"github.com/atelier-go/atelier/vae"
 )
 
@@ -24,7 +25,7 @@ func (p *Pipeline) decode(ctx context.Context, r Request, latents []float32) ([]
 		for j, v := range latents[i*size:][:size] {
 			grid.Data[j] = float32(float64(v) / c.ScalingFactor)
 		}
-		picture, err := p.cache.Decode(ctx, grid, r.TiledVAE || r.Height*r.Width > tiledAbove)
+		picture, err := p.cache.Decode(ctx, engine.Variant{}, grid, r.TiledVAE || r.Height*r.Width > tiledAbove)
 		if err != nil {
 			return nil, err
 		}

@@ -217,20 +217,20 @@ func TestPictures(t *testing.T) {
 			if form.tiled && len(want.Names(form.prefix)) == 0 {
 				continue
 			}
-			picture, err := c.Decode(t.Context(), grid(want.Tensor(t, form.prefix+"latent").Sample(0)), form.tiled)
+			picture, err := c.Decode(t.Context(), Variant{}, grid(want.Tensor(t, form.prefix+"latent").Sample(0)), form.tiled)
 			if err != nil {
 				t.Fatal(err)
 			}
 			golden.Check(t, form.prefix+"decode.out", picture.Data, want.Tensor(t, form.prefix+"decode.out").Sample(0))
 
 			image := grid(want.Tensor(t, form.prefix+"image").Sample(0))
-			mean, err := c.Encode(t.Context(), image, nil, form.tiled)
+			mean, err := c.Encode(t.Context(), Variant{}, image, nil, form.tiled)
 			if err != nil {
 				t.Fatal(err)
 			}
 			golden.Check(t, form.prefix+"encode.mean", mean.Data, want.Tensor(t, form.prefix+"encode.mean").Sample(0))
 			noise := slices.Repeat([]float32{-2}, len(mean.Data))
-			drawn, err := c.Encode(t.Context(), image, noise, form.tiled)
+			drawn, err := c.Encode(t.Context(), Variant{}, image, noise, form.tiled)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -269,14 +269,14 @@ func TestPicturesOfNoSize(t *testing.T) {
 	latents := c.networks.LatentChannels()
 	for name, do := range map[string]func() (vae.Grid, error){
 		"too few latents": func() (vae.Grid, error) {
-			return c.Decode(t.Context(), vae.Grid{Height: 4, Width: 4, Channels: latents, Data: make([]float32, 3)}, false)
+			return c.Decode(t.Context(), Variant{}, vae.Grid{Height: 4, Width: 4, Channels: latents, Data: make([]float32, 3)}, false)
 		},
-		"no latents": func() (vae.Grid, error) { return c.Decode(t.Context(), vae.Grid{}, false) },
+		"no latents": func() (vae.Grid, error) { return c.Decode(t.Context(), Variant{}, vae.Grid{}, false) },
 		"a grey picture": func() (vae.Grid, error) {
-			return c.Encode(t.Context(), vae.Grid{Height: 16, Width: 16, Channels: 1, Data: make([]float32, 256)}, nil, false)
+			return c.Encode(t.Context(), Variant{}, vae.Grid{Height: 16, Width: 16, Channels: 1, Data: make([]float32, 256)}, nil, false)
 		},
 		"noise of another size": func() (vae.Grid, error) {
-			return c.Encode(t.Context(), vae.Grid{Height: 16, Width: 16, Channels: 3, Data: make([]float32, 768)}, make([]float32, 5), false)
+			return c.Encode(t.Context(), Variant{}, vae.Grid{Height: 16, Width: 16, Channels: 3, Data: make([]float32, 768)}, make([]float32, 5), false)
 		},
 	} {
 		if _, err := do(); err == nil {

@@ -8,11 +8,11 @@ import (
 	"github.com/atelier-go/atelier/vae"
 )
 
-// Decode is the picture of latents that are not scaled, [h,w,C]: [8h,8w,3], in [-1,1] and a little beyond. In tiles it needs less
-// memory and differs a little.
-func (c *Cache) Decode(ctx context.Context, latents vae.Grid, tiled bool) (vae.Grid, error) {
+// Decode is the picture of latents that are not scaled, [h,w,C]: [8h,8w,3], in [-1,1] and a little beyond, by a variant of the VAE. In
+// tiles it needs less memory and differs a little.
+func (c *Cache) Decode(ctx context.Context, v Variant, latents vae.Grid, tiled bool) (vae.Grid, error) {
 	run := func(tile vae.Grid) (vae.Grid, error) {
-		return c.convert(ctx, DecodeKey{tile.Height, tile.Width}, "latents", tile, "image")
+		return c.convert(ctx, DecodeKey{tile.Height, tile.Width}, v, "latents", tile, "image")
 	}
 	if tiled {
 		return c.networks.VAE.Config().DecodeTiling().Tiled(latents, run)
@@ -20,11 +20,11 @@ func (c *Cache) Decode(ctx context.Context, latents vae.Grid, tiled bool) (vae.G
 	return run(latents)
 }
 
-// Encode draws latents, not scaled, of a picture, [H,W,3] in [-1,1], of which the sides are multiples of the VAE's factor: mean + e^(log
+// Encode draws latents, not scaled, by a variant of the VAE, of a picture, [H,W,3] in [-1,1], of which the sides are multiples of the VAE's factor: mean + e^(log
 // variance/2)·noise. Noise is as large as the latents, [H/8,W/8,C]; without it they are the mean. Tiled is as in Decode.
-func (c *Cache) Encode(ctx context.Context, picture vae.Grid, noise []float32, tiled bool) (vae.Grid, error) {
+func (c *Cache) Encode(ctx context.Context, v Variant, picture vae.Grid, noise []float32, tiled bool) (vae.Grid, error) {
 	run := func(tile vae.Grid) (vae.Grid, error) {
-		return c.convert(ctx, EncodeKey{tile.Height, tile.Width}, "image", tile, "moments")
+		return c.convert(ctx, EncodeKey{tile.Height, tile.Width}, v, "image", tile, "moments")
 	}
 	moments, err := vae.Grid{}, error(nil)
 	if tiled {
@@ -48,8 +48,8 @@ func (c *Cache) Encode(ctx context.Context, picture vae.Grid, noise []float32, t
 }
 
 // convert runs a program of one input and one output.
-func (c *Cache) convert(ctx context.Context, k Key, in string, from vae.Grid, out string) (vae.Grid, error) {
-	f, err := c.Frame(k, Variant{})
+func (c *Cache) convert(ctx context.Context, k Key, v Variant, in string, from vae.Grid, out string) (vae.Grid, error) {
+	f, err := c.Frame(k, v)
 	if err != nil {
 		return vae.Grid{}, err
 	}

@@ -52,7 +52,7 @@ func (e *encoder) identity(seed uint64) (int64, error) {
 func (e *encoder) encode(ctx context.Context, pixels []float32, size dataset.Size, r *rng.Torch) ([]float32, error) {
 	c := e.networks.VAE.Config()
 	noise := normal(r, size.H/c.ScaleFactor()*(size.W/c.ScaleFactor())*c.LatentChannels)
-	latents, err := e.Encode(ctx, vae.Grid{Height: size.H, Width: size.W, Channels: c.InChannels, Data: pixels}, noise, false)
+	latents, err := e.Encode(ctx, engine.Variant{}, vae.Grid{Height: size.H, Width: size.W, Channels: c.InChannels, Data: pixels}, noise, false)
 	if err != nil {
 		return nil, fmt.Errorf("lora: encoding pictures of %v: %w", size, err)
 	}

@@ -63,6 +63,7 @@ func TestUpscale(t *testing.T) {
 
 func TestMistakes(t *testing.T) {
 	path := portrait(t)
+	output := filepath.Join(t.TempDir(), "large.png") // beside testdata nothing may be writable
 	for _, c := range []struct {
 		args []string
 		say  []string
@@ -75,7 +76,7 @@ func TestMistakes(t *testing.T) {
 		{[]string{"-upscaler", model, "-denoise", "0.3", path}, []string{"-weak"}},
 		{[]string{"-upscaler", model, "-output", "x.jpg", path}, []string{"x.jpg", ".png"}},
 		{[]string{"-upscaler", path, path}, []string{path, "not a safetensors file"}},
-		{[]string{"-upscaler", model, model}, []string{model}},
+		{[]string{"-upscaler", model, "-output", output, model}, []string{model}},
 		{[]string{"-upscaler", "../../testdata/tiny-random/goldens/lora_kohya.safetensors", path}, []string{"a LoRA", "ESRGAN family"}},
 	} {
 		var out, log bytes.Buffer

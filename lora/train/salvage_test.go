@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -77,6 +78,9 @@ func TestSalvage(t *testing.T) {
 		}, "2_personname man", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if runtime.GOOS == "windows" && c.aside {
+				t.Skip("Windows keeps the output folder of a training that runs: its lock file is open")
+			}
 			cache := t.TempDir()
 			for _, name := range []string{"XDG_CACHE_HOME", "HOME", "LocalAppData"} {
 				t.Setenv(name, cache)

@@ -41,6 +41,8 @@ var rules = []rule{
 	{"cpu/...", "cpu/... compute internal/f16 invalid", "golang.org/x/sys", "a device runs any program and knows no network"},
 	{"cuda/internal/library", "", "github.com/ebitengine/purego golang.org/x/sys", "leaf: the only user of purego, but for tests that stand in for a library"},
 	{"cuda/internal/driver", "cuda/internal/library", "github.com/ebitengine/purego", "bindings know no op and no kernel"},
+	{"cuda/internal/cublas", "cuda/internal/driver cuda/internal/library", "github.com/ebitengine/purego", "bindings know no op and no kernel"},
+	{"cuda/internal/cudnn", "cuda/internal/driver cuda/internal/library", "github.com/ebitengine/purego", "bindings know no op and no kernel"},
 	{"device", "compute cpu invalid", "", "the only package that knows all devices"},
 	{"lora", "clip unet sampler weights weights/pickle compute internal/atomicfile internal/openfile internal/python internal/rng internal/svd invalid", "", "files and their algebra: never training, never drawing"},
 	{"lora/internal/loratest", "lora clip unet weights compute internal/golden", "", "what the tests of adapters and of training share"},

@@ -193,13 +193,17 @@ func (a *attention) pieces() []Part {
 	}
 	var parts []Part
 	var text strings.Builder
-	weight := a.texts[0].multiply()
+	before, weight := a.texts[0], a.texts[0].multiply()
 	for _, p := range a.texts {
-		if w := p.multiply(); w != weight {
+		w := weight
+		if p.Weight != before.Weight || p.round != before.round || p.square != before.square {
+			w = p.multiply()
+		}
+		if w != weight {
 			parts = append(parts, Part{text.String(), weight})
 			text.Reset()
-			weight = w
 		}
+		before, weight = p, w
 		text.WriteString(p.Text)
 	}
 	return append(parts, Part{text.String(), weight})

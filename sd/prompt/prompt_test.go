@@ -81,16 +81,16 @@ func TestCount(t *testing.T) {
 	}
 }
 
-// megabyte makes prompts of a megabyte, of which any that takes the square of its length would not end.
-func megabyte() map[string]string {
-	const n = 1 << 20
+// floods makes prompts of a length in bytes, of which any that takes the square of it would not end.
+func floods(n int) map[string]string {
 	all := make(map[string]string)
 	for _, unit := range []string{
 		"(", ")", "[", "]", ":", "|", "\\", "<", "<a:", "#", "\n#", "[a:", "(a:", "[a|", "a:1", ":1)", "[a:b:1", "[a:b:1]", "(a:1.1)", "[a|b]", "()", "[]",
-		"AND ", "BREAK", " BREAK ", "(a", "[a", "(a[a", "a AND b:1 ", ": ", ":   1", "<a:b>", ",", "雨(",
+		"AND ", "BREAK", " BREAK ", "(a", "[a", "(a[a", "a AND b:1 ", ": ", ":   1", "<a:b>", "<lora:a:1>", "<lora:", "[a:b:0.5]", "[a: b :0.5 ] ", ",", "雨(",
 	} {
 		all[unit] = strings.Repeat(unit, n/len(unit))
 	}
+	all["[[…a:b:0.5]…"] = strings.Repeat("[", n/8) + "a" + strings.Repeat(":b:0.5]", n/8)
 	all["[[…]:1]:1]"] = strings.Repeat("[", n/4) + strings.Repeat(":1]", n/4)
 	all["((…))"] = strings.Repeat("(", n/2) + strings.Repeat(")", n/2)
 	all["(a(a…:1):1)"] = strings.Repeat("(a", n/5) + strings.Repeat(":1)", n/5)
@@ -109,8 +109,8 @@ func readAll(text string) {
 	}
 }
 
-func TestMegabyte(t *testing.T) {
-	for name, text := range megabyte() {
+func TestFloods(t *testing.T) {
+	for name, text := range floods(1 << 18) {
 		if testing.Short() && len(name) > 2 {
 			continue
 		}
@@ -119,7 +119,7 @@ func TestMegabyte(t *testing.T) {
 }
 
 func BenchmarkMegabyte(b *testing.B) {
-	for name, text := range megabyte() {
+	for name, text := range floods(1 << 20) {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				readAll(text)

@@ -84,6 +84,12 @@ type Preciser interface {
 	Precision() Precision
 }
 
+// Exacter is implemented by devices that may compute in less than float32, for what comes out as no number of that.
+type Exacter interface {
+	// Exact is the same hardware computing in float32. The caller closes it.
+	Exact() (Device, error)
+}
+
 // Profiler is implemented by executables that can time their ops. While a function is set, each run calls it
 // after every node with the node's index and the seconds it took.
 type Profiler interface {

@@ -48,6 +48,7 @@ var (
 	_ compute.Estimator = (*Device)(nil)
 	_ compute.Peaker    = (*Device)(nil)
 	_ compute.Preciser  = (*Device)(nil)
+	_ compute.Exacter   = (*Device)(nil)
 )
 
 // Open starts the device. Options out of range and an unknown ATELIER_CPU are errors.
@@ -87,6 +88,9 @@ func (d *Device) Name() string {
 
 // Precision implements compute.Preciser.
 func (d *Device) Precision() compute.Precision { return d.precision }
+
+// Exact implements compute.Exacter.
+func (d *Device) Exact() (compute.Device, error) { return Open(Options{Workers: len(d.scratch)}) }
 
 // NewTensor implements compute.Device. Float tensors are F32 whatever the host type.
 func (d *Device) NewTensor(t compute.DType, shape ...int) (compute.Tensor, error) {

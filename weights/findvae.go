@@ -97,6 +97,25 @@ func vaeFiles(checkpoint string, dirs []string) (map[string]bool, error) {
 	return files, nil
 }
 
+// FindTAESD finds the file of the tiny autoencoder below dirs: called half, "taesd_decoder" or "taesd_encoder" as its authors call the
+// halves, or "taesd", or that of diffusers in a folder "taesd". None is a *NoVAEError.
+func FindTAESD(half string, dirs ...string) (path string, err error) {
+	files, err := vaeFiles("", dirs)
+	if err != nil {
+		return "", err
+	}
+	sorted := slices.Sorted(maps.Keys(files))
+	for _, name := range []string{half, "taesd", "taesd/diffusion_pytorch_model"} {
+		for _, file := range sorted {
+			whole := filepath.ToSlash(withoutExtension(file))
+			if whole == name || strings.HasSuffix(whole, "/"+name) {
+				return file, nil
+			}
+		}
+	}
+	return "", &NoVAEError{Name: half, Dirs: dirs}
+}
+
 // NoVAEError says that there is no VAE of a name.
 type NoVAEError struct {
 	Name  string
@@ -107,7 +126,7 @@ type NoVAEError struct {
 // Error names what there is, or says where to put files.
 func (e *NoVAEError) Error() string {
 	if len(e.Names) == 0 {
-		return fmt.Sprintf("weights: no VAE called %.100q, and none in %q; put the file there, or give its path", e.Name, e.Dirs)
+		return fmt.Sprintf("weights: no VAE called %.100q in %q; put its file there", e.Name, e.Dirs)
 	}
 	return fmt.Sprintf("weights: no VAE called %.100q in %q; there are %.1000q", e.Name, e.Dirs, e.Names)
 }

@@ -51,3 +51,29 @@ func TestFindVAE(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestFindTAESD(t *testing.T) {
+	for _, c := range []struct{ file, half, want string }{
+		{"taesd_decoder.pth", "taesd_decoder", "taesd_decoder.pth"},
+		{"below/taesd_decoder.safetensors", "taesd_decoder", "below/taesd_decoder.safetensors"},
+		{"taesd.safetensors", "taesd_encoder", "taesd.safetensors"},
+		{"taesd/diffusion_pytorch_model.safetensors", "taesd_decoder", "taesd/diffusion_pytorch_model.safetensors"},
+		{"taesd_decoder.pth", "taesd_encoder", ""},
+		{"taesdxl_decoder.pth", "taesd_decoder", ""},
+		{"sdxl-taesd.txt", "taesd_decoder", ""},
+		{"other/diffusion_pytorch_model.safetensors", "taesd_decoder", ""},
+	} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, filepath.FromSlash(c.file))
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		got, err := FindTAESD(c.half, dir)
+		if _, none := errors.AsType[*NoVAEError](err); none != (c.want == "") || c.want != "" && got != filepath.Join(dir, filepath.FromSlash(c.want)) {
+			t.Errorf("%s in %s: %q, %v, want %q", c.half, c.file, got, err, c.want)
+		}
+	}
+}

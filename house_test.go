@@ -65,7 +65,7 @@ var rules = []rule{
 	{"internal/openfile", "", "", "leaf"},
 	{"internal/canvas", "internal/picture", "", "leaf: bytes of pictures, as the web UI makes them"},
 	{"internal/picture", "internal/openfile", "golang.org/x/image golang.org/x/sync", "leaf: the only user of codecs"},
-	{"internal/optim", "internal/python", "", "arithmetic, and its constants as people write them for sd-scripts"},
+	{"internal/optim", "internal/python invalid", "", "arithmetic, and its constants as people write them for sd-scripts"},
 	{"internal/python", "", "", "leaf"},
 	{"internal/rng", "", "gonum.org/v1/gonum", "leaf"},
 	{"internal/svd", "", "gonum.org/v1/gonum", "leaf: the only user of gonum's linear algebra"},

@@ -9,6 +9,8 @@ package invalid
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // FieldError says that a field holds what it cannot, and what it could. Several are joined with errors.Join.
@@ -50,6 +52,21 @@ func (e *FieldError) Say(name string) string {
 		s += ": " + e.Err.Error()
 	}
 	return s
+}
+
+// Under is err as said by who holds the type that it is about in a field: what Noise.Check says of "Noise.Strength" is of
+// "Config.Noise.Strength" to who checks a Config.
+func Under(field string, err error) error {
+	errs := slices.Clone(parts(err))
+	for i, one := range errs {
+		if e, ok := one.(*FieldError); ok {
+			_, rest, _ := strings.Cut(e.Field, ".")
+			moved := *e
+			moved.Field = field + "." + rest
+			errs[i] = &moved
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Fields lists the field errors that err is or joins or wraps, in their order.

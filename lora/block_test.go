@@ -143,13 +143,13 @@ func TestNetworkBlocks(t *testing.T) {
 		network lora.Network
 		say     string
 	}{
-		{lora.Network{BlockDims: []int{4}}, "block_dims has 1 values, want 25"},
-		{lora.Network{BlockDims: only(-1, 3)}, "block_dims is -1"},
-		{lora.Network{ConvBlockDims: make([]int, 26)}, "conv_block_dims has 26 values"},
-		{lora.Network{BlockAlphas: fill(25, 1)}, "need block_dims"},
-		{lora.Network{BlockLRWeight: fill(12, 1)}, "learning rate weight of a block has 12 values"},
-		{lora.Network{BlockLRWeight: fill(25, -1)}, "learning rate weight of a block is -1"},
-		{lora.Network{Dropout: 1}, "network_dropout is 1"},
+		{lora.Network{BlockDims: []int{4}}, "Network.BlockDims, want 25 values, not 1"},
+		{lora.Network{BlockDims: only(-1, 3)}, "Network.BlockDims[3] is -1"},
+		{lora.Network{ConvBlockDims: make([]int, 26)}, "Network.ConvBlockDims, want 25 values, not 26"},
+		{lora.Network{BlockAlphas: fill(25, 1)}, "Network.BlockDims, want ranks to the alphas of Network.BlockAlphas"},
+		{lora.Network{BlockLRWeight: fill(12, 1)}, "Network.BlockLRWeight, want 25 values, not 12"},
+		{lora.Network{BlockLRWeight: fill(25, -1)}, "Network.BlockLRWeight[0] is -1"},
+		{lora.Network{Dropout: 1}, "Network.Dropout is 1"},
 	} {
 		if err := c.network.Check(); err == nil || !strings.Contains(err.Error(), c.say) {
 			t.Errorf("the error is %v\nwant %q in it", err, c.say)

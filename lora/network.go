@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/atelier-go/atelier/internal/rng"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -44,57 +45,49 @@ type Network struct {
 // maxDim bounds ranks: beyond it an adapter is larger than the layers it changes.
 const maxDim = 4096
 
-// Check reports what is wrong with the options, all of it.
+// Check reports what is wrong with the options, all of it, as [invalid.FieldError]s of a Network.
 func (n Network) Check() error {
 	var errs []error
-	for _, c := range []struct {
-		option string
-		dims   []int
-		block  bool
-	}{{"network_dim", []int{n.Dim}, false}, {"conv_dim", []int{n.ConvDim}, false}, {"block_dims", n.BlockDims, true}, {"conv_block_dims", n.ConvBlockDims, true}} {
-		errs = append(errs, checkBlocks(c.option, len(c.dims), c.block))
-		for _, dim := range c.dims {
-			if dim < 0 || dim > maxDim {
-				errs = append(errs, fmt.Errorf("lora: %s is %d, want 1 to %d; 16 is usual", c.option, dim, maxDim))
-			}
+	check := func(field string, v any, ok bool, want string, args ...any) {
+		if !ok {
+			errs = append(errs, invalid.Field("Network."+field, v, want, args...))
 		}
 	}
-	for _, c := range []struct {
-		option string
-		values []float64
-		block  bool
-		want   string
-	}{
-		{"network_alpha", []float64{n.Alpha}, false, "a positive number such as the rank"}, {"conv_alpha", []float64{n.ConvAlpha}, false, "a positive number such as the rank"},
-		{"block_alphas", n.BlockAlphas, true, "positive numbers such as the ranks"}, {"conv_block_alphas", n.ConvBlockAlphas, true, "positive numbers such as the ranks"},
-		{"the learning rate weight of a block", n.BlockLRWeight, true, "0 or more"},
-	} {
-		errs = append(errs, checkBlocks(c.option, len(c.values), c.block))
-		for _, v := range c.values {
-			if !(v >= 0) || math.IsInf(v, 0) {
-				errs = append(errs, fmt.Errorf("lora: %s is %v, want %s", c.option, v, c.want))
-			}
-		}
+	rank := func(field string, dim int) {
+		check(field, dim, dim >= 0 && dim <= maxDim, "1 to %d; 16 is usual", maxDim)
 	}
-	if len(n.BlockAlphas) > len(n.BlockDims) || len(n.ConvBlockAlphas) > len(n.ConvBlockDims) {
-		errs = append(errs, errors.New("lora: block_alphas and conv_block_alphas need block_dims and conv_block_dims"))
+	factor := func(field string, v float64) {
+		check(field, v, v >= 0 && !math.IsInf(v, 0), "a number of 0 or more")
 	}
-	if !(n.Dropout >= 0 && n.Dropout < 1) {
-		errs = append(errs, fmt.Errorf("lora: network_dropout is %v, want 0 to below 1", n.Dropout))
+	probability := func(field string, p float64) { check(field, p, p >= 0 && p < 1, "0 to below 1") }
+	rank("Dim", n.Dim)
+	rank("ConvDim", n.ConvDim)
+	factor("Alpha", n.Alpha)
+	factor("ConvAlpha", n.ConvAlpha)
+	errs = append(errs, checkBlocks("BlockDims", n.BlockDims, rank), checkBlocks("ConvBlockDims", n.ConvBlockDims, rank),
+		checkBlocks("BlockAlphas", n.BlockAlphas, factor), checkBlocks("ConvBlockAlphas", n.ConvBlockAlphas, factor), checkBlocks("BlockLRWeight", n.BlockLRWeight, factor))
+	if len(n.BlockAlphas) > len(n.BlockDims) {
+		errs = append(errs, invalid.Field("Network.BlockDims", nil, "ranks to the alphas of Network.BlockAlphas"))
 	}
-	if !(n.RankDropout >= 0 && n.RankDropout < 1 && n.ModuleDropout >= 0 && n.ModuleDropout < 1) {
-		errs = append(errs, fmt.Errorf("lora: rank_dropout is %v and module_dropout %v, want 0 to below 1", n.RankDropout, n.ModuleDropout))
+	if len(n.ConvBlockAlphas) > len(n.ConvBlockDims) {
+		errs = append(errs, invalid.Field("Network.ConvBlockDims", nil, "ranks to the alphas of Network.ConvBlockAlphas"))
 	}
+	probability("Dropout", n.Dropout)
+	probability("RankDropout", n.RankDropout)
+	probability("ModuleDropout", n.ModuleDropout)
 	if n.TextEncoderOnly && n.UNetOnly {
-		errs = append(errs, errors.New("lora: network_train_text_encoder_only and network_train_unet_only exclude each other; want one of them"))
+		errs = append(errs, invalid.Field("Network.TextEncoderOnly", true, "false, or Network.UNetOnly false: something is to be trained"))
 	}
 	return errors.Join(errs...)
 }
 
-// checkBlocks reports a list for the UNet's blocks that is not of their number.
-func checkBlocks(option string, have int, block bool) error {
-	if block && have != 0 && have != Blocks {
-		return fmt.Errorf("lora: %s has %d values, want %d: 12 on the way down, the middle, 12 on the way up", option, have, Blocks)
+// checkBlocks reports a list for the UNet's blocks that is not of their number, and each number that is refused.
+func checkBlocks[T any](field string, list []T, check func(string, T)) error {
+	for i, v := range list {
+		check(fmt.Sprintf("%s[%d]", field, i), v)
+	}
+	if n := len(list); n != 0 && n != Blocks {
+		return invalid.Field("Network."+field, nil, "%d values, not %d: 12 on the way down, the middle, 12 on the way up", Blocks, n)
 	}
 	return nil
 }

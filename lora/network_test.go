@@ -86,12 +86,12 @@ func TestNetworkErrors(t *testing.T) {
 		network lora.Network
 		say     string
 	}{
-		{lora.Network{Dim: -1}, "network_dim is -1"},
-		{lora.Network{Dim: 5000}, "network_dim is 5000"},
-		{lora.Network{ConvDim: -4}, "conv_dim is -4"},
-		{lora.Network{Alpha: math.NaN()}, "network_alpha is NaN"},
-		{lora.Network{RankDropout: 1}, "rank_dropout is 1"},
-		{lora.Network{UNetOnly: true, TextEncoderOnly: true}, "exclude each other"},
+		{lora.Network{Dim: -1}, "Network.Dim is -1"},
+		{lora.Network{Dim: 5000}, "Network.Dim is 5000"},
+		{lora.Network{ConvDim: -4}, "Network.ConvDim is -4"},
+		{lora.Network{Alpha: math.NaN()}, "Network.Alpha is NaN"},
+		{lora.Network{RankDropout: 1}, "Network.RankDropout is 1"},
+		{lora.Network{UNetOnly: true, TextEncoderOnly: true}, "Network.TextEncoderOnly is true, want false, or Network.UNetOnly false"},
 	} {
 		if _, err := c.network.New(loratest.SD15Targets(t), 1); err == nil || !strings.Contains(err.Error(), c.say) {
 			t.Errorf("%+v: error %v, want %q in it", c.network, err, c.say)

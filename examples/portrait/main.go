@@ -47,6 +47,9 @@ type portrait struct {
 	log        io.Writer
 }
 
+// flags fill these fields.
+var flags = map[string]string{"Config.OutputName": "-name", "Config.OutputDir": "-output"}
+
 const usage = `portrait trains a LoRA on photos of a person and draws the person before and after.
 
   portrait
@@ -84,7 +87,7 @@ func parse(args []string, log io.Writer) (p portrait, err error) {
 
 // run does what the command line asks for.
 func run(ctx context.Context, args []string, log io.Writer) (err error) {
-	defer func() { err = cli.InFlags(err, nil) }()
+	defer func() { err = cli.InFlags(err, flags) }()
 	p, err := parse(args, log)
 	if err != nil {
 		return err

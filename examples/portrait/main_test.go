@@ -155,7 +155,7 @@ func TestErrors(t *testing.T) {
 		{"no such data", "nowhere", []string{"-data", "nowhere"}},
 		{"data without folders", "N_name", []string{"-data", t.TempDir()}},
 		{"no such model", "nowhere", []string{"-model", "nowhere.safetensors"}},
-		{"a path for a name", "output_name", []string{"-name", "a/b"}},
+		{"a path for a name", `-name is "a/b"`, []string{"-name", "a/b"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := run(t.Context(), append([]string{"-output", t.TempDir()}, c.args...), io.Discard)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/atelier-go/atelier/examples/internal/cli"
 	"github.com/atelier-go/atelier/examples/internal/terminal"
+	"github.com/atelier-go/atelier/lora/kohya"
 	"github.com/atelier-go/atelier/lora/train"
 )
 
@@ -22,7 +23,7 @@ func newBars(w io.Writer) *bars {
 func (b *bars) show(event train.Event) {
 	switch e := event.(type) {
 	case train.Started:
-		fmt.Fprint(b.w, cli.Printable(e.Report.String()))
+		fmt.Fprint(b.w, cli.Printable(inOptions(e.Report.String())))
 	case train.LatentsCached:
 		b.latents.Set(e.Done, e.Total)
 	case train.StepDone:
@@ -42,10 +43,13 @@ func (b *bars) show(event train.Event) {
 			b.say("saving state: %s", e.State)
 		}
 	case train.Warning:
-		b.say("warning: %s", e.Text)
+		b.say("warning: %s", inOptions(e.Text))
 	}
 	b.steps.Skip() // what was between steps does not count
 }
+
+// inOptions is a text that names fields of a training, with the options in their place.
+func inOptions(text string) string { return cli.Words(text, kohya.Flags(text)) }
 
 // note is what kohya's trainer writes behind the rate.
 func note(e train.StepDone) (s string) {

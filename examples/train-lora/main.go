@@ -83,7 +83,11 @@ func parse(args []string, log io.Writer) (c *command, err error) {
 }
 
 func run(ctx context.Context, args []string, log io.Writer) (err error) {
-	defer func() { err = cli.InFlags(err, kohya.Flags(err)) }()
+	defer func() {
+		if err != nil {
+			err = cli.InFlags(err, kohya.Flags(err.Error()))
+		}
+	}()
 	c, err := parse(args, log)
 	if err != nil {
 		return err

@@ -61,17 +61,17 @@ func TestScheduleErrors(t *testing.T) {
 		s    optim.Schedule
 		say  string
 	}{
-		{"unknown", optim.Schedule{Type: "sine", Steps: 10}, `lr_scheduler is "sine", want one of constant,`},
+		{"unknown", optim.Schedule{Type: "sine", Steps: 10}, `Config.LRScheduler is "sine", want one of constant,`},
 		{"no steps", optim.Schedule{}, "0 steps"},
-		{"constant with warm-up", optim.Schedule{Steps: 100, Warmup: 10}, "want lr_warmup_steps 0 or constant_with_warmup"},
-		{"negative warm-up", optim.Schedule{Type: optim.Cosine, Steps: 100, Warmup: -1}, "none may be negative"},
-		{"minimum missing", optim.Schedule{Type: optim.CosineWithMinLR, Steps: 100}, "needs lr_scheduler_min_lr_ratio"},
-		{"minimum too large", optim.Schedule{Type: optim.CosineWithMinLR, Steps: 100, MinRatio: 2}, "lr_scheduler_min_lr_ratio is 2"},
-		{"polynomial to more than it starts from", optim.Schedule{Type: optim.Polynomial, Steps: 100, LearningRate: 1e-8}, "must be above it"},
+		{"constant with warm-up", optim.Schedule{Steps: 100, Warmup: 10}, "Config.LRWarmupSteps is 10, want 0, or constant_with_warmup"},
+		{"negative warm-up", optim.Schedule{Type: optim.Cosine, Steps: 100, Warmup: -1}, "Config.LRWarmupSteps is -1, want 0 or more"},
+		{"minimum missing", optim.Schedule{Type: optim.CosineWithMinLR, Steps: 100}, "Config.LRSchedulerMinLRRatio is 0, want a number above 0"},
+		{"minimum too large", optim.Schedule{Type: optim.CosineWithMinLR, Steps: 100, MinRatio: 2}, "Config.LRSchedulerMinLRRatio is 2"},
+		{"polynomial to more than it starts from", optim.Schedule{Type: optim.Polynomial, Steps: 100, LearningRate: 1e-8}, "Config.LearningRate is 1e-08, want a number above"},
 		{"piecewise constant without rules", optim.Schedule{Type: optim.PiecewiseConstant, Steps: 100}, "step_rules=1:10"},
-		{"rules of another", optim.Schedule{Type: optim.Cosine, Steps: 100, Rules: rules(t, "step_rules=1")}, "and no other"},
+		{"rules of another", optim.Schedule{Type: optim.Cosine, Steps: 100, Rules: rules(t, "step_rules=1")}, "and with no other"},
 		{"Adafactor's with warm-up", optim.Schedule{Type: optim.AdafactorRate, Steps: 100, Warmup: 10}, "adafactor has no warm-up"},
-		{"power that is none", optim.Schedule{Type: optim.Polynomial, Steps: 100, LearningRate: 1, Power: math.NaN()}, "lr_scheduler_power is NaN"},
+		{"power that is none", optim.Schedule{Type: optim.Polynomial, Steps: 100, LearningRate: 1, Power: math.NaN()}, "Config.LRSchedulerPower is NaN"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if err := c.s.Check(); err == nil || !strings.Contains(err.Error(), c.say) {

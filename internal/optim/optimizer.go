@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/atelier-go/atelier/internal/python"
+	"github.com/atelier-go/atelier/invalid"
 )
 
 // Optimizer moves parameters by their gradients, on the host. A LoRA is small, 38 MB at rank 16, so that fetching its
@@ -50,7 +51,7 @@ type Choice struct {
 
 // Choose makes an optimizer of sd-scripts' options: a type in any case, "" for AdamW, and arguments as "key=value" with
 // Python's literals, such as "weight_decay=0.1", "betas=(0.9,0.99)" and "scale_parameter=False". What is unknown or out of
-// range is an error that lists what there is.
+// range is an [invalid.FieldError] of train.Options that lists what there is.
 func Choose(optimizerType string, args []string) (Choice, error) {
 	if optimizerType == "" {
 		optimizerType = "AdamW"
@@ -70,7 +71,7 @@ func Choose(optimizerType string, args []string) (Choice, error) {
 			return c, c.set(arguments, m.implied, args)
 		}
 	}
-	return Choice{}, fmt.Errorf("optim: optimizer_type is %q, want one of %s", optimizerType, strings.Join(names, ", "))
+	return Choice{}, invalid.Field("Options.OptimizerType", optimizerType, "one of %s", strings.Join(names, ", "))
 }
 
 // method is an optimizer there is.
@@ -169,10 +170,10 @@ func (c *Choice) set(arguments []argument, implied string, args []string) error 
 		key, value, ok := strings.Cut(text, "=")
 		i := slices.Index(names, strings.TrimSpace(key))
 		if !ok || i < 0 {
-			return fmt.Errorf("optim: optimizer_args %.100q; %s knows %s, each as key=value", text, c.Name, strings.Join(names, ", "))
+			return invalid.Field("Options.OptimizerArgs", text, "one of what %s knows, %s, each as key=value", c.Name, strings.Join(names, ", "))
 		}
 		if err := arguments[i].parse(strings.TrimSpace(value)); err != nil {
-			return fmt.Errorf("optim: optimizer_args %.100q: %w", text, err)
+			return &invalid.FieldError{Field: "Options.OptimizerArgs", Value: text, Err: err}
 		}
 	}
 	if len(args) > 0 {

@@ -231,8 +231,8 @@ func TestChooseErrors(t *testing.T) {
 	for _, c := range []struct {
 		name, arg, say string
 	}{
-		{"SGD", "", `optimizer_type is "SGD", want one of AdamW, AdamW8bit, PagedAdamW, PagedAdamW8bit, PagedAdamW32bit, Lion, Lion8bit, PagedLion8bit, SGDNesterov, SGDNesterov8bit, Adafactor, Prodigy, DAdaptAdam`},
-		{"Lion", "eps=1", `"eps=1"; Lion knows betas, weight_decay, each as key=value`},
+		{"SGD", "", `Options.OptimizerType is "SGD", want one of AdamW, AdamW8bit, PagedAdamW, PagedAdamW8bit, PagedAdamW32bit, Lion, Lion8bit, PagedLion8bit, SGDNesterov, SGDNesterov8bit, Adafactor, Prodigy, DAdaptAdam`},
+		{"Lion", "eps=1", `"eps=1", want one of what Lion knows, betas, weight_decay, each as key=value`},
 		{"Lion", "betas", "each as key=value"},
 		{"Lion", "betas=(0.9,1)", `"betas=(0.9,1)": want numbers from 0 to 1`},
 		{"Lion", "betas=0.9", "want 2 numbers"},

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/atelier-go/atelier/internal/python"
+	"github.com/atelier-go/atelier/invalid"
 )
 
 // ScheduleType names a schedule, "lr_scheduler".
@@ -61,10 +62,17 @@ type Rule struct {
 	Until  int
 }
 
-// Check reports what is wrong with the schedule, all of it.
+// Check reports what is wrong with the schedule, all of it, as [invalid.FieldError]s of the train.Config that it is made of.
 func (s Schedule) Check() error {
 	var errs []error
-	complain := func(format string, args ...any) { errs = append(errs, fmt.Errorf("optim: "+format, args...)) }
+	refuse := func(field string, value any, want string, args ...any) {
+		errs = append(errs, invalid.Field("Config."+field, value, want, args...))
+	}
+	count := func(field string, n int) {
+		if n < 0 {
+			refuse(field, n, "0 or more")
+		}
+	}
 	known := s.Type == ""
 	names := make([]string, len(types))
 	for i, t := range types {
@@ -72,34 +80,35 @@ func (s Schedule) Check() error {
 		names[i] = string(t)
 	}
 	if !known {
-		complain("lr_scheduler is %q, want one of %s", s.Type, strings.Join(names, ", "))
+		refuse("LRScheduler", string(s.Type), "one of %s", strings.Join(names, ", "))
 	}
 	if s.Steps < 1 {
-		complain("a schedule of %d steps; want at least 1", s.Steps)
+		errs = append(errs, fmt.Errorf("optim: a schedule of %d steps; want at least 1", s.Steps))
 	}
-	if s.Warmup < 0 || s.Decay < 0 || s.Cycles < 0 || s.Timescale < 0 {
-		complain("warm-up %d, decay %d, cycles %d, timescale %d: none may be negative", s.Warmup, s.Decay, s.Cycles, s.Timescale)
-	}
+	count("LRWarmupSteps", s.Warmup)
+	count("LRDecaySteps", s.Decay)
+	count("LRSchedulerNumCycles", s.Cycles)
+	count("LRSchedulerTimescale", s.Timescale)
 	if (s.Type == "" || s.Type == Constant) && s.Warmup != 0 {
-		complain("lr_scheduler is constant, which has no warm-up; want lr_warmup_steps 0 or constant_with_warmup")
+		refuse("LRWarmupSteps", s.Warmup, "0, or constant_with_warmup in Config.LRScheduler: constant has none")
 	}
 	if !(s.Power >= 0) || math.IsInf(s.Power, 0) {
-		complain("lr_scheduler_power is %v, want a number of 0 or more", s.Power)
+		refuse("LRSchedulerPower", s.Power, "a number of 0 or more")
 	}
 	if s.Type == Polynomial && !(s.LearningRate > polynomialEnd) {
-		complain("lr_scheduler polynomial ends at %v, so learning_rate %v must be above it", polynomialEnd, s.LearningRate)
+		refuse("LearningRate", s.LearningRate, "a number above %v, where Config.LRScheduler polynomial ends", polynomialEnd)
 	}
 	if !(s.MinRatio >= 0 && s.MinRatio <= 1) {
-		complain("lr_scheduler_min_lr_ratio is %v, want 0 to 1", s.MinRatio)
+		refuse("LRSchedulerMinLRRatio", s.MinRatio, "0 to 1")
 	}
 	if s.Type == CosineWithMinLR && s.MinRatio == 0 {
-		complain("lr_scheduler cosine_with_min_lr needs lr_scheduler_min_lr_ratio")
+		refuse("LRSchedulerMinLRRatio", 0, "a number above 0: Config.LRScheduler cosine_with_min_lr needs it")
 	}
 	if (s.Type == PiecewiseConstant) != (len(s.Rules) > 0) {
-		complain("lr_scheduler piecewise_constant, and no other, needs lr_scheduler_args such as step_rules=1:10,0.1:20,0.01")
+		refuse("LRSchedulerArgs", nil, "step_rules such as step_rules=1:10,0.1:20,0.01 where Config.LRScheduler is piecewise_constant, and with no other")
 	}
 	if s.Type == AdafactorRate && s.Warmup != 0 {
-		complain("lr_scheduler adafactor has no warm-up; want lr_warmup_steps 0")
+		refuse("LRWarmupSteps", s.Warmup, "0: Config.LRScheduler adafactor has no warm-up")
 	}
 	return errors.Join(errs...)
 }
@@ -200,7 +209,7 @@ func StepRules(args []string) ([]Rule, error) {
 	for _, arg := range args {
 		text, ok := strings.CutPrefix(arg, "step_rules=")
 		if !ok {
-			return nil, fmt.Errorf("optim: lr_scheduler_args %.100q; want step_rules=… alone, for piecewise_constant", arg)
+			return nil, invalid.Field("Config.LRSchedulerArgs", arg, "step_rules=… alone, for piecewise_constant")
 		}
 		if value, err := python.Parse(text); err == nil {
 			text = fmt.Sprint(value)
@@ -216,7 +225,7 @@ func StepRules(args []string) ([]Rule, error) {
 			}
 			last := i == len(parts)-1
 			if err1 != nil || err2 != nil || !(r.Factor >= 0 && r.Factor <= 1e6) || timed == last || len(rules) > 0 && r.Until <= rules[len(rules)-1].Until {
-				return nil, fmt.Errorf("optim: lr_scheduler_args %.100q: %.20q; want factors with the steps they hold until, growing, and a last one without, such as step_rules=1:10,0.1:20,0.01", arg, part)
+				return nil, invalid.Field("Config.LRSchedulerArgs", arg, "factors with the steps they hold until, growing, and a last one without, such as step_rules=1:10,0.1:20,0.01: not %.20q", part)
 			}
 			rules = append(rules, r)
 		}

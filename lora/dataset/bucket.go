@@ -54,11 +54,11 @@ func (b Bucketing) withDefaults() (Bucketing, []string) {
 	}
 	var warnings []string
 	if low := b.MinReso / b.ResoSteps * b.ResoSteps; low != b.MinReso {
-		warnings = append(warnings, fmt.Sprintf("min_bucket_reso %d is no multiple of %d: %d is used", b.MinReso, b.ResoSteps, low))
+		warnings = append(warnings, fmt.Sprintf("Bucketing.MinReso %d is no multiple of %d: %d is used", b.MinReso, b.ResoSteps, low))
 		b.MinReso = low
 	}
 	if high := (b.MaxReso + b.ResoSteps - 1) / b.ResoSteps * b.ResoSteps; high != b.MaxReso {
-		warnings = append(warnings, fmt.Sprintf("max_bucket_reso %d is no multiple of %d: %d is used", b.MaxReso, b.ResoSteps, high))
+		warnings = append(warnings, fmt.Sprintf("Bucketing.MaxReso %d is no multiple of %d: %d is used", b.MaxReso, b.ResoSteps, high))
 		b.MaxReso = high
 	}
 	return b, warnings
@@ -109,7 +109,7 @@ func NewBuckets(resolution Size, bucketing Bucketing) (*Buckets, error) {
 		return nil, errors.Join(errs...)
 	}
 	if bucketing.NoUpscale {
-		k.warnings = append(k.warnings, "bucket_no_upscale: min_bucket_reso and max_bucket_reso have no effect, small pictures stay small")
+		k.warnings = append(k.warnings, "Bucketing.NoUpscale: Bucketing.MinReso and Bucketing.MaxReso have no effect, small pictures stay small")
 	} else {
 		k.sizes = bucketSizes(resolution, bucketing)
 	}
@@ -205,7 +205,7 @@ func (k *Buckets) placeUnscaled(image Size) (Placement, error) {
 	}
 	bucket := Size{resized.W / step * step, resized.H / step * step}
 	if bucket.W == 0 || bucket.H == 0 {
-		return Placement{}, fmt.Errorf("dataset: a picture of %v pixels would be trained at %v, under the step of %d on one side: enlarge it, or crop it to a less extreme shape, or switch bucket_no_upscale off",
+		return Placement{}, fmt.Errorf("dataset: a picture of %v pixels would be trained at %v, under the step of %d on one side: enlarge it, or crop it to a less extreme shape, or switch Bucketing.NoUpscale off",
 			image, resized, step)
 	}
 	return centred(bucket, resized), nil

@@ -168,7 +168,7 @@ func (s Subset) validate(c Config) error {
 	if faces && !(low > 0 && low <= high && high <= maxSide) {
 		refuse("FaceCropAugRange", s.FaceCropAugRange, "two ascending numbers above 0, such as 2.0,4.0")
 	}
-	const kept = "it off: cached latents (cache_latents) stay as they are, and this changes pictures at each use"
+	const kept = "it off: cached latents (Config.CacheLatents) stay as they are, and this changes pictures at each use"
 	if c.CacheLatents || c.CacheLatentsToDisk {
 		for _, o := range []struct {
 			field string

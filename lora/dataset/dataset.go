@@ -248,7 +248,7 @@ func (f *folder) noteFiles() {
 			f.noteExtension()
 		}
 	} else if len(f.pictures) > 0 && !slices.ContainsFunc(f.pictures, func(p *Picture) bool { return strings.Contains(p.Caption, f.ClassTokens) }) {
-		f.warn("%s: every picture has a caption file, so the class tokens %q are not used, and no caption contains them: put them into the captions or into caption_prefix", f.ImageDir, f.ClassTokens)
+		f.warn("%s: every picture has a caption file, so the class tokens %q are not used, and no caption contains them: put them into the captions or into CaptionOptions.Prefix", f.ImageDir, f.ClassTokens)
 	}
 }
 
@@ -276,7 +276,7 @@ func (f *folder) noteUnused() {
 func (f *folder) noteExtension() {
 	for _, other := range usualCaptionExtensions {
 		if file, _ := f.files.names.findCaption(f.uncaption[0], other); file != "" {
-			f.warn("%s: there are %s files, but caption_extension is %s: set it to %s to use them", f.ImageDir, other, f.CaptionExtension, other)
+			f.warn("%s: there are %s files, but Subset.CaptionExtension is %s: set it to %s to use them", f.ImageDir, other, f.CaptionExtension, other)
 		}
 	}
 }
@@ -377,7 +377,7 @@ func (s *set) inspect(ctx context.Context, cfg Config) error {
 	for _, f := range s.folders {
 		f.noteContents()
 		if f.FaceCropAugRange != ([2]float64{}) && !slices.ContainsFunc(f.pictures, func(p *Picture) bool { return p.face != face{} }) {
-			f.warn("%s: face_crop_aug_range has no effect: it needs enable_bucket off and file names that end in _cx_cy_w_h, the centre and size of the face", f.ImageDir)
+			f.warn("%s: Subset.FaceCropAugRange has no effect: it needs Bucketing.Enable off and file names that end in _cx_cy_w_h, the centre and size of the face", f.ImageDir)
 		}
 		if cfg.CacheLatentsToDisk {
 			errs = append(errs, f.sharedCaches())

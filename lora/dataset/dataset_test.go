@@ -166,9 +166,9 @@ func TestOpenRefuses(t *testing.T) {
 		{"7: caption in Latin-1", "latin", nil, []string{"a000.txt: not UTF-8"}},
 		{"7: caption of zero bytes", "void", nil, []string{"a000.txt: the file is empty"}},
 		{"shared latents", "twins", func(c *Config) { c.CacheLatentsToDisk = true }, []string{"a000.bmp", "a000.png", "would share the latents file"}},
-		{"37: no bucket", "small", func(c *Config) { c.Sets[0].NoUpscale = true }, []string{"s000.png", "50x80", "bucket_no_upscale"}},
-		{"cached and cropped at random", "parent", func(c *Config) { c.CacheLatents, c.Sets[0].Folder.RandomCrop = true, true }, []string{"cache_latents"}},
-		{"cached and coloured", "parent", func(c *Config) { c.CacheLatentsToDisk, c.Sets[0].Folder.ColorAug = true, true }, []string{"cache_latents"}},
+		{"37: no bucket", "small", func(c *Config) { c.Sets[0].NoUpscale = true }, []string{"s000.png", "50x80", "Bucketing.NoUpscale"}},
+		{"cached and cropped at random", "parent", func(c *Config) { c.CacheLatents, c.Sets[0].Folder.RandomCrop = true, true }, []string{"(Config.CacheLatents)"}},
+		{"cached and coloured", "parent", func(c *Config) { c.CacheLatentsToDisk, c.Sets[0].Folder.ColorAug = true, true }, []string{"(Config.CacheLatents)"}},
 		{"everything held for validation", "parent", func(c *Config) { c.Sets[0].ValidationSplit = 0.9 }, []string{"leaves no picture for training"}},
 		{"numbers out of range", "parent", func(c *Config) {
 			c.Sets[0].ValidationSplit, c.PriorLossWeight, c.MaxTrainSteps, c.Sets[0].BatchSize = math.NaN(), new(math.NaN()), -1, -1
@@ -279,7 +279,7 @@ func TestWarnings(t *testing.T) {
 			t.Errorf("first caption %q, warnings %q", r.FirstCaption, r.Warnings)
 		}
 		set.Folder.CaptionExtension = ".caption"
-		if r := mustOpen(t, Config{Sets: []Set{set}}).Report(); !hasWarning(r, "there are .txt files, but caption_extension is .caption") || r.FirstCaption != "sks man" {
+		if r := mustOpen(t, Config{Sets: []Set{set}}).Report(); !hasWarning(r, "there are .txt files, but Subset.CaptionExtension is .caption") || r.FirstCaption != "sks man" {
 			t.Errorf("first caption %q, warnings %q", r.FirstCaption, r.Warnings)
 		}
 	})

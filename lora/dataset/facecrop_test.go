@@ -80,7 +80,7 @@ func TestFaceCropInUse(t *testing.T) {
 	writePNG(t, mkdir(t, filepath.Join(root, "50_a"), "x_300_100_60_60.png"), 400, 400, grey)
 	set := tinySet(root, "")
 	set.Folder.FaceCropAugRange = [2]float64{1.5, 3}
-	if r := mustOpen(t, Config{Sets: []Set{set}}).Report(); !hasWarning(r, "face_crop_aug_range has no effect") {
+	if r := mustOpen(t, Config{Sets: []Set{set}}).Report(); !hasWarning(r, "Subset.FaceCropAugRange has no effect") {
 		t.Errorf("with buckets: %q", r.Warnings)
 	}
 	set.Enable = false

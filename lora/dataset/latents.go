@@ -207,7 +207,7 @@ func (p *Picture) fill(w io.Writer, arrays []array, path string) error {
 func replaceFile(path string, fill func(io.Writer) error) error {
 	f, err := atomicfile.Create(path)
 	if err != nil {
-		return fmt.Errorf("%w; pictures' folders must be writable for cache_latents_to_disk", err)
+		return fmt.Errorf("%w; pictures' folders must be writable for Config.CacheLatentsToDisk", err)
 	}
 	defer f.Abort()
 	b := bufio.NewWriter(f)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -853,11 +854,82 @@ func TestFlags(t *testing.T) {
 		"Config.Dataset.MaxTrainSteps": "-max_train_steps", "Config.MaxTrainSteps": "-max_train_steps", "Config.Sets[0].BatchSize": "-train_batch_size",
 		"Config.Dataset.Sets[1].Bucketing.MinReso": "-min_bucket_reso", "Config.Sets[0].Folder.CaptionOptions.KeepTokens": "-keep_tokens", "Config.Sets[0].Folder.KeepTokens": "-keep_tokens",
 		"Config.Sets[0].Subsets[2].KeepTokens": "[[datasets]] 1: [[datasets.subsets]] 3: keep_tokens", "Config.Sets[2].Subsets[0].ImageDir": "[[datasets]] 3: [[datasets.subsets]] 1: image_dir",
-		"Config.Device": "", "Request.Width": "",
+		"Bucketing.MinReso": "-min_bucket_reso", "CaptionOptions.Prefix": "-caption_prefix", "Subset.CaptionExtension": "-caption_extension", "Subset.FaceCropAugRange": "-face_crop_aug_range",
+		"Config.CacheLatentsToDisk": "-cache_latents_to_disk", "Config.Device": "", "Request.Width": "",
 	} {
 		err := fmt.Errorf("train: %w", invalid.Field(field, 1, "another"))
-		if have := Flags(err)[field]; have != want {
+		if have := Flags(err.Error())[field]; have != want {
 			t.Errorf("%s is set by %q, want %q", field, have, want)
+		}
+	}
+}
+
+// TestErrorsNameOptions gives each field that a training checks what it cannot have: the error is about the field, and the
+// option that fills it is known.
+func TestErrorsNameOptions(t *testing.T) {
+	nan := math.NaN()
+	for want, spoil := range map[string]func(*train.Config){
+		"-network_dim":                                 func(c *train.Config) { c.Network.Dim = -1 },
+		"-network_alpha":                               func(c *train.Config) { c.Network.Alpha = nan },
+		"-network_args conv_dim":                       func(c *train.Config) { c.Network.ConvDim = 5000 },
+		"-network_args conv_alpha":                     func(c *train.Config) { c.Network.ConvAlpha = -1 },
+		"-network_args block_dims":                     func(c *train.Config) { c.Network.BlockDims = []int{1} },
+		"-network_args conv_block_dims":                func(c *train.Config) { c.Network.ConvBlockDims = slices.Repeat([]int{-1}, lora.Blocks) },
+		"-network_args block_alphas":                   func(c *train.Config) { c.Network.BlockAlphas = []float64{1} },
+		"-network_args conv_block_alphas":              func(c *train.Config) { c.Network.ConvBlockAlphas = []float64{nan} },
+		"-network_dropout":                             func(c *train.Config) { c.Network.Dropout = 1 },
+		"-network_args rank_dropout":                   func(c *train.Config) { c.Network.RankDropout = nan },
+		"-network_args module_dropout":                 func(c *train.Config) { c.Network.ModuleDropout = -1 },
+		"-network_train_text_encoder_only":             func(c *train.Config) { c.Network.TextEncoderOnly, c.Network.UNetOnly = true, true },
+		"-network_args loraplus_lr_ratio":              func(c *train.Config) { c.Trainer.LoRAPlusRatio = nan },
+		"-network_args loraplus_unet_lr_ratio":         func(c *train.Config) { c.Trainer.LoRAPlusUNetRatio = -1 },
+		"-network_args loraplus_text_encoder_lr_ratio": func(c *train.Config) { c.Trainer.LoRAPlusTextEncoderRatio = -1 },
+		"-max_grad_norm":                               func(c *train.Config) { c.Trainer.MaxGradNorm = nan },
+		"-scale_weight_norms":                          func(c *train.Config) { c.Trainer.ScaleWeightNorms = -1 },
+		"-optimizer_type":                              func(c *train.Config) { c.Trainer.OptimizerType = "SGD" },
+		"-optimizer_args":                              func(c *train.Config) { c.Trainer.OptimizerArgs = []string{"x=1"} },
+		"-min_timestep":                                func(c *train.Config) { c.Noise.MinTimestep = 1000 },
+		"-max_timestep":                                func(c *train.Config) { c.Noise.MaxTimestep = 1001 },
+		"-noise_offset":                                func(c *train.Config) { c.Noise.AdaptiveNoiseScale = 1 },
+		"-adaptive_noise_scale":                        func(c *train.Config) { c.Noise.NoiseOffset, c.Noise.AdaptiveNoiseScale = 1, nan },
+		"-multires_noise_iterations":                   func(c *train.Config) { c.Noise.MultiresNoiseIterations = 65 },
+		"-multires_noise_discount":                     func(c *train.Config) { c.Noise.MultiresNoiseDiscount = nan },
+		"-ip_noise_gamma":                              func(c *train.Config) { c.Noise.IPNoiseGamma = 1e9 },
+		"-loss_type":                                   func(c *train.Config) { c.Trainer.Loss = 9 },
+		"-huber_schedule":                              func(c *train.Config) { c.Trainer.HuberSchedule = "linear" },
+		"-huber_c":                                     func(c *train.Config) { c.Trainer.HuberC = -1 },
+		"-huber_scale":                                 func(c *train.Config) { c.Trainer.HuberScale = nan },
+		"-min_snr_gamma":                               func(c *train.Config) { c.Trainer.MinSNRGamma = -1 },
+		"-scale_v_pred_loss_like_noise_pred":           func(c *train.Config) { c.Trainer.ScaleVPredLoss = true },
+		"-v_pred_like_loss":                            func(c *train.Config) { c.Trainer.VPredLikeLoss = -1 },
+		"-log_with":                                    func(c *train.Config) { c.Logging.With = "wandb" },
+		"-log_prefix":                                  func(c *train.Config) { c.Logging.Prefix = "a/b" },
+		"-log_tracker_name":                            func(c *train.Config) { c.Logging.TrackerName = ".." },
+		"-max_token_length":                            func(c *train.Config) { c.MaxTokenLength = 76 },
+		"-output_dir":                                  func(c *train.Config) { c.OutputDir = "" },
+		"-output_name":                                 func(c *train.Config) { c.OutputName = "a/b" },
+		"-sample_prompts":                              func(c *train.Config) { c.SampleAtFirst = true },
+		"-sample_sampler": func(c *train.Config) {
+			c.SampleAtFirst, c.SamplePrompts, c.SampleSampler = true, "kohya_test.go", "nobody's"
+		},
+		"-learning_rate":   func(c *train.Config) { c.LearningRate = 2 },
+		"-mixed_precision": func(c *train.Config) { c.MixedPrecision = "int4" },
+		"-network_args down_lr_weight, mid_lr_weight or up_lr_weight": func(c *train.Config) { c.Network.BlockLRWeight = []float64{1} },
+	} {
+		c := train.Config{LearningRate: 1e-4, OutputDir: t.TempDir()}
+		spoil(&c)
+		var found bool
+		for _, err := range train.Run(t.Context(), c) {
+			flags := Flags(err.Error())
+			for _, e := range invalid.Fields(err) {
+				found = found || flags[e.Field] == want
+				if flags[e.Field] == "" || !strings.HasPrefix(e.Field, "Config.") {
+					t.Errorf("no option is known for what %v is about", e)
+				}
+			}
+			if !found {
+				t.Errorf("%s: %v", want, err)
+			}
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora/dataset"
 	"github.com/atelier-go/atelier/lora/train"
 )
@@ -85,16 +84,19 @@ func index() (map[string]*option, map[string]string) {
 		row := &datasetOptions[i]
 		names[row.field] = cmp.Or(names[row.field], row.name)
 	}
+	for _, field := range []string{"Network.BlockLRWeight", "Trainer.BlockLRWeight"} {
+		names[field] = "network_args down_lr_weight, mid_lr_weight or up_lr_weight"
+	}
 	delete(names, "")
 	return all, names
 }
 
-// Flags are the flags that fill the fields which an error is about, as "-network_dim" for "Config.Network.Dim". Fields of
-// folders that only a dataset_config has are called as they are there.
-func Flags(err error) map[string]string {
+// Flags are the flags that fill the fields which a text names, an error's or a warning's, as "-network_dim" for
+// "Config.Network.Dim". Fields of folders that only a dataset_config has are called as they are there.
+func Flags(text string) map[string]string {
 	flags := make(map[string]string)
-	for _, e := range invalid.Fields(err) {
-		field := embedded.ReplaceAllString(e.Field, "")
+	for _, path := range fieldPath.FindAllString(text, -1) {
+		field := embedded.ReplaceAllString(path, "")
 		prefix := "-"
 		if at := subsetField.FindStringSubmatch(field); at != nil {
 			i, _ := strconv.Atoi(at[1])
@@ -102,9 +104,9 @@ func Flags(err error) map[string]string {
 			field, prefix = "Set.Folder."+at[3], fmt.Sprintf("[[datasets]] %d: [[datasets.subsets]] %d: ", i+1, j+1)
 		}
 		field = setField.ReplaceAllString(field, "Set.")
-		for _, part := range []string{"", "Dataset.", "Trainer."} {
+		for _, part := range []string{"", "Dataset.", "Trainer.", "Set.", "Set.Folder."} {
 			if name := names[part+field]; name != "" {
-				flags[e.Field] = prefix + name
+				flags[path] = prefix + name
 			}
 		}
 	}
@@ -112,7 +114,8 @@ func Flags(err error) map[string]string {
 }
 
 var (
-	embedded    = regexp.MustCompile(`^(Config|Options)\.|\b(Objective|Bucketing|CaptionOptions)\.|\[\d+\]$`)
+	fieldPath   = regexp.MustCompile(`\b[A-Z]\w*(\[\d+\])?(\.[A-Z]\w*(\[\d+\])?)+`)
+	embedded    = regexp.MustCompile(`^(Config|Options|Subset)\.|\b(Objective|Bucketing|CaptionOptions)\.|\[\d+\]$`)
 	setField    = regexp.MustCompile(`^(Dataset\.)?Sets\[\d+\]\.`)
 	subsetField = regexp.MustCompile(`^(?:Dataset\.)?Sets\[(\d+)\]\.Subsets\[(\d+)\]\.(.*)`)
 )

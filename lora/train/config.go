@@ -145,13 +145,13 @@ func (c Config) check() error {
 	if c.UNetLR == 0 && c.TextEncoderLR == 0 {
 		refuse("LearningRate", 0, "a number such as 1e-4: neither network has a learning rate of its own")
 	} else {
-		errs = append(errs, c.Network.Check())
+		errs = append(errs, invalid.Under("Config.Network", c.Network.Check()))
 	}
 	if !slices.Contains([]string{"", "no", "fp16", "bf16"}, c.MixedPrecision) {
 		refuse("MixedPrecision", c.MixedPrecision, "no, fp16 or bf16")
 	}
 	if _, err := captionChunks(c.MaxTokenLength); err != nil {
-		errs = append(errs, err)
+		refuse("MaxTokenLength", c.MaxTokenLength, "75, 150 or 225")
 	}
 	if c.SavePrecision != compute.F32 && c.SavePrecision != compute.F16 && c.SavePrecision != compute.BF16 {
 		refuse("SavePrecision", c.SavePrecision, "F32, F16 or BF16")
@@ -172,6 +172,7 @@ func (c Config) check() error {
 			refuse(o.field, o.n, "a number from 0")
 		}
 	}
-	errs = append(errs, c.checkSampling(), c.Trainer.Check(), c.Trainer.CheckRates(Rates{c.TextEncoderLR, c.UNetLR}), c.Noise.Check(), c.Logging.Check(), c.checkOutput())
+	errs = append(errs, c.checkSampling(), invalid.Under("Config.Trainer", errors.Join(c.Trainer.Check(), c.Trainer.CheckRates(Rates{c.TextEncoderLR, c.UNetLR}))),
+		invalid.Under("Config.Noise", c.Noise.Check()), invalid.Under("Config.Logging", c.Logging.Check()), c.checkOutput())
 	return errors.Join(errs...)
 }

@@ -22,7 +22,7 @@ var errLeft = errors.New("lora: the loop over the training was left")
 func (l *listener) report(e Event) {
 	if err := l.log.write(time.Now(), e); err != nil {
 		l.log.failed = true
-		l.warn("logging_dir: %v; the log ends here, the training does not", err)
+		l.warn("Config.Logging.Dir: %v; the log ends here, the training does not", err)
 	}
 	if l.left {
 		return
@@ -42,6 +42,6 @@ func (l *listener) closeLog() {
 	last := l.log
 	l.log = nil
 	if err := last.close(); err != nil && !last.failed {
-		l.warn("logging_dir: %v; the log may not be whole, what was trained is", err)
+		l.warn("Config.Logging.Dir: %v; the log may not be whole, what was trained is", err)
 	}
 }

@@ -3,7 +3,6 @@ package train
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/atelier-go/atelier/internal/tfevents"
+	"github.com/atelier-go/atelier/invalid"
 )
 
 // Logging says where the numbers of a training are kept, in the options of sd-scripts. The zero value keeps none.
@@ -27,17 +27,20 @@ type Logging struct {
 // logKinds are the values of "log_with".
 var logKinds = []string{"", "all", "tensorboard", "json"}
 
-// Check reports what is wrong with the options.
+// Check reports what is wrong with the options, as [invalid.FieldError]s of a Logging.
 func (l Logging) Check() error {
+	var errs []error
 	if !slices.Contains(logKinds, l.With) {
-		return fmt.Errorf("lora: log_with is %q, want tensorboard, json or all", l.With)
+		errs = append(errs, invalid.Field("Logging.With", l.With, "tensorboard, json or all"))
 	}
-	for _, name := range []string{l.Prefix, l.TrackerName} {
+	name := func(field, name string) {
 		if name != "" && (filepath.Base(name) != name || name == "..") {
-			return fmt.Errorf("lora: log_prefix and log_tracker_name are %q and %q, want names without a folder", l.Prefix, l.TrackerName)
+			errs = append(errs, invalid.Field("Logging."+field, name, "a name without a folder"))
 		}
 	}
-	return nil
+	name("Prefix", l.Prefix)
+	name("TrackerName", l.TrackerName)
+	return errors.Join(errs...)
 }
 
 // log writes the numbers of one training.
@@ -47,7 +50,7 @@ type log struct {
 	failed bool // so that no more is written
 
 	rates func(Rates) []GroupRate
-	norms bool // of the modules' changes are bounded
+	norms bool // whether norms of the modules' changes are bounded, and so are logged
 }
 
 // open makes the files of a training.
@@ -61,21 +64,25 @@ func (l Logging) open(now time.Time) (_ *log, err error) {
 	}
 	folder := filepath.Join(l.Dir, l.Prefix+now.Format("20060102150405"), name)
 	if err := os.MkdirAll(folder, 0o777); err != nil {
-		return nil, fmt.Errorf("lora: logging_dir: %w; name a folder that can be written to", err)
+		return nil, l.unwritable(err)
 	}
 	into := new(log)
 	if l.With != "json" {
 		if into.events, err = tfevents.Create(folder, now); err != nil {
-			return nil, fmt.Errorf("lora: logging_dir: %w", err)
+			return nil, l.unwritable(err)
 		}
 	}
 	if l.With != "tensorboard" {
 		into.lines, err = os.OpenFile(filepath.Join(folder, "log.jsonl"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("lora: logging_dir: %w", err), into.close())
+			return nil, errors.Join(l.unwritable(err), into.close())
 		}
 	}
 	return into, nil
+}
+
+func (l Logging) unwritable(err error) error {
+	return &invalid.FieldError{Field: "Config.Logging.Dir", Value: l.Dir, Want: "a folder that can be written to", Err: err}
 }
 
 // chart is what an event adds to a log: numbers under sd-scripts' names.

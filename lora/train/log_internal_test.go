@@ -27,7 +27,7 @@ func TestLogFails(t *testing.T) {
 			l.report(EpochDone{})
 		}
 		l.closeLog()
-		if len(warnings) != 1 || !strings.Contains(warnings[0], "logging_dir: ") {
+		if len(warnings) != 1 || !strings.Contains(warnings[0], "Config.Logging.Dir: ") {
 			t.Errorf("after writing, %v, warnings are %q, want one", write, warnings)
 		}
 	}

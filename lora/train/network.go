@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/weights"
 )
@@ -22,14 +23,14 @@ func (r *run) network() (modules []lora.Module, warnings []string, err error) {
 	}
 	a, err := lora.Open(r.config.NetworkWeights, targets)
 	if err != nil {
-		return nil, nil, fmt.Errorf("lora: network_weights: %w", err)
+		return nil, nil, &invalid.FieldError{Field: "Config.NetworkWeights", Err: err}
 	}
 	return r.continued(modules, a)
 }
 
 // continued puts the factors of a file into modules, or makes modules of them.
 func (r *run) continued(modules []lora.Module, a *lora.Adapter) ([]lora.Module, []string, error) {
-	place := make(map[string]int) // of modules that begin anew
+	place := make(map[string]int) // where modules that begin anew are
 	for i := range modules {
 		place[modules[i].Key()] = i
 	}
@@ -45,7 +46,8 @@ func (r *run) continued(modules []lora.Module, a *lora.Adapter) ([]lora.Module, 
 		case !ok:
 			unplaced = append(unplaced, m.Key())
 		case m.Rank() != modules[i].Rank():
-			return nil, nil, fmt.Errorf("lora: network_weights: %s: %q has rank %d, the network %d; set network_dim to it, or dim_from_weights", a.Path, m.Key(), m.Rank(), modules[i].Rank())
+			err := fmt.Errorf("%s: %q has rank %d, the network %d; set Config.Network.Dim to it, or Config.DimFromWeights", a.Path, m.Key(), m.Rank(), modules[i].Rank())
+			return nil, nil, &invalid.FieldError{Field: "Config.NetworkWeights", Err: err}
 		default:
 			modules[i] = m
 			delete(place, m.Key())
@@ -61,13 +63,13 @@ func (r *run) continued(modules []lora.Module, a *lora.Adapter) ([]lora.Module, 
 		names []string
 	}{
 		{"modules of a network that is not trained are left out", frozen},
-		{"modules are left out, for the network that is trained has none there (conv_dim adds convolutions, dim_from_weights takes all)", unplaced},
+		{"modules are left out, for the network that is trained has none there (Config.Network.ConvDim adds convolutions, Config.DimFromWeights takes all)", unplaced},
 		{"tensors are of no module that this model has", a.Unmatched},
 		{"tensors are no part of a LoRA", a.Ignored},
 		{"modules of the network are not in it and begin anew", slices.Sorted(maps.Keys(place))},
 	} {
 		if n := len(w.names); n > 0 {
-			warnings = append(warnings, fmt.Sprintf("network_weights %s: %d %s: %s", a.Path, n, w.what, strings.Join(w.names, ", ")))
+			warnings = append(warnings, fmt.Sprintf("Config.NetworkWeights %s: %d %s: %s", a.Path, n, w.what, strings.Join(w.names, ", ")))
 		}
 	}
 	return modules, warnings, nil

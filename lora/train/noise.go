@@ -2,10 +2,10 @@ package train
 
 import (
 	"errors"
-	"fmt"
 	"math"
 
 	"github.com/atelier-go/atelier/internal/rng"
+	"github.com/atelier-go/atelier/invalid"
 )
 
 // Noise says what is mixed into pictures, and when, in the options of sd-scripts. The zero value is plain noise at every
@@ -32,28 +32,28 @@ type Noise struct {
 // maxMultires bounds the layers of noise; ten reach a single pixel from any size.
 const maxMultires = 64
 
-// Check reports what is wrong with the options, all of it.
+// Check reports what is wrong with the options, all of it, as [invalid.FieldError]s of a Noise.
 func (n Noise) Check() error {
 	var errs []error
-	if n.MinTimestep < 0 || n.MinTimestep >= trainSteps || n.MaxTimestep < 0 || n.MaxTimestep > trainSteps {
-		errs = append(errs, fmt.Errorf("lora: min_timestep is %d and max_timestep %d, want 0 to %d", n.MinTimestep, n.MaxTimestep, trainSteps))
-	}
-	if n.MultiresNoiseIterations < 0 || n.MultiresNoiseIterations > maxMultires {
-		errs = append(errs, fmt.Errorf("lora: multires_noise_iterations is %d, want 0 to %d; 6 to 10 is usual", n.MultiresNoiseIterations, maxMultires))
-	}
-	for _, c := range []struct {
-		option string
-		value  float64
-	}{
-		{"noise_offset", n.NoiseOffset}, {"adaptive_noise_scale", n.AdaptiveNoiseScale},
-		{"multires_noise_discount", n.MultiresNoiseDiscount}, {"ip_noise_gamma", n.IPNoiseGamma},
-	} {
-		if math.IsNaN(c.value) || math.Abs(c.value) > 100 {
-			errs = append(errs, fmt.Errorf("lora: %s is %v, want a small number such as 0.1", c.option, c.value))
+	count := func(field string, n, most int, usual string) {
+		if n < 0 || n > most {
+			errs = append(errs, invalid.Field("Noise."+field, n, "0 to %d%s", most, usual))
 		}
 	}
+	part := func(field string, v float64) {
+		if math.IsNaN(v) || math.Abs(v) > 100 {
+			errs = append(errs, invalid.Field("Noise."+field, v, "a small number such as 0.1"))
+		}
+	}
+	count("MinTimestep", n.MinTimestep, trainSteps-1, "")
+	count("MaxTimestep", n.MaxTimestep, trainSteps, "")
+	count("MultiresNoiseIterations", n.MultiresNoiseIterations, maxMultires, "; 6 to 10 is usual")
+	part("NoiseOffset", n.NoiseOffset)
+	part("AdaptiveNoiseScale", n.AdaptiveNoiseScale)
+	part("MultiresNoiseDiscount", n.MultiresNoiseDiscount)
+	part("IPNoiseGamma", n.IPNoiseGamma)
 	if n.AdaptiveNoiseScale != 0 && n.NoiseOffset == 0 {
-		errs = append(errs, errors.New("lora: adaptive_noise_scale needs a noise_offset"))
+		errs = append(errs, invalid.Field("Noise.NoiseOffset", 0, "a number such as 0.05, to which Noise.AdaptiveNoiseScale can add"))
 	}
 	return errors.Join(errs...)
 }

@@ -118,9 +118,9 @@ func TestNoiseErrors(t *testing.T) {
 		n   Noise
 		say string
 	}{
-		{Noise{MinTimestep: -1}, "min_timestep is -1"}, {Noise{MaxTimestep: 1001}, "max_timestep 1001"},
-		{Noise{MultiresNoiseIterations: 65}, "multires_noise_iterations is 65"}, {Noise{NoiseOffset: math.Inf(1)}, "noise_offset is +Inf"},
-		{Noise{AdaptiveNoiseScale: 0.1}, "adaptive_noise_scale needs a noise_offset"},
+		{Noise{MinTimestep: -1}, "Noise.MinTimestep is -1"}, {Noise{MaxTimestep: 1001}, "Noise.MaxTimestep is 1001"},
+		{Noise{MultiresNoiseIterations: 65}, "Noise.MultiresNoiseIterations is 65"}, {Noise{NoiseOffset: math.Inf(1)}, "Noise.NoiseOffset is +Inf"},
+		{Noise{AdaptiveNoiseScale: 0.1}, "Noise.NoiseOffset is 0, want a number such as 0.05, to which Noise.AdaptiveNoiseScale"},
 	} {
 		if err := c.n.Check(); err == nil || !strings.Contains(err.Error(), c.say) {
 			t.Errorf("%+v: error %v, want %q in it", c.n, err, c.say)

@@ -41,29 +41,25 @@ type Objective struct {
 // huberSchedules are the values of "huber_schedule".
 var huberSchedules = []string{"", "snr", "exponential", "constant"}
 
-// Check reports what is wrong with the options, all of it.
+// Check reports what is wrong with the options, all of it, as [invalid.FieldError]s of an Objective.
 func (o Objective) Check() error {
 	var errs []error
-	if o.Loss > compute.SmoothL1 {
-		errs = append(errs, fmt.Errorf("lora: loss_type %d is unknown; want l2, l1, huber or smooth_l1", o.Loss))
-	}
-	if !slices.Contains(huberSchedules, o.HuberSchedule) {
-		errs = append(errs, fmt.Errorf("lora: huber_schedule is %q, want %s", o.HuberSchedule, strings.Join(huberSchedules[1:], ", ")))
-	}
-	for _, c := range []struct {
-		option string
-		value  float64
-	}{{"huber_c", o.HuberC}, {"huber_scale", o.HuberScale}, {"min_snr_gamma", o.MinSNRGamma}, {"v_pred_like_loss", o.VPredLikeLoss}} {
-		if !(c.value >= 0) || math.IsInf(c.value, 0) {
-			errs = append(errs, fmt.Errorf("lora: %s is %v, want a number of 0 or more", c.option, c.value))
+	check := func(field string, v any, ok bool, want string) {
+		if !ok {
+			errs = append(errs, invalid.Field("Objective."+field, v, "%s", want))
 		}
 	}
-	switch {
-	case o.ScaleVPredLoss && !o.VParameterization:
-		errs = append(errs, errors.New("lora: scale_v_pred_loss_like_noise_pred is for v_parameterization; leave it out"))
-	case o.VPredLikeLoss != 0 && o.VParameterization:
-		errs = append(errs, errors.New("lora: v_pred_like_loss is for checkpoints that predict noise; leave it out with v_parameterization"))
+	factor := func(field string, v float64) {
+		check(field, v, v >= 0 && !math.IsInf(v, 0), "a number of 0 or more")
 	}
+	check("Loss", uint8(o.Loss), o.Loss <= compute.SmoothL1, "L2, L1, Huber or SmoothL1")
+	check("HuberSchedule", o.HuberSchedule, slices.Contains(huberSchedules, o.HuberSchedule), strings.Join(huberSchedules[1:], ", "))
+	factor("HuberC", o.HuberC)
+	factor("HuberScale", o.HuberScale)
+	factor("MinSNRGamma", o.MinSNRGamma)
+	factor("VPredLikeLoss", o.VPredLikeLoss)
+	check("ScaleVPredLoss", true, !o.ScaleVPredLoss || o.VParameterization, "false: it is for checkpoints that predict v, as Objective.VParameterization says")
+	check("VPredLikeLoss", o.VPredLikeLoss, o.VPredLikeLoss == 0 || !o.VParameterization, "0: it is for checkpoints that predict noise, without Objective.VParameterization")
 	return errors.Join(errs...)
 }
 
@@ -150,7 +146,7 @@ func (o Objective) diffusion(s sampler.Schedule) (*diffusion, error) {
 var deniesZeroSNR = regexp.MustCompile(`"rescale_betas_zero_snr"\s*:\s*false`)
 
 // following adds to the objective what the files of a checkpoint say of it. What was asked for and is otherwise in the files
-// is an invalid.FieldError of Config.
+// is an invalid.FieldError of an Objective.
 func (o Objective) following(n *engine.Networks) (Objective, error) {
 	c := n.Checkpoint
 	found := c.Prediction()
@@ -159,10 +155,10 @@ func (o Objective) following(n *engine.Networks) (Objective, error) {
 		errs = append(errs, fmt.Errorf("lora: %s predicts samples (%s); training knows epsilon and v_prediction", c.Path(), found.Source))
 	}
 	if o.VParameterization && found.Type == sampler.Epsilon && found.Source != "default" {
-		errs = append(errs, invalid.Field("Config.Trainer.VParameterization", true, "false: %s predicts epsilon (%s)", c.Path(), found.Source))
+		errs = append(errs, invalid.Field("Objective.VParameterization", true, "false: %s predicts epsilon (%s)", c.Path(), found.Source))
 	}
 	if o.ZeroTerminalSNR && deniesZeroSNR.Match(c.Scheduler()) {
-		errs = append(errs, invalid.Field("Config.Trainer.ZeroTerminalSNR", true, "false: %s has none (scheduler_config.json)", c.Path()))
+		errs = append(errs, invalid.Field("Objective.ZeroTerminalSNR", true, "false: %s has none (scheduler_config.json)", c.Path()))
 	}
 	o.VParameterization = o.VParameterization || found.Type == sampler.VPrediction
 	o.ZeroTerminalSNR = o.ZeroTerminalSNR || n.Schedule.ZeroTerminalSNR

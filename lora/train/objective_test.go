@@ -130,12 +130,12 @@ func TestObjectiveErrors(t *testing.T) {
 		o   Objective
 		say string
 	}{
-		{Objective{Loss: compute.SmoothL1 + 1}, "loss_type"},
-		{Objective{HuberSchedule: "linear"}, `huber_schedule is "linear"`},
-		{Objective{MinSNRGamma: math.NaN()}, "min_snr_gamma is NaN"},
-		{Objective{HuberC: -1}, "huber_c is -1"},
-		{Objective{ScaleVPredLoss: true}, "scale_v_pred_loss_like_noise_pred is for v_parameterization"},
-		{Objective{VPredLikeLoss: 1, VParameterization: true}, "v_pred_like_loss is for checkpoints that predict noise"},
+		{Objective{Loss: compute.SmoothL1 + 1}, "Objective.Loss is 4, want L2"},
+		{Objective{HuberSchedule: "linear"}, `Objective.HuberSchedule is "linear"`},
+		{Objective{MinSNRGamma: math.NaN()}, "Objective.MinSNRGamma is NaN"},
+		{Objective{HuberC: -1}, "Objective.HuberC is -1"},
+		{Objective{ScaleVPredLoss: true}, "Objective.ScaleVPredLoss is true, want false: it is for checkpoints that predict v"},
+		{Objective{VPredLikeLoss: 1, VParameterization: true}, "Objective.VPredLikeLoss is 1, want 0: it is for checkpoints that predict noise"},
 	} {
 		if err := c.o.Check(); err == nil || !strings.Contains(err.Error(), c.say) {
 			t.Errorf("%+v: error %v, want %q in it", c.o, err, c.say)

@@ -1,10 +1,12 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
 	"github.com/atelier-go/atelier/internal/optim"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/weights"
 )
@@ -89,13 +91,10 @@ func (t *Trainer) GroupRates(r Rates) []GroupRate {
 // optimizer is the one that the options choose.
 func (o Options) optimizer() (optim.Choice, error) {
 	c, err := optim.Choose(o.OptimizerType, o.OptimizerArgs)
-	if err != nil {
-		return c, fmt.Errorf("lora: %w", err)
+	if a, ok := c.Host.(*optim.Adafactor); ok && err == nil && a.WarmupInit && !a.RelativeStep {
+		err = invalid.Field("Options.OptimizerArgs", "warmup_init=True", "relative_step=True with it")
 	}
-	if a, ok := c.Host.(*optim.Adafactor); ok && a.WarmupInit && !a.RelativeStep {
-		return c, fmt.Errorf("lora: Adafactor's warmup_init=True is for relative_step=True; leave out one of them")
-	}
-	return c, nil
+	return c, err
 }
 
 // distance is the part of optimizers that estimate how far there is to go, and so their learning rate.
@@ -131,9 +130,8 @@ func (o Options) checkEqual(optimizer string, groups []group, r Rates) error {
 		case first == 0:
 			first = rate
 		case rate != 0 && rate != first:
-			return fmt.Errorf("lora: optimizer_type %s has one learning rate for everything, but text_encoder_lr is %v and unet_lr %v, and that of %s would be %v; "+
-				"make them equal, 1 is usual, or one of them 0 so that it is not trained, without loraplus_lr_ratio and weights of blocks",
-				optimizer, r.TextEncoder, r.UNet, g.name(), rate)
+			return invalid.Field("Options.OptimizerType", optimizer, "another, or one learning rate for everything: that of the text encoder is %v, of the UNet %v, and that of %s would be %v; "+
+				"make them equal, 1 is usual, or one of them 0 so that it is not trained, without LoRA+ and weights of blocks", r.TextEncoder, r.UNet, g.name(), rate)
 		}
 	}
 	return nil
@@ -154,7 +152,7 @@ func (o Options) Notes(r Rates) (notes []string) {
 		notes = append(notes, fmt.Sprintf("a learning rate of %v is too low for %s, which multiplies it with one that it finds itself; use about 1", highest, c.Name))
 	}
 	if a, ok := c.Host.(*optim.Adafactor); ok && a.RelativeStep {
-		notes = append(notes, "Adafactor with relative_step has learning rates and a schedule of its own: those given and lr_scheduler are not used")
+		notes = append(notes, "Adafactor with relative_step has learning rates and a schedule of its own: those given and Config.LRScheduler are not used")
 	}
 	return notes
 }
@@ -168,31 +166,31 @@ func (o Options) schedule(s optim.Schedule) (optim.Schedule, error) {
 	a, ok := c.Host.(*optim.Adafactor)
 	switch relative := ok && a.RelativeStep; {
 	case relative && s.Warmup != 0:
-		return s, fmt.Errorf("lora: lr_warmup_steps makes %d steps, but Adafactor with relative_step has no warm-up; want 0, or optimizer_args relative_step=False", s.Warmup)
+		return s, invalid.Field("Config.LRWarmupSteps", s.Warmup, "0, or relative_step=False in Config.Trainer.OptimizerArgs: Adafactor with relative_step has no warm-up")
 	case relative:
 		s.Type, s.Rules = optim.AdafactorRate, nil
 	case s.Type == optim.AdafactorRate:
-		return s, fmt.Errorf("lora: lr_scheduler adafactor is for optimizer_type Adafactor with relative_step; want another, such as constant")
+		return s, invalid.Field("Config.LRScheduler", "adafactor", "another, such as constant: it is for Adafactor with relative_step as Config.Trainer.OptimizerType")
 	}
 	return s, s.Check()
 }
 
 // checkOptimizer reports what is wrong with the options of the step.
 func (o Options) checkOptimizer() error {
-	for _, c := range []struct {
-		option string
-		value  float64
-	}{
-		{"max_grad_norm", o.MaxGradNorm}, {"scale_weight_norms", o.ScaleWeightNorms}, {"loraplus_lr_ratio", o.LoRAPlusRatio},
-		{"loraplus_unet_lr_ratio", o.LoRAPlusUNetRatio}, {"loraplus_text_encoder_lr_ratio", o.LoRAPlusTextEncoderRatio},
-	} {
-		if !(c.value >= 0) || math.IsInf(c.value, 0) {
-			return fmt.Errorf("lora: %s is %v, want 0 for none or a positive number", c.option, c.value)
+	var errs []error
+	factor := func(field string, v float64) {
+		if !(v >= 0) || math.IsInf(v, 0) {
+			errs = append(errs, invalid.Field("Options."+field, v, "0 for none or a positive number"))
 		}
 	}
+	factor("MaxGradNorm", o.MaxGradNorm)
+	factor("ScaleWeightNorms", o.ScaleWeightNorms)
+	factor("LoRAPlusRatio", o.LoRAPlusRatio)
+	factor("LoRAPlusUNetRatio", o.LoRAPlusUNetRatio)
+	factor("LoRAPlusTextEncoderRatio", o.LoRAPlusTextEncoderRatio)
 	if n := len(o.BlockLRWeight); n != 0 && n != lora.Blocks {
-		return fmt.Errorf("lora: the learning rate weight of blocks has %d values, want %d", n, lora.Blocks)
+		errs = append(errs, invalid.Field("Options.BlockLRWeight", nil, "%d values, not %d", lora.Blocks, n))
 	}
 	_, err := o.optimizer()
-	return err
+	return errors.Join(append(errs, err)...)
 }

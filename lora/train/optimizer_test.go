@@ -36,7 +36,7 @@ func TestCheckRates(t *testing.T) {
 	}{
 		{"AdamW", train.Options{LoRAPlusRatio: 16, BlockLRWeight: half}, train.Rates{TextEncoder: 5e-5, UNet: 1e-4}, ""},
 		{"Prodigy of two rates", train.Options{OptimizerType: "Prodigy"}, train.Rates{TextEncoder: 0.5, UNet: 1},
-			"Prodigy has one learning rate for everything, but text_encoder_lr is 0.5 and unet_lr 1, and that of unet would be 1; make them equal"},
+			`Options.OptimizerType is "Prodigy", want another, or one learning rate for everything: that of the text encoder is 0.5, of the UNet 1, and that of unet would be 1; make them equal`},
 		{"Prodigy of one rate", train.Options{OptimizerType: "Prodigy", BlockLRWeight: steps}, train.Rates{TextEncoder: 1, UNet: 1}, ""},
 		{"Prodigy of the UNet", train.Options{OptimizerType: "Prodigy", BlockLRWeight: zero}, train.Rates{UNet: 1}, ""},
 		{"Prodigy with LoRA+", train.Options{OptimizerType: "Prodigy", LoRAPlusRatio: 2}, train.Rates{UNet: 1}, `that of unet plus would be 2`},

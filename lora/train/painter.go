@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/atelier-go/atelier/internal/openfile"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/sd"
 )
@@ -23,8 +24,11 @@ func (c Config) checkSampling() error {
 		return nil
 	}
 	_, _, err := ParseSampleSampler(c.SampleSampler)
+	if err != nil {
+		err = &invalid.FieldError{Field: "Config.SampleSampler", Err: err}
+	}
 	if c.SamplePrompts == "" {
-		return errors.Join(err, errors.New("lora: sample_prompts is empty; name the file of prompts for sample pictures"))
+		return errors.Join(err, invalid.Field("Config.SamplePrompts", nil, "the file of prompts for sample pictures"))
 	}
 	_, promptsErr := (&painter{c}).prompts()
 	return errors.Join(err, promptsErr)
@@ -35,7 +39,7 @@ func (p *painter) prompts() ([]SamplePrompt, error) {
 	c := &p.config
 	data, err := openfile.ReadFile(c.SamplePrompts, maxPromptBytes)
 	if err != nil {
-		return nil, fmt.Errorf("lora: sample_prompts: %w", err)
+		return nil, &invalid.FieldError{Field: "Config.SamplePrompts", Err: err}
 	}
 	prompts, err := ParseSamplePrompts(c.SamplePrompts, data)
 	for i := range prompts {

@@ -171,7 +171,7 @@ func TestSampleFails(t *testing.T) {
 	if want := []string{"1 a cat", "2 a cat"}; !slices.Equal(drawn, want) {
 		t.Errorf("drawn are %q, want %q", drawn, want)
 	}
-	for i, say := range []string{"sample pictures of step 0: lora: sample_prompts: ", "Lora not found: nobody", `of step 4: lora: `, "of step 5", "of step 6"} {
+	for i, say := range []string{"sample pictures of step 0: Config.SamplePrompts: ", "Lora not found: nobody", `of step 4: lora: `, "of step 5", "of step 6"} {
 		if len(warnings) != 5 || !strings.Contains(warnings[i].Text, say) {
 			t.Fatalf("warnings are %q, want number %d with %q", warnings, i+1, say)
 		}

@@ -24,10 +24,10 @@ func (r *run) pitfalls() []string {
 		warn("a learning rate of %v is far above the usual 1e-4 and gives noise with most models", rate)
 	}
 	if o := r.config.Trainer.Objective; o.ZeroTerminalSNR && !o.VParameterization {
-		warn("zero_terminal_snr without v_parameterization: at the last timestep nothing can be learned of a picture that is all noise, and what is learned fits no usual model; set both for a model that predicts v, or none")
+		warn("Config.Trainer.ZeroTerminalSNR without Config.Trainer.VParameterization: at the last timestep nothing can be learned of a picture that is all noise, and what is learned fits no usual model; set both for a model that predicts v, or none")
 	}
 	if steps := r.dataset.Steps().Total; steps >= longTraining && r.saver.epochs.every == 0 && r.saver.steps.every == 0 {
-		warn("%d steps without a file in between; save_every_n_epochs 1 keeps one of each epoch to choose from", steps)
+		warn("%d steps without a file in between; Config.SaveEveryNEpochs 1 keeps one of each epoch to choose from", steps)
 	}
 	return append(warnings, r.longCaptions()...)
 }
@@ -49,7 +49,7 @@ func (r *run) longCaptions() []string {
 	}
 	mend := "shorten them"
 	if r.config.MaxTokenLength < maxChunks*chunkTokens {
-		mend += ", or raise max_token_length, 225 at most"
+		mend += ", or raise Config.MaxTokenLength, 225 at most"
 	}
 	return []string{fmt.Sprintf("captions of %d pictures are longer than the %d tokens that are learned, the longest, of %s, has %d: what is beyond is not learned; %s", count, learned, path, longest, mend)}
 }

@@ -45,7 +45,7 @@ func TestPitfalls(t *testing.T) {
 		{"warm-up without an end", func(c *train.Config) { c.LRWarmupSteps = "100" }, "a warm-up of 100 steps, but the training has 6: learning rates come to 5 %"},
 		{"warm-up of all steps", func(c *train.Config) { c.LRWarmupSteps = "100%" }, "a warm-up of 6 steps"},
 		{"warm-up of all steps but one", func(c *train.Config) { c.LRWarmupSteps = "5" }, ""},
-		{"warm-up that is none", func(c *train.Config) { c.LRScheduler = "constant" }, "lr_warmup_steps 1 is ignored"},
+		{"warm-up that is none", func(c *train.Config) { c.LRScheduler = "constant" }, "Config.LRWarmupSteps 1 is ignored"},
 		{"warm-up into the decay", func(c *train.Config) {
 			c.LRScheduler, c.LRWarmupSteps, c.LRDecaySteps = "warmup_stable_decay", "3", "4"
 		}, "make 3 and 4 steps, but the training has 6"},

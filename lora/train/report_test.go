@@ -114,7 +114,7 @@ func TestLog(t *testing.T) {
 		t.Errorf("the log goes on with %s", lines.Text())
 	}
 
-	for name, l := range map[string]train.Logging{`log_with is "wandb"`: {With: "wandb"}, "names without a folder": {Prefix: "a/b"}} {
+	for name, l := range map[string]train.Logging{`Logging.With is "wandb"`: {With: "wandb"}, `Logging.Prefix is "a/b", want a name without a folder`: {Prefix: "a/b"}} {
 		if err := l.Check(); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%+v gives %v, want %q in it", l, err, name)
 		}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/weights"
 )
@@ -36,7 +37,7 @@ func (r *run) resume() error {
 		return nil
 	}
 	if err := r.restore(r.config.Resume); err != nil {
-		return fmt.Errorf("lora: resume: %w", err)
+		return &invalid.FieldError{Field: "Config.Resume", Err: err}
 	}
 	return nil
 }
@@ -51,7 +52,7 @@ func (r *run) restore(dir string) error {
 		return err
 	}
 	if err := s.identity.differences(r.identity); err != nil {
-		return fmt.Errorf("%s belongs to another training. Take its options and pictures, or begin anew with its %s as network_weights:\n%w", dir, modelFile, err)
+		return fmt.Errorf("%s belongs to another training. Take its options and pictures, or begin anew with its %s as Config.NetworkWeights:\n%w", dir, modelFile, err)
 	}
 	if err := r.fitLength(&s); err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
@@ -82,7 +83,7 @@ func (r *run) identify() error {
 	var err error
 	if r.config.NetworkWeights != "" {
 		if r.identity.Settings["network_weights"], err = lora.DataHash(r.config.NetworkWeights); err != nil {
-			return fmt.Errorf("lora: network_weights: %w", err)
+			return &invalid.FieldError{Field: "Config.NetworkWeights", Err: err}
 		}
 	}
 	if r.identity.Settings["the base model's weights"], err = checkpointDigest(r.config.Checkpoint); err != nil {

@@ -308,10 +308,10 @@ func TestResumeLonger(t *testing.T) {
 		{"in batches that are accumulated", func(c *train.Config) {
 			c.LRScheduler, c.Dataset.MaxTrainEpochs, c.Dataset.MaxTrainSteps, c.Dataset.GradientAccumulationSteps = "constant_with_warmup", 0, 1, 2
 		}, longer, ""},
-		{"cosine", func(c *train.Config) { c.Dataset.MaxTrainEpochs = 1 }, longer, "of 3 steps, this one has 6: lr_scheduler cosine"},
+		{"cosine", func(c *train.Config) { c.Dataset.MaxTrainEpochs = 1 }, longer, "of 3 steps, this one has 6: Config.LRScheduler cosine"},
 		{"a part of all steps", func(c *train.Config) {
 			c.LRScheduler, c.LRWarmupSteps, c.Dataset.MaxTrainEpochs = "constant_with_warmup", "70%", 1
-		}, longer, "lr_scheduler constant_with_warmup"},
+		}, longer, "Config.LRScheduler constant_with_warmup"},
 		{"captions that grow", func(c *train.Config) {
 			c.LRScheduler, c.Dataset.MaxTrainEpochs, c.Dataset.Sets[0].Folder.TokenWarmupStep = "constant_with_warmup", 1, 0.5
 		}, longer, "token_warmup_step"},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/atelier-go/atelier/internal/engine"
 	"github.com/atelier-go/atelier/internal/optim"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora/dataset"
 )
 
@@ -76,7 +77,7 @@ func (r *run) prepare(ctx context.Context) (err error) {
 			return err
 		}
 		if c.Trainer.Objective, err = c.Trainer.following(r.networks); err != nil {
-			return err
+			return invalid.Under("Config.Trainer", err)
 		}
 	}
 	if err := c.check(); err != nil {
@@ -129,7 +130,7 @@ func (r *run) makeTrainer() (err error) {
 	}
 	r.validator = newValidator(r.batcher, r.dataset, *c)
 	r.trainer, err = newTrainer(c.Device, r.networks, modules, c.Trainer)
-	return err
+	return invalid.Under("Config.Trainer", err)
 }
 
 // remark keeps warnings for the report.

@@ -103,11 +103,7 @@ func ParseSampleSampler(name string) (sampler.Sampler, sampler.Spacing, error) {
 	if s, ok := kohyaSamplers[strings.ToLower(name)]; ok {
 		return s, sampler.Automatic, nil
 	}
-	s, spacing, err := sampler.Parse(cmp.Or(name, "ddim"), "")
-	if err != nil {
-		return "", "", fmt.Errorf("lora: sample_sampler: %w", err)
-	}
-	return s, spacing, nil
+	return sampler.Parse(cmp.Or(name, "ddim"), "")
 }
 
 // promptLines reads prompts one a line.

@@ -86,7 +86,7 @@ func TestParseSampleSampler(t *testing.T) {
 			t.Errorf("%q is %q, %v, want %q", name, got, err, want)
 		}
 	}
-	if got, _, err := train.ParseSampleSampler("magic"); err == nil || !strings.HasPrefix(err.Error(), "lora: sample_sampler: ") {
+	if got, _, err := train.ParseSampleSampler("magic"); err == nil || !strings.HasPrefix(err.Error(), `sampler: no sampler is called "magic"; there are DPM++ 2M`) {
 		t.Errorf("magic is %q, the error %v", got, err)
 	}
 }

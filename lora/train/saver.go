@@ -12,6 +12,7 @@ import (
 
 	"github.com/atelier-go/atelier/internal/atomicfile"
 	"github.com/atelier-go/atelier/internal/filelock"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora"
 )
 
@@ -46,7 +47,7 @@ func newSaver(c Config) (s *saver, unlocked string, err error) {
 	s = &saver{config: c}
 	s.lock, err = filelock.Take(filepath.Join(c.OutputDir, "."+c.OutputName+".lock"))
 	if held, ok := errors.AsType[*filelock.HeldError](err); ok {
-		return nil, "", fmt.Errorf("lora: output_name: another training writes %s: %w; wait for it, or choose another name", c.path(), held)
+		return nil, "", &invalid.FieldError{Field: "Config.OutputName", Value: c.OutputName, Want: "another name, or to wait: another training writes " + c.path(), Err: held}
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
 		return s, fmt.Sprintf("%v; keep other trainings from saving under this name", err), nil
@@ -72,17 +73,17 @@ func (s *saver) close() error {
 // checkOutput makes the folder of the files and sees whether they can be written there, before hours of work.
 func (c Config) checkOutput() error {
 	if c.OutputDir == "" {
-		return errors.New("lora: output_dir is empty; name the folder to save in")
+		return invalid.Field("Config.OutputDir", nil, "the folder to save in")
 	}
 	if c.OutputName != filepath.Base(c.OutputName) || strings.ContainsAny(c.OutputName, `/\`) {
-		return fmt.Errorf("lora: output_name is %q; want a file's name without folder and extension, such as personname_lora_v1", c.OutputName)
+		return invalid.Field("Config.OutputName", c.OutputName, "a file's name without folder and extension, such as personname_lora_v1")
 	}
 	if err := os.MkdirAll(c.OutputDir, 0o777); err != nil {
-		return fmt.Errorf("lora: output_dir: %w; name a folder that can be written to", err)
+		return &invalid.FieldError{Field: "Config.OutputDir", Value: c.OutputDir, Want: "a folder that can be written to", Err: err}
 	}
 	for _, path := range []string{c.path(), statePath(c.stepPath(math.MaxInt32))} { // the latter as the longest name there can be
 		if err := atomicfile.Check(path); err != nil {
-			return fmt.Errorf("lora: output_dir and output_name: %w; choose others", err)
+			return &invalid.FieldError{Field: "Config.OutputName", Value: c.OutputName, Want: "another, or another Config.OutputDir", Err: err}
 		}
 	}
 	return nil

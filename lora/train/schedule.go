@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/atelier-go/atelier/internal/optim"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora/dataset"
 )
 
@@ -16,13 +17,13 @@ func (r *run) makeSchedule() (err error) {
 		return err
 	}
 	if count, _ := optim.Count(r.config.LRWarmupSteps, total); count > r.schedule.Warmup {
-		r.remark(fmt.Sprintf("lr_warmup_steps %s is ignored: lr_scheduler constant has none; constant_with_warmup has", r.config.LRWarmupSteps))
+		r.remark(fmt.Sprintf("Config.LRWarmupSteps %s is ignored: Config.LRScheduler constant has none; constant_with_warmup has", r.config.LRWarmupSteps))
 	}
 	if r.schedule.Warmup >= total {
-		r.remark(fmt.Sprintf("lr_warmup_steps %s makes a warm-up of %d steps, but the training has %d: learning rates come to %.3g %% of what they are to be; 10%% of the steps are usual",
+		r.remark(fmt.Sprintf("Config.LRWarmupSteps %s makes a warm-up of %d steps, but the training has %d: learning rates come to %.3g %% of what they are to be; 10%% of the steps are usual",
 			r.config.LRWarmupSteps, r.schedule.Warmup, total, 100*r.schedule.Factor(total-1)))
 	} else if r.schedule.Type == optim.WarmupStableDecay && r.schedule.Warmup+r.schedule.Decay > total {
-		r.remark(fmt.Sprintf("lr_warmup_steps and lr_decay_steps make %d and %d steps, but the training has %d: learning rates jump where the one ends in the other; lower them",
+		r.remark(fmt.Sprintf("Config.LRWarmupSteps and Config.LRDecaySteps make %d and %d steps, but the training has %d: learning rates jump where the one ends in the other; lower them",
 			r.schedule.Warmup, r.schedule.Decay, total))
 	}
 	return nil
@@ -33,10 +34,10 @@ func (r *run) scheduleOf(total int) (optim.Schedule, error) {
 	warmup, err1 := optim.Count(r.config.LRWarmupSteps, total)
 	decay, err2 := optim.Count(r.config.LRDecaySteps, total)
 	if err1 != nil {
-		err1 = fmt.Errorf("lora: lr_warmup_steps: %w", err1)
+		err1 = &invalid.FieldError{Field: "Config.LRWarmupSteps", Err: err1}
 	}
 	if err2 != nil {
-		err2 = fmt.Errorf("lora: lr_decay_steps: %w", err2)
+		err2 = &invalid.FieldError{Field: "Config.LRDecaySteps", Err: err2}
 	}
 	if r.config.LRScheduler == "" || r.config.LRScheduler == string(optim.Constant) {
 		warmup = 0
@@ -63,7 +64,7 @@ func (r *run) fitLength(s *trainState) error {
 		return nil
 	}
 	if s.Step > steps.Total {
-		return fmt.Errorf("the state is of step %d, but the training ends at step %d; raise max_train_epochs or max_train_steps, or take an earlier state", s.Step, steps.Total)
+		return fmt.Errorf("the state is of step %d, but the training ends at step %d; raise Config.Dataset.MaxTrainEpochs or Config.Dataset.MaxTrainSteps, or take an earlier state", s.Step, steps.Total)
 	}
 	if s.Step < min(steps.Total, (s.Epoch-1)*steps.StepsPerEpoch) { // what was its last epoch ended early
 		s.Epoch, s.Batch = s.Step/steps.StepsPerEpoch+1, s.Step%steps.StepsPerEpoch*max(1, r.config.Trainer.Accumulation)
@@ -74,13 +75,13 @@ func (r *run) fitLength(s *trainState) error {
 	}
 	for step := range s.Advanced {
 		if before.Factor(step) != r.schedule.Factor(step) {
-			r.remark(fmt.Sprintf("resume: the state is of a training of %d steps, this one has %d: lr_scheduler %s gave its steps other learning rates than it would here; from here on they are those of %d steps",
+			r.remark(fmt.Sprintf("Config.Resume: the state is of a training of %d steps, this one has %d: Config.LRScheduler %s gave its steps other learning rates than it would here; from here on they are those of %d steps",
 				was, steps.Total, r.schedule.Type, steps.Total))
 			break
 		}
 	}
 	if r.warmsTokensUp() {
-		r.remark(fmt.Sprintf("resume: the state is of a training of %d steps, this one has %d, of which token_warmup_step is a part: captions were longer or shorter in its steps than they would be here", was, steps.Total))
+		r.remark(fmt.Sprintf("Config.Resume: the state is of a training of %d steps, this one has %d, of which TokenWarmupStep of captions is a part: captions were longer or shorter in its steps than they would be here", was, steps.Total))
 	}
 	return nil
 }

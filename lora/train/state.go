@@ -100,7 +100,7 @@ func LatestState(outputDir, outputName string) (path string, damaged []error, er
 	outputName = cmp.Or(outputName, defaultOutputName)
 	entries, err := os.ReadDir(outputDir)
 	if err != nil {
-		return "", nil, fmt.Errorf("lora: output_dir: %w", err)
+		return "", nil, fmt.Errorf("lora: %w", err)
 	}
 	var states []savedState
 	saved := make(map[uint32]time.Time) // by trainings, when they did last
@@ -130,7 +130,7 @@ func LatestState(outputDir, outputName string) (path string, damaged []error, er
 	if len(damaged) > 0 {
 		return "", damaged, fmt.Errorf("lora: %s: none of its states is whole: %w", outputDir, errors.Join(damaged...))
 	}
-	return "", nil, fmt.Errorf("lora: %s: no state %s-…-state is in it; save some with save_state: %w", outputDir, outputName, fs.ErrNotExist)
+	return "", nil, fmt.Errorf("lora: %s: no state %s-…-state is in it; save some with Config.SaveState: %w", outputDir, outputName, fs.ErrNotExist)
 }
 
 // savedState is a state and its folder.
@@ -362,7 +362,7 @@ func foreignState(dir string) error {
 	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
 		return slices.Contains([]string{".bin", ".pkl", ".pt"}, filepath.Ext(e.Name()))
 	}) {
-		return fmt.Errorf("%s is a state of sd-scripts; its pickled files can only be read there. Begin anew with its %s as network_weights", dir, modelFile)
+		return fmt.Errorf("%s is a state of sd-scripts; its pickled files can only be read there. Begin anew with its %s as Config.NetworkWeights", dir, modelFile)
 	}
 	if !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == stateFile }) {
 		return fmt.Errorf("%s is no state: it has no %s; name a folder called NAME-step00000500-state", dir, stateFile)

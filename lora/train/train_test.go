@@ -328,7 +328,7 @@ func TestTrainContinued(t *testing.T) {
 		}
 	}
 	err := run(t.Context(), next(func(c *train.Config) { c.Network.Dim = 3 }))
-	if err == nil || !strings.Contains(err.Error(), "has rank 2, the network 3; set network_dim") {
+	if err == nil || !strings.Contains(err.Error(), "has rank 2, the network 3; set Config.Network.Dim") {
 		t.Errorf("another rank gives %v", err)
 	}
 }
@@ -449,39 +449,39 @@ func TestTrainErrors(t *testing.T) {
 		{"no device", func(c *train.Config) { c.Device = nil }, "needs a device"},
 		{"rate that is none", func(c *train.Config) { c.UNetLR = math.NaN() }, "Config.UNetLR is NaN"},
 		{"no rates", func(c *train.Config) { c.UNetLR, c.TextEncoderLR = 0, 0 }, "Config.LearningRate is 0, want a number"},
-		{"negative rank", func(c *train.Config) { c.Network.Dim = -1 }, "network_dim is -1"},
-		{"optimizer", func(c *train.Config) { c.Trainer.OptimizerType = "SGD" }, `optimizer_type is "SGD", want one of AdamW`},
-		{"schedule", func(c *train.Config) { c.LRScheduler = "sine" }, `lr_scheduler is "sine"`},
-		{"warm-up", func(c *train.Config) { c.LRWarmupSteps = "1.5" }, "lr_warmup_steps"},
+		{"negative rank", func(c *train.Config) { c.Network.Dim = -1 }, "Config.Network.Dim is -1"},
+		{"optimizer", func(c *train.Config) { c.Trainer.OptimizerType = "SGD" }, `Config.Trainer.OptimizerType is "SGD", want one of AdamW`},
+		{"schedule", func(c *train.Config) { c.LRScheduler = "sine" }, `Config.LRScheduler is "sine"`},
+		{"warm-up", func(c *train.Config) { c.LRWarmupSteps = "1.5" }, "Config.LRWarmupSteps"},
 		{"precision", func(c *train.Config) { c.MixedPrecision = "fp8" }, `Config.MixedPrecision is "fp8"`},
 		{"save precision", func(c *train.Config) { c.SavePrecision = compute.I32 }, "Config.SavePrecision is I32"},
-		{"timesteps", func(c *train.Config) { c.Noise.MaxTimestep = 1001 }, "max_timestep 1001"},
-		{"no folder", func(c *train.Config) { c.OutputDir = "" }, "output_dir is empty"},
-		{"folder that is a file", func(c *train.Config) { c.OutputDir = file }, "output_dir: "},
-		{"name with a folder", func(c *train.Config) { c.OutputName = "a/b" }, `output_name is "a/b"`},
+		{"timesteps", func(c *train.Config) { c.Noise.MaxTimestep = 1001 }, "Config.Noise.MaxTimestep is 1001"},
+		{"no folder", func(c *train.Config) { c.OutputDir = "" }, "Config.OutputDir, want the folder to save in"},
+		{"folder that is a file", func(c *train.Config) { c.OutputDir = file }, "Config.OutputDir is "},
+		{"name with a folder", func(c *train.Config) { c.OutputName = "a/b" }, `Config.OutputName is "a/b"`},
 		{"no pictures", func(c *train.Config) { c.Dataset.Sets[0].TrainDataDir = t.TempDir() }, "pictures belong into folders"},
 		{"nothing to take ranks from", func(c *train.Config) { c.DimFromWeights = true }, "Config.NetworkWeights, want the file to continue from"},
-		{"no file to continue from", func(c *train.Config) { c.NetworkWeights = file + "x" }, "network_weights: "},
+		{"no file to continue from", func(c *train.Config) { c.NetworkWeights = file + "x" }, "Config.NetworkWeights: "},
 		{"betas", func(c *train.Config) { c.Trainer.OptimizerArgs = []string{"betas=(2,0.999)"} }, "want numbers from 0 to 1"},
 		{"negative numbers", func(c *train.Config) { c.SaveNEpochRatio, c.SaveLastNStepsState = -1, -2 }, "Config.SaveNEpochRatio is -1, want a number from 0\nConfig.SaveLastNStepsState is -2"},
-		{"samples of nothing", func(c *train.Config) { c.SampleEveryNSteps = 1 }, "sample_prompts is empty"},
+		{"samples of nothing", func(c *train.Config) { c.SampleEveryNSteps = 1 }, "Config.SamplePrompts, want the file of prompts"},
 		{"prompts that are not there", func(c *train.Config) {
 			c.SampleEveryNSteps, c.SamplePrompts = 1, filepath.Join(c.OutputDir, "nowhere.txt")
 		}, "nowhere.txt"},
 		{"prompts that are a folder", func(c *train.Config) { c.SampleEveryNSteps, c.SamplePrompts = 1, c.OutputDir }, "no regular file"},
 		{"prompts that are none", func(c *train.Config) { c.SampleEveryNSteps, c.SamplePrompts = 1, file }, "want .txt, .toml or .json"},
-		{"sampler", func(c *train.Config) { c.SampleEveryNEpochs, c.SampleSampler = 1, "magic" }, "sample_sampler: "},
+		{"sampler", func(c *train.Config) { c.SampleEveryNEpochs, c.SampleSampler = 1, "magic" }, "Config.SampleSampler: "},
 		{"Prodigy of two rates", func(c *train.Config) { c.Trainer.OptimizerType, c.UNetLR, c.TextEncoderLR = "Prodigy", 1, 0.5 }, "one learning rate for everything"},
 		{"Adafactor with warm-up", func(c *train.Config) { c.Trainer.OptimizerType = "Adafactor" }, "Adafactor with relative_step has no warm-up"},
-		{"Adafactor's schedule", func(c *train.Config) { c.LRScheduler, c.LRWarmupSteps = "adafactor", "" }, "lr_scheduler adafactor is for"},
+		{"Adafactor's schedule", func(c *train.Config) { c.LRScheduler, c.LRWarmupSteps = "adafactor", "" }, `Config.LRScheduler is "adafactor", want another`},
 		{"Adafactor's arguments", func(c *train.Config) {
 			c.Trainer.OptimizerType, c.Trainer.OptimizerArgs = "Adafactor", []string{"relative_step=False", "warmup_init=True"}
-		}, "warmup_init=True is for relative_step=True"},
-		{"rules of steps", func(c *train.Config) { c.LRSchedulerArgs = []string{"T_max=3"} }, `lr_scheduler_args "T_max=3"`},
-		{"captions too long", func(c *train.Config) { c.MaxTokenLength = 300 }, "max_token_length is 300"},
-		{"weights of blocks", func(c *train.Config) { c.Network.BlockLRWeight = slices.Repeat([]float64{1}, 3) }, "has 3 values, want 25"},
-		{"max-norm", func(c *train.Config) { c.Trainer.ScaleWeightNorms = math.NaN() }, "scale_weight_norms is NaN"},
-		{"norm", func(c *train.Config) { c.Trainer.MaxGradNorm = -1 }, "max_grad_norm is -1"},
+		}, `"warmup_init=True", want relative_step=True`},
+		{"rules of steps", func(c *train.Config) { c.LRSchedulerArgs = []string{"T_max=3"} }, `Config.LRSchedulerArgs is "T_max=3"`},
+		{"captions too long", func(c *train.Config) { c.MaxTokenLength = 300 }, "Config.MaxTokenLength is 300"},
+		{"weights of blocks", func(c *train.Config) { c.Network.BlockLRWeight = slices.Repeat([]float64{1}, 3) }, "Config.Network.BlockLRWeight, want 25 values, not 3"},
+		{"max-norm", func(c *train.Config) { c.Trainer.ScaleWeightNorms = math.NaN() }, "Config.Trainer.ScaleWeightNorms is NaN"},
+		{"norm", func(c *train.Config) { c.Trainer.MaxGradNorm = -1 }, "Config.Trainer.MaxGradNorm is -1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := trainConfig(t, 1)

@@ -12,6 +12,7 @@ import (
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/engine"
 	"github.com/atelier-go/atelier/internal/optim"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/weights"
 )
@@ -45,8 +46,10 @@ type Options struct {
 	ScaleWeightNorms float64 `json:"scale_weight_norms"`
 }
 
-// Check reports what is wrong with the options.
-func (o Options) Check() error { return errors.Join(o.Objective.Check(), o.checkOptimizer()) }
+// Check reports what is wrong with the options, as [invalid.FieldError]s of an Options.
+func (o Options) Check() error {
+	return errors.Join(invalid.Under("Options", o.Objective.Check()), o.checkOptimizer())
+}
 
 // Batch is what a training learns from at once, all that is random being given.
 type Batch struct {
@@ -170,7 +173,7 @@ func newTrainer(dev compute.Device, n *engine.Networks, modules []lora.Module, o
 // takeSchedule takes from the checkpoint what noise is mixed in and what is predicted.
 func (t *Trainer) takeSchedule() (err error) {
 	if t.options.Objective, err = t.options.following(t.networks); err != nil {
-		return err
+		return invalid.Under("Options", err)
 	}
 	if err := t.options.Check(); err != nil {
 		return err

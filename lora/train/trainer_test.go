@@ -572,8 +572,8 @@ func TestTrainerErrors(t *testing.T) {
 		{"module of another model", []lora.Module{{
 			Target: lora.Target{Kind: modules[0].Kind, Name: "text_model.encoder.layers.99.mlp.fc1", Shape: modules[0].Shape}, Delta: lora.LowRank{Down: first.Down, Up: first.Up, Alpha: 1},
 		}}, train.Options{}, `no layer "text_model.encoder.layers.99.mlp.fc1"`},
-		{"objective", modules, train.Options{Objective: train.Objective{MinSNRGamma: -1}}, "min_snr_gamma is -1"},
-		{"ratio", modules, train.Options{LoRAPlusRatio: -1}, "loraplus_lr_ratio is -1"},
+		{"objective", modules, train.Options{Objective: train.Objective{MinSNRGamma: -1}}, "Options.MinSNRGamma is -1"},
+		{"ratio", modules, train.Options{LoRAPlusRatio: -1}, "Options.LoRAPlusRatio is -1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if _, err := train.NewTrainer(dev, ckpt, c.modules, c.options); err == nil || !strings.Contains(err.Error(), c.say) {

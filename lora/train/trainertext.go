@@ -13,13 +13,13 @@ const maxChunks = 3
 // chunkTokens is the number of tokens of a caption in a chunk, which begins and ends with one more.
 const chunkTokens = 75
 
-// captionChunks is the number of chunks for a max_token_length: 0 and 75 are one, 150 two and 225 three.
+// captionChunks is the number of chunks for a MaxTokenLength: 0 and 75 are one, 150 two and 225 three.
 func captionChunks(maxTokenLength int) (int, error) {
 	switch maxTokenLength {
 	case 0, chunkTokens, 2 * chunkTokens, maxChunks * chunkTokens:
 		return max(1, maxTokenLength/chunkTokens), nil
 	}
-	return 0, fmt.Errorf("lora: max_token_length is %d, want 75, 150 or 225", maxTokenLength)
+	return 0, fmt.Errorf("lora: captions of %d tokens, want 75, 150 or 225", maxTokenLength)
 }
 
 // CaptionIDs are the token ids of a caption, as a [Batch] has them: 77 for a max_token_length of 75 or 0, 154 for 150

@@ -3,9 +3,6 @@ package cli
 import (
 	"cmp"
 	"regexp"
-	"strings"
-
-	"github.com/atelier-go/atelier/invalid"
 )
 
 // flagOf are the flags that fill fields, those that several programs have.
@@ -27,18 +24,23 @@ func (e flagError) Unwrap() error { return e.error }
 // packages are the names of packages before a flag, which say nothing to who reads about the flag.
 var packages = regexp.MustCompile(`(?m)^(\w+: )+-`)
 
-// InFlags says what is wrong with fields, such as "Request.Width", by the flags that fill them: those of a program's own, and
-// those that are defined here.
+// fieldPath is the path to a field in a text, such as "Request.Width".
+var fieldPath = regexp.MustCompile(`\b[A-Z]\w*(\[\d+\])?(\.[A-Z]\w*(\[\d+\])?)+`)
+
+// Words is a text that names fields, such as "Request.Width", with the flags in their place that fill them: those of a program's
+// own, and those that are defined here.
+func Words(text string, own map[string]string) string {
+	return fieldPath.ReplaceAllStringFunc(text, func(field string) string { return cmp.Or(own[field], flagOf[field], field) })
+}
+
+// InFlags says what is wrong with fields in the [Words] of a command line.
 func InFlags(err error, own map[string]string) error {
-	fields := invalid.Fields(err)
-	if len(fields) == 0 {
+	if err == nil {
+		return nil
+	}
+	text := packages.ReplaceAllString(Words(err.Error(), own), "-")
+	if text == err.Error() {
 		return err
 	}
-	text := err.Error()
-	for _, field := range fields {
-		if name := cmp.Or(own[field.Field], flagOf[field.Field]); name != "" {
-			text = strings.ReplaceAll(text, field.Error(), field.Say(name))
-		}
-	}
-	return flagError{err, packages.ReplaceAllString(text, "-")}
+	return flagError{err, text}
 }

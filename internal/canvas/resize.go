@@ -16,6 +16,7 @@ const (
 	Stretch Mode = iota // just resize
 	Cover               // crop and resize
 	Contain             // resize and fill
+	Latents             // just resize, but the latents; what is no latent is contained
 )
 
 // Scaler brings a picture to a size without regard to its shape.
@@ -36,7 +37,7 @@ func Resize(img *image.NRGBA, size image.Point, mode Mode, scale Scaler) *image.
 	ratio, source := float64(size.X)/float64(size.Y), float64(from.X)/float64(from.Y)
 	wide := ratio < source // beside the target
 	inner := image.Pt(from.X*size.Y/from.Y, size.Y)
-	if mode == Contain && wide || mode == Cover && ratio > source {
+	if mode != Cover && wide || mode == Cover && ratio > source {
 		inner = image.Pt(size.X, from.Y*size.X/from.X)
 	}
 	resized := scale(img, inner)
@@ -44,7 +45,7 @@ func Resize(img *image.NRGBA, size image.Point, mode Mode, scale Scaler) *image.
 	draw.Draw(out, out.Rect, image.Black, image.Point{}, draw.Src)
 	at := image.Pt(size.X/2-inner.X/2, size.Y/2-inner.Y/2)
 	draw.Draw(out, resized.Rect.Add(at), resized, image.Point{}, draw.Src)
-	if mode == Contain && ratio != source {
+	if mode != Cover && ratio != source {
 		fillBands(out, resized, at, wide)
 	}
 	return out

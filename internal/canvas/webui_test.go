@@ -110,6 +110,10 @@ func TestWebUI(t *testing.T) {
 	webui.Test(t, "grids", testGrids)
 	webui.Test(t, "combine_grid", testCombineGrid)
 	webui.Test(t, "soft_inpainting", testSoft)
+	webui.Test(t, "color_correction", func(t *testing.T, r struct{ ID, Target, Image, Out string }) {
+		same(t, r.ID, Recolour(nrgba(t, r.Image), nrgba(t, r.Target)), nrgba(t, r.Out))
+	})
+	webui.Test(t, "img2img_init", testPrepare)
 }
 
 // near compares float32 results.
@@ -269,25 +273,140 @@ func testCombineGrid(t *testing.T, r struct {
 	same(t, r.ID, tiles.Join(img.Rect.Dx(), img.Rect.Dy(), parts), nrgba(t, r.Out))
 }
 
-func testSoft(t *testing.T, r struct {
+type softRecord struct {
 	ID, Op   string
 	Settings struct {
 		ScheduleBias            float64 `json:"schedule_bias"`
 		PreservationStrength    float64 `json:"preservation_strength"`
 		TransitionContrastBoost float64 `json:"transition_contrast_boost"`
+		MaskInfluence           float64 `json:"mask_influence"`
+		DifferenceThreshold     float64 `json:"difference_threshold"`
+		DifferenceContrast      float64 `json:"difference_contrast"`
 	}
 	Sigma                             float64
 	Init, Current, NMask, Weight, Out []float32
-}) {
-	if r.Op != "blend" {
-		t.Logf("%s is not compared: %s is not here yet", r.ID, r.Op)
+
+	LatentInit []float32 `json:"latent_init"`
+	LatentOut  []float32 `json:"latent_out"`
+	LatentSize [2]int    `json:"latent_size"`
+	Size       [2]int
+	PasteTo    []int `json:"paste_to"`
+	Overlay    string
+	Mask       string
+	OverlayOut string `json:"overlay_out"`
+}
+
+func testSoft(t *testing.T, r softRecord) {
+	if r.Op == "adaptive_mask" {
+		testComposite(t, r)
 		return
 	}
-	s := Soft(r.Settings)
+	s := Soft{r.Settings.ScheduleBias, r.Settings.PreservationStrength, r.Settings.TransitionContrastBoost}
 	weights := make([]float32, len(r.NMask))
 	for i, m := range r.NMask {
 		weights[i] = float32(s.Weight(float64(m), r.Sigma))
 	}
 	near(t, r.ID+" weight", weights, r.Weight, nil)
 	near(t, r.ID, s.Blend(r.Init, r.Current, weights), r.Out, nil)
+}
+
+func testComposite(t *testing.T, r softRecord) {
+	c := Composite{r.Settings.MaskInfluence, r.Settings.DifferenceThreshold, r.Settings.DifferenceContrast}
+	latents := c.Mask(r.LatentInit, r.LatentOut, r.NMask, r.LatentSize[1], r.Settings.PreservationStrength)
+	p := Prepared{Overlay: nrgba(t, r.Overlay), PasteTo: pasteTo(r.PasteTo)}
+	mask, overlay := p.Overlaid(latents, image.Pt(r.Size[0], r.Size[1]))
+	sameGray(t, r.ID, mask, fromColour(nrgba(t, r.Mask)))
+	same(t, r.ID, overlay, nrgba(t, r.OverlayOut))
+}
+
+// pasteTo is a rectangle from its corner and size.
+func pasteTo(v []int) image.Rectangle {
+	if v == nil {
+		return image.Rectangle{}
+	}
+	return image.Rect(v[0], v[1], v[0]+v[2], v[1]+v[3])
+}
+
+type prepareRecord struct {
+	ID, Image, Mask string
+	Params          struct {
+		Width, Height int
+		Mode          Mode     `json:"resize_mode"`
+		Blur          *float64 `json:"mask_blur"`
+		BlurX         *float64 `json:"mask_blur_x"`
+		BlurY         *float64 `json:"mask_blur_y"`
+		Content       Content  `json:"inpainting_fill"`
+		OnlyMasked    bool     `json:"inpaint_full_res"`
+		Padding       int      `json:"inpaint_full_res_padding"`
+		Invert        int      `json:"inpainting_mask_invert"`
+		Round         *bool    `json:"mask_round"`
+	}
+	Options struct {
+		Weight     *float64 `json:"inpainting_mask_weight"`
+		Background string   `json:"img2img_background_color"`
+	}
+	ToVAE       string      `json:"to_vae"`
+	Overlay     string      `json:"overlay"`
+	OverlayMask string      `json:"mask_for_overlay"`
+	PasteTo     []int       `json:"paste_to"`
+	LatentMask  [][]float32 `json:"latent_mask"`
+	LatentShape []int       `json:"latent_shape"`
+	Model       string
+	CondMask    [][]float32 `json:"cond_mask"`
+	CondImage   string      `json:"cond_image"`
+}
+
+// setup is what a record asks for.
+func (r prepareRecord) setup(t *testing.T) (s Setup, round bool) {
+	s = Setup{
+		Size: image.Pt(r.Params.Width, r.Params.Height), Mode: r.Params.Mode, Invert: r.Params.Invert == 1, BlurX: 4, BlurY: 4,
+		Content: r.Params.Content, OnlyMasked: r.Params.OnlyMasked, Padding: r.Params.Padding,
+	}
+	for _, blur := range []struct{ x, y *float64 }{{r.Params.Blur, r.Params.Blur}, {r.Params.BlurX, r.Params.BlurY}} {
+		if blur.x != nil {
+			s.BlurX = *blur.x
+		}
+		if blur.y != nil {
+			s.BlurY = *blur.y
+		}
+	}
+	if round = r.Params.Round == nil || *r.Params.Round; r.Mask != "" {
+		s.Mask = Mask(nrgba(t, r.Mask), round)
+	}
+	return s, round
+}
+
+func testPrepare(t *testing.T, r prepareRecord) {
+	background := color.NRGBA{R: 255, G: 255, B: 255, A: 255}
+	if r.Options.Background != "" {
+		if _, err := fmt.Sscanf(r.Options.Background, "#%02x%02x%02x", &background.R, &background.G, &background.B); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, round := r.setup(t)
+	p := Prepare(Flatten(nrgba(t, r.Image), background), s)
+	same(t, r.ID+" to the VAE", p.Picture, nrgba(t, r.ToVAE))
+	size := image.Pt(r.LatentShape[3], r.LatentShape[2])
+	if r.CondImage != "" {
+		weight := 1.0
+		if r.Options.Weight != nil {
+			weight = *r.Options.Weight
+		}
+		mask, colours := p.Shown(size, round, weight)
+		near(t, r.ID+" mask shown", mask, slices.Concat(r.CondMask...), nil)
+		shown := image.NewNRGBA(p.Picture.Rect)
+		for i, v := range colours {
+			shown.Pix[i/3*4+i%3], shown.Pix[i/3*4+3] = uint8(math.RoundToEven(float64((v+1)/2*255))), 255
+		}
+		same(t, r.ID+" picture shown", shown, nrgba(t, r.CondImage))
+	}
+	if (p.Overlay != nil) != (r.Overlay != "") || p.PasteTo != pasteTo(r.PasteTo) {
+		t.Errorf("%s: pasted to %v, want %v", r.ID, p.PasteTo, r.PasteTo)
+		return
+	}
+	if p.Overlay != nil {
+		same(t, r.ID+" overlay", p.Overlay, nrgba(t, r.Overlay))
+		sameGray(t, r.ID, p.OverlayMask, Mask(nrgba(t, r.OverlayMask), false))
+		near(t, r.ID+" latent mask", p.LatentMask(size, round), slices.Concat(r.LatentMask...), nil)
+	}
 }

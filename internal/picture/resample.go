@@ -8,9 +8,10 @@ import (
 // Filter is a way to scale a picture.
 type Filter string
 
-// The filters. Lanczos and Box widen when they shrink, as Pillow's; the others are those of OpenCV.
+// The filters. Lanczos, Keys and Box widen when they shrink, as Pillow's; the others are those of OpenCV.
 const (
 	Lanczos Filter = "lanczos" // windowed sinc, a = 3
+	Keys    Filter = "keys"    // cubic, a = −0.5: what Pillow calls bicubic
 	Box     Filter = "box"     // mean of the covered pixels whose centres lie inside
 	Nearest Filter = "nearest" // the pixel under the centre, without mixing
 	Linear  Filter = "linear"  // two taps a side, also called bilinear
@@ -54,7 +55,7 @@ func Resample(src *image.NRGBA, resized image.Point, window image.Rectangle, fil
 	// Pillow rounds to bytes between its two passes and OpenCV does not.
 	between := func(v float64) float64 { return v }
 	round := math.RoundToEven
-	if filter == Lanczos || filter == Box {
+	if filter == Lanczos || filter == Keys || filter == Box {
 		round = func(v float64) float64 { return math.Floor(v + 0.5) }
 		between = func(v float64) float64 { return clampByte(round(v)) }
 	}
@@ -116,6 +117,8 @@ func filterTaps(filter Filter, source, target, from, to int, shrinks bool) []tap
 		switch filter {
 		case Lanczos:
 			*t = antialiased(x, scale, source, 3, lanczos3)
+		case Keys:
+			*t = antialiased(x, scale, source, 2, func(x float64) float64 { return cubic(x, -0.5) })
 		case Box:
 			*t = antialiased(x, scale, source, 0.5, box)
 		case Nearest:
@@ -127,7 +130,7 @@ func filterTaps(filter Filter, source, target, from, to int, shrinks bool) []tap
 			at := (x+0.5)*scale - 0.5
 			for tap := -1; tap <= 2; tap++ {
 				p := math.Floor(at) + float64(tap)
-				t.add(int(p), source, cubic(at-p))
+				t.add(int(p), source, cubic(at-p, -0.75))
 			}
 		case Area:
 			if shrinks {
@@ -202,9 +205,8 @@ func box(x float64) float64 {
 	return 0
 }
 
-// cubic is Keys' kernel with a = −0.75.
-func cubic(x float64) float64 {
-	const a = -0.75
+// cubic is Keys' kernel with the slope a at 1.
+func cubic(x, a float64) float64 {
 	switch x = math.Abs(x); {
 	case x <= 1:
 		return (a+2)*x*x*x - (a+3)*x*x + 1

@@ -151,6 +151,7 @@ func (b *builder) plan(start Start) *Plan {
 			e.Update = append(e.Update, Mix{})
 		}
 		p.Noise = max(p.Noise, e.Noise.Kind)
+		p.Unguided = p.Unguided || e.Unguided
 	}
 	return p
 }

@@ -154,7 +154,7 @@ func (c Config) calls(m method) int {
 func (g *run) plan(m method, b *builder) *Plan {
 	b.sigma, b.time, b.to, b.vp, b.lcm, b.orders = g.sigma, g.time, g.to, g.vp, g.lcm, g.orders
 	if m.solve == nil {
-		return &Plan{Slots: adaptiveSlots, Start: g.start, Noise: Draw, adaptive: &adaptive{*b}}
+		return &Plan{Slots: adaptiveSlots, Start: g.start, Noise: Draw, Unguided: b.minUncond > 0 || b.early >= 0, adaptive: &adaptive{*b}}
 	}
 	m.solve(b)
 	p := b.plan(g.start)

@@ -22,6 +22,7 @@ type Plan struct {
 
 	Noise         NoiseKind // where the noise of its evaluations comes from
 	Unconditional bool      // its evaluations use the unconditional output, which must be computed at any guidance
+	Unguided      bool      // some of its evaluations are Unguided, or may be
 
 	// MasksInput says how inpainting with a mask m (1 = repaint) and the clean latent o enters, as in the web UI. Usually
 	// every evaluation's network output F becomes m·F + (1−m)·Known, so that the estimate of x₀ is o outside the mask. With

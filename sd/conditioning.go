@@ -29,6 +29,7 @@ type conditioning struct {
 	negative *textPart   // nil where it has no weight
 	positive []*textPart // the parts between AND
 	weights  []float32   // of the predictions in the guided one
+	shares   []float64   // the parts' between AND, as the prompt has them
 	tokens   int         // of each context
 	padded   bool        // prompts are filled up with the empty prompt
 }
@@ -64,7 +65,8 @@ func (p *Pipeline) read(r Request, plan *sampler.Plan) (*conditioning, error) {
 			return nil, err
 		}
 		total += one.Weight * guidance
-		c.positive, c.weights = append(c.positive, part), append(c.weights, float32(one.Weight*guidance))
+		c.positive, c.shares = append(c.positive, part), append(c.shares, one.Weight)
+		c.weights = append(c.weights, float32(one.Weight*guidance))
 	}
 	if total != 1 || plan.Unconditional {
 		if c.negative, err = p.readPart(r, "Request.NegativePrompt", r.NegativePrompt); err != nil {
@@ -75,6 +77,20 @@ func (p *Pipeline) read(r Request, plan *sampler.Plan) (*conditioning, error) {
 	c.parts = append(c.parts, c.positive...)
 	c.measure(r.PadConds, p.networks.Tokenizer.MaxLength())
 	return c, nil
+}
+
+// unguided is what of c counts where the negative prompt is left out: the parts of the prompt at guidance 1, the first of which
+// stands in for the negative prompt too.
+func (c *conditioning) unguided() *conditioning {
+	alone := *c
+	alone.parts, alone.weights = c.positive, make([]float32, len(c.shares))
+	first := 1.0
+	for i, share := range c.shares[1:] {
+		alone.weights[1+i] = float32(share)
+		first -= share
+	}
+	alone.weights[0] = float32(first)
+	return &alone
 }
 
 // readPart reads the text of a field at all steps.

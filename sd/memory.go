@@ -31,12 +31,14 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 	if err != nil {
 		return total, fmt.Errorf("sd: %w", err)
 	}
+	j := job{plan: plan, cond: prompts, batch: r.BatchSize, height: height, width: width}
+	var steps []engine.Key
+	for _, c := range j.conditionings() {
+		steps = append(steps, engine.ContextKey{Samples: len(c.parts) * r.BatchSize, Tokens: c.tokens}, j.key(c))
+	}
 	for _, keys := range [][]engine.Key{
 		{engine.TextKey{Sequences: min(len(prompts.toEncode()), encodedAtOnce), Skipped: r.ClipSkip - 1, Added: len(prompts.embedded()) > 0}},
-		{
-			engine.ContextKey{Samples: len(prompts.parts) * r.BatchSize, Tokens: prompts.tokens},
-			job{plan: plan, cond: prompts, batch: r.BatchSize, height: height, width: width}.key(),
-		},
+		steps,
 		{decode},
 	} {
 		var programs []*compute.Program

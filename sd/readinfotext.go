@@ -65,6 +65,10 @@ var pasted = map[string]struct {
 	"Seed resize from":        {"Request.ResizeFrom", sides(func(r *Request) (w, h *int) { return &r.ResizeFrom.Width, &r.ResizeFrom.Height })},
 	"ENSD":                    {"Request.SamplerOptions.ENSD", seed(func(r *Request) *int64 { return &r.SamplerOptions.ENSD })},
 
+	"NGMS":           {"Request.Speed.MinUncond", fraction(func(r *Request) *float64 { return &r.Speed.MinUncond })},
+	"NGMS all steps": {"Request.Speed.MinUncondAll", truth(func(r *Request) *bool { return &r.Speed.MinUncondAll })},
+	"Skip Early CFG": {"Request.Speed.SkipEarly", fraction(func(r *Request) *float64 { return &r.Speed.SkipEarly })},
+
 	"Sigma churn":               {"Request.SamplerOptions.SChurn", fraction(func(r *Request) *float64 { return &r.SamplerOptions.SChurn })},
 	"Sigma tmin":                {"Request.SamplerOptions.STmin", fraction(func(r *Request) *float64 { return &r.SamplerOptions.STmin })},
 	"Sigma tmax":                {"Request.SamplerOptions.STmax", fraction(func(r *Request) *float64 { return &r.SamplerOptions.STmax })},

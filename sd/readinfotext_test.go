@@ -37,7 +37,8 @@ func TestFromInfotext(t *testing.T) {
 			Prompt: "a", Seed: 1, Sampler: sampler.UniPC,
 			SamplerOptions: SamplerOptions{Order: 2, Variant: sampler.BH2, Skip: "logSNR", KeepOrderFinal: true},
 		},
-		"DDIM": {Sampler: sampler.DDIM, Eta: new(0.25)},
+		"speed": {Prompt: "a", Seed: 1, Speed: Speed{MinUncond: 1.5, MinUncondAll: true, SkipEarly: 0.25}},
+		"DDIM":  {Sampler: sampler.DDIM, Eta: new(0.25)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want, err := r.resolve(512)

@@ -56,6 +56,8 @@ type Request struct {
 	ResizeFrom     Size           `json:"seed_resize_from,omitzero"` // of pictures whose composition by the same Seed is to stay; zero is this size
 	SamplerOptions SamplerOptions `json:"sampler_options,omitzero"`
 
+	Speed Speed `json:"speed,omitzero"` // what saves time and changes the picture
+
 	TiledVAE bool `json:"tiled_vae,omitzero"` // decode in overlapping tiles: less memory; always on above 1024×1024 pixels
 }
 

@@ -47,6 +47,7 @@ func TestRequestJSON(t *testing.T) {
 		PromptOptions: prompt.Options{Emphasis: prompt.NoNorm, Backtrack: new(0), OldTimelines: true, KeepComments: true}, PadConds: true,
 		Eta: new(0.0), Guidance: new(0.0), ClipSkip: 2, Seed: -1, BatchSize: 2, Noise: CPU, TiledVAE: true,
 		Variation: Variation{Seed: 7, Strength: 0.25}, ResizeFrom: Size{Width: 512, Height: 384},
+		Speed: Speed{MinUncond: 1.5, MinUncondAll: true, SkipEarly: 0.25},
 		SamplerOptions: SamplerOptions{
 			SChurn: 1, STmin: 0.1, STmax: 9, SNoise: new(1.01), SigmaMin: 0.05, SigmaMax: 12, Rho: 5, BetaAlpha: 0.5, BetaBeta: 0.7,
 			DiscardPenultimate: true, SGMNoise: true, DowncastAlphas: true, Order: 2, Variant: sampler.BH2, Skip: sampler.LogSNR,
@@ -66,7 +67,7 @@ func TestRequestJSON(t *testing.T) {
 			`"variation":{"seed":7,"strength":0.25},"seed_resize_from":{"width":512,"height":384},` +
 			`"sampler_options":{"sigma_churn":1,"sigma_tmin":0.1,"sigma_tmax":9,"sigma_noise":1.01,"schedule_min_sigma":0.05,"schedule_max_sigma":12,` +
 			`"schedule_rho":5,"beta_schedule_alpha":0.5,"beta_schedule_beta":0.7,"discard_penultimate_sigma":true,"sgm_noise_multiplier":true,` +
-			`"downcast_alphas_cumprod":true,"order":2,"unipc_variant":"bh2","unipc_skip_type":"logSNR","keep_order_final":true,"ensd":31337},` +
+			`"downcast_alphas_cumprod":true,"order":2,"unipc_variant":"bh2","unipc_skip_type":"logSNR","keep_order_final":true,"ensd":31337},"speed":{"ngms":1.5,"ngms_all_steps":true,"skip_early_cfg":0.25},` +
 			`"tiled_vae":true}`: full,
 	} {
 		written, err := json.Marshal(want)
@@ -93,6 +94,7 @@ func TestRequestFields(t *testing.T) {
 			[]string{"Request.Prompt", "Request.NegativePrompt", "Request.Adapters[0].Path", "Request.ClipSkip"}},
 		{Request{ClipSkip: 99}, []string{"Request.ClipSkip"}},
 		{Request{Variation: Variation{Strength: 2}, ResizeFrom: Size{Width: 512}}, []string{"Request.Variation.Strength", "Request.ResizeFrom.Height"}},
+		{Request{Speed: Speed{MinUncond: -1, SkipEarly: 1.5}}, []string{"Request.Speed.SkipEarly", "Request.Speed.MinUncond"}},
 		{Request{Sampler: sampler.UniPC, SamplerOptions: SamplerOptions{SChurn: -1, SNoise: new(math.Inf(1)), Order: 9, Variant: "bh3", Skip: "x"}},
 			[]string{"Request.SamplerOptions.Variant", "Request.SamplerOptions.Skip", "Request.SamplerOptions.Order", "Request.SamplerOptions.SNoise", "Request.SamplerOptions.SChurn"}},
 		{Request{NegativePrompt: strings.Repeat("x ", 10000)}, []string{"Request.NegativePrompt"}},

@@ -57,6 +57,7 @@ func (r Request) config(schedule sampler.Schedule, prediction sampler.Prediction
 		SigmaMin: o.SigmaMin, SigmaMax: o.SigmaMax, Rho: o.Rho, BetaAlpha: o.BetaAlpha, BetaBeta: o.BetaBeta,
 		DiscardPenultimate: o.DiscardPenultimate, SGMNoise: o.SGMNoise,
 		Order: o.Order, Variant: o.Variant, Skip: o.Skip, KeepOrderFinal: o.KeepOrderFinal,
+		MinUncond: r.Speed.MinUncond, MinUncondAll: r.Speed.MinUncondAll, SkipEarly: r.Speed.SkipEarly,
 	}
 }
 
@@ -73,6 +74,8 @@ func inRequest(err error) error {
 			e.Field = "Request." + name
 		case has(SamplerOptions{}, name):
 			e.Field = "Request.SamplerOptions." + name
+		case has(Speed{}, name):
+			e.Field = "Request.Speed." + name
 		}
 		errs = append(errs, e)
 	}

@@ -20,24 +20,29 @@ type job struct {
 	height, width int // those of latents
 }
 
-// key is the program of the job's evaluations.
-func (j job) key() stepKey {
+// key is the program of the job's evaluations with all predictions of a conditioning.
+func (j job) key(c *conditioning) stepKey {
 	return stepKey{
-		batch: j.batch, height: j.height, width: j.width, predictions: len(j.cond.weights), tokens: j.cond.tokens,
+		batch: j.batch, height: j.height, width: j.width, predictions: len(c.weights), tokens: c.tokens,
 		slots: j.plan.Slots, unconditional: j.plan.Unconditional,
 	}
+}
+
+// conditionings are those of guided and of unguided evaluations, the latter only if there are some that differ.
+func (j job) conditionings() []*conditioning {
+	if j.plan.Unguided && j.cond.negative != nil {
+		return []*conditioning{j.cond, j.cond.unguided()}
+	}
+	return []*conditioning{j.cond}
 }
 
 // sampling is a job that runs on the device.
 type sampling struct {
 	job
-	pipe    *Pipeline
-	call    int            // calls of the network, counted from 0
-	said    []*text        // what the contexts are made of
-	context *engine.Frame  // makes keys and values of contexts
-	texts   *engine.Mirror // all predictions' contexts
+	pipe       *Pipeline
+	call       int          // calls of the network, counted from 0
+	predictors []*predictor // of the job's conditionings; they share the state
 
-	step                          *engine.Frame
 	timestep, inputMix, mix, draw *engine.Mirror // what changes from one evaluation to the next
 	slots                         []int          // the state, in turn old and new
 	clean                         compute.Tensor // the estimate of the clean latents
@@ -48,72 +53,54 @@ type sampling struct {
 // newSampling prepares a run: it projects the contexts to keys and values, compiles the step and starts the state from the
 // given noise of unit variance, [batch,height,width,C].
 func (p *Pipeline) newSampling(ctx context.Context, j job, initial []float32) (_ *sampling, err error) {
-	s := &sampling{job: j, pipe: p, said: make([]*text, len(j.cond.weights))}
+	s := &sampling{job: j, pipe: p}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if s.step, err = p.frame(j.cond.adapters, j.key()); err != nil {
-		return nil, err
+	for i, c := range j.conditionings() {
+		bind := s.bind
+		if i > 0 {
+			bind = func(step *engine.Frame) { step.Share(s.predictors[0].step) }
+		}
+		r, err := p.newPredictor(j, c, bind)
+		if err != nil {
+			return nil, err
+		}
+		s.predictors = append(s.predictors, r)
 	}
-	if s.context, err = p.frame(j.cond.adapters, engine.ContextKey{Samples: len(j.cond.weights) * j.batch, Tokens: j.cond.tokens}); err != nil {
-		return nil, err
-	}
-	guidance := s.bind()
-	if err := errors.Join(s.context.Err(), s.step.Err()); err != nil {
-		return nil, err
-	}
-	copy(guidance.F32, j.cond.weights)
 	for i, v := range initial {
 		s.draw.F32[i] = float32(j.plan.Start.Noise) * v
 	}
-	return s, errors.Join(guidance.Send(), s.step.Current(s.slots[0]).Upload(s.draw.Buffer), s.say(ctx))
+	return s, errors.Join(s.current(0).Upload(s.draw.Buffer), s.predictors[0].say(ctx, 0))
 }
 
-// bind gives the programs their tensors. Keys and values stay where they are made.
-func (s *sampling) bind() (guidance *engine.Mirror) {
-	s.texts = s.context.Mirror("encoder_hidden_states")
-	for i := range s.pipe.networks.UNet.ContextChannels() {
-		keys, values := engine.ContextNames(i)
-		s.step.Bind(keys, s.context.Tensor(keys))
-		s.step.Bind(values, s.context.Tensor(values))
-	}
+// bind gives a step the state.
+func (s *sampling) bind(step *engine.Frame) {
 	for i := range s.plan.Slots {
-		s.slots = append(s.slots, s.step.Rotating(slotName(i)))
+		s.slots = append(s.slots, step.Rotating(slotName(i)))
 	}
-	s.timestep, s.inputMix, s.mix = s.step.Mirror("timestep"), s.step.Mirror("input_mix"), s.step.Mirror("mix")
-	s.draw, s.clean = s.step.Mirror("noise"), s.step.Tensor("clean")
-	return s.step.Mirror("guidance")
+	s.timestep, s.inputMix, s.mix = step.Mirror("timestep"), step.Mirror("input_mix"), step.Mirror("mix")
+	s.draw, s.clean = step.Mirror("noise"), step.Tensor("clean")
 }
 
-// say computes K and V of every cross-attention from what the prompts say at this call of the network, if that is something new.
-func (s *sampling) say(ctx context.Context) error {
-	changed := false
-	for i, part := range s.cond.parts {
-		if now := part.active(s.call); now != s.said[i] {
-			s.said[i], changed = now, true
-		}
+// current is the tensor of a slot.
+func (s *sampling) current(slot int) compute.Tensor {
+	return s.predictors[0].step.Current(s.slots[slot])
+}
+
+// predictor is what runs an evaluation: the last for those without the negative prompt, which is the only one where there is none.
+func (s *sampling) predictor(e *sampler.Eval) *predictor {
+	if e.Unguided {
+		return s.predictors[len(s.predictors)-1]
 	}
-	if !changed {
-		return nil
-	}
-	all := s.texts.F32[:0]
-	for _, one := range s.said {
-		for range s.batch {
-			all = append(all, one.context...)
-		}
-	}
-	return s.context.Do(ctx)
+	return s.predictors[0]
 }
 
 // evaluate runs an evaluation of the plan and measures what that wants to know. It allocates nothing but for the first measurement
 // and where the prompt changes.
 func (s *sampling) evaluate(ctx context.Context, e *sampler.Eval) (measured float64, err error) {
-	if err := s.say(ctx); err != nil {
-		return 0, err
-	}
-	s.call++
 	s.timestep.F32[0] = float32(e.Timestep)
 	s.combine(e)
 	for _, m := range [...]*engine.Mirror{s.timestep, s.inputMix, s.mix} {
@@ -126,10 +113,13 @@ func (s *sampling) evaluate(ctx context.Context, e *sampler.Eval) (measured floa
 			return 0, err
 		}
 	}
-	if err := s.step.Run(ctx); err != nil {
+	if err := s.predictor(e).run(ctx, s.call); err != nil {
 		return 0, err
 	}
-	s.step.Rotate()
+	s.call++
+	for _, r := range s.predictors {
+		r.step.Rotate()
+	}
 	if e.Measure != nil {
 		return s.measure(e.Measure)
 	}
@@ -158,7 +148,7 @@ func (s *sampling) measure(d *sampler.Distance) (float64, error) {
 		if s.measured[i] == nil {
 			s.measured[i] = make([]float32, s.draw.Len())
 		}
-		if err := s.step.Current(s.slots[slot]).Download(compute.Floats(s.measured[i])); err != nil {
+		if err := s.current(slot).Download(compute.Floats(s.measured[i])); err != nil {
 			return 0, err
 		}
 	}
@@ -181,7 +171,7 @@ func putSlots(row []float32, m sampler.Mix, slots int) {
 }
 
 // latents downloads the state of the run, [batch,height,width,C].
-func (s *sampling) latents() ([]float32, error) { return s.download(s.step.Current(s.slots[0])) }
+func (s *sampling) latents() ([]float32, error) { return s.download(s.current(0)) }
 
 // estimate downloads the last evaluation's estimate of the clean latents.
 func (s *sampling) estimate() ([]float32, error) { return s.download(s.clean) }
@@ -199,4 +189,10 @@ func (s *sampling) download(from compute.Tensor) ([]float32, error) {
 	return host, nil
 }
 
-func (s *sampling) close() error { return errors.Join(s.step.Close(), s.context.Close()) }
+func (s *sampling) close() error {
+	var errs []error
+	for _, r := range s.predictors {
+		errs = append(errs, r.close())
+	}
+	return errors.Join(errs...)
+}

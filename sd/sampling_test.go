@@ -1,6 +1,7 @@
 package sd
 
 import (
+	"fmt"
 	"iter"
 	"testing"
 
@@ -11,14 +12,17 @@ import (
 
 // TestStepsAllocateNothing counts what the Go heap sees of steps after the first ones, on the device made for speed.
 func TestStepsAllocateNothing(t *testing.T) {
-	for _, s := range []sampler.Sampler{sampler.DPMPP2M, sampler.Heun, sampler.EulerA, sampler.DDIMCFGPP} {
-		t.Run(string(s), func(t *testing.T) {
+	for _, r := range []Request{
+		{Sampler: sampler.DPMPP2M}, {Sampler: sampler.Heun}, {Sampler: sampler.EulerA}, {Sampler: sampler.DDIMCFGPP},
+		{Sampler: sampler.Euler, Speed: Speed{MinUncond: 100}},
+	} {
+		t.Run(fmt.Sprintf("%s %+v", r.Sampler, r.Speed), func(t *testing.T) {
 			dev, err := cpu.Open(cpu.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer dev.Close()
-			next, stop := iter.Pull2(openTiny(t, dev).Steps(t.Context(), small(func(r *Request) { r.Sampler, r.Steps = s, 20 })))
+			next, stop := iter.Pull2(openTiny(t, dev).Steps(t.Context(), small(func(in *Request) { in.Sampler, in.Speed, in.Steps = r.Sampler, r.Speed, 20 })))
 			defer stop()
 			step := func() {
 				if _, err, ok := next(); err != nil || !ok {

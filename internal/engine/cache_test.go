@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -159,6 +160,33 @@ func TestFrame(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(10, step); n != 0 {
 		t.Errorf("%v allocations a run, want none", n)
+	}
+}
+
+// TestSharedFrames runs two programs by turns on one state, each with something of its own.
+func TestSharedFrames(t *testing.T) {
+	c := openKit(t, tiny(t), ref.New(), 2)
+	a, b := frame(t, c, counter(), Variant{}), frame(t, c, counter(), Variant{})
+	defer a.Close()
+	defer b.Close()
+	by, sum := a.Mirror("by"), a.Rotating("sum")
+	a.Mirror("before")
+	before := b.Mirror("before")
+	b.Share(a)
+	by.F32[0] = 2
+	for _, f := range []*Frame{a, b, b, a, b} {
+		if err := errors.Join(by.Send(), f.Do(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		a.Rotate()
+		b.Rotate()
+	}
+	var last [1]float32
+	if err := b.Current(sum).Download(compute.Floats(last[:])); err != nil {
+		t.Fatal(err)
+	}
+	if last[0] != 10 || before.F32[0] != 8 || a.Host("before").F32[0] != 6 {
+		t.Errorf("the sum is %v, before %v and %v", last[0], before.F32[0], a.Host("before").F32[0])
 	}
 }
 

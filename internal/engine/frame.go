@@ -150,6 +150,30 @@ func (f *Frame) Rotating(name string) int {
 	return len(f.rotating) - 1
 }
 
+// Share binds what is still free to what another frame has bound to the same names, where the types are the same: tensors, and pairs
+// that take turns, with which both frames must then be rotated. The tensors stay the other's, which has to be closed last.
+func (f *Frame) Share(other *Frame) {
+	f.in.share(&other.in)
+	f.out.share(&other.out)
+	for _, r := range other.rotating {
+		name := other.in.names[r.in]
+		in, isIn := f.in.at[name]
+		out, isOut := f.out.at[name]
+		if isIn && isOut && f.in.bound[in] == other.in.bound[r.in] && f.out.bound[out] == other.out.bound[r.out] {
+			f.rotating = append(f.rotating, rotation{in, out})
+		}
+	}
+}
+
+// share takes over tensors of the same names and types.
+func (s *side) share(other *side) {
+	for i, name := range s.names {
+		if j, ok := other.at[name]; ok && s.bound[i] == nil && s.types[i].Equal(other.types[j]) {
+			s.bound[i] = other.bound[j]
+		}
+	}
+}
+
 // Rotate makes what came out last what goes in next.
 func (f *Frame) Rotate() {
 	for _, r := range f.rotating {

@@ -43,6 +43,8 @@ var rules = []rule{
 	{"cuda/internal/driver", "cuda/internal/library", "github.com/ebitengine/purego", "bindings know no op and no kernel"},
 	{"cuda/internal/cublas", "cuda/internal/driver cuda/internal/library", "github.com/ebitengine/purego", "bindings know no op and no kernel"},
 	{"cuda/internal/cudnn", "cuda/internal/driver cuda/internal/library", "github.com/ebitengine/purego", "bindings know no op and no kernel"},
+	{"cuda/internal/ptx", "", "", "leaf: text"},
+	{"cuda/internal/simgpu", "internal/f16", "", "it reads the text that a driver would get, and shares nothing with what wrote it: for tests"},
 	{"device", "compute cpu invalid", "", "the only package that knows all devices"},
 	{"lora", "clip unet sampler weights weights/pickle compute internal/atomicfile internal/openfile internal/python internal/rng internal/svd invalid", "", "files and their algebra: never training, never drawing"},
 	{"lora/internal/loratest", "lora clip unet weights compute internal/golden", "", "what the tests of adapters and of training share"},
@@ -78,7 +80,7 @@ var rules = []rule{
 }
 
 // testOnly are packages that tests may import besides what the code may.
-const testOnly = "compute/... invalid cpu weights/... internal/f16 internal/golden internal/rng internal/webui lora/dataset lora/internal/loratest tinyportrait sampler clip unet vae nn"
+const testOnly = "compute/... cuda/internal/ptx cuda/internal/simgpu invalid cpu weights/... internal/f16 internal/golden internal/rng internal/webui lora/dataset lora/internal/loratest tinyportrait sampler clip unet vae nn"
 
 func TestImports(t *testing.T) {
 	each(t, func(t *testing.T, file string, f *ast.File) {

@@ -1,0 +1,241 @@
+package simgpu
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sort"
+)
+
+// Address is one in device memory. The host has nothing there.
+type Address uint64
+
+// Device is memory that kernels work on.
+type Device struct {
+	allocations []*allocation
+	next        Address
+	launches    int32
+}
+
+// allocation is a piece of memory. What lies between two belongs to nobody.
+type allocation struct {
+	start Address
+	data  []byte
+	cells []cell // one per two bytes
+}
+
+// cell is who touched two bytes of device memory, in the last launch that did.
+type cell struct {
+	known          bool // they were written at all
+	launch         int32
+	writer, reader int32 // blocks, counted from 1; several readers are one block that there is not
+}
+
+const several = -1
+
+// guard is how many bytes lie between allocations.
+const guard = 1 << 12
+
+// Alloc allocates memory that holds nothing yet.
+func (d *Device) Alloc(bytes int) Address {
+	if d.next == 0 {
+		d.next = 1 << 52
+	}
+	a := &allocation{d.next, make([]byte, bytes), make([]cell, (bytes+1)/2)}
+	for i := range a.data {
+		a.data[i] = 0xff // a NaN of every type
+	}
+	d.allocations = append(d.allocations, a)
+	d.next += Address((bytes + guard + 255) &^ 255)
+	return a.start
+}
+
+// Upload allocates memory for data.
+func (d *Device) Upload(data []byte) Address {
+	at := d.Alloc(len(data))
+	a, _, _ := d.find(at, 0)
+	copy(a.data, data)
+	for i := range a.cells {
+		a.cells[i].known = true
+	}
+	return at
+}
+
+// Download is a copy of so many bytes, all of which must have been written.
+func (d *Device) Download(at Address, bytes int) ([]byte, error) {
+	a, offset, ok := d.find(at, bytes)
+	if !ok {
+		return nil, fmt.Errorf("simgpu: %d bytes at %#x are outside every allocation", bytes, at)
+	}
+	for i := range bytes {
+		if !a.cells[(offset+i)/2].known {
+			return nil, fmt.Errorf("simgpu: byte %d of %d was never written", i, bytes)
+		}
+	}
+	return append([]byte(nil), a.data[offset:offset+bytes]...), nil
+}
+
+// find is the allocation that holds so many bytes at an address, and where in it they begin.
+func (d *Device) find(at Address, bytes int) (a *allocation, offset int, ok bool) {
+	i := sort.Search(len(d.allocations), func(i int) bool { return d.allocations[i].start > at }) - 1
+	if i < 0 {
+		return nil, 0, false
+	}
+	a = d.allocations[i]
+	offset = int(at - a.start)
+	return a, offset, offset+bytes <= len(a.data)
+}
+
+// access is the bytes at an address that a lane reads or writes.
+func (w *warp) access(at uint64, bytes int, write bool) []byte {
+	a, offset, ok := w.block.device.find(Address(at), bytes)
+	if !ok {
+		w.fail("%d bytes at %#x are outside every allocation", bytes, at)
+	}
+	if at%uint64(bytes) != 0 {
+		w.fail("%d bytes at %#x are not aligned", bytes, at)
+	}
+	for i := offset / 2; i < (offset+bytes)/2; i++ {
+		w.touch(&a.cells[i], 2*i, write)
+	}
+	return a.data[offset : offset+bytes]
+}
+
+// touch notes who reads or writes two bytes, and refuses what depends on the order of blocks.
+func (w *warp) touch(c *cell, offset int, write bool) {
+	if c.launch != w.block.launchID {
+		*c = cell{known: c.known, launch: w.block.launchID}
+	}
+	me := w.block.number
+	switch {
+	case c.writer != 0 && c.writer != me:
+		w.fail("byte %d of the allocation is written by block %d in the same launch", offset, c.writer-1)
+	case write && c.reader != 0 && c.reader != me:
+		w.fail("byte %d of the allocation is read by another block in the same launch", offset)
+	case !write && !c.known:
+		w.fail("byte %d of the allocation was never written", offset)
+	}
+	switch {
+	case write:
+		c.writer, c.known = me, true
+	case c.reader == 0:
+		c.reader = me
+	case c.reader != me:
+		c.reader = several
+	}
+}
+
+// global is the places of an instruction on device memory.
+type global struct {
+	base, offset int
+	registers    []int
+}
+
+func (p *parser) global(addressed, registers string, n int) global {
+	name, offset := address(addressed)
+	return global{p.long(name), offset, p.vector(registers, n)}
+}
+
+// width is how many registers a mnemonic with .v2 or .v4 has.
+func width(s statement) int {
+	for n, text := range map[int]string{2: ".v2.", 4: ".v4."} {
+		if len(s.mnemonic) > 12 && s.mnemonic[9:13] == text {
+			return n
+		}
+	}
+	return 1
+}
+
+// each hands out the bytes that each lane reads or writes and counts how well they lie together.
+func (g global) each(w *warp, lanes uint32, bytes int, write bool, visit func(lane int, data []byte)) {
+	base := w.readLong(g.base, lanes)
+	var sectors sectors
+	each(lanes, func(l int) {
+		at := base[l] + uint64(g.offset)
+		visit(l, w.access(at, bytes, write))
+		sectors.add(at, bytes)
+	})
+	sectors.count(&w.block.stats)
+}
+
+func (p *parser) loadGlobal(s statement) step {
+	g := p.global(s.operands[1], s.operands[0], width(s))
+	return func(w *warp, lanes uint32) {
+		g.each(w, lanes, 4*len(g.registers), false, func(l int, data []byte) {
+			for i, r := range g.registers {
+				w.write(r, 1<<l)[l] = binary.LittleEndian.Uint32(data[4*i:])
+			}
+		})
+	}
+}
+
+func (p *parser) storeGlobal(s statement) step {
+	g := p.global(s.operands[0], s.operands[1], width(s))
+	return func(w *warp, lanes uint32) {
+		g.each(w, lanes, 4*len(g.registers), true, func(l int, data []byte) {
+			for i, r := range g.registers {
+				binary.LittleEndian.PutUint32(data[4*i:], w.read(r, 1<<l)[l])
+			}
+		})
+	}
+}
+
+func (p *parser) loadHalf(s statement) step {
+	g := p.global(s.operands[1], s.operands[0], 1)
+	return func(w *warp, lanes uint32) {
+		g.each(w, lanes, 2, false, func(l int, data []byte) {
+			w.write(g.registers[0], 1<<l)[l] = uint32(binary.LittleEndian.Uint16(data))
+		})
+	}
+}
+
+func (p *parser) storeHalf(s statement) step {
+	g := p.global(s.operands[0], s.operands[1], 1)
+	return func(w *warp, lanes uint32) {
+		g.each(w, lanes, 2, true, func(l int, data []byte) {
+			binary.LittleEndian.PutUint16(data, uint16(w.read(g.registers[0], 1<<l)[l]))
+		})
+	}
+}
+
+// loadParam reads a parameter.
+func (p *parser) loadParam(s statement) step {
+	name, _ := address(s.operands[1])
+	parameter, ok := p.names[name]
+	if !ok || (parameter.size == 8) != (s.mnemonic == "ld.param.u64") {
+		panic(mistake(name + " is no parameter of this type"))
+	}
+	if parameter.size == 8 {
+		d := p.long(s.operands[0])
+		return func(w *warp, lanes uint32) {
+			v, y := binary.LittleEndian.Uint64(w.block.params[parameter.offset:]), w.writeLong(d, lanes)
+			each(lanes, func(l int) { y[l] = v })
+		}
+	}
+	d := p.result(s.operands[0])
+	return func(w *warp, lanes uint32) {
+		v, y := binary.LittleEndian.Uint32(w.block.params[parameter.offset:]), w.write(d, lanes)
+		each(lanes, func(l int) { y[l] = v })
+	}
+}
+
+// sectors are the pieces of 32 bytes that a warp's access touches.
+type sectors struct {
+	touched map[uint64]bool
+	bytes   int
+}
+
+func (s *sectors) add(at uint64, bytes int) {
+	if s.touched == nil {
+		s.touched = make(map[uint64]bool)
+	}
+	for sector := at / 32; sector <= (at+uint64(bytes)-1)/32; sector++ {
+		s.touched[sector] = true
+	}
+	s.bytes += bytes
+}
+
+// count adds the sectors, and those that the bytes would fill.
+func (s *sectors) count(stats *Stats) {
+	stats.Sectors += len(s.touched)
+	stats.FullSectors += (s.bytes + 31) / 32
+}

@@ -1,0 +1,185 @@
+package simgpu
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// sharedWord is what is known of four bytes of a block's shared memory. Epochs are counted by barriers, from 1.
+type sharedWord struct {
+	written, read int32  // the epochs of the last write and of readers; 0 is never
+	writer        int8   // the warp of the last write
+	pending       int8   // the warp, counted from 1, whose copy to here is under way
+	readers       uint32 // the warps that read in epoch read
+}
+
+// use checks an access to shared memory and notes it.
+func (w *warp) use(at uint32, bytes int, write bool) []byte {
+	b := w.block
+	if int(at)+bytes > len(b.shared) {
+		w.fail("shared byte %d is beyond the %d that the launch has", at, len(b.shared))
+	}
+	if at%uint32(bytes) != 0 {
+		w.fail("%d bytes at shared byte %d are not aligned", bytes, at)
+	}
+	for i := at / 4; i < (at+uint32(bytes))/4; i++ {
+		w.note(&b.shadow[i], 4*i, write)
+	}
+	return b.shared[at : at+uint32(bytes)]
+}
+
+func (w *warp) note(s *sharedWord, at uint32, write bool) {
+	epoch, me := w.block.epoch, uint32(1)<<w.id
+	switch {
+	case s.pending != 0:
+		w.fail("shared byte %d is still being copied to by warp %d", at, s.pending-1)
+	case s.written == epoch && int(s.writer) != w.id:
+		w.fail("shared byte %d was written by warp %d since the last barrier", at, s.writer)
+	case !write && s.written == 0:
+		w.fail("shared byte %d was never written", at)
+	case write && s.read == epoch && s.readers&^me != 0:
+		w.fail("shared byte %d was read by warp %d since the last barrier", at, bits.TrailingZeros32(s.readers&^me))
+	}
+	if write {
+		s.written, s.writer = epoch, int8(w.id)
+		return
+	}
+	if s.read != epoch {
+		s.read, s.readers = epoch, 0
+	}
+	s.readers |= me
+}
+
+// sharedAddress is the places of an address in shared memory.
+type sharedAddress struct{ base, offset int }
+
+func (p *parser) sharedAddress(operand string) sharedAddress {
+	name, offset := address(operand)
+	return sharedAddress{p.word(name), offset}
+}
+
+// at is where each lane points.
+func (a sharedAddress) at(w *warp, lanes uint32) (at [32]uint32) {
+	base := w.read(a.base, lanes)
+	each(lanes, func(l int) { at[l] = base[l] + uint32(a.offset) })
+	return at
+}
+
+func (p *parser) loadShared(s statement) step {
+	d, a := p.result(s.operands[0]), p.sharedAddress(s.operands[1])
+	return func(w *warp, lanes uint32) {
+		at, y := a.at(w, lanes), w.write(d, lanes)
+		each(lanes, func(l int) { y[l] = binary.LittleEndian.Uint32(w.use(at[l], 4, false)) })
+		w.conflicts(at, lanes)
+	}
+}
+
+func (p *parser) storeShared(s statement) step {
+	a, d := p.sharedAddress(s.operands[0]), p.word(s.operands[1])
+	return func(w *warp, lanes uint32) {
+		at, x := a.at(w, lanes), w.read(d, lanes)
+		each(lanes, func(l int) { binary.LittleEndian.PutUint32(w.use(at[l], 4, true), x[l]) })
+		w.conflicts(at, lanes)
+	}
+}
+
+// conflicts counts how often an access of words takes longer because several lie in one of the 32 banks.
+func (w *warp) conflicts(at [32]uint32, lanes uint32) {
+	var banks [32]map[uint32]bool
+	most := 1
+	each(lanes, func(l int) {
+		bank := at[l] / 4 % 32
+		if banks[bank] == nil {
+			banks[bank] = make(map[uint32]bool)
+		}
+		banks[bank][at[l]] = true
+		most = max(most, len(banks[bank]))
+	})
+	w.block.stats.Conflicts += most - 1
+}
+
+// transfer is a copy of 16 bytes to shared memory that is under way.
+type transfer struct {
+	to   uint32
+	data [16]byte
+}
+
+// copyAsync is cp.async. What it reads is read at once; where it writes nobody may look before it was waited for.
+func (p *parser) copyAsync(s statement) step {
+	to := p.sharedAddress(s.operands[0])
+	name, offset := address(s.operands[1])
+	from, size := p.long(name), p.word(s.operands[3])
+	if s.operands[2] != "16" {
+		panic(mistake("only copies of 16 bytes are known"))
+	}
+	return func(w *warp, lanes uint32) {
+		at, source, n := to.at(w, lanes), w.readLong(from, lanes), w.read(size, lanes)
+		var sectors sectors
+		each(lanes, func(l int) {
+			t := transfer{to: at[l]}
+			switch address := source[l] + uint64(offset); n[l] {
+			case 16:
+				copy(t.data[:], w.access(address, 16, false))
+				sectors.add(address, 16)
+			case 0:
+			default:
+				w.fail("lane %d copies %d of 16 bytes", l, n[l])
+			}
+			w.begin(t)
+		})
+		sectors.count(&w.block.stats)
+		w.conflicts16(at, lanes)
+	}
+}
+
+// conflicts16 counts conflicts of accesses of 16 bytes, of which a quarter of the warp goes at a time.
+func (w *warp) conflicts16(at [32]uint32, lanes uint32) {
+	for quarter := range 4 {
+		var banks [8]int
+		for _, l := range [8]int{0, 1, 2, 3, 4, 5, 6, 7} {
+			if l += 8 * quarter; lanes>>l&1 != 0 {
+				bank := at[l] / 16 % 8
+				banks[bank]++
+				if banks[bank] > 1 {
+					w.block.stats.Conflicts++
+				}
+			}
+		}
+	}
+}
+
+func (w *warp) begin(t transfer) {
+	w.use(t.to, 16, true)
+	for i := t.to / 4; i < t.to/4+4; i++ {
+		w.block.shadow[i].pending = int8(w.id + 1)
+	}
+	w.open = append(w.open, t)
+}
+
+func (p *parser) commit(s statement) step {
+	return func(w *warp, lanes uint32) {
+		w.whole(lanes)
+		w.groups, w.open = append(w.groups, w.open), nil
+	}
+}
+
+func (p *parser) await(s statement) step {
+	n := int(literal(s.operands[0]))
+	return func(w *warp, lanes uint32) {
+		w.whole(lanes)
+		for len(w.groups) > n {
+			for _, t := range w.groups[0] {
+				w.land(t)
+			}
+			w.groups = w.groups[1:]
+		}
+	}
+}
+
+// land ends a copy: its bytes are there for the warp, and for others after the next barrier.
+func (w *warp) land(t transfer) {
+	copy(w.block.shared[t.to:], t.data[:])
+	for i := t.to / 4; i < t.to/4+4; i++ {
+		w.block.shadow[i].pending, w.block.shadow[i].written, w.block.shadow[i].writer = 0, w.block.epoch, int8(w.id)
+	}
+}

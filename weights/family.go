@@ -138,9 +138,7 @@ func recogniseShapes(c *Component) *FamilyError {
 	switch c.kind {
 	case KindUNet:
 		switch dim("conv_in.weight", 1) {
-		case 0, 4:
-		case 9:
-			return refuse("an inpainting checkpoint", "conv_in.weight", needPlain+"; it can inpaint as well")
+		case 0, 4, 9: // 9 in checkpoints made for inpainting: the mask and the latents of what it leaves, too
 		case 8:
 			return refuse("an InstructPix2Pix checkpoint", "conv_in.weight", needPlain)
 		case 5:
@@ -192,7 +190,6 @@ func recogniseClass(path, class string) *FamilyError {
 		{"XL", "an SDXL pipeline", needSD15},
 		{"StableDiffusion3", "an SD 3 pipeline", needSD15},
 		{"Flux", "a Flux pipeline", needSD15},
-		{"Inpaint", "an inpainting pipeline", needPlain + "; it can inpaint as well"},
 		{"InstructPix2Pix", "an InstructPix2Pix pipeline", needPlain},
 		{"Depth2Img", "an SD 2 depth pipeline", needSD15},
 		{"Upscale", "an upscaler pipeline", needSD15},

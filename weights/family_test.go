@@ -63,7 +63,7 @@ func TestFamilies(t *testing.T) {
 		{"SDXL, width", unet(set(zeros("down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight", 2, 2048))), "an SDXL UNet"},
 		{"SD 3", []Tensor{zeros("model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight", 1)}, "an SD 3 or Flux"},
 		{"Flux", []Tensor{zeros("double_blocks.0.img_attn.qkv.weight", 1)}, "an SD 3 or Flux"},
-		{"inpainting", unet(set(zeros("conv_in.weight", 8, 9, 1, 1))), "an inpainting checkpoint"},
+		{"inpainting", unet(set(zeros("conv_in.weight", 8, 9, 1, 1))), ""},
 		{"InstructPix2Pix", unet(set(zeros("conv_in.weight", 8, 8, 1, 1))), "InstructPix2Pix"},
 		{"depth", unet(set(zeros("conv_in.weight", 8, 5, 1, 1))), "depth"},
 		{"upscaler", unet(set(zeros("conv_in.weight", 8, 7, 1, 1))), "another kind of input"},

@@ -229,7 +229,6 @@ func TestFolderProblems(t *testing.T) {
 		{"broken model_index", write("model_index.json", "{"), "model_index.json"},
 		{"absent by model_index", write("model_index.json", `{"unet":[null,null]}`), "no unet in it"},
 		{"SDXL by class", write("model_index.json", `{"_class_name":"StableDiffusionXLPipeline"}`), "SDXL"},
-		{"inpainting by class", write("model_index.json", `{"_class_name":"StableDiffusionInpaintPipeline"}`), "inpainting"},
 		{"SDXL by folder", write("text_encoder_2/config.json", "{}"), "SDXL"},
 		{"truncated weights", write("unet/diffusion_pytorch_model.safetensors", "\x10\x00\x00\x00\x00\x00\x00\x00{"), "truncated"},
 		{"broken scheduler", write("scheduler/scheduler_config.json", "["), "scheduler_config.json"},

@@ -84,9 +84,18 @@ func (n *Networks) openSchedule(ckpt *weights.Checkpoint) (err error) {
 func (n *Networks) build() (err error) {
 	var errs [3]error
 	n.Text, errs[0] = model(n, weights.KindTextEncoder, clip.ParseConfig, clip.New)
-	n.UNet, errs[1] = model(n, weights.KindUNet, unet.ParseConfig, unet.New)
+	n.UNet, errs[1] = model(n, weights.KindUNet, n.unetConfig, unet.New)
 	n.VAE, errs[2] = model(n, weights.KindVAE, vae.ParseConfig, vae.New)
 	return errors.Join(errs[:]...)
+}
+
+// unetConfig reads the UNet's configuration. Where there is none, the weights say whether it was made for inpainting.
+func (n *Networks) unetConfig(data []byte) (unet.Config, error) {
+	c, err := unet.ParseConfig(data)
+	if in, typeErr := n.Components[weights.KindUNet].ParamType("conv_in.weight"); data == nil && typeErr == nil && in.Shape[1] == inpainting(c.InChannels) {
+		c.InChannels = in.Shape[1]
+	}
+	return c, err
 }
 
 // model builds one network as its component's configuration says.
@@ -108,7 +117,7 @@ func (n *Networks) agree() error {
 	switch {
 	case net.CrossAttentionDim != text.HiddenSize:
 		reason = fmt.Sprintf("the UNet attends to vectors of %d, the text encoder makes them of %d", net.CrossAttentionDim, text.HiddenSize)
-	case net.InChannels < latents || net.OutChannels != latents:
+	case net.InChannels != latents && net.InChannels != inpainting(latents) || net.OutChannels != latents:
 		reason = fmt.Sprintf("the UNet turns %d channels into %d, the VAE has %d latent channels", net.InChannels, net.OutChannels, latents)
 	case n.Tokenizer.VocabSize() > text.VocabSize:
 		reason = fmt.Sprintf("the tokenizer knows %d tokens, the text encoder %d", n.Tokenizer.VocabSize(), text.VocabSize)
@@ -123,7 +132,14 @@ func (n *Networks) agree() error {
 // LatentChannels is how many channels latents have: those that the VAE makes and the UNet estimates.
 func (n *Networks) LatentChannels() int { return n.VAE.Config().LatentChannels }
 
-// FromTextAlone is an error if the UNet reads more than latents: one for inpainting is also shown a mask and the picture below it.
+// inpainting is the channels that a UNet made for inpainting reads: latents, a mask, and the latents of what the mask leaves of a picture.
+func inpainting(latents int) int { return latents + 1 + latents }
+
+// Shown is how many channels the UNet reads besides latents: none, or if it was made for inpainting those of the mask, 1 where all is painted,
+// and of the scaled latents of what the mask leaves of a picture.
+func (n *Networks) Shown() int { return n.UNet.Config().InChannels - n.LatentChannels() }
+
+// FromTextAlone is an error if the UNet reads more than latents.
 func (n *Networks) FromTextAlone() error {
 	if read, latents := n.UNet.Config().InChannels, n.LatentChannels(); read != latents {
 		return fmt.Errorf("engine: %s: the UNet reads %d channels besides the latents' %d, as one for inpainting does; use a model that makes pictures from text alone",

@@ -243,6 +243,26 @@ func TestShapeRules(t *testing.T) {
 		{"GuidanceCombine", func(o operands) Op { return GuidanceCombine{X: o.image, Weights: o.Input("w", F32, 2)} }, Type{F32, Shape{1, 4, 6, 8}}},
 		{"GuidanceCombine/batch", func(o operands) Op { return GuidanceCombine{X: o.image, Weights: o.Input("w", F32, 3)} }, Type{}},
 		{"GuidanceCombine/weights", func(o operands) Op { return GuidanceCombine{X: o.image, Weights: o.row} }, Type{}},
+		{"GuidanceCombine/rescaled", func(o operands) Op {
+			return GuidanceCombine{X: o.image, Weights: o.Input("w", F32, 1), Like: o.image, Rescale: 1}
+		}, Type{F32, Shape{2, 4, 6, 8}}},
+		{"GuidanceCombine/rescaled like nothing", func(o operands) Op {
+			return GuidanceCombine{X: o.image, Weights: o.Input("w", F32, 2), Rescale: 0.5}
+		}, Type{}},
+		{"GuidanceCombine/rescaled like another", func(o operands) Op {
+			return GuidanceCombine{X: o.image, Weights: o.Input("w", F32, 2), Like: o.image, Rescale: 0.5}
+		}, Type{}},
+		{"GuidanceCombine/rescaled too far", func(o operands) Op {
+			return GuidanceCombine{X: o.image, Weights: o.Input("w", F32, 1), Like: o.image, Rescale: 1.5}
+		}, Type{}},
+		{"MergeTokens", func(o operands) Op {
+			return MergeTokens{X: o.Input("x", F32, 2, 12, 5), Height: 4, Width: 3, Merged: 10}
+		}, Type{F32, Shape{2, 2, 5}}},
+		{"MergeTokens/too many", func(o operands) Op {
+			return MergeTokens{X: o.Input("x", F32, 2, 12, 5), Height: 4, Width: 3, Merged: 11}
+		}, Type{}},
+		{"MergeTokens/map", func(o operands) Op { return MergeTokens{X: o.tokens, Height: 2, Width: 2} }, Type{}},
+		{"MergeTokens/ids", func(o operands) Op { return MergeTokens{X: o.Input("x", I32, 2, 4, 5), Height: 2, Width: 2} }, Type{}},
 		{"GuidanceCombine/ids", func(o operands) Op { return GuidanceCombine{X: o.ids, Weights: o.Input("w", F32, 2)} }, Type{}},
 		{"LinearCombination", func(o operands) Op {
 			return LinearCombination{Terms: []Value{o.row, o.row}, Coefficients: o.Input("c", F32, 3, 2), Row: 2}
@@ -380,6 +400,8 @@ func TestShapeRules(t *testing.T) {
 		{"SumPositions/vector", func(o operands) Op { return SumPositions{X: o.flat} }, Type{}},
 
 		{"Fill", func(o operands) Op { return Fill{Shape: Shape{3, 2}, Value: -1} }, Type{F32, Shape{3, 2}}},
+		{"Fill/values", func(o operands) Op { return Fill{Shape: Shape{2}, Values: []float32{1, 2}} }, Type{F32, Shape{2}}},
+		{"Fill/number of values", func(o operands) Op { return Fill{Shape: Shape{3}, Values: []float32{1, 2}} }, Type{}},
 		{"Fill/NaN", func(o operands) Op { return Fill{Shape: Shape{3}, Value: math.NaN()} }, Type{}},
 		{"Fill/negative", func(o operands) Op { return Fill{Shape: Shape{-3}} }, Type{}},
 		{"Scale", func(o operands) Op { return Scale{X: o.tokens, Factors: o.row, Column: 7} }, Type{F32, Shape{2, 5, 8}}},

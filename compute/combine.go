@@ -5,10 +5,18 @@ import "fmt"
 // GuidanceCombine folds K predictions into one: y = Σ_k Weights[k]·X_k, where X is [K·N,...] holds prediction k in samples
 // k·N … (k+1)·N-1 and Weights is F32 [K], given anew for each run. The result is [N,...].
 // Classifier-free guidance at scale s is weights (1-s, s) over (unconditional, conditional): Ho & Salimans (arXiv:2207.12598).
-type GuidanceCombine struct{ X, Weights Value }
+//
+// With Rescale, each sample is brought so far towards the standard deviation that Like has there, a value of the result's type:
+// y·(1 − Rescale + Rescale·σ(Like)/σ(y)), unless y is the same everywhere; against the overexposure of strong guidance: Lin et al.
+// (arXiv:2305.08891), section 3.4.
+type GuidanceCombine struct {
+	X, Weights Value
+	Like       Value   // only with Rescale
+	Rescale    float64 // 0 to 1
+}
 
 // Operands implements Op.
-func (op GuidanceCombine) Operands() []Value { return present(op.X, op.Weights) }
+func (op GuidanceCombine) Operands() []Value { return present(op.X, op.Weights, op.Like) }
 
 func (op GuidanceCombine) infer(t types) ([]Type, error) {
 	x, w := t.of(op.X), t.of(op.Weights)
@@ -20,12 +28,18 @@ func (op GuidanceCombine) infer(t types) ([]Type, error) {
 	}
 	y := Type{x.DType, append(Shape(nil), x.Shape...)}
 	y.Shape[0] /= w.Shape[0]
+	if !(op.Rescale >= 0 && op.Rescale <= 1) || (op.Rescale > 0) != op.Like.Valid() {
+		return nil, fmt.Errorf("rescaled by %g, want 0 to 1, and what it is like only if that is not 0", op.Rescale)
+	}
+	if op.Like.Valid() && !t.of(op.Like).Equal(y) {
+		return nil, fmt.Errorf("the result %v cannot be rescaled like %v", y, t.of(op.Like))
+	}
 	return []Type{y}, nil
 }
 
 func (op GuidanceCombine) gradient(g *adjoint, dy Value) {
-	if g.needs(op.Weights) {
-		g.fail(op, "its weights are given")
+	if g.needs(op.Weights) || op.Rescale > 0 {
+		g.fail(op, "its weights are given, and nothing is rescaled in training")
 		return
 	}
 	k := g.b.program.Shape(op.Weights)[0]

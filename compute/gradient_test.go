@@ -181,6 +181,9 @@ func TestNotDifferentiable(t *testing.T) {
 		{"Embed/table", func(b *Builder, _, _, ids, w Value) Value { return b.Op(Embed{IDs: ids, Table: w}) }, Shape{9, 3}, "its tables are frozen"},
 		{"TimestepEmbedding", func(b *Builder, _, _, _, w Value) Value { return b.Op(TimestepEmbedding{Timesteps: w, Dim: 4}) }, Shape{2}, "its timesteps are given"},
 		{"GuidanceCombine/weights", func(b *Builder, x, _, _, w Value) Value { return b.Op(GuidanceCombine{X: x, Weights: w}) }, Shape{2}, "its weights are given"},
+		{"MergeTokens", func(b *Builder, _, _, _, w Value) Value {
+			return b.Op(MergeTokens{X: w, Height: 2, Width: 2, Merged: 1})
+		}, Shape{1, 4, 2}, "which tokens are merged is a choice"},
 		{"LinearCombination/coefficients", func(b *Builder, x, _, _, w Value) Value {
 			return b.Op(LinearCombination{Terms: []Value{x}, Coefficients: w})
 		}, Shape{1, 1}, "its coefficients are given"},

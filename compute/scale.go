@@ -5,10 +5,11 @@ import (
 	"math"
 )
 
-// Fill is a value of one number everywhere, of type F32.
+// Fill is a value that is known beforehand, of type F32: one number everywhere, or one for each element.
 type Fill struct {
-	Shape Shape
-	Value float64
+	Shape  Shape
+	Value  float64
+	Values []float32 // in place of Value
 }
 
 // Operands implements Op.
@@ -17,6 +18,9 @@ func (op Fill) Operands() []Value { return nil }
 func (op Fill) infer(types) ([]Type, error) {
 	if math.IsNaN(op.Value) {
 		return nil, fmt.Errorf("filled with NaN")
+	}
+	if op.Values != nil && (len(op.Values) != op.Shape.Elements() || op.Value != 0) {
+		return nil, fmt.Errorf("%v filled with %d numbers", op.Shape, len(op.Values))
 	}
 	return []Type{{F32, append(Shape(nil), op.Shape...)}}, nil
 }

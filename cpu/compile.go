@@ -84,6 +84,8 @@ func (c *compiler) op(n compute.Node) (lowered, error) {
 		return c.repeat(op, n.Out[0])
 	case compute.Concat:
 		return c.concat(op, n.Out[0])
+	case compute.MergeTokens:
+		return c.mergeTokens(op, n.Out)
 	case compute.MatMul:
 		return c.matMul(op, n.Out[0])
 	case compute.LinearInputGradient:

@@ -8,6 +8,10 @@ func (c *compiler) fill(op compute.Fill, out compute.Value) (lowered, error) {
 		var y []float32
 		prepare := func() { y = ys.f32() }
 		return step{prepare, each(ys.n, grain, func(from, to int) {
+			if op.Values != nil {
+				copy(y[from:to], op.Values[from:to])
+				return
+			}
 			for i := range y[from:to] {
 				y[from+i] = value
 			}

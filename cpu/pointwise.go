@@ -1,6 +1,8 @@
 package cpu
 
 import (
+	"math"
+
 	"github.com/atelier-go/atelier/compute"
 )
 
@@ -49,18 +51,49 @@ func (c *compiler) add(op compute.Add, out compute.Value) (lowered, error) {
 }
 
 func (c *compiler) guidanceCombine(op compute.GuidanceCombine, out compute.Value) (lowered, error) {
+	samples := c.program.Shape(out)[0]
 	return lowered{bind: func(b *binding) (step, error) {
-		xs, ws, ys := b.place(op.X), b.place(op.Weights), b.place(out)
-		var x, w, y []float32
-		prepare := func() { x, w, y = xs.f32(), ws.f32(), ys.f32() }
-		return step{prepare, each(ys.n, grain, func(from, to int) {
+		xs, ws, likes, ys := b.place(op.X), b.place(op.Weights), b.optional(op.Like), b.place(out)
+		var x, w, like, y []float32
+		prepare := func() { x, w, like, y = xs.f32(), ws.f32(), likes.f32(), ys.f32() }
+		phases := each(ys.n, grain, func(from, to int) {
 			part := y[from:to]
 			clear(part)
 			for k, weight := range w {
 				c.elem.AddScaled(part, x[k*len(y)+from:][:len(part)], weight)
 			}
-		})}, nil
+		})
+		if op.Rescale > 0 {
+			size := ys.n / samples
+			phases = append(phases, phase{samples, func(n, _ int) { rescale(y[n*size:][:size], like[n*size:][:size], op.Rescale) }})
+		}
+		return step{prepare, phases}, nil
 	}}, nil
+}
+
+// rescale multiplies y so that its deviation goes part of the way to that of like.
+func rescale(y, like []float32, part float64) {
+	have := deviation(y)
+	if have == 0 {
+		return
+	}
+	factor := float32(1 - part + part*deviation(like)/have)
+	for i := range y {
+		y[i] *= factor
+	}
+}
+
+// deviation is the standard deviation.
+func deviation(x []float32) float64 {
+	mean, squares := 0.0, 0.0
+	for _, v := range x {
+		mean += float64(v)
+	}
+	mean /= float64(len(x))
+	for _, v := range x {
+		squares += (float64(v) - mean) * (float64(v) - mean)
+	}
+	return math.Sqrt(squares / float64(len(x)))
 }
 
 func (c *compiler) linearCombination(op compute.LinearCombination, out compute.Value) (lowered, error) {

@@ -30,12 +30,12 @@ func TestPaths(t *testing.T) {
 		{"Transformer2D", func(b *compute.Builder) compute.Value {
 			m := nn.NewTransformer2D(root, nn.TransformerConfig{Channels: 8, ContextDim: 6, Heads: 2, Groups: 4})
 			kv := m.Context(b, b.Input("context", compute.F32, 2, 5, 6))
-			return m.Forward(b, b.Input("x", compute.F32, 2, 3, 3, 8), kv)
+			return m.Forward(b, b.Input("x", compute.F32, 2, 3, 3, 8), kv, nil)
 		}},
 		{"Transformer2D, linear projections", func(b *compute.Builder) compute.Value {
 			m := nn.NewTransformer2D(root, nn.TransformerConfig{Channels: 8, ContextDim: 6, Heads: 2, Groups: 4, Linear: true})
 			kv := m.Context(b, b.Input("context", compute.F32, 2, 5, 6))
-			return m.Forward(b, b.Input("x", compute.F32, 2, 3, 3, 8), kv)
+			return m.Forward(b, b.Input("x", compute.F32, 2, 3, 3, 8), kv, nil)
 		}},
 		{"Downsample2D", func(b *compute.Builder) compute.Value {
 			return nn.NewDownsample2D(root, 8, compute.SamePadding(1)).Forward(b, b.Input("x", compute.F32, 2, 3, 3, 8))
@@ -128,10 +128,10 @@ func TestErrors(t *testing.T) {
 		}, "resnets.0.conv2: Conv2D: residual is F32[1 4 4 4]"},
 		{"context of another width", func(b *compute.Builder) compute.Value {
 			m := nn.NewTransformer2D(root.Sub("attentions.0"), nn.TransformerConfig{Channels: 8, ContextDim: 6, Heads: 2, Groups: 4})
-			return m.Forward(b, x(b), m.Context(b, b.Input("context", compute.F32, 1, 5, 7)))
+			return m.Forward(b, x(b), m.Context(b, b.Input("context", compute.F32, 1, 5, 7)), nil)
 		}, "attentions.0.transformer_blocks.0.attn2.to_k: Linear: weight is [8 6]"},
 		{"no context", func(b *compute.Builder) compute.Value {
-			return nn.NewTransformer2D(root.Sub("attentions.0"), nn.TransformerConfig{Channels: 8, ContextDim: 6, Heads: 2, Groups: 4}).Forward(b, x(b), nn.KV{})
+			return nn.NewTransformer2D(root.Sub("attentions.0"), nn.TransformerConfig{Channels: 8, ContextDim: 6, Heads: 2, Groups: 4}).Forward(b, x(b), nn.KV{}, nil)
 		}, "attentions.0.transformer_blocks.0.attn2: Attention: key"},
 		{"tokens for an image", func(b *compute.Builder) compute.Value {
 			return nn.NewConv3x3(root.Sub("conv_in"), 8, 8).Forward(b, compute.Epilogue{}, b.Input("x", compute.F32, 1, 4, 8))

@@ -49,11 +49,20 @@ func NewBasicTransformerBlock(s Scope, c TransformerConfig) *BasicTransformerBlo
 	}
 }
 
-// Forward records the block on x, [N,T,C], with the context kv. The result has kv's batch.
-func (m *BasicTransformerBlock) Forward(b *compute.Builder, x compute.Value, kv KV) compute.Value {
+// Regroup makes of the tokens of a map, [N,T,C], those that self-attention sees. Undo makes of its answer to these that to the map's.
+type Regroup func(b *compute.Builder, x compute.Value) (y compute.Value, undo func(compute.Value) compute.Value)
+
+// Forward records the block on x, [N,T,C], with the context kv. The result has kv's batch. Self-attention sees the tokens as they are
+// without a regrouping.
+func (m *BasicTransformerBlock) Forward(b *compute.Builder, x compute.Value, kv KV, regroup Regroup) compute.Value {
 	defer m.Enter(b)()
 	h := m.Norm1.Forward(b, x)
-	x = m.Attn1.Forward(b, h, m.Attn1.Context(b, h), x)
+	if regroup == nil {
+		x = m.Attn1.Forward(b, h, m.Attn1.Context(b, h), x)
+	} else {
+		tokens, undo := regroup(b, h)
+		x = b.Op(compute.Add{A: undo(m.Attn1.Forward(b, tokens, m.Attn1.Context(b, tokens), compute.Value{})), B: x})
+	}
 	h = m.Norm2.Forward(b, x)
 	x = m.Attn2.Forward(b, h, kv, SpreadBatch(b, x, kv.K))
 	return m.FeedForward.Forward(b, m.Norm3.Forward(b, x), x)
@@ -100,15 +109,16 @@ func (m *Transformer2D) Context(b *compute.Builder, context compute.Value) KV {
 	return m.Block.Attn2.Context(b, context)
 }
 
-// Forward records the layer on x, [N,H,W,C], with the context kv. The result has kv's batch.
-func (m *Transformer2D) Forward(b *compute.Builder, x compute.Value, kv KV) compute.Value {
+// Forward records the layer on x, [N,H,W,C], with the context kv, and with self-attention among other tokens if a regrouping is given. The
+// result has kv's batch.
+func (m *Transformer2D) Forward(b *compute.Builder, x compute.Value, kv KV, regroup Regroup) compute.Value {
 	defer m.Enter(b)()
 	defer b.Segment()()
 	d := b.Dims(x, 4)
 	height, width, channels := d[1], d[2], d[3]
 	h := m.ProjIn.Forward(b, compute.Epilogue{}, m.Norm.Forward(b, compute.Identity, x))
 	h = b.Reshape(h, d[0], height*width, channels)
-	h = m.Block.Forward(b, h, kv)
+	h = m.Block.Forward(b, h, kv, regroup)
 	h = b.Reshape(h, b.Batch(h), height, width, channels)
 	return m.ProjOut.Forward(b, compute.Epilogue{Residual: SpreadBatch(b, x, h)}, h)
 }

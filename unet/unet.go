@@ -18,6 +18,7 @@ import (
 // Model is a UNet2DConditionModel.
 type Model struct {
 	config        Config
+	options       Options
 	ConvIn        *nn.Conv2D
 	TimeEmbedding *nn.TimestepEmbedding
 	DownBlocks    []*Block
@@ -207,20 +208,27 @@ func (m *Model) Apply(b *compute.Builder, sample, timesteps, context compute.Val
 // the first cross-attention, which is the same for all contexts, is computed once, and the result has K·N samples.
 // That is how classifier-free guidance runs. Time projections are [1,Cout], or [N,Cout] with one timestep for each latent.
 func (m *Model) Forward(b *compute.Builder, sample compute.Value, c Conditioning) compute.Value {
+	return m.forward(b, sample, c, &pass{})
+}
+
+// forward records the network, or the part of it that a pass goes through.
+func (m *Model) forward(b *compute.Builder, sample compute.Value, c Conditioning, run *pass) compute.Value {
 	if resnets, attentions := m.count(); len(c.Time) != resnets || len(c.Context) != attentions {
 		b.Fail(fmt.Errorf("unet: conditioning of %d resnets and %d transformers, the network has %d and %d",
 			len(c.Time), len(c.Context), resnets, attentions))
 		return compute.Value{}
 	}
-	run := &pass{b: b, c: c}
+	run.b, run.c, run.options, run.layer = b, c, m.options, m.Layers()
 	run.x = m.ConvIn.Forward(b, compute.Epilogue{}, sample)
 	run.push()
-	for _, block := range m.DownBlocks {
+	for i, block := range m.DownBlocks {
+		run.level = i
 		run.down(block)
 	}
 	run.middle(m.MidBlock)
-	for _, block := range m.UpBlocks {
-		run.up(block)
+	for i, block := range m.UpBlocks {
+		run.level = len(m.UpBlocks) - 1 - i
+		run.up(block, i)
 	}
 	h := m.ConvNormOut.Forward(b, compute.SiLU, run.x)
 	return m.ConvOut.Forward(b, compute.Epilogue{}, h)
@@ -228,21 +236,58 @@ func (m *Model) Forward(b *compute.Builder, sample compute.Value, c Conditioning
 
 // pass is a walk through the network.
 type pass struct {
-	b     *compute.Builder
-	c     Conditioning    // what has not been used yet
-	x     compute.Value   // the running activation
-	skips []compute.Value // the skip connections, last pushed last
+	b       *compute.Builder
+	options Options
+	level   int             // how often the map has been halved
+	layer   int             // layers of the up blocks that are still to come
+	c       Conditioning    // what has not been used yet
+	x       compute.Value   // the running activation
+	skips   []compute.Value // the skip connections, last pushed last
+
+	cut     int           // the layer at which the network is cut, 0 if it is not
+	deep    compute.Value // what comes into that layer from below: given to a shallow pass, found by another
+	shallow bool          // the pass leaves out what is below
+	below   bool          // it is there now
 }
 
-func (p *pass) push() { p.skips = append(p.skips, p.x) }
+// push adds a skip connection, the last before the cut being that of the layer there.
+func (p *pass) push() {
+	if p.below {
+		return
+	}
+	p.skips = append(p.skips, p.x)
+	p.below = p.shallow && len(p.skips) == p.cut
+}
+
+// pop takes the skip connection of the next layer of an up block, with which a shallow pass comes back from below.
+func (p *pass) pop() (skip compute.Value, ok bool) {
+	if p.layer == p.cut {
+		if p.shallow {
+			p.x, p.below = p.deep, false
+		}
+		p.deep = p.x
+	}
+	p.layer--
+	if p.below {
+		return skip, false
+	}
+	last := len(p.skips) - 1
+	skip, p.skips = p.skips[last], p.skips[:last]
+	return skip, true
+}
 
 func (p *pass) resnet(m *nn.ResnetBlock2D, skip ...compute.Value) {
-	p.x = m.Forward(p.b, p.c.Time[0], append([]compute.Value{p.x}, skip...)...)
+	if !p.below {
+		p.x = m.Forward(p.b, p.c.Time[0], append([]compute.Value{p.x}, skip...)...)
+	}
 	p.c.Time = p.c.Time[1:]
 }
 
 func (p *pass) attention(m *nn.Transformer2D) {
-	p.x = m.Forward(p.b, p.x, p.c.Context[0])
+	if !p.below {
+		d := p.b.Dims(p.x, 4)
+		p.x = m.Forward(p.b, p.x, p.c.Context[0], p.options.regroup(p.level, d[1], d[2]))
+	}
 	p.c.Context = p.c.Context[1:]
 }
 
@@ -255,7 +300,7 @@ func (p *pass) down(m *Block) {
 		}
 		p.push()
 	}
-	if m.Downsampler != nil {
+	if m.Downsampler != nil && !p.below {
 		p.x = m.Downsampler.Forward(p.b, p.x)
 		p.push()
 	}
@@ -268,17 +313,21 @@ func (p *pass) middle(m *Block) {
 	p.resnet(m.Resnets[1])
 }
 
-func (p *pass) up(m *Block) {
+// up records an up block, whose number FreeU wants to know.
+func (p *pass) up(m *Block, number int) {
 	defer m.Enter(p.b)()
 	for j, resnet := range m.Resnets {
-		last := len(p.skips) - 1
-		p.resnet(resnet, nn.SpreadBatch(p.b, p.skips[last], p.x))
-		p.skips = p.skips[:last]
+		if skip, ok := p.pop(); ok {
+			p.x, skip = p.options.FreeU.weigh(p.b, number, p.x, skip)
+			p.resnet(resnet, nn.SpreadBatch(p.b, skip, p.x))
+		} else {
+			p.resnet(resnet)
+		}
 		if len(m.Attentions) > 0 {
 			p.attention(m.Attentions[j])
 		}
 	}
-	if m.Upsampler != nil {
+	if m.Upsampler != nil && !p.below {
 		// The size of the next skip connection: twice this one's, less a row or column that halving rounded up.
 		next := p.b.Dims(p.skips[len(p.skips)-1], 4)
 		p.x = m.Upsampler.Forward(p.b, p.x, next[1], next[2])

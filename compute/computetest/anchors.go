@@ -241,6 +241,12 @@ func anchors() []anchor {
 		{"GuidanceCombine", func(o *Operands) compute.Op {
 			return compute.GuidanceCombine{X: o.Values([]float32{1, 2, 11, 22}, 2, 2), Weights: o.Values([]float32{-6, 7}, 2)}
 		}, []float32{71, 142}, 0, small},
+		// (1, 2) and (11, 22) at scale 2 are (21, 42), of deviation 10.5; half-way to the 0.5 of (3, 4) that is a factor of 0.5 + 0.25/10.5.
+		{"GuidanceCombine/rescaled", func(o *Operands) compute.Op {
+			return compute.GuidanceCombine{
+				X: o.Values([]float32{1, 2, 11, 22}, 2, 2), Weights: o.Values([]float32{-1, 2}, 2), Like: o.Values([]float32{3, 4}, 1, 2), Rescale: 0.5,
+			}
+		}, []float32{11, 22}, 4e-6, "float32 near 22"},
 		{"GuidanceCombine/conditional only", func(o *Operands) compute.Op {
 			return compute.GuidanceCombine{X: o.Values([]float32{1, 2, 11, 22}, 2, 2), Weights: o.Values([]float32{0, 1}, 2)}
 		}, []float32{11, 22}, 0, small},

@@ -381,12 +381,25 @@ func combineCases() (cases []Case) {
 			return op
 		}, few})
 	}
-	return cases
+	return append(cases, Case{"GuidanceCombine/rescaled", compute.F32, func(o *Operands) compute.Op {
+		return compute.GuidanceCombine{X: o.Input(6, 5, 7), Weights: o.Values([]float32{-6.5, 7.5}, 2), Like: o.Around(1, 3, 5, 7), Rescale: 0.7}
+	}, Tolerance{Roundings: 32, Reason: "a few terms, and a factor of sums in double precision"}})
 }
 
 func arrangeCases() []Case {
 	copied := exact("values are copied")
+	mean := Tolerance{Roundings: 256, Reason: "a mean of as many as are merged into one"}
 	return []Case{
+		{"MergeTokens/none", compute.F32, func(o *Operands) compute.Op { return compute.MergeTokens{X: o.Input(1, 4, 3), Height: 2, Width: 2} }, copied},
+		{"MergeTokens/all", compute.F32, func(o *Operands) compute.Op {
+			return compute.MergeTokens{X: o.Input(2, 4, 3), Height: 2, Width: 2, Merged: 3}
+		}, mean},
+		{"MergeTokens/odd", compute.F32, func(o *Operands) compute.Op {
+			return compute.MergeTokens{X: o.Input(3, 35, 7), Height: 5, Width: 7, Merged: 17}
+		}, mean},
+		{"MergeTokens/sd", compute.F32, func(o *Operands) compute.Op {
+			return compute.MergeTokens{X: o.Input(1, 48*32, 40), Height: 48, Width: 32, Merged: 48 * 16}
+		}, mean},
 		{"Reshape", compute.F32, func(o *Operands) compute.Op {
 			return compute.Reshape{X: o.Input(2, 3, 5), Shape: compute.Shape{5, 6}}
 		}, copied},

@@ -355,6 +355,9 @@ func scaleCases() (cases []Case) {
 	}
 	return append(cases,
 		Case{"Fill/zeros", compute.F32, func(o *Operands) compute.Op { return compute.Fill{Shape: compute.Shape{3, 5}} }, copied},
+		Case{"Fill/values", compute.F32, func(o *Operands) compute.Op {
+			return compute.Fill{Shape: compute.Shape{2, 3}, Values: []float32{1, -2, 3, -4, 5, 0.1}}
+		}, copied},
 		Case{"Fill/third", compute.F32, func(o *Operands) compute.Op { return compute.Fill{Shape: compute.Shape{67}, Value: 1. / 3} }, copied},
 		Case{"Slice/all", compute.F32, func(o *Operands) compute.Op { return compute.Slice{X: o.Input(2, 3), Axis: 1, Length: 3} }, copied},
 		Case{"Slice/axis 0", compute.F32, func(o *Operands) compute.Op {

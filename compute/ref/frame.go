@@ -151,6 +151,8 @@ func kernelOf[T number](op compute.Op) kernel[T] {
 		return func(f *frame[T], y []compute.Value) error { f.concat(op, y[0]); return nil }
 	case compute.Slice:
 		return func(f *frame[T], y []compute.Value) error { f.slice(op, y[0]); return nil }
+	case compute.MergeTokens:
+		return func(f *frame[T], y []compute.Value) error { f.mergeTokens(op, y[0], y[1]); return nil }
 	case compute.MatMul:
 		return func(f *frame[T], y []compute.Value) error { f.matMul(op, y[0]); return nil }
 	case compute.Fill:

@@ -7,6 +7,9 @@ func (f *frame[T]) fill(op compute.Fill, y compute.Value) {
 	for i := range out {
 		out[i] = T(op.Value)
 	}
+	for i, v := range op.Values {
+		out[i] = T(v)
+	}
 }
 
 // scale is y[n,…] = Factors[n,Column]·X[n,…], 0 where the factor is.

@@ -35,7 +35,7 @@ func ParseBlockWeights(text string) (BlockWeights, error) {
 	return nil, fmt.Errorf("lora: lbws has %d numbers, want %d or %d", len(list), len(shortBlocks), Blocks+1)
 }
 
-// of is the weight for a target.
+// of returns the weight for a target.
 func (w BlockWeights) of(t Target) float64 {
 	if w == nil {
 		return 1

@@ -64,7 +64,7 @@ func (s Side) shapes() string {
 	if s.Whole.Data != nil {
 		return s.Whole.Shape.String()
 	}
-	return s.Low.shapes()
+	return s.Low.sizes()
 }
 
 // Algorithm implements Delta: "LoKr".

@@ -27,8 +27,11 @@ func (l LowRank) Rank() int { return l.Down.Shape[0] }
 func (l LowRank) Scale() float64 { return l.Alpha / float64(l.Rank()) }
 
 // shapes implements Delta.
-func (l LowRank) shapes() string {
-	text := fmt.Sprintf("factors are %v·%v", l.Up.Shape, l.Down.Shape)
+func (l LowRank) shapes() string { return "factors are " + l.sizes() }
+
+// sizes are the shapes alone.
+func (l LowRank) sizes() string {
+	text := fmt.Sprintf("%v·%v", l.Up.Shape, l.Down.Shape)
 	if l.Mid.Data != nil {
 		text += fmt.Sprintf(" with mid %v", l.Mid.Shape)
 	}

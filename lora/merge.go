@@ -20,7 +20,7 @@ type Strength struct {
 	Rank        int     `json:"rank,omitzero"` // apply only the first ranks of each module, but of three-factor ones all; 0 is all
 }
 
-// of is the strength for one of the networks.
+// of returns the strength for one of the networks.
 func (s Strength) of(kind weights.Kind) float64 {
 	if kind == weights.KindTextEncoder {
 		return s.TextEncoder

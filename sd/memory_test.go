@@ -52,6 +52,7 @@ func TestMemory(t *testing.T) {
 		t.Skip("-short: pictures one after the other")
 	}
 	golden.ForEach(t, func(t *testing.T, k golden.Kit, dev compute.Device) {
+		golden.OneOnRef(t, k, dev)
 		for name, change := range map[string]func(*Request){
 			"plain":      func(*Request) {},
 			"more slots": func(r *Request) { r.Sampler, r.Steps = sampler.LMS, 5 },

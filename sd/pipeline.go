@@ -39,7 +39,7 @@ type Pipeline struct {
 	log        *slog.Logger
 	networks   *engine.Networks
 	cache      *engine.Cache
-	hash       atomic.Pointer[string] // of the checkpoint, as infotexts have it, once it is known
+	hash       atomic.Pointer[string] // the checkpoint's, as infotexts have it; nil until it is known
 
 	files         sync.Mutex // guards the adapters on the host
 	targets       *lora.Targets

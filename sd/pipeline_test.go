@@ -82,6 +82,7 @@ func TestBatchIsSingles(t *testing.T) {
 		t.Skip("-short: pictures one after the other")
 	}
 	golden.ForEach(t, func(t *testing.T, k golden.Kit, dev compute.Device) {
+		golden.OneOnRef(t, k, dev)
 		p := openKit(t, k, dev)
 		for _, c := range []struct {
 			sampler sampler.Sampler

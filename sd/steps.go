@@ -14,7 +14,7 @@ type Step struct {
 	Index, Total int // Index is 0 to Total-1; the step at Total-1 is the last; until it comes, DPM adaptive only estimates Total
 	run          *sampling
 	request      Request
-	hash         func() string // of the checkpoint, once it is known
+	hash         func() string // gives the checkpoint's hash, once it is known, else ""
 }
 
 // Last reports whether the run is complete, so that Result has the finished pictures.

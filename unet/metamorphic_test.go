@@ -61,6 +61,7 @@ func stack(parts ...golden.Tensor) golden.Tensor {
 
 func TestBatchOfTwoIsTwoSingles(t *testing.T) {
 	golden.ForEach(t, func(t *testing.T, k golden.Kit, dev compute.Device) {
+		golden.OneOnRef(t, k, dev)
 		n := load(t, k, dev)
 		both := n.apply(t, n.sample, n.timestep, n.context)
 		half := len(both) / 2
@@ -77,6 +78,7 @@ func TestBatchOfTwoIsTwoSingles(t *testing.T) {
 // TestGuidanceShares compares a run of K contexts for every latent, which shares what it can, with plain runs.
 func TestGuidanceShares(t *testing.T) {
 	golden.ForEach(t, func(t *testing.T, k golden.Kit, dev compute.Device) {
+		golden.OneOnRef(t, k, dev)
 		n := load(t, k, dev)
 		a, b := n.context.Sample(0), n.context.Sample(1)
 
@@ -98,6 +100,7 @@ func TestGuidanceShares(t *testing.T) {
 // of all steps in one of them.
 func TestHoisted(t *testing.T) {
 	golden.ForEach(t, func(t *testing.T, k golden.Kit, dev compute.Device) {
+		golden.OneOnRef(t, k, dev)
 		n := load(t, k, dev)
 
 		var times compute.Builder

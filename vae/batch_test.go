@@ -11,6 +11,7 @@ import (
 // TestSamplesAreIndependent runs two samples, of a shape that is not square, together and alone.
 func TestSamplesAreIndependent(t *testing.T) {
 	golden.ForEach(t, func(t *testing.T, k golden.Kit, dev compute.Device) {
+		golden.OneOnRef(t, k, dev)
 		m, params := open(t, k)
 		c := m.Config()
 		side := c.ScaleFactor()

@@ -59,7 +59,7 @@ func (o *Adafactor) Step(k int, tensors []Tensor) {
 // direction turns the gradient of a matrix into û.
 func (o *Adafactor) direction(b float64, g, row, column []float32) {
 	rows, columns := len(row), len(column)
-	mean := 0.0 // of R
+	mean := 0.0 // that of all rows
 	for i := range row {
 		sum := 0.0
 		for _, x := range g[i*columns:][:columns] {

@@ -59,7 +59,7 @@ func (o *Prodigy) Step(_ int, tensors []Tensor) {
 	if o.BiasCorrection {
 		delta *= math.Sqrt(1-math.Pow(o.Beta2, o.k+1)) / (1 - math.Pow(o.Beta1, o.k+1))
 	}
-	weight := o.d / o.D0 * delta // of gradients in s
+	weight := o.d / o.D0 * delta // what gradients count in s
 	if o.SafeguardWarmup {
 		weight = o.d / o.D0 * o.d
 	}

@@ -12,7 +12,7 @@ const (
 // overflow if it is large, which costs a step. See Micikevicius et al., "Mixed Precision Training" (arXiv:1710.03740),
 // section 3.2. The zero Scaler is ready to use; its fields are its state.
 type Scaler struct {
-	Exponent int // of the scale, relative to the first
+	Exponent int // the scale is the first one times 2 to this power
 	Good     int // steps in a row since the scale last changed
 }
 

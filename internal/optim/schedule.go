@@ -45,15 +45,15 @@ const polynomialEnd = 1e-7
 // defaults that their comments name.
 type Schedule struct {
 	Type         ScheduleType // "" is Constant
-	Steps        int          // of the whole training, at least 1: T
+	Steps        int          // all that the training has, at least 1: T
 	Warmup       int          // steps from 0 to the full rate: w
 	Decay        int          // steps of WarmupStableDecay's decay
-	Cycles       int          // of CosineWithRestarts, CosineWithMinLR and WarmupStableDecay, "lr_scheduler_num_cycles"; 0 is 1
-	Power        float64      // of Polynomial, "lr_scheduler_power"; 0 is 1
-	Timescale    int          // of InverseSqrt, "lr_scheduler_timescale"; 0 is Warmup, or 10000 without one
-	MinRatio     float64      // of CosineWithMinLR, which needs it, and WarmupStableDecay, "lr_scheduler_min_lr_ratio"
-	LearningRate float64      // that Polynomial starts from, "learning_rate"
-	Rules        []Rule       // of PiecewiseConstant, which needs them, "step_rules" in "lr_scheduler_args"
+	Cycles       int          // half waves that CosineWithRestarts, CosineWithMinLR and WarmupStableDecay have, "lr_scheduler_num_cycles"; 0 is 1
+	Power        float64      // Polynomial's exponent, "lr_scheduler_power"; 0 is 1
+	Timescale    int          // InverseSqrt's steps, "lr_scheduler_timescale"; 0 is Warmup, or 10000 without one
+	MinRatio     float64      // the least factor that CosineWithMinLR, which needs it, and WarmupStableDecay come to, "lr_scheduler_min_lr_ratio"
+	LearningRate float64      // the rate that Polynomial starts from, "learning_rate"
+	Rules        []Rule       // what PiecewiseConstant goes by and needs, "step_rules" in "lr_scheduler_args"
 }
 
 // Rule is a factor and the step before which it holds.

@@ -39,7 +39,7 @@ type set struct {
 // folder is one subset with its pictures found, training and validation.
 type folder struct {
 	Subset
-	name      string // of the directory
+	name      string // the directory's own, without what lies above
 	pictures  []*Picture
 	warnings  []string
 	files     listing

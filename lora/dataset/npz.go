@@ -243,7 +243,7 @@ func (a *archive) copyOthers(z *zip.Writer, suffix string) error {
 		name := strings.TrimSuffix(member.Name, ".npy")
 		switch {
 		case !suffixed.MatchString(name) && own == "":
-			continue // of nothing that is known
+			continue // nothing says which resolution it is of
 		case !suffixed.MatchString(name):
 			name += own
 		}

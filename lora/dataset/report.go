@@ -27,7 +27,7 @@ type Report struct {
 
 // SetReport is one dataset.
 type SetReport struct {
-	MeanARError float64 // of its pictures
+	MeanARError float64 // as Report has it, over this dataset's pictures
 	// TagFrequency counts for each folder in how many captions a tag occurs; tags are the pieces between commas, in lower case.
 	TagFrequency map[string]map[string]int
 }

@@ -14,8 +14,8 @@ import (
 
 // option is a row of the table.
 type option struct {
-	name  string // in sd-scripts
-	field string // of settings, which holds its value; "" for one that [Options.Value] is asked for, and for none
+	name  string // what sd-scripts calls it
+	field string // the path to the field of settings that holds its value; "" for one that [Options.Value] is asked for, and for none
 	unset string // what sd-scripts takes if nobody names it; "" is nothing, which leaves the field as it is
 	kind  kind
 	help  string
@@ -30,7 +30,7 @@ type group struct {
 // settings are what options set: a training, and what becomes part of one.
 type settings struct {
 	train.Config
-	Set dataset.Set // of train_data_dir, and the defaults of dataset_config; its Folder has those of subsets
+	Set dataset.Set // the one that train_data_dir makes, and the defaults of dataset_config; its Folder has those of subsets
 
 	DatasetConfig                         string
 	NetworkArgs                           []string

@@ -24,7 +24,7 @@ type Options struct {
 	Defaults map[string]string
 
 	line, file map[string][]string
-	path       string // of file
+	path       string // where file was read
 	gui        bool   // file was saved by the GUI
 	epochs     int    // the GUI counts steps from, 0 for not
 	prompts    string // that the GUI's file has in itself

@@ -16,8 +16,8 @@ type batcher struct {
 	encoder   *encoder
 	latents   latents // nil if pictures are encoded each time they are used
 	tokenizer *clip.Tokenizer
-	chunks    int                // of a caption
-	ids       map[string][]int32 // of captions
+	chunks    int                // how many a caption has
+	ids       map[string][]int32 // the token ids of captions that were met
 }
 
 // newBatcher makes one that reads no weights until the first picture is encoded.

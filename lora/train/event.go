@@ -12,9 +12,9 @@ type LatentsCached struct{ Done, Total int }
 // StepDone is an optimizer step.
 type StepDone struct {
 	Step, Steps int     // done, and in all
-	Epoch       int     // that it belongs to, from 1
-	Loss        float64 // of the last batch
-	AverageLoss float64 // of as many batches as an epoch has, "avr_loss"
+	Epoch       int     // the epoch that it belongs to, from 1
+	Loss        float64 // the mean over the last batch
+	AverageLoss float64 // the mean over as many batches as an epoch has, "avr_loss"
 	Rates       Rates
 	Update
 }
@@ -44,13 +44,13 @@ type Sampling struct{ Step, Epoch, Pictures int }
 type Sampled struct {
 	Step, Epoch int
 	Prompt      SamplePrompt
-	Path        string // of the PNG file
+	Path        string // the PNG file
 }
 
 // Saved tells that files were written. The epoch counts when it is complete.
 type Saved struct {
 	Step, Epoch int
-	Path        string // of the LoRA
+	Path        string // the file of the LoRA
 	State       string // the folder of the state, "" if none was to be saved
 }
 

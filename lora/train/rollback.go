@@ -16,7 +16,7 @@ const rollBackFactor = 0.5
 type divergence struct {
 	what        string
 	step, epoch int
-	pictures    []string // of the last batch
+	pictures    []string // those of the last batch, by path
 }
 
 func (d *divergence) Error() string {

@@ -20,10 +20,10 @@ const usualAutosave = 10 * time.Minute
 // errors.Is finds context.Canceled or context.DeadlineExceeded in it if that is because its context was done.
 type InterruptedError struct {
 	Step, Steps int
-	Path        string // of what was learned until then, "" if nothing was or it could not be saved
-	State       string // of the state to go on from, likewise
+	Path        string // the file of what was learned until then, "" if nothing was or it could not be saved
+	State       string // the folder of the state to go on from, likewise
 	Err         error  // why
-	done        error  // of the context
+	done        error  // the context's, nil if that is not done
 }
 
 // Error says why, and where what was learned is.

@@ -258,7 +258,7 @@ func (p *SamplePrompt) set(key string, value any) (err error) {
 		if name, err = textOf(value); err == nil {
 			p.Sampler, p.Spacing, err = ParseSampleSampler(name)
 		}
-	case "controlnet_image", "guidance_scale", "cfg_trunc_ratio", "renorm_cfg", "flow_shift": // of no use to Stable Diffusion 1.5
+	case "controlnet_image", "guidance_scale", "cfg_trunc_ratio", "renorm_cfg", "flow_shift": // Stable Diffusion 1.5 has no use for them
 	default:
 		err = errors.New("unknown key, want prompt, negative_prompt, width, height, scale, sample_steps, seed or sample_sampler")
 	}

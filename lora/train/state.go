@@ -47,7 +47,7 @@ type position struct {
 	// Step counts the optimizer's steps, those skipped for an overflow included, Advanced those of the schedule.
 	Step     int           `json:"current_step"`
 	Advanced int           `json:"scheduler_step"`
-	Scaler   *optim.Scaler `json:"scaler,omitempty"` // of fp16
+	Scaler   *optim.Scaler `json:"scaler,omitempty"` // nil but with fp16
 	Average  average       `json:"average_loss"`
 	// RateScale multiplies the learning rates: 1, and 1/2 after a roll-back.
 	RateScale float64 `json:"rate_scale"`
@@ -61,7 +61,7 @@ type trainState struct {
 	Session   uint32             `json:"session_id"`
 	Started   time.Time          `json:"training_started_at"`
 	Saved     time.Time          `json:"saved_at"`
-	Sums      map[string]string  `json:"sha256"` // of the other files
+	Sums      map[string]string  `json:"sha256"` // the other files' hashes, by name
 	identity
 }
 

@@ -54,7 +54,7 @@ func single(b train.Batch, n int) train.Batch {
 	}
 }
 
-// TestTrainerState stops a training after three steps and goes on with another trainer, and with the same one after it
+// TestTrainerState stops a training after two steps and goes on with another trainer, and with the same one after it
 // went astray: both must arrive where the training without a stop does, to the bit.
 func TestTrainerState(t *testing.T) {
 	long(t)
@@ -90,12 +90,12 @@ func TestTrainerState(t *testing.T) {
 				}
 			}
 			first := newTrainer(t, k, dev, modules, o)
-			learn(first, 0, 3)
+			learn(first, 0, 2)
 			middle := state(first)
-			learn(first, 3, 3)
+			learn(first, 2, 2)
 			want := state(first)
 			if maps.EqualFunc(middle.Tensors, want.Tensors, func(a, b lora.Factor) bool { return equal(a.Data, b.Data) }) {
-				t.Fatal("three steps change nothing")
+				t.Fatal("two steps change nothing")
 			}
 			compare := func(who string, tr *train.Trainer) {
 				t.Helper()
@@ -111,13 +111,13 @@ func TestTrainerState(t *testing.T) {
 			}
 			second := newTrainer(t, k, dev, modules, o)
 			restore(second, middle)
-			learn(second, 3, 3)
+			learn(second, 2, 2)
 			compare("another trainer", second)
 
 			step(t, first, batches[0]) // a batch that no update uses
 			compare("in the middle of a step", first)
 			restore(first, middle)
-			learn(first, 3, 3)
+			learn(first, 2, 2)
 			compare("the same trainer", first)
 		}
 	})

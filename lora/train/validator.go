@@ -13,7 +13,7 @@ type validator struct {
 	batches   []dataset.Batch
 	seed      uint64
 	noise     Noise
-	timesteps []int // of each batch
+	timesteps []int // those that each batch is evaluated at
 
 	everyEpochs, everySteps int
 }

@@ -66,6 +66,8 @@ func TestOpenErrors(t *testing.T) {
 
 		{name: "LoHa of one tensor", tensors: []weights.Tensor{zero(q+".hada_w1_a", 320, 2)}, say: "has no hada_w1_b"},
 		{name: "LoKr of one side", tensors: []weights.Tensor{zero(q + ".alpha"), zero(q+".lokr_w1", 2, 2)}, say: "has no lokr_w1 or lokr_w2"},
+		{name: "LoHa of another weight", tensors: []weights.Tensor{zero(q+".hada_w1_a", 321, 2), zero(q+".hada_w1_b", 2, 160), zero(q+".hada_w2_a", 321, 2), zero(q+".hada_w2_b", 2, 160)},
+			found: "a LoRA for a model of other shapes", say: "factors are [321 2]·[2 160], and [321 2]·[2 160]"},
 		{name: "LoKr of another weight", tensors: []weights.Tensor{zero(q+".lokr_w1", 2, 2), zero(q+".lokr_w2", 160, 80)}, found: "a LoRA for a model of other shapes", say: "sides are [2 2] and [160 80]"},
 		{name: "DoRA of another weight", tensors: with(zero(q+".dora_scale", 319, 1)), found: "a LoRA for a model of other shapes", say: "319 magnitudes"},
 		{name: "DoRA alone", tensors: []weights.Tensor{zero("unet.conv_in.lora_magnitude_vector", 320)}, say: "has no lora_down.weight"},

@@ -36,7 +36,9 @@ func (h LoHa) fits(shape compute.Shape) bool { return h.First.fits(shape) && h.S
 
 func (h LoHa) isZero() bool { return h.Scale == 0 || h.First.isZero() || h.Second.isZero() }
 
-func (h LoHa) shapes() string { return fmt.Sprintf("factors are %s, and %s", h.First.sizes(), h.Second.sizes()) }
+func (h LoHa) shapes() string {
+	return fmt.Sprintf("factors are %s, and %s", h.First.sizes(), h.Second.sizes())
+}
 
 // readLoHa makes the change of LyCORIS' tensors, of which the three-factor form has A and B as columns of their ranks.
 func readLoHa(_ Target, x *tensors) (Delta, error) {

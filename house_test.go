@@ -45,6 +45,7 @@ var rules = []rule{
 	{"cuda/internal/cudnn", "cuda/internal/driver cuda/internal/library", "github.com/ebitengine/purego", "bindings know no op and no kernel"},
 	{"cuda/internal/ptx", "", "", "leaf: text"},
 	{"cuda/internal/simgpu", "internal/f16", "", "it reads the text that a driver would get, and shares nothing with what wrote it: for tests"},
+	{"cuda/internal/kernel", "cuda/internal/ptx compute", "", "kernels are text: they know the vocabulary and no driver"},
 	{"device", "compute cpu invalid", "", "the only package that knows all devices"},
 	{"lora", "clip unet sampler weights weights/pickle compute internal/atomicfile internal/openfile internal/python internal/rng internal/svd invalid", "", "files and their algebra: never training, never drawing"},
 	{"lora/internal/loratest", "lora clip unet weights compute internal/golden", "", "what the tests of adapters and of training share"},

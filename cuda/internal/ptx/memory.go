@@ -133,7 +133,7 @@ func (k *Kernel) StoreShared(a Int, offset int, v Float) {
 }
 
 // CopyAsync begins to copy 16 bytes from device to shared memory; of these only the first bytes, 0 or 16, are read and the rest is
-// zero. The address must be one that may be read, whatever bytes is. What was begun since the last [Kernel.Commit] is a group.
+// zero. What was begun since the last [Kernel.Commit] is a group.
 func (k *Kernel) CopyAsync(to Int, from Addr, bytes Int) {
 	k.op("cp.async.cg.shared.global", at(to.name, 0), at(from.name, 0), "16", bytes.name)
 }

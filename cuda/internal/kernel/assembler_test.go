@@ -1,0 +1,61 @@
+package kernel
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/cuda/internal/ptx"
+)
+
+// fullSize are kernels with the tiles that networks of full size want.
+func fullSize() (kernels []*ptx.Kernel) {
+	for _, t := range types {
+		kernels = append(kernels, Activate{compute.GELU, t, t}.Kernel(), LinearCombination{4, t}.Kernel(), Add{t}.Kernel(), LayerNorm{t}.Kernel())
+		for _, g := range []GroupNorm{{1, 10, 8, compute.SiLU, t}, {2, 30, 8, compute.SiLU, t}} {
+			kernels = append(kernels, g.Statistics(), g.Kernel())
+		}
+	}
+	for _, tile := range []Tile{
+		{Rows: 128, Columns: 128, Depth: 32, WarpRows: 64, WarpColumns: 64, Stages: 4},
+		{Rows: 128, Columns: 128, Depth: 32, WarpRows: 64, WarpColumns: 32, Stages: 3},
+		{Rows: 128, Columns: 64, Depth: 32, WarpRows: 64, WarpColumns: 32, Stages: 4},
+		{Rows: 64, Columns: 64, Depth: 64, WarpRows: 32, WarpColumns: 32, Stages: 3},
+	} {
+		kernels = append(kernels, Linear{Tile: tile, Epilogue: everything}.Kernel())
+		kernels = append(kernels, Conv2D{Tile: tile, Epilogue: everything, Parts: 2, Window: [2]int{3, 3}, Stride: 1, Top: 1, Left: 1, Enlargement: Twice}.Kernel())
+		if tile.WarpColumns == 32 {
+			kernels = append(kernels, Linear{Tile: tile, Epilogue: Epilogue{Bias: true}, Promoted: true}.Kernel())
+		}
+	}
+	return kernels
+}
+
+var spills = regexp.MustCompile(`[1-9]\d* bytes spill`)
+
+// TestAssembler has NVIDIA's ptxas, named by ATELIER_PTXAS, assemble the kernels for each generation of cards. No register may be spilled.
+// It needs no card; the Python package nvidia-cuda-nvcc-cu12 has it.
+func TestAssembler(t *testing.T) {
+	ptxas := os.Getenv("ATELIER_PTXAS")
+	if ptxas == "" {
+		t.Skip("ATELIER_PTXAS does not name a ptxas")
+	}
+	for _, k := range fullSize() {
+		path := filepath.Join(t.TempDir(), "kernel.ptx")
+		if err := os.WriteFile(path, []byte(k.Text()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, target := range []string{"sm_80", "sm_86", "sm_89", "sm_90", "sm_120"} {
+			report, err := exec.Command(ptxas, "-v", "-arch="+target, "-o", os.DevNull, path).CombinedOutput()
+			if err != nil || spills.Match(report) {
+				t.Errorf("%s for %s: %v\n%s", k.Name(), target, err, report)
+			}
+			if target == "sm_86" {
+				t.Logf("%s: %s", k.Name(), regexp.MustCompile(`Used \d+ registers`).Find(report))
+			}
+		}
+	}
+}

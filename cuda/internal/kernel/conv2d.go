@@ -1,0 +1,142 @@
+package kernel
+
+import (
+	"fmt"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/cuda/internal/ptx"
+)
+
+// Enlargement is how an image is resized to the nearest neighbour before it is convolved.
+type Enlargement uint8
+
+// The enlargements.
+const (
+	AsIs    Enlargement = iota
+	Twice               // each pixel becomes 2×2
+	Resized             // to any size
+)
+
+// Conv2D is compute.Conv2D in half precision, as a product whose rows are the positions of y and whose depth runs over the window's
+// rows, its columns and the channels. The patches of x are put together while they are copied to shared memory. Both parts of x have
+// multiples of 8 channels. It is also Linear on an input of two parts, with a window of one pixel.
+type Conv2D struct {
+	Tile
+	Epilogue
+	Parts         int    // of x: 1 or 2
+	Window        [2]int // height and width
+	Stride        int
+	Top, Left     int // rows and columns of zeros before x
+	Enlargement   Enlargement
+	Odd, Promoted bool // as for Linear
+}
+
+// Kernel has the parameters of Linear up to the epilogue's, then w, x with its channels, x2 with its own, height and width of x, those
+// that it is resized to (the same without), height and width of y.
+func (c Conv2D) Kernel() *ptx.Kernel {
+	name := fmt.Sprintf("conv_%v_%dx%d_%d_%d_%d_%d_%d", c.Tile, c.Window[0], c.Window[1], c.Stride, c.Top, c.Left, c.Parts, c.Enlargement)
+	k := ptx.New(name+c.Epilogue.String()+variant(c.Odd, c.Promoted), c.Threads())
+	p := product{Kernel: k, tile: c.Tile, promoted: c.Promoted}
+	end := p.declareEnd(c.Epilogue, c.Odd)
+	w := k.Pointer("w")
+	x := &patches{product: &p, conv: c, parts: declareParts(k, c.Parts, compute.F16)}
+	x.declare()
+	p.begin()
+	depth := x.channels.Times(c.Window[0] * c.Window[1])
+	x.place(end.rows)
+	columns := p.matrix(w, k.Block(1).Times(c.Columns), end.columns, depth, c.Columns, c.Rows*c.pitch())
+	p.multiply(depth.Plus(c.Depth-1).Over(c.Depth), x, columns)
+	end.write(&p)
+	return k
+}
+
+// patches is the source of what a convolution reads. A thread's chunks all have one place in the window and eight neighbouring
+// channels, and move on together.
+type patches struct {
+	*product
+	conv                             Conv2D
+	parts                            parts
+	channels                         ptx.Int
+	height, width                    ptx.Int
+	resizedHeight, resizedWidth      ptx.Int
+	outHeight, outWidth              ptx.Int
+	slots                            []slot
+	image                            []ptx.Int // of each slot: the first row of its image among those of all
+	y, x                             []ptx.Int // of each slot: where in the image the window begins, which may be before 0
+	channel, windowRow, windowColumn ptx.Int
+}
+
+func (p *patches) declare() {
+	p.channels = p.parts.total()
+	p.height, p.width = p.Uint("height"), p.Uint("width")
+	p.resizedHeight, p.resizedWidth = p.Uint("resized_height"), p.Uint("resized_width")
+	p.outHeight, p.outWidth = p.Uint("out_height"), p.Uint("out_width")
+}
+
+// far is a row that no image has, also with a window added.
+const far = 1 << 30
+
+// place finds the positions of the rows that the thread copies.
+func (p *patches) place(rows ptx.Int) {
+	slots, chunk := p.product.slots(p.tile.Rows, 0)
+	p.slots = slots
+	p.channel, p.windowRow, p.windowColumn = p.Int(chunk.Times(8)), p.Int(0), p.Int(0)
+	p.wrap()
+	for _, s := range slots {
+		position := p.Block(0).Times(p.tile.Rows).Plus(s.row)
+		line := position.Over(p.outWidth)
+		p.image = append(p.image, line.Over(p.outHeight).Times(p.height))
+		y := line.Mod(p.outHeight).Times(p.conv.Stride).Minus(p.conv.Top)
+		p.y = append(p.y, position.Less(rows).Choose(y, far))
+		p.x = append(p.x, position.Mod(p.outWidth).Times(p.conv.Stride).Minus(p.conv.Left))
+	}
+}
+
+// wrap goes on to the window's next pixel while the channel is beyond the last.
+func (p *patches) wrap() {
+	p.While(func() ptx.Pred { return p.channel.AtLeast(p.channels) }, func() {
+		p.channel.Set(p.channel.Minus(p.channels))
+		p.windowColumn.Advance(1)
+		p.If(p.windowColumn.Equal(p.conv.Window[1]), func() {
+			p.windowColumn.Set(0)
+			p.windowRow.Advance(1)
+		})
+	})
+}
+
+// fetch implements source.
+func (p *patches) fetch(to ptx.Int) {
+	base, stride, channel := p.part()
+	left := p.windowRow.Less(p.conv.Window[0])
+	for i, s := range p.slots {
+		y, x := p.y[i].Plus(p.windowRow), p.x[i].Plus(p.windowColumn)
+		inside := left.And(y.Less(p.resizedHeight)).And(x.Less(p.resizedWidth))
+		y, x = p.shrink(y, p.height, p.resizedHeight), p.shrink(x, p.width, p.resizedWidth)
+		pixel := p.image[i].Plus(y).TimesPlus(p.width, x)
+		p.CopyAsync(s.to.Plus(to), base.Index(pixel.TimesPlus(stride, channel), 2), inside.Choose(16, 0))
+	}
+	p.channel.Advance(p.tile.Depth)
+	p.wrap()
+}
+
+// part is the one of x that the channel is in: where it begins, its channels, and which of them it is.
+func (p *patches) part() (base ptx.Addr, stride, channel ptx.Int) {
+	if p.conv.Parts == 1 {
+		return p.parts.arrays[0].base, p.parts.channels[0], p.channel
+	}
+	first := p.channel.Less(p.parts.channels[0])
+	base = first.ChooseAddr(p.parts.arrays[0].base, p.parts.arrays[1].base)
+	stride = first.Choose(p.parts.channels[0], p.parts.channels[1])
+	return base, stride, first.Choose(p.channel, p.channel.Minus(p.parts.channels[0]))
+}
+
+// shrink is the row or column of x that one of the resized image shows.
+func (p *patches) shrink(at, size, resized ptx.Int) ptx.Int {
+	switch p.conv.Enlargement {
+	case Twice:
+		return at.Over(2)
+	case Resized:
+		return at.Times(size).Over(resized)
+	}
+	return at
+}

@@ -1,0 +1,76 @@
+package kernel
+
+import (
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/cuda/internal/ptx"
+)
+
+// end is what a product does with its sums, and the parameters for it.
+type end struct {
+	Epilogue
+	y, bias, perChannel, residual array
+	rows, columns, share          ptx.Int
+	width                         int // neighbours at once
+}
+
+// declareEnd declares y, rows, columns and what the epilogue reads.
+func (p *product) declareEnd(e Epilogue, odd bool) *end {
+	d := &end{Epilogue: e, width: 2}
+	if odd {
+		d.width = 1
+	}
+	d.y, d.rows, d.columns = declare(p.Kernel, "y", compute.F16), p.Uint("rows"), p.Uint("columns")
+	if e.Bias {
+		d.bias = declare(p.Kernel, "bias", compute.F32)
+	}
+	if e.PerChannel {
+		d.perChannel, d.share = declare(p.Kernel, "per_channel", compute.F16), p.Uint("share")
+	}
+	if e.Residual {
+		d.residual = declare(p.Kernel, "residual", compute.F16)
+	}
+	return d
+}
+
+// write stores the sums that are inside y. A lane has of each 16×8 tile two neighbours in row lane/4 and two in that eight below.
+func (d *end) write(p *product) {
+	row := p.Block(0).Times(p.tile.Rows).Plus(p.row).Plus(p.lane.Over(4))
+	column := p.Block(1).Times(p.tile.Columns).Plus(p.column).Plus(p.lane.Mod(4).Times(2))
+	for i := range p.sums {
+		for half := range 2 {
+			r := row.Plus(16*i + 8*half)
+			p.If(r.Less(d.rows), func() {
+				for j := range p.sums[i] {
+					for e := 0; e < 2; e += d.width {
+						c := column.Plus(8*j + e)
+						p.If(c.Less(d.columns), func() { d.element(p.Kernel, r, c, p.sums[i][j][2*half+e:][:d.width]) })
+					}
+				}
+			})
+		}
+	}
+}
+
+// element finishes and stores neighbours in a row.
+func (d *end) element(k *ptx.Kernel, row, column ptx.Int, sums []ptx.Float) {
+	at := row.TimesPlus(d.columns, column)
+	results := append([]ptx.Float(nil), sums...)
+	plus := func(addends []ptx.Float) {
+		for i, v := range addends {
+			results[i] = results[i].Plus(v)
+		}
+	}
+	if d.Bias {
+		plus(d.bias.load(column, d.width))
+	}
+	if d.PerChannel {
+		plus(d.perChannel.load(row.Over(d.share).TimesPlus(d.columns, column), d.width))
+	}
+	for i, v := range results {
+		results[i] = activate(k, d.Activation, v)
+	}
+	if d.Residual {
+		plus(d.residual.load(at, d.width))
+	}
+	d.y.store(at, results)
+}

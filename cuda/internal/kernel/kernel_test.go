@@ -1,0 +1,163 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/compute/computetest"
+	"github.com/atelier-go/atelier/compute/ref"
+	"github.com/atelier-go/atelier/cuda/internal/ptx"
+	"github.com/atelier-go/atelier/cuda/internal/simgpu"
+	"github.com/atelier-go/atelier/internal/f16"
+)
+
+// numbers are random ones that a half holds exactly.
+func numbers(n int, scale float64) []float64 {
+	r := rand.New(rand.NewPCG(uint64(n), 7))
+	x := make([]float64, n)
+	for i := range x {
+		x[i] = float64(f16.ToF32(f16.FromF32(float32(scale * r.NormFloat64()))))
+	}
+	return x
+}
+
+// bytes are numbers as the device keeps them.
+func bytes(x []float64, t compute.DType) (data []byte) {
+	for _, v := range x {
+		if t == compute.F32 {
+			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(float32(v)))
+		} else {
+			data = binary.LittleEndian.AppendUint16(data, f16.FromF32(float32(v)))
+		}
+	}
+	return data
+}
+
+func values(data []byte, t compute.DType) (x []float64) {
+	for i := 0; i < len(data); {
+		if t == compute.F32 {
+			x = append(x, float64(math.Float32frombits(binary.LittleEndian.Uint32(data[i:]))))
+			i += 4
+		} else {
+			x = append(x, float64(f16.ToF32(binary.LittleEndian.Uint16(data[i:]))))
+			i += 2
+		}
+	}
+	return x
+}
+
+// in is an array that a launch reads, out one that it writes.
+type (
+	in struct {
+		x []float64
+		t compute.DType
+	}
+	out struct {
+		n int
+		t compute.DType
+	}
+)
+
+// job is a kernel with its grid, shared memory and arguments: in, out, int and float32.
+type job struct {
+	kernel    *ptx.Kernel
+	grid      [3]int
+	shared    int
+	chip      *simgpu.Chip
+	arguments []any
+}
+
+// run launches the job once for each of two seeds, which must give equal bits but for approximate functions, and returns the array
+// that it writes.
+func (j job) run(t *testing.T) ([]float64, simgpu.Stats) {
+	t.Helper()
+	var results [2][]byte
+	var stats simgpu.Stats
+	var dtype compute.DType
+	for seed := range results {
+		var d simgpu.Device
+		var written simgpu.Address
+		var size int
+		l := simgpu.Launch{Grid: j.grid, Shared: j.shared, Seed: uint32(seed), Chip: j.chip}
+		for _, a := range j.arguments {
+			switch a := a.(type) {
+			case in:
+				l.Arguments = append(l.Arguments, uint64(d.Upload(bytes(a.x, a.t))))
+			case out:
+				size, dtype = len(bytes(make([]float64, a.n), a.t)), a.t
+				written = d.Alloc(size)
+				l.Arguments = append(l.Arguments, uint64(written))
+			case int:
+				l.Arguments = append(l.Arguments, uint64(uint32(a)))
+			case float32:
+				l.Arguments = append(l.Arguments, uint64(math.Float32bits(a)))
+			}
+		}
+		kernel, err := simgpu.Parse(j.kernel.Text())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stats, err = d.Run(kernel, l); err != nil {
+			t.Fatal(err)
+		}
+		if results[seed], err = d.Download(written, size); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return values(results[0], dtype), stats
+}
+
+// oracle evaluates an op on inputs by package compute/ref.
+func oracle(t *testing.T, record func(b *compute.Builder, input func(x []float64, shape ...int) compute.Value) compute.Value) []float64 {
+	t.Helper()
+	var b compute.Builder
+	var inputs []any
+	b.Output(record(&b, func(x []float64, shape ...int) compute.Value {
+		inputs = append(inputs, x)
+		return b.Input(string(rune('a'+len(inputs))), compute.F32, shape...)
+	}))
+	program, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	results, err := ref.Evaluate(program, new(computetest.Source), inputs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return results[0].([]float64)
+}
+
+// compare asks for a relative error of the whole, and bounds that of each element by the largest.
+func compare(t *testing.T, have, want []float64, tolerance float64) {
+	t.Helper()
+	if len(have) != len(want) {
+		t.Fatalf("have %d elements, want %d", len(have), len(want))
+	}
+	var difference, size, top float64
+	for i := range want {
+		difference += (have[i] - want[i]) * (have[i] - want[i])
+		size += want[i] * want[i]
+		top = max(top, math.Abs(want[i]))
+	}
+	if e := math.Sqrt(difference / size); !(e <= tolerance) {
+		t.Errorf("the relative error is %.2g, want at most %.2g", e, tolerance)
+	}
+	for i := range want {
+		if !(math.Abs(have[i]-want[i]) <= 4*tolerance*top) {
+			t.Fatalf("element %d is %g, want %g", i, have[i], want[i])
+		}
+	}
+}
+
+// tolerance is what a result of a type may be off by: for halves, rounding it alone is 2e-4.
+func tolerance(t compute.DType) float64 {
+	if t == compute.F32 {
+		return 2e-6
+	}
+	return 5e-4
+}
+
+var types = []compute.DType{compute.F16, compute.F32}

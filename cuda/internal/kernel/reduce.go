@@ -1,0 +1,25 @@
+package kernel
+
+import "github.com/atelier-go/atelier/cuda/internal/ptx"
+
+// warpSum is the sum of what the lanes of a warp hold, the same in each: all lanes must take part.
+func warpSum(v ptx.Float) ptx.Float {
+	for mask := 16; mask > 0; mask /= 2 {
+		v = v.Plus(v.Exchanged(mask))
+	}
+	return v
+}
+
+// blockSum is the sum of what the threads of a block hold, the same in each. It takes four bytes a warp of shared memory, from so many
+// bytes on, which nobody else may use.
+func blockSum(k *ptx.Kernel, v ptx.Float, offset int) ptx.Float {
+	v = warpSum(v)
+	shared := k.Shared()
+	k.If(k.Thread().Mod(32).Equal(0), func() { k.StoreShared(shared.Plus(k.Thread().Over(32).Times(4)), offset, v) })
+	k.Barrier()
+	sum := k.LoadShared(shared, offset)
+	for warp := 1; warp < k.Threads()/32; warp++ {
+		sum = sum.Plus(k.LoadShared(shared, offset+4*warp))
+	}
+	return sum
+}

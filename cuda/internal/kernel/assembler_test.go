@@ -14,11 +14,12 @@ import (
 // fullSize are kernels with the tiles that networks of full size want.
 func fullSize() (kernels []*ptx.Kernel) {
 	for _, t := range types {
-		kernels = append(kernels, Activate{compute.GELU, t, t}.Kernel(), LinearCombination{4, t}.Kernel(), Add{t}.Kernel(), LayerNorm{t}.Kernel())
+		kernels = append(kernels, Activate{compute.GELU, t, t}.Kernel(), LinearCombination{4, t}.Kernel(), Add{t}.Kernel(), LayerNorm{t}.Kernel(), GEGLU{8, t}.Kernel())
 		for _, g := range []GroupNorm{{1, 10, 8, compute.SiLU, t}, {2, 30, 8, compute.SiLU, t}} {
 			kernels = append(kernels, g.Statistics(), g.Kernel())
 		}
 	}
+	kernels = append(kernels, Conv2D{Epilogue: Epilogue{Bias: true}, Parts: 1, Window: [2]int{3, 3}, Stride: 1, Top: 1, Left: 1}.Direct())
 	for _, tile := range []Tile{
 		{Rows: 128, Columns: 128, Depth: 32, WarpRows: 64, WarpColumns: 64, Stages: 4},
 		{Rows: 128, Columns: 128, Depth: 32, WarpRows: 64, WarpColumns: 32, Stages: 3},

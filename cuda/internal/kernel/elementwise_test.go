@@ -62,3 +62,17 @@ func TestLinearCombination(t *testing.T) {
 		compare(t, have, want, tolerance(dtype))
 	}
 }
+
+func TestGEGLU(t *testing.T) {
+	for _, test := range []struct{ rows, half, width int }{{5, 7, 1}, {70, 24, 8}} {
+		for _, dtype := range types {
+			x := numbers(test.rows*test.half*2, 2)
+			want := oracle(t, func(b *compute.Builder, input func([]float64, ...int) compute.Value) compute.Value {
+				return b.Op(compute.GEGLU{X: input(x, test.rows, 2*test.half)})
+			})
+			k := GEGLU{test.width, dtype}
+			have, _ := job{kernel: k.Kernel(), grid: k.Grid(len(want)), arguments: []any{out{len(want), dtype}, in{x, dtype}, len(want), test.half}}.run(t)
+			compare(t, have, want, tolerance(dtype))
+		}
+	}
+}

@@ -106,16 +106,19 @@ func TestPromoted(t *testing.T) {
 	}
 }
 
+// convolution is a case of Conv2D.
+type convolution struct {
+	samples, height, width, channels, channels2, outputs int
+	window, stride                                       int
+	pad                                                  compute.Padding
+	resize                                               [2]int
+	epilogue                                             Epilogue
+}
+
+var same = compute.SamePadding(1)
+
 func TestConv2D(t *testing.T) {
-	type test struct {
-		samples, height, width, channels, channels2, outputs int
-		window, stride                                       int
-		pad                                                  compute.Padding
-		resize                                               [2]int
-		epilogue                                             Epilogue
-	}
-	same := compute.SamePadding(1)
-	for i, test := range []test{
+	for i, test := range []convolution{
 		{2, 5, 7, 8, 0, 10, 3, 1, same, [2]int{}, everything},
 		{1, 8, 8, 24, 0, 33, 3, 1, same, [2]int{}, Epilogue{Bias: true}},
 		{1, 9, 6, 16, 0, 16, 3, 2, same, [2]int{}, Epilogue{Bias: true, Residual: true}},
@@ -128,45 +131,73 @@ func TestConv2D(t *testing.T) {
 	} {
 		for _, tile := range tiles[:2+i%2] {
 			t.Run(fmt.Sprint(test, tile), func(t *testing.T) {
-				x, x2 := numbers(test.samples*test.height*test.width*test.channels, 1), numbers(test.samples*test.height*test.width*test.channels2, 1)
-				channels := test.channels + test.channels2
-				w := numbers(test.outputs*channels*test.window*test.window, 0.3)
-				resized := test.resize
-				if resized == [2]int{} {
-					resized = [2]int{test.height, test.width}
-				}
-				height := (resized[0]+test.pad.Top+test.pad.Bottom-test.window)/test.stride + 1
-				width := (resized[1]+test.pad.Left+test.pad.Right-test.window)/test.stride + 1
-				rows := test.samples * height * width
-				a := test.epilogue.arrays(test.samples, rows, test.outputs)
-				want := oracle(t, func(b *compute.Builder, input func([]float64, ...int) compute.Value) compute.Value {
-					op := compute.Conv2D{
-						X: input(x, test.samples, test.height, test.width, test.channels), Weight: input(planar(w, test.outputs, channels, test.window), test.outputs, channels, test.window, test.window),
-						Stride: test.stride, Pad: test.pad, Resize: test.resize,
-					}
-					if test.channels2 > 0 {
-						op.X2 = input(x2, test.samples, test.height, test.width, test.channels2)
-					}
-					op.Bias, op.Epilogue = test.epilogue.record(a, test.samples, test.outputs, []int{test.samples, height, width, test.outputs}, input)
-					return b.Op(op)
+				stats := test.run(t, tile, func(c Conv2D, rows int) job {
+					return job{kernel: c.Kernel(), grid: tile.Grid(rows, test.outputs), shared: tile.Shared()}
 				})
-				c := Conv2D{
-					Tile: tile, Epilogue: test.epilogue, Parts: 1, Window: [2]int{test.window, test.window}, Stride: test.stride,
-					Top: test.pad.Top, Left: test.pad.Left, Odd: test.outputs%2 == 1, Enlargement: enlargement(test.height, test.width, resized),
-				}
-				arguments := append(test.epilogue.arguments(a, rows, test.outputs, height*width), in{w, compute.F16}, in{x, compute.F16}, test.channels)
-				if test.channels2 > 0 {
-					c.Parts, arguments = 2, append(arguments, in{x2, compute.F16}, test.channels2)
-				}
-				arguments = append(arguments, test.height, test.width, resized[0], resized[1], height, width)
-				have, stats := job{kernel: c.Kernel(), grid: tile.Grid(rows, test.outputs), shared: tile.Shared(), arguments: arguments}.run(t)
-				compare(t, have, want, 5e-4)
 				if stats.Conflicts != 0 {
 					t.Errorf("%d bank conflicts", stats.Conflicts)
 				}
 			})
 		}
 	}
+}
+
+// TestDirect has channels that are no multiples of 8.
+func TestDirect(t *testing.T) {
+	for _, test := range []convolution{
+		{2, 5, 4, 4, 0, 10, 3, 1, same, [2]int{}, Epilogue{Bias: true}},
+		{1, 6, 5, 20, 0, 3, 3, 1, same, [2]int{}, everything},
+		{1, 4, 5, 5, 4, 4, 3, 2, same, [2]int{}, Epilogue{}},
+		{2, 3, 3, 9, 0, 7, 1, 1, compute.Padding{}, [2]int{}, Epilogue{Bias: true}},
+		{1, 3, 4, 3, 0, 5, 3, 1, same, [2]int{5, 7}, Epilogue{}},
+	} {
+		t.Run(fmt.Sprint(test), func(t *testing.T) {
+			test.run(t, Tile{}, func(c Conv2D, rows int) job {
+				return job{kernel: c.Direct(), grid: DirectGrid(rows * test.outputs)}
+			})
+		})
+	}
+}
+
+// run compares a kernel of the convolution with the oracle.
+func (test convolution) run(t *testing.T, tile Tile, launch func(c Conv2D, rows int) job) simgpu.Stats {
+	t.Helper()
+	x, x2 := numbers(test.samples*test.height*test.width*test.channels, 1), numbers(test.samples*test.height*test.width*test.channels2, 1)
+	channels := test.channels + test.channels2
+	w := numbers(test.outputs*channels*test.window*test.window, 0.3)
+	resized := test.resize
+	if resized == [2]int{} {
+		resized = [2]int{test.height, test.width}
+	}
+	height := (resized[0]+test.pad.Top+test.pad.Bottom-test.window)/test.stride + 1
+	width := (resized[1]+test.pad.Left+test.pad.Right-test.window)/test.stride + 1
+	rows := test.samples * height * width
+	a := test.epilogue.arrays(test.samples, rows, test.outputs)
+	want := oracle(t, func(b *compute.Builder, input func([]float64, ...int) compute.Value) compute.Value {
+		op := compute.Conv2D{
+			X: input(x, test.samples, test.height, test.width, test.channels), Weight: input(planar(w, test.outputs, channels, test.window), test.outputs, channels, test.window, test.window),
+			Stride: test.stride, Pad: test.pad, Resize: test.resize,
+		}
+		if test.channels2 > 0 {
+			op.X2 = input(x2, test.samples, test.height, test.width, test.channels2)
+		}
+		op.Bias, op.Epilogue = test.epilogue.record(a, test.samples, test.outputs, []int{test.samples, height, width, test.outputs}, input)
+		return b.Op(op)
+	})
+	c := Conv2D{
+		Tile: tile, Epilogue: test.epilogue, Parts: 1, Window: [2]int{test.window, test.window}, Stride: test.stride,
+		Top: test.pad.Top, Left: test.pad.Left, Odd: test.outputs%2 == 1, Enlargement: enlargement(test.height, test.width, resized),
+	}
+	arguments := append(test.epilogue.arguments(a, rows, test.outputs, height*width), in{w, compute.F16}, in{x, compute.F16}, test.channels)
+	if test.channels2 > 0 {
+		c.Parts, arguments = 2, append(arguments, in{x2, compute.F16}, test.channels2)
+	}
+	arguments = append(arguments, test.height, test.width, resized[0], resized[1], height, width)
+	j := launch(c, rows)
+	j.arguments = arguments
+	have, stats := j.run(t)
+	compare(t, have, want, 5e-4)
+	return stats
 }
 
 func enlargement(height, width int, resized [2]int) Enlargement {

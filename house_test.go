@@ -52,7 +52,7 @@ var rules = []rule{
 	{"lora/dataset", "internal/atomicfile internal/openfile internal/picture internal/rng invalid", "golang.org/x/text", "pictures and captions only; names of files need Unicode tables"},
 	{"lora/train", "sd lora lora/dataset clip unet vae nn sampler weights compute internal/atomicfile internal/engine internal/filelock internal/openfile internal/optim internal/python internal/rng internal/tfevents internal/tomltree invalid", "", "training stands above the files it makes and what draws with them"},
 	{"lora/kohya", "lora lora/dataset lora/train sampler compute internal/atomicfile internal/openfile internal/python internal/tomltree invalid", "", "sd-scripts' names for what lora/train takes"},
-	{"sd", "sd/infotext sd/prompt lora clip unet vae sampler weights compute internal/atomicfile internal/engine internal/rng invalid", "", "the pipeline is handed its device"},
+	{"sd", "sd/infotext sd/prompt esrgan lora clip unet vae sampler weights compute internal/atomicfile internal/canvas internal/engine internal/picture internal/rng invalid", "", "the pipeline is handed its device"},
 	{"sd/prompt", "", "", "the language is usable without a model"},
 	{"sd/infotext", "sd/prompt", "", "any tool can read pictures with it"},
 	{"sd/dense", "", "gorgonia.org/tensor", "the only user of Gorgonia: programs that do not want its arrays do not carry it"},

@@ -113,7 +113,7 @@ func TestTagsAreNoText(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := p.read(r, new(sampler.Plan))
+		got, err := p.read(&pass{request: r, plan: new(sampler.Plan)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/atelier-go/atelier/internal/engine"
 	"github.com/atelier-go/atelier/invalid"
-	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/sd/prompt"
 )
 
@@ -49,27 +48,28 @@ type text struct {
 	context []float32 // [tokens,C]
 }
 
-// read reads the prompts of a resolved request, of which only the positive one has tags and parts. At guidance 1 the negative
+// read reads the prompts of a pass, of which only the positive one has tags and parts. At guidance 1 the negative
 // prompt has no weight and is left out, unless the sampler wants it.
-func (p *Pipeline) read(r Request, plan *sampler.Plan) (*conditioning, error) {
+func (p *Pipeline) read(one *pass) (*conditioning, error) {
+	r, plan := one.request, one.plan
 	guidance, total := plan.Guidance(*r.Guidance), 0.0
 	words, _ := prompt.Cut(r.Prompt)
 	parts := prompt.Split(words)
 	if len(parts) > maxParts {
-		return nil, invalid.Field("Request.Prompt", len(parts), "at most %d parts between AND", maxParts)
+		return nil, invalid.Field(one.field("Prompt"), len(parts), "at most %d parts between AND", maxParts)
 	}
 	c, err := &conditioning{}, error(nil)
-	for _, one := range parts {
-		part, err := p.readPart(r, "Request.Prompt", one.Text)
+	for _, words := range parts {
+		part, err := p.readPart(one, one.field("Prompt"), words.Text)
 		if err != nil {
 			return nil, err
 		}
-		total += one.Weight * guidance
-		c.positive, c.shares = append(c.positive, part), append(c.shares, one.Weight)
-		c.weights = append(c.weights, float32(one.Weight*guidance))
+		total += words.Weight * guidance
+		c.positive, c.shares = append(c.positive, part), append(c.shares, words.Weight)
+		c.weights = append(c.weights, float32(words.Weight*guidance))
 	}
 	if total != 1 || plan.Unconditional {
-		if c.negative, err = p.readPart(r, "Request.NegativePrompt", r.NegativePrompt); err != nil {
+		if c.negative, err = p.readPart(one, one.field("NegativePrompt"), r.NegativePrompt); err != nil {
 			return nil, err
 		}
 		c.parts, c.weights = []*textPart{c.negative}, append([]float32{float32(1 - total)}, c.weights...)
@@ -94,11 +94,8 @@ func (c *conditioning) unguided() *conditioning {
 }
 
 // readPart reads the text of a field at all steps.
-func (p *Pipeline) readPart(r Request, field, words string) (*textPart, error) {
-	timing := prompt.Timing{Steps: r.Steps, Old: r.PromptOptions.OldTimelines}
-	if r.Sampler.SecondOrder() {
-		timing.Steps *= 2
-	}
+func (p *Pipeline) readPart(one *pass, field, words string) (*textPart, error) {
+	r, timing := one.request, one.timing()
 	known, err := p.openEmbeddings()
 	if err != nil {
 		return nil, err
@@ -169,9 +166,10 @@ func longest(parts []*textPart) (chunks int) {
 // active is the text in force at a call of the denoiser, counted from 0.
 func (part *textPart) active(call int) *text { return part.at[part.timeline.Active(call)] }
 
-// encode turns the prompts of a resolved request into contexts.
-func (p *Pipeline) encode(ctx context.Context, r Request, plan *sampler.Plan) (*conditioning, error) {
-	c, err := p.read(r, plan)
+// encode turns the prompts of a pass into contexts.
+func (p *Pipeline) encode(ctx context.Context, one *pass) (*conditioning, error) {
+	r := one.request
+	c, err := p.read(one)
 	if err != nil {
 		return nil, fmt.Errorf("sd: %w", err)
 	}

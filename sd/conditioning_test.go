@@ -190,7 +190,7 @@ func TestConditioning(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := p.encode(t.Context(), r, plan)
+		got, err := p.encode(t.Context(), &pass{request: r, plan: plan})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,7 +215,7 @@ func TestEditsCountCalls(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := p.read(r, plan)
+		c, err := p.read(&pass{request: r, plan: plan})
 		if err != nil {
 			t.Fatal(err)
 		}

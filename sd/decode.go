@@ -14,6 +14,9 @@ import (
 // kilobytes a pixel.
 const tiledAbove = 1024 * 1024
 
+// tiled tells whether a picture of a size is decoded and encoded in tiles.
+func tiled(r Request, size image.Point) bool { return r.TiledVAE || size.X*size.Y > tiledAbove }
+
 // decode turns the scaled latents of a request's batch into pictures, one at a time to bound the memory.
 func (p *Pipeline) decode(ctx context.Context, r Request, latents []float32) ([]*image.NRGBA, error) {
 	c := p.networks.VAE.Config()
@@ -25,7 +28,7 @@ func (p *Pipeline) decode(ctx context.Context, r Request, latents []float32) ([]
 		for j, v := range latents[i*size:][:size] {
 			grid.Data[j] = float32(float64(v) / c.ScalingFactor)
 		}
-		picture, err := p.cache.Decode(ctx, engine.Variant{}, grid, r.TiledVAE || r.Height*r.Width > tiledAbove)
+		picture, err := p.cache.Decode(ctx, engine.Variant{}, grid, tiled(r, image.Pt(r.Width, r.Height)))
 		if err != nil {
 			return nil, err
 		}

@@ -73,11 +73,11 @@ func checkRun(t *testing.T, p *Pipeline, want golden.File) {
 	batch, height, width := noise.Shape[0], noise.Shape[1], noise.Shape[2]
 
 	request := Request{Prompt: meta["positive"], NegativePrompt: meta["negative"], Guidance: new(guidance), ClipSkip: 1}
-	c, err := p.encode(ctx, request, plan)
+	c, err := p.encode(ctx, &pass{request: request, plan: plan})
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := p.newSampling(ctx, job{plan: plan, cond: c, batch: batch, height: height, width: width}, noise.Float32)
+	run, err := p.newSampling(ctx, job{plan: plan, cond: c, batch: batch, height: height, width: width}, noise.Float32, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,6 +89,9 @@ func describe(r Request, applied adapters, m model, i int) infotext.Text {
 	if from := r.ResizeFrom; from != (Size{}) {
 		add("Seed resize from", fmt.Sprintf("%dx%d", from.Width, from.Height))
 	}
+	if len(r.Image) > 0 {
+		add("Denoising strength", number(*r.Strength))
+	}
 	if r.ClipSkip > 1 {
 		add("Clip skip", strconv.Itoa(r.ClipSkip))
 	}
@@ -107,6 +110,15 @@ func describe(r Request, applied adapters, m model, i int) infotext.Text {
 	if r.PromptOptions.OldTimelines && strings.Contains(r.Prompt+r.NegativePrompt, "[") {
 		add("Old prompt editing timelines", "True")
 	}
+	if m := r.NoiseMultiplier; m != nil && *m != 1 && len(r.Image) > 0 {
+		add("Noise multiplier", number(*m))
+	}
+	if r.ExtraNoise != 0 {
+		add("Extra noise", number(r.ExtraNoise))
+	}
+	if r.Hires != nil {
+		r.describeHires(add)
+	}
 	for _, s := range r.config(sampler.Schedule{}, "").Settings() {
 		if s.Key != "Schedule type" { // which has its place above
 			add(s.Key, s.Value)
@@ -115,6 +127,40 @@ func describe(r Request, applied adapters, m model, i int) infotext.Text {
 	add("Version", version)
 	t.Sort()
 	return t
+}
+
+// describeHires says how the second pass is made where it differs from the first.
+func (r Request) describeHires(add func(key, value string)) {
+	h := *r.Hires
+	if len(r.Image) > 0 {
+		add("Hires denoising strength", number(*h.Strength))
+	} else {
+		add("Denoising strength", number(*h.Strength))
+	}
+	if h.Width == 0 && h.Height == 0 {
+		add("Hires upscale", number(h.Scale))
+	} else {
+		add("Hires resize", fmt.Sprintf("%dx%d", h.Width, h.Height))
+	}
+	if h.Steps != r.Steps {
+		add("Hires steps", strconv.Itoa(h.Steps))
+	}
+	add("Hires upscaler", h.Upscaler)
+	if h.Sampler != r.Sampler {
+		add("Hires sampler", string(h.Sampler))
+	}
+	if h.Spacing != r.Spacing {
+		add("Hires schedule type", string(h.Spacing))
+	}
+	if *h.Guidance != *r.Guidance {
+		add("Hires CFG Scale", number(*h.Guidance))
+	}
+	if h.Prompt != r.Prompt {
+		add("Hires prompt", h.Prompt)
+	}
+	if h.NegativePrompt != r.NegativePrompt {
+		add("Hires negative prompt", h.NegativePrompt)
+	}
 }
 
 // tag is what applies the adapter when it stands in a prompt.

@@ -1,46 +1,36 @@
 package sd
 
 import (
+	"context"
 	"fmt"
+	"image"
+	"slices"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/canvas"
 	"github.com/atelier-go/atelier/internal/engine"
+	"github.com/atelier-go/atelier/weights"
 )
 
 // Memory reports what generating the request will hold on the device, all three networks' parameters included,
-// before any parameter is read. Adapters add nothing to it: their weights take the place of the checkpoint's. The device
-// must be able to tell (compute.Estimator).
+// before any parameter is read. Adapters add nothing to it: their weights take the place of the checkpoint's. A model that
+// enlarges pictures between two passes is not counted. The device must be able to tell (compute.Estimator).
 func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 	var total compute.MemoryReport
 	estimator, ok := p.device.(compute.Estimator)
 	if !ok {
 		return total, fmt.Errorf("sd: %s cannot tell what it will need", p.device.Name())
 	}
-	r, plan, err := p.plan(r)
+	r, passes, err := p.passes(context.Background(), r)
 	if err != nil {
 		return total, err
 	}
-	c := p.networks.VAE.Config()
-	height, width := r.Height/c.ScaleFactor(), r.Width/c.ScaleFactor()
-	decode := engine.DecodeKey{Height: height, Width: width}
-	if r.TiledVAE || r.Height*r.Width > tiledAbove {
-		tile := c.DecodeTiling().Tile
-		decode = engine.DecodeKey{Height: min(tile, height), Width: min(tile, width)}
-	}
-	prompts, err := p.read(r, plan)
+	phases, err := p.phases(r, passes)
 	if err != nil {
 		return total, fmt.Errorf("sd: %w", err)
 	}
-	j := job{plan: plan, cond: prompts, batch: r.BatchSize, height: height, width: width}
-	var steps []engine.Key
-	for _, c := range j.conditionings() {
-		steps = append(steps, engine.ContextKey{Samples: len(c.parts) * r.BatchSize, Tokens: c.tokens}, j.key(c))
-	}
-	for _, keys := range [][]engine.Key{
-		{engine.TextKey{Sequences: min(len(prompts.toEncode()), encodedAtOnce), Skipped: r.ClipSkip - 1, Added: len(prompts.embedded()) > 0}},
-		steps,
-		{decode},
-	} {
+	params := make(map[weights.Kind]int64)
+	for _, keys := range phases {
 		var programs []*compute.Program
 		for _, key := range keys {
 			program, err := p.networks.Record(key)
@@ -49,13 +39,60 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 			}
 			programs = append(programs, program)
 		}
-		m, err := estimator.Estimate(p.networks.Components[keys[0].Network()], programs...)
+		kind := keys[0].Network()
+		m, err := estimator.Estimate(p.networks.Components[kind], programs...)
 		if err != nil {
 			return total, err
 		}
-		total.Params += m.Params
+		total.Params += max(m.Params-params[kind], 0)
+		params[kind] = max(m.Params, params[kind])
 		total.Arena = max(total.Arena, m.Arena)
 		total.Worker = max(total.Worker, m.Worker)
 	}
 	return total, nil
+}
+
+// phases lists the programs that run for a request, together those that are needed at once.
+func (p *Pipeline) phases(r Request, passes []*pass) (all [][]engine.Key, err error) {
+	for i, one := range passes {
+		if one.cond, err = p.read(one); err != nil {
+			return nil, err
+		}
+		pixels := r.Hires != nil && !slices.Contains(canvas.Upscalers, r.Hires.Upscaler)
+		if i == 0 && len(r.Image) > 0 || i == 1 && pixels {
+			all = append(all, []engine.Key{p.encodeKey(one.request)})
+		}
+		all = append(all, []engine.Key{engine.TextKey{
+			Sequences: min(len(one.cond.toEncode()), encodedAtOnce), Skipped: r.ClipSkip - 1, Added: len(one.cond.embedded()) > 0,
+		}})
+		var steps []engine.Key
+		j := p.job(one)
+		for _, c := range j.conditionings() {
+			steps = append(steps, engine.ContextKey{Samples: len(c.parts) * j.batch, Tokens: c.tokens}, j.key(c))
+		}
+		all = append(all, steps)
+		if i == len(passes)-1 || pixels {
+			all = append(all, []engine.Key{p.decodeKey(one.request)})
+		}
+	}
+	return all, nil
+}
+
+// decodeKey is the program that decodes pictures of a request's size.
+func (p *Pipeline) decodeKey(r Request) engine.Key {
+	c := p.networks.VAE.Config()
+	height, width := r.Height/c.ScaleFactor(), r.Width/c.ScaleFactor()
+	if tile := c.DecodeTiling().Tile; tiled(r, image.Pt(r.Width, r.Height)) {
+		height, width = min(tile, height), min(tile, width)
+	}
+	return engine.DecodeKey{Height: height, Width: width}
+}
+
+// encodeKey is the program that encodes pictures of a request's size.
+func (p *Pipeline) encodeKey(r Request) engine.Key {
+	height, width := r.Height, r.Width
+	if tile := p.networks.VAE.Config().EncodeTiling().Tile; tiled(r, image.Pt(r.Width, r.Height)) {
+		height, width = min(tile, height), min(tile, width)
+	}
+	return engine.EncodeKey{Height: height, Width: width}
 }

@@ -23,7 +23,7 @@ import (
 	"github.com/atelier-go/atelier/weights"
 )
 
-func picture() *image.NRGBA {
+func gradient() *image.NRGBA {
 	img := image.NewNRGBA(image.Rect(0, 0, 5, 3))
 	for i := range img.Pix {
 		img.Pix[i] = byte(37 * i)
@@ -61,7 +61,7 @@ func TestEncode(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var b bytes.Buffer
-			if err := (Picture{Image: picture(), Infotext: c.text}).Encode(&b); err != nil {
+			if err := (Picture{Image: gradient(), Infotext: c.text}).Encode(&b); err != nil {
 				t.Fatal(err)
 			}
 			kinds, bodies := pngChunks(t, b.Bytes())
@@ -76,7 +76,7 @@ func TestEncode(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := picture()
+			want := gradient()
 			for y := range 3 {
 				for x := range 5 {
 					if have := color.NRGBAModel.Convert(img.At(x, y)); have != want.NRGBAAt(x, y) {
@@ -103,7 +103,7 @@ func (f *full) Write(b []byte) (int, error) {
 
 func TestEncodeReportsWrites(t *testing.T) {
 	for _, room := range []int{0, 40, 60} {
-		if err := (Picture{Image: picture(), Infotext: "a man"}).Encode(&full{room}); !errors.Is(err, errFull) {
+		if err := (Picture{Image: gradient(), Infotext: "a man"}).Encode(&full{room}); !errors.Is(err, errFull) {
 			t.Errorf("with %d bytes of room the error is %v, want %v", room, err, errFull)
 		}
 	}
@@ -113,7 +113,7 @@ func TestSave(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "out.png")
 	for _, text := range []string{"first", "second"} {
-		if err := (Picture{Image: picture(), Infotext: text}).Save(path); err != nil {
+		if err := (Picture{Image: gradient(), Infotext: text}).Save(path); err != nil {
 			t.Fatal(err)
 		}
 		file, err := os.ReadFile(path)
@@ -125,14 +125,14 @@ func TestSave(t *testing.T) {
 		}
 	}
 	missing := filepath.Join(folder, "none", "out.png")
-	if err := (Picture{Image: picture()}).Save(missing); err == nil || !strings.Contains(err.Error(), missing) {
+	if err := (Picture{Image: gradient()}).Save(missing); err == nil || !strings.Contains(err.Error(), missing) {
 		t.Errorf("the error is %v, want one that names %s", err, missing)
 	}
 	occupied := filepath.Join(folder, "folder.png")
 	if err := os.MkdirAll(filepath.Join(occupied, "full"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := (Picture{Image: picture()}).Save(occupied); err == nil {
+	if err := (Picture{Image: gradient()}).Save(occupied); err == nil {
 		t.Error("a folder was overwritten")
 	}
 	entries, err := os.ReadDir(folder)

@@ -26,6 +26,7 @@ type Options struct {
 	Weights       weights.Options // what to take from where besides the checkpoint; without meaning for New, whose checkpoint is open
 	LoRADirs      []string        // folders in which, and below which, LoRAs are looked for by name; see lora.Folder for the rules
 	EmbeddingDirs []string        // folders in which, and below which, textual inversions are: .pt, .bin and .safetensors, known to prompts by their names
+	UpscalerDirs  []string        // folders in which models of the ESRGAN family are that Hires.Upscaler names: .pth, .pt and .safetensors
 	Logger        *slog.Logger    // is told what adapters are applied and what is left out; nil is silent
 }
 
@@ -45,6 +46,7 @@ type Pipeline struct {
 	targets       *lora.Targets
 	folders       []string
 	embeddingDirs []string
+	upscalerDirs  []string
 	embeddings    *embeddings           // nil until a prompt asks
 	folder        *lora.Folder          // nil until a tag asks
 	opened        map[string]openedFile // by path, of the last request
@@ -99,7 +101,8 @@ func nameOf(path string) string {
 func open(ctx context.Context, ckpt *weights.Checkpoint, name string, dev compute.Device, o Options) (*Pipeline, error) {
 	p := &Pipeline{
 		checkpoint: ckpt, device: dev, name: name, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), folders: slices.Clone(o.LoRADirs), embeddingDirs: slices.Clone(o.EmbeddingDirs),
-		added: make(map[string]openedFile),
+		upscalerDirs: slices.Clone(o.UpscalerDirs),
+		added:        make(map[string]openedFile),
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)

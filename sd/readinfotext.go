@@ -1,8 +1,10 @@
 package sd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,6 +24,14 @@ func FromInfotext(t infotext.Text) (r Request, left []infotext.Field, err error)
 	if r.Sampler, r.Spacing, err = sampler.Parse(p.Text("Sampler"), p.Text("Schedule type")); err != nil {
 		errs = append(errs, &invalid.FieldError{Field: "Request.Sampler", Err: err})
 	}
+	if slices.ContainsFunc(t.Fields, func(f infotext.Field) bool {
+		return f.Key == "Hires upscale" || f.Key == "Hires resize" || f.Key == "Hires upscaler"
+	}) {
+		r.Hires = new(Hires)
+		if err := r.Hires.paste(p); err != nil {
+			errs = append(errs, &invalid.FieldError{Field: "Request.Hires.Sampler", Err: err})
+		}
+	}
 	for _, f := range t.Fields {
 		read, ok := pasted[f.Key]
 		if !ok {
@@ -31,13 +41,38 @@ func FromInfotext(t infotext.Text) (r Request, left []infotext.Field, err error)
 		if read.set == nil {
 			continue
 		}
+		if r.Hires == nil && strings.HasPrefix(read.field, "Request.Hires.") {
+			left = append(left, f)
+			continue
+		}
 		if err := read.set(&r, f.Value); err != nil {
 			errs = append(errs, invalid.Field(read.field, f.Value, "%s, as %q of an infotext", err, f.Key))
 		}
 	}
+	if r.Hires != nil && r.Hires.Strength == nil {
+		r.Hires.Strength, r.Strength = r.Strength, nil
+	}
 	r.PromptOptions.OldTimelines = p.Text("Old prompt editing timelines") == "True"
 	r.SamplerOptions.DowncastAlphas = p.Text("Downcast alphas_cumprod") == "True"
 	return r, left, errors.Join(errs...)
+}
+
+// paste sets what the second pass has of its own: a sampler with its schedule, and prompts.
+func (h *Hires) paste(p infotext.Parameters) (err error) {
+	own, schedule := p.Text("Hires sampler"), p.Text("Hires schedule type")
+	if schedule == "Use same scheduler" {
+		schedule = ""
+	}
+	if own == "Use same sampler" {
+		own = ""
+	}
+	if own != "" || schedule != "" {
+		if h.Sampler, h.Spacing, err = sampler.Parse(cmp.Or(own, p.Text("Sampler")), schedule); own == "" {
+			h.Sampler = ""
+		}
+	}
+	h.Prompt, h.NegativePrompt = p.Text("Hires prompt"), p.Text("Hires negative prompt")
+	return err
 }
 
 // pasted are the keys of infotexts that requests know: the field of each, and how it is set. Those without say what the picture
@@ -48,6 +83,7 @@ var pasted = map[string]struct {
 }{
 	"Sampler": {}, "Schedule type": {}, "Model": {}, "Model hash": {}, "Lora hashes": {}, "TI hashes": {}, "Version": {}, "User": {},
 	"Old prompt editing timelines": {}, "Downcast alphas_cumprod": {},
+	"Hires sampler": {}, "Hires schedule type": {}, "Hires prompt": {}, "Hires negative prompt": {},
 
 	"Steps":     {"Request.Steps", whole(func(r *Request) *int { return &r.Steps })},
 	"CFG scale": {"Request.Guidance", optional(func(r *Request) **float64 { return &r.Guidance })},
@@ -59,6 +95,17 @@ var pasted = map[string]struct {
 	"Eta DDIM":  {"Request.Eta", optional(func(r *Request) **float64 { return &r.Eta })},
 	"Emphasis":  {"Request.PromptOptions.Emphasis", words(func(r *Request) *prompt.Emphasis { return &r.PromptOptions.Emphasis })},
 	"Pad conds": {"Request.PadConds", truth(func(r *Request) *bool { return &r.PadConds })},
+
+	"Denoising strength": {"Request.Strength", optional(func(r *Request) **float64 { return &r.Strength })},
+	"Noise multiplier":   {"Request.NoiseMultiplier", optional(func(r *Request) **float64 { return &r.NoiseMultiplier })},
+	"Extra noise":        {"Request.ExtraNoise", fraction(func(r *Request) *float64 { return &r.ExtraNoise })},
+
+	"Hires upscale":            {"Request.Hires.Scale", fraction(func(r *Request) *float64 { return &r.Hires.Scale })},
+	"Hires resize":             {"Request.Hires.Width", sides(func(r *Request) (w, h *int) { return &r.Hires.Width, &r.Hires.Height })},
+	"Hires steps":              {"Request.Hires.Steps", whole(func(r *Request) *int { return &r.Hires.Steps })},
+	"Hires upscaler":           {"Request.Hires.Upscaler", words(func(r *Request) *string { return &r.Hires.Upscaler })},
+	"Hires CFG Scale":          {"Request.Hires.Guidance", optional(func(r *Request) **float64 { return &r.Hires.Guidance })},
+	"Hires denoising strength": {"Request.Hires.Strength", optional(func(r *Request) **float64 { return &r.Hires.Strength })},
 
 	"Variation seed":          {"Request.Variation.Seed", seed(func(r *Request) *int64 { return &r.Variation.Seed })},
 	"Variation seed strength": {"Request.Variation.Strength", fraction(func(r *Request) *float64 { return &r.Variation.Strength })},

@@ -39,6 +39,15 @@ func TestFromInfotext(t *testing.T) {
 		},
 		"speed": {Prompt: "a", Seed: 1, Speed: Speed{MinUncond: 1.5, MinUncondAll: true, SkipEarly: 0.25}},
 		"DDIM":  {Sampler: sampler.DDIM, Eta: new(0.25)},
+		"hires": {Prompt: "a", Hires: &Hires{}},
+		"all of hires": {
+			Prompt: "a", NegativePrompt: "b", ExtraNoise: 0.25,
+			Hires: &Hires{
+				Width: 640, Height: 832, Upscaler: "R-ESRGAN 4x+", Strength: new(0.25), Steps: 7, Sampler: sampler.Euler, Spacing: sampler.Karras,
+				Guidance: new(4.5), Prompt: "c, \"d\": e", NegativePrompt: "f",
+			},
+		},
+		"hires schedule": {Prompt: "a", Hires: &Hires{Scale: 1.5, Spacing: sampler.Exponential}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want, err := r.resolve(512)
@@ -55,6 +64,9 @@ func TestFromInfotext(t *testing.T) {
 			}
 			if want.Spacing == "" { // the text names the sampler's own
 				want.Spacing = want.Sampler.Spacing()
+				if h := want.Hires; h != nil && h.Spacing == "" && h.Sampler == want.Sampler {
+					h.Spacing = want.Spacing
+				}
 			}
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("have %+v\nwant %+v, from\n%s", got, want, text)
@@ -64,7 +76,7 @@ func TestFromInfotext(t *testing.T) {
 }
 
 func TestFromInfotextErrors(t *testing.T) {
-	_, left, err := FromInfotext(infotext.Parse("a\nSteps: many, Sampler: Leapfrog, Size: large, CFG scale: x, Seed: 1.5, Hires upscale: 2, Denoising strength: 0.5, Model: m"))
+	_, left, err := FromInfotext(infotext.Parse("a\nSteps: many, Sampler: Leapfrog, Size: large, CFG scale: x, Seed: 1.5, Hires steps: 2, Tiling: True, Model: m"))
 	var fields []string
 	for _, e := range invalid.Fields(err) {
 		fields = append(fields, e.Field)
@@ -72,7 +84,7 @@ func TestFromInfotextErrors(t *testing.T) {
 	if want := []string{"Request.Sampler", "Request.Steps", "Request.Width", "Request.Guidance", "Request.Seed"}; !slices.Equal(fields, want) {
 		t.Errorf("errors of %q, want %q: %v", fields, want, err)
 	}
-	if want := []infotext.Field{{Key: "Hires upscale", Value: "2"}, {Key: "Denoising strength", Value: "0.5"}}; !slices.Equal(left, want) {
+	if want := []infotext.Field{{Key: "Hires steps", Value: "2"}, {Key: "Tiling", Value: "True"}}; !slices.Equal(left, want) {
 		t.Errorf("left %v, want %v", left, want)
 	}
 	old, _, err := FromInfotext(infotext.Parse("[a:b:0.5]\nSteps: 20, Sampler: Euler a, Seed: 1, Version: v1.5.1"))

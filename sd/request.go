@@ -37,7 +37,7 @@ type Request struct {
 	Adapters       []Adapter `json:"adapters,omitempty"`       // LoRAs to apply besides those the prompt names
 
 	PromptOptions prompt.Options `json:"prompt_options,omitzero"` // how the prompts are read
-	Width         int            `json:"width,omitzero"`          // pixels, a multiple of 8 up to MaxSide; 0 is the model's own, 512 for SD 1.5
+	Width         int            `json:"width,omitzero"`          // pixels, a multiple of 8 up to MaxSide; 0 is the model's own, 512 for SD 1.5, and with it the shape of Image
 	Height        int            `json:"height,omitzero"`         // as Width
 
 	Steps    int             `json:"steps,omitzero"`     // 1 to sampler.MaxSteps; 0 is 20
@@ -58,13 +58,25 @@ type Request struct {
 
 	Speed Speed `json:"speed,omitzero"` // what saves time and changes the picture
 
+	Image           []byte     `json:"init_image,omitempty"`              // a file with a picture to begin with: JPEG, PNG, WebP, BMP, TIFF or GIF; none begins with noise alone
+	Strength        *float64   `json:"denoising_strength,omitzero"`       // how much of Image is drawn anew, 0 to 1, "Denoising strength"; nil is 0.75. Without meaning where there is none
+	ResizeMode      ResizeMode `json:"resize_mode,omitzero"`              // how Image is brought to the size; "" is JustResize
+	NoiseMultiplier *float64   `json:"initial_noise_multiplier,omitzero"` // factor on the noise over Image; nil is 1
+	ExtraNoise      float64    `json:"img2img_extra_noise,omitzero"`      // so much more of it, beyond what the sampler expects; also in the hires pass
+
+	Hires *Hires `json:"hires,omitzero"` // a second pass that enlarges the picture; nil is none
+
 	TiledVAE bool `json:"tiled_vae,omitzero"` // decode in overlapping tiles: less memory; always on above 1024×1024 pixels
 }
 
 // plan is Request.resolve with what depends on the model, and the plan of its sampling.
 func (p *Pipeline) plan(r Request) (Request, *sampler.Plan, error) {
 	r, err := r.resolve(p.Side())
-	plan, planErr := sampler.New(r.config(p.networks.Schedule, p.networks.Prediction))
+	c := r.config(p.networks.Schedule, p.networks.Prediction)
+	if len(r.Image) > 0 {
+		c.Denoise = r.Strength
+	}
+	plan, planErr := sampler.New(c)
 	if err := errors.Join(err, inRequest(planErr)); err != nil {
 		return r, nil, fmt.Errorf("sd: %w", err)
 	}
@@ -98,9 +110,20 @@ func (r Request) resolve(modelSide int) (Request, error) {
 	if r.Guidance == nil {
 		r.Guidance = new(7.5)
 	}
+	if len(r.Image) > 0 {
+		setDefault(&r.ResizeMode, JustResize)
+		if r.Strength == nil {
+			r.Strength = new(0.75)
+		}
+	}
+	if r.Hires != nil {
+		r.Hires = new(r.Hires.resolve(r))
+	}
 	setDefault(&r.PromptOptions.Emphasis, prompt.Original)
 	if !r.PromptOptions.KeepComments {
-		r.Prompt, r.NegativePrompt = prompt.StripComments(r.Prompt), prompt.StripComments(r.NegativePrompt)
+		for _, text := range r.texts() {
+			*text.words = prompt.StripComments(*text.words)
+		}
 	}
 	var errs []error
 	check := func(ok bool, field string, value any, want string, args ...any) {
@@ -108,8 +131,15 @@ func (r Request) resolve(modelSide int) (Request, error) {
 			errs = append(errs, invalid.Field("Request."+field, value, want, args...))
 		}
 	}
-	check(utf8.ValidString(r.Prompt), "Prompt", r.Prompt, "valid UTF-8; convert the text first")
-	check(utf8.ValidString(r.NegativePrompt), "NegativePrompt", r.NegativePrompt, "valid UTF-8; convert the text first")
+	for _, text := range r.texts() {
+		check(utf8.ValidString(*text.words), text.field, *text.words, "valid UTF-8; convert the text first")
+	}
+	if len(r.Image) > 0 {
+		check(slices.Contains(ResizeModes, r.ResizeMode), "ResizeMode", string(r.ResizeMode), "one of %q", ResizeModes)
+	}
+	if m := r.NoiseMultiplier; m != nil {
+		check(*m >= 0 && *m <= 10, "NoiseMultiplier", *m, "a factor from 0 to 10")
+	}
 	check(slices.Contains(prompt.Emphases, r.PromptOptions.Emphasis), "PromptOptions.Emphasis", string(r.PromptOptions.Emphasis), "one of %q", prompt.Emphases)
 	if b := r.PromptOptions.Backtrack; b != nil {
 		check(*b >= 0, "PromptOptions.Backtrack", *b, "0 or more")
@@ -125,6 +155,22 @@ func (r Request) resolve(modelSide int) (Request, error) {
 	errs = append(errs, r.resolveNoise())
 	check(r.ClipSkip >= 1, "ClipSkip", r.ClipSkip, "1 or more")
 	return r, errors.Join(errs...)
+}
+
+// texts are the prompts of a request, by their fields.
+func (r *Request) texts() []struct {
+	field string
+	words *string
+} {
+	type text = struct {
+		field string
+		words *string
+	}
+	all := []text{{"Prompt", &r.Prompt}, {"NegativePrompt", &r.NegativePrompt}}
+	if r.Hires != nil {
+		all = append(all, text{"Hires.Prompt", &r.Hires.Prompt}, text{"Hires.NegativePrompt", &r.Hires.NegativePrompt})
+	}
+	return all
 }
 
 func goodSide(pixels int) bool { return pixels >= 8 && pixels <= MaxSide && pixels%8 == 0 }

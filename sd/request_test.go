@@ -53,6 +53,11 @@ func TestRequestJSON(t *testing.T) {
 			DiscardPenultimate: true, SGMNoise: true, DowncastAlphas: true, Order: 2, Variant: sampler.BH2, Skip: sampler.LogSNR,
 			KeepOrderFinal: true, ENSD: 31337,
 		},
+		Image: []byte("abc"), Strength: new(0.0), ResizeMode: ResizeAndFill, NoiseMultiplier: new(1.5), ExtraNoise: 0.25,
+		Hires: &Hires{
+			Scale: 1.5, Width: 128, Height: 192, Upscaler: "Latent", Strength: new(0.5), Steps: 7, Sampler: sampler.Euler, Spacing: sampler.Karras,
+			Guidance: new(3.0), Prompt: "a", NegativePrompt: "b",
+		},
 	}
 	for v, i := reflect.ValueOf(full), 0; i < v.NumField(); i++ {
 		if v.Field(i).IsZero() {
@@ -68,6 +73,9 @@ func TestRequestJSON(t *testing.T) {
 			`"sampler_options":{"sigma_churn":1,"sigma_tmin":0.1,"sigma_tmax":9,"sigma_noise":1.01,"schedule_min_sigma":0.05,"schedule_max_sigma":12,` +
 			`"schedule_rho":5,"beta_schedule_alpha":0.5,"beta_schedule_beta":0.7,"discard_penultimate_sigma":true,"sgm_noise_multiplier":true,` +
 			`"downcast_alphas_cumprod":true,"order":2,"unipc_variant":"bh2","unipc_skip_type":"logSNR","keep_order_final":true,"ensd":31337},"speed":{"ngms":1.5,"ngms_all_steps":true,"skip_early_cfg":0.25},` +
+			`"init_image":"YWJj","denoising_strength":0,"resize_mode":"Resize and fill","initial_noise_multiplier":1.5,"img2img_extra_noise":0.25,` +
+			`"hires":{"scale":1.5,"resize_x":128,"resize_y":192,"upscaler":"Latent","denoising_strength":0.5,"steps":7,"sampler":"Euler","spacing":"Karras",` +
+			`"guidance":3,"prompt":"a","negative_prompt":"b"},` +
 			`"tiled_vae":true}`: full,
 	} {
 		written, err := json.Marshal(want)

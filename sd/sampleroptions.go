@@ -52,7 +52,8 @@ func (r Request) config(schedule sampler.Schedule, prediction sampler.Prediction
 	o := r.SamplerOptions
 	schedule.Half = o.DowncastAlphas
 	return sampler.Config{
-		Sampler: r.Sampler, Spacing: r.Spacing, Steps: r.Steps, Eta: r.Eta, Schedule: schedule, Prediction: prediction,
+		ExtraNoise: r.ExtraNoise,
+		Sampler:    r.Sampler, Spacing: r.Spacing, Steps: r.Steps, Eta: r.Eta, Schedule: schedule, Prediction: prediction,
 		SChurn: o.SChurn, STmin: o.STmin, STmax: o.STmax, SNoise: o.SNoise,
 		SigmaMin: o.SigmaMin, SigmaMax: o.SigmaMax, Rho: o.Rho, BetaAlpha: o.BetaAlpha, BetaBeta: o.BetaBeta,
 		DiscardPenultimate: o.DiscardPenultimate, SGMNoise: o.SGMNoise,

@@ -50,9 +50,9 @@ type sampling struct {
 	measured [3][]float32 // slots that are measured
 }
 
-// newSampling prepares a run: it projects the contexts to keys and values, compiles the step and starts the state from the
-// given noise of unit variance, [batch,height,width,C].
-func (p *Pipeline) newSampling(ctx context.Context, j job, initial []float32) (_ *sampling, err error) {
+// newSampling prepares a run: it projects the contexts to keys and values, compiles the step and starts the state from
+// noise of unit variance, [batch,height,width,C], and from clean latents if there are some.
+func (p *Pipeline) newSampling(ctx context.Context, j job, initial, clean []float32) (_ *sampling, err error) {
 	s := &sampling{job: j, pipe: p}
 	defer func() {
 		if err != nil {
@@ -72,6 +72,9 @@ func (p *Pipeline) newSampling(ctx context.Context, j job, initial []float32) (_
 	}
 	for i, v := range initial {
 		s.draw.F32[i] = float32(j.plan.Start.Noise) * v
+	}
+	for i, v := range clean {
+		s.draw.F32[i] += float32(j.plan.Start.Latent) * v
 	}
 	return s, errors.Join(s.current(0).Upload(s.draw.Buffer), s.predictors[0].say(ctx, 0))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"image"
 	"iter"
+	"slices"
 
 	"github.com/atelier-go/atelier/sampler"
 )
@@ -12,9 +13,14 @@ import (
 // Step is the state of a run after a sampling step. It is valid until the iteration goes on.
 type Step struct {
 	Index, Total int // Index is 0 to Total-1; the step at Total-1 is the last; until it comes, DPM adaptive only estimates Total
-	run          *sampling
+	pipe         *Pipeline
 	request      Request
 	hash         func() string // gives the checkpoint's hash, once it is known, else ""
+	passes       []*pass
+	at           int       // the pass that runs
+	done         int       // steps of all passes
+	left         []float32 // latents that the last pass made
+	run          *sampling
 }
 
 // Last reports whether the run is complete, so that Result has the finished pictures.
@@ -27,7 +33,7 @@ func (s *Step) Latents() (data []float32, shape []int, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	data, channels := make([]float32, len(latents)), s.run.pipe.networks.LatentChannels()
+	data, channels := make([]float32, len(latents)), s.pipe.networks.LatentChannels()
 	size := len(latents) / s.run.batch
 	for i := range s.run.batch {
 		channelsFirst(data[i*size:][:size], latents[i*size:][:size], channels)
@@ -41,7 +47,7 @@ func (s *Step) Preview(ctx context.Context) ([]*image.NRGBA, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.run.pipe.decode(ctx, s.request, latents)
+	return s.pipe.decode(ctx, s.passes[s.at].request, latents)
 }
 
 // Result decodes the latents as they are: after the last step these are the finished pictures.
@@ -50,18 +56,38 @@ func (s *Step) Result(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	images, err := s.run.pipe.decode(ctx, s.request, latents)
+	images, err := s.pipe.decode(ctx, s.passes[s.at].request, latents)
 	if err != nil {
 		return nil, err
 	}
-	r, m := &Result{Request: s.request}, model{s.run.pipe.name, s.hash(), s.run.pipe.embeddings.hashes(s.run.cond.embedded())}
+	var embedded []string
+	for _, one := range s.passes {
+		for _, name := range one.cond.embedded() {
+			if !slices.Contains(embedded, name) {
+				embedded = append(embedded, name)
+			}
+		}
+	}
+	r, m := &Result{Request: s.request}, model{s.pipe.name, s.hash(), s.pipe.embeddings.hashes(embedded)}
 	for i, img := range images {
 		seed, _ := s.request.seeds(i)
 		r.Pictures = append(r.Pictures, Picture{
-			Image: img, Seed: seed, Infotext: describe(s.request, s.run.cond.adapters, m, i).String(),
+			Image: img, Seed: seed, Infotext: describe(s.request, s.adapters(), m, i).String(),
 		})
 	}
 	return r, nil
+}
+
+// adapters are those of all passes, each once.
+func (s *Step) adapters() (all adapters) {
+	for _, one := range s.passes {
+		for _, a := range one.cond.adapters {
+			if !slices.ContainsFunc(all, func(b adapter) bool { return a.Adapter == b.Adapter && a.tagged == b.tagged }) {
+				all = append(all, a)
+			}
+		}
+	}
+	return all
 }
 
 // Result holds finished pictures.
@@ -84,48 +110,54 @@ type Result struct {
 //	}
 func (p *Pipeline) Steps(ctx context.Context, r Request) iter.Seq2[*Step, error] {
 	return func(yield func(*Step, error) bool) {
-		s, r, err := p.start(ctx, r)
+		r, passes, err := p.passes(ctx, r)
+		if err == nil {
+			err = p.encodeAll(ctx, passes)
+		}
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		defer s.close()
 		ctx, stop := context.WithCancel(ctx)
 		hash := p.startHash(ctx)
 		defer func() { stop(); hash() }()
-		step := &Step{run: s, request: r, hash: hash}
-		for progress, err := range s.plan.Run(func(e *sampler.Eval) (float64, error) { return s.evaluate(ctx, e) }) {
-			if err != nil {
+		step := &Step{pipe: p, request: r, passes: passes, hash: hash}
+		for step.at = range passes {
+			if more, err := step.sample(ctx, yield); err != nil {
 				yield(nil, err)
 				return
-			}
-			if step.Index, step.Total = progress.Step, progress.Total; !yield(step, nil) {
+			} else if !more {
 				return
 			}
 		}
 	}
 }
 
-// start validates a request and prepares its run.
-func (p *Pipeline) start(ctx context.Context, r Request) (*sampling, Request, error) {
-	r, plan, err := p.plan(r)
-	if err != nil {
-		return nil, r, err
+// sample carries out the pass that the run has come to, on what the pass before left, and tells whether the caller wants more.
+func (s *Step) sample(ctx context.Context, yield func(*Step, error) bool) (more bool, err error) {
+	one := s.passes[s.at]
+	if s.run, err = s.pipe.start(ctx, one, s.left); err != nil {
+		return false, err
 	}
-	c, err := p.encode(ctx, r, plan)
-	if err != nil {
-		return nil, r, err
+	defer func() { err = errors.Join(err, s.run.close()) }()
+	before := s.done
+	for progress, err := range one.plan.Run(func(e *sampler.Eval) (float64, error) { return s.run.evaluate(ctx, e) }) {
+		if err != nil {
+			return false, err
+		}
+		s.Index, s.done = before+progress.Step, before+progress.Step+1
+		s.Total = before + progress.Total
+		for _, later := range s.passes[s.at+1:] {
+			s.Total += max(later.plan.Steps, 1)
+		}
+		if !yield(s, nil) {
+			return false, nil
+		}
 	}
-	factor := p.networks.VAE.Config().ScaleFactor()
-	height, width, channels := r.Height/factor, r.Width/factor, p.networks.LatentChannels()
-	n, err := newNoise(r, channels, height, width, factor, plan)
-	if err != nil {
-		return nil, r, err
+	if s.at < len(s.passes)-1 {
+		s.left, err = s.run.latents()
 	}
-	initial := make([]float32, r.BatchSize*height*width*channels)
-	n.draw(initial)
-	s, err := p.newSampling(ctx, job{plan: plan, cond: c, noise: n, batch: r.BatchSize, height: height, width: width}, initial)
-	return s, r, err
+	return true, err
 }
 
 // Generate runs a request to its end.

@@ -36,11 +36,11 @@ func TestUnguidedEvaluations(t *testing.T) {
 			t.Fatal(err)
 		}
 		cut(plan)
-		c, err := p.encode(t.Context(), r, plan)
+		c, err := p.encode(t.Context(), &pass{request: r, plan: plan})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := p.newSampling(t.Context(), job{plan: plan, cond: c, batch: 1, height: 3, width: 5}, initial)
+		s, err := p.newSampling(t.Context(), job{plan: plan, cond: c, batch: 1, height: 3, width: 5}, initial, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -93,6 +93,16 @@ func (c *conditioning) unguided() *conditioning {
 	return &alone
 }
 
+// unscaled are the weights at guidance 1, the negative prompt's first.
+func (c *conditioning) unscaled() (weights []float32) {
+	rest := 1.0
+	for _, share := range c.shares {
+		weights = append(weights, float32(share))
+		rest -= share
+	}
+	return append([]float32{float32(rest)}, weights...)
+}
+
 // readPart reads the text of a field at all steps.
 func (p *Pipeline) readPart(one *pass, field, words string) (*textPart, error) {
 	r, timing := one.request, one.timing()

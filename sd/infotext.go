@@ -124,6 +124,9 @@ func describe(r Request, applied adapters, m model, i int) infotext.Text {
 			add(s.Key, s.Value)
 		}
 	}
+	for _, f := range r.speedFields() {
+		add(f.Key, f.Value)
+	}
 	add("Version", version)
 	t.Sort()
 	return t

@@ -68,7 +68,7 @@ func (p *Pipeline) phases(r Request, passes []*pass) (all [][]engine.Key, err er
 		var steps []engine.Key
 		j := p.job(one)
 		for _, c := range j.conditionings() {
-			steps = append(steps, engine.ContextKey{Samples: len(c.parts) * j.batch, Tokens: c.tokens}, j.key(c))
+			steps = append(steps, j.keys(c)...)
 		}
 		all = append(all, steps)
 		if i == len(passes)-1 || pixels {

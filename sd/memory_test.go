@@ -57,7 +57,7 @@ func TestMemory(t *testing.T) {
 			"plain":      func(*Request) {},
 			"more slots": func(r *Request) { r.Sampler, r.Steps = sampler.LMS, 5 },
 			"unguided":   func(r *Request) { r.Guidance = new(1.0) },
-			"NGMS":       func(r *Request) { r.Speed.MinUncond = 100 },
+			"NGMS":       func(r *Request) { r.Speed.MinUncond, r.Speed.DeepCache.Interval = 100, 2 },
 			"batch":      func(r *Request) { r.BatchSize = 3 },
 			"two chunks": func(r *Request) { r.Prompt = strings.Repeat("very long, ", 30) },
 		} {

@@ -84,7 +84,10 @@ func (p *Pipeline) size(one *pass) (height, width int) {
 // job is what a pass samples, once its prompts are read.
 func (p *Pipeline) job(one *pass) job {
 	height, width := p.size(one)
-	return job{plan: one.plan, cond: one.cond, batch: one.request.BatchSize, height: height, width: width}
+	return job{
+		plan: one.plan, cond: one.cond, batch: one.request.BatchSize, height: height, width: width,
+		options: one.network(p.networks.VAE.Config().ScaleFactor()), rescale: one.request.GuidanceRescale, cache: one.request.Speed.DeepCache,
+	}
 }
 
 // start begins the sampling of a pass on what the pass before left.

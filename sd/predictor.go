@@ -15,6 +15,9 @@ type predictor struct {
 	context *engine.Frame  // makes keys and values of contexts
 	texts   *engine.Mirror // all predictions' contexts
 	step    *engine.Frame
+	shallow *engine.Frame // the step without what an earlier one kept; nil if none is kept
+	every   int           // so many runs there is a whole step
+	since   int           // runs since the last one
 }
 
 // newPredictor compiles the programs of a job for all predictions of a conditioning and binds keys and values, which stay where they
@@ -39,12 +42,38 @@ func (p *Pipeline) newPredictor(j job, c *conditioning, bind func(step *engine.F
 		r.step.Bind(values, r.context.Tensor(values))
 	}
 	guidance := r.step.Mirror("guidance")
-	bind(r.step)
-	if err := errors.Join(r.context.Err(), r.step.Err()); err != nil {
+	copy(guidance.F32, c.weights)
+	if r.step.Has("guidance_1") {
+		copy(r.step.Mirror("guidance_1").F32, c.unscaled())
+	}
+	if err := r.keep(p, j, c, bind); err != nil {
 		return nil, err
 	}
-	copy(guidance.F32, c.weights)
-	return r, guidance.Send()
+	for _, m := range r.step.Mirrors("guidance") {
+		if err := m.Send(); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// keep gives the step the state, and a shallow one beside it if a part of the network is kept.
+func (r *predictor) keep(p *Pipeline, j job, c *conditioning, bind func(step *engine.Frame)) (err error) {
+	key := j.key(c)
+	if key.cut == 0 {
+		bind(r.step)
+	} else {
+		deep := r.step.Tensor("deep")
+		bind(r.step)
+		if r.shallow, err = p.frame(c.adapters, key.above()); err != nil {
+			return err
+		}
+		r.every = j.cache.Interval
+		r.shallow.Share(r.step)
+		r.shallow.Bind("deep", deep)
+		err = r.shallow.Err()
+	}
+	return errors.Join(r.context.Err(), r.step.Err(), err)
 }
 
 // say computes K and V of every cross-attention from what the prompts say at a call of the network, if that is something new.
@@ -58,6 +87,7 @@ func (r *predictor) say(ctx context.Context, call int) error {
 	if !changed {
 		return nil
 	}
+	r.since = 0
 	all := r.texts.F32[:0]
 	for _, one := range r.said {
 		for range r.batch {
@@ -72,12 +102,25 @@ func (r *predictor) run(ctx context.Context, call int) error {
 	if err := r.say(ctx, call); err != nil {
 		return err
 	}
-	return r.step.Run(ctx)
+	step := r.step
+	if r.shallow != nil && r.since%r.every > 0 {
+		step = r.shallow
+	}
+	r.since++
+	return step.Run(ctx)
+}
+
+// rotate makes what came out last what goes in next.
+func (r *predictor) rotate() {
+	r.step.Rotate()
+	if r.shallow != nil {
+		r.shallow.Rotate()
+	}
 }
 
 func (r *predictor) close() error {
 	if r == nil {
 		return nil
 	}
-	return errors.Join(r.step.Close(), r.context.Close())
+	return errors.Join(r.shallow.Close(), r.step.Close(), r.context.Close())
 }

@@ -27,9 +27,21 @@ func (p *Pipeline) frame(set adapters, k engine.Key) (*engine.Frame, error) {
 //
 // Inputs: "timestep" [1], "guidance" [predictions], "input_mix" [1, slots+1], "mix" [slots+1, terms], "noise", the slots "slot.i", keys and
 // values of every cross-attention as of [engine.ContextKey]. Outputs: the new slots, and "clean", the estimate of the clean latents.
+// With rescale there is another input, "guidance_1", the weights of a guidance that changes nothing. With a cut there is another
+// output, "deep", what comes from below it in the network, which is an input of the step above it.
 type stepKey struct {
 	batch, height, width, predictions, tokens, slots int
 	unconditional                                    bool
+	options                                          unet.Options
+	rescale                                          float64
+	cut                                              int // a layer of the up blocks, 0 if the network is not cut
+	shallow                                          bool
+}
+
+// above is the step that leaves out what is below the cut.
+func (k stepKey) above() stepKey {
+	k.shallow = true
+	return k
 }
 
 // Network implements engine.Key.
@@ -58,10 +70,14 @@ func (k stepKey) Record(r *engine.Recorder, n *engine.Networks) {
 	}
 
 	sample := r.Op(compute.LinearCombination{Terms: append(slots[:k.slots:k.slots], noise), Coefficients: inputMix})
-	model := n.UNet.Forward(&r.Builder, sample, cond)
+	model := k.predict(r, n.UNet.With(k.options), sample, cond)
 	guided := model
 	if k.predictions > 1 {
-		guided = r.Op(compute.GuidanceCombine{X: model, Weights: guidance})
+		combine := compute.GuidanceCombine{X: model, Weights: guidance, Rescale: k.rescale}
+		if k.rescale > 0 {
+			combine.Like = r.Op(compute.GuidanceCombine{X: model, Weights: r.Input("guidance_1", compute.F32, k.predictions)})
+		}
+		guided = r.Op(combine)
 	}
 	all := append(slots[:k.slots:k.slots], guided)
 	if k.unconditional {
@@ -75,6 +91,21 @@ func (k stepKey) Record(r *engine.Recorder, n *engine.Networks) {
 		}
 		r.Output(name, r.Op(compute.LinearCombination{Terms: all, Coefficients: mix, Row: row}))
 	}
+}
+
+// predict records the network, or what is above the cut.
+func (k stepKey) predict(r *engine.Recorder, net *unet.Model, sample compute.Value, c unet.Conditioning) compute.Value {
+	if k.cut == 0 {
+		return net.Forward(&r.Builder, sample, c)
+	}
+	if k.shallow {
+		h, w, channels := net.DeepShape(k.cut, k.height, k.width)
+		deep := r.Input("deep", compute.F32, k.batch*k.predictions, h, w, channels)
+		return net.ForwardShallow(&r.Builder, sample, deep, c, k.cut)
+	}
+	model, deep := net.ForwardDeep(&r.Builder, sample, c, k.cut)
+	r.Output("deep", deep)
+	return model
 }
 
 // slotName names a slot, as it was and as it becomes.

@@ -16,6 +16,7 @@ import (
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/sd/infotext"
 	"github.com/atelier-go/atelier/sd/prompt"
+	"github.com/atelier-go/atelier/unet"
 )
 
 // TestFromInfotext writes requests, whose settings all have effect, as infotexts and reads them again.
@@ -38,8 +39,14 @@ func TestFromInfotext(t *testing.T) {
 			SamplerOptions: SamplerOptions{Order: 2, Variant: sampler.BH2, Skip: "logSNR", KeepOrderFinal: true},
 		},
 		"speed": {Prompt: "a", Seed: 1, Speed: Speed{MinUncond: 1.5, MinUncondAll: true, SkipEarly: 0.25}},
-		"DDIM":  {Sampler: sampler.DDIM, Eta: new(0.25)},
-		"hires": {Prompt: "a", Hires: &Hires{}},
+		"network": {
+			Prompt: "a", Seed: 1, GuidanceRescale: 0.7, FreeU: unet.FreeU{B1: 1.5, B2: 1.6, S1: 0.9, S2: 0.2},
+			Speed: Speed{TokenMerging: 0.5, TokenMergingHires: 0.3, HyperTile: HyperTile{Tile: 128, Depth: 1}, DeepCache: DeepCache{Interval: 3, Branch: 1}},
+		},
+		"tiles as the web UI has them": {Prompt: "a", Seed: 1, Speed: Speed{HyperTile: HyperTile{Tile: 256, Depth: 3}}},
+		"tiles of the outermost level": {Prompt: "a", Seed: 1, Speed: Speed{HyperTile: HyperTile{Tile: 256}}},
+		"DDIM":                         {Sampler: sampler.DDIM, Eta: new(0.25)},
+		"hires":                        {Prompt: "a", Hires: &Hires{}},
 		"all of hires": {
 			Prompt: "a", NegativePrompt: "b", ExtraNoise: 0.25,
 			Hires: &Hires{

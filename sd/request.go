@@ -10,6 +10,7 @@ import (
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/sd/prompt"
+	"github.com/atelier-go/atelier/unet"
 )
 
 // The bounds of a request.
@@ -56,6 +57,9 @@ type Request struct {
 	ResizeFrom     Size           `json:"seed_resize_from,omitzero"` // of pictures whose composition by the same Seed is to stay; zero is this size
 	SamplerOptions SamplerOptions `json:"sampler_options,omitzero"`
 
+	GuidanceRescale float64    `json:"guidance_rescale,omitzero"` // 0 to 1: brings what guidance makes so far towards the contrast of the prompt's own prediction
+	FreeU           unet.FreeU `json:"freeu,omitzero"`            // weighs the network's backbone and skip connections; the zero value changes nothing
+
 	Speed Speed `json:"speed,omitzero"` // what saves time and changes the picture
 
 	Image           []byte     `json:"init_image,omitempty"`              // a file with a picture to begin with: JPEG, PNG, WebP, BMP, TIFF or GIF; none begins with noise alone
@@ -89,6 +93,9 @@ func (p *Pipeline) plan(r Request) (Request, *sampler.Plan, error) {
 		if side.pixels%f != 0 {
 			errs = append(errs, invalid.Field(side.field, side.pixels, "a multiple of %d, as this model makes pictures", f))
 		}
+	}
+	if cache, layers := r.Speed.DeepCache, p.networks.UNet.Layers(); cache.Branch >= layers {
+		errs = append(errs, invalid.Field("Request.Speed.DeepCache.Branch", cache.Branch, "0 to %d, of this model's layers", layers-1))
 	}
 	if layers := p.networks.Text.Config().NumHiddenLayers; r.ClipSkip > layers {
 		errs = append(errs, invalid.Field("Request.ClipSkip", r.ClipSkip, "1 to %d, the text encoder's layers", layers))
@@ -153,6 +160,7 @@ func (r Request) resolve(modelSide int) (Request, error) {
 	check(math.Abs(*r.Guidance) <= 1000, "Guidance", *r.Guidance, "a number from -1000 to 1000")
 	check(r.BatchSize >= 1 && r.BatchSize <= MaxBatchSize, "BatchSize", r.BatchSize, "1 to %d", MaxBatchSize)
 	errs = append(errs, r.resolveNoise())
+	errs = append(errs, r.resolveSpeed()...)
 	check(r.ClipSkip >= 1, "ClipSkip", r.ClipSkip, "1 or more")
 	return r, errors.Join(errs...)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/sd/prompt"
+	"github.com/atelier-go/atelier/unet"
 )
 
 func TestDefaults(t *testing.T) {
@@ -47,7 +48,11 @@ func TestRequestJSON(t *testing.T) {
 		PromptOptions: prompt.Options{Emphasis: prompt.NoNorm, Backtrack: new(0), OldTimelines: true, KeepComments: true}, PadConds: true,
 		Eta: new(0.0), Guidance: new(0.0), ClipSkip: 2, Seed: -1, BatchSize: 2, Noise: CPU, TiledVAE: true,
 		Variation: Variation{Seed: 7, Strength: 0.25}, ResizeFrom: Size{Width: 512, Height: 384},
-		Speed: Speed{MinUncond: 1.5, MinUncondAll: true, SkipEarly: 0.25},
+		GuidanceRescale: 0.7, FreeU: unet.FreeU{B1: 1.5, B2: 1.6, S1: 0.9, S2: 0.2},
+		Speed: Speed{
+			MinUncond: 1.5, MinUncondAll: true, SkipEarly: 0.25, TokenMerging: 0.5, TokenMergingHires: 0.75,
+			HyperTile: HyperTile{Tile: 128, Depth: 1}, DeepCache: DeepCache{Interval: 3, Branch: 1},
+		},
 		SamplerOptions: SamplerOptions{
 			SChurn: 1, STmin: 0.1, STmax: 9, SNoise: new(1.01), SigmaMin: 0.05, SigmaMax: 12, Rho: 5, BetaAlpha: 0.5, BetaBeta: 0.7,
 			DiscardPenultimate: true, SGMNoise: true, DowncastAlphas: true, Order: 2, Variant: sampler.BH2, Skip: sampler.LogSNR,
@@ -72,7 +77,9 @@ func TestRequestJSON(t *testing.T) {
 			`"variation":{"seed":7,"strength":0.25},"seed_resize_from":{"width":512,"height":384},` +
 			`"sampler_options":{"sigma_churn":1,"sigma_tmin":0.1,"sigma_tmax":9,"sigma_noise":1.01,"schedule_min_sigma":0.05,"schedule_max_sigma":12,` +
 			`"schedule_rho":5,"beta_schedule_alpha":0.5,"beta_schedule_beta":0.7,"discard_penultimate_sigma":true,"sgm_noise_multiplier":true,` +
-			`"downcast_alphas_cumprod":true,"order":2,"unipc_variant":"bh2","unipc_skip_type":"logSNR","keep_order_final":true,"ensd":31337},"speed":{"ngms":1.5,"ngms_all_steps":true,"skip_early_cfg":0.25},` +
+			`"downcast_alphas_cumprod":true,"order":2,"unipc_variant":"bh2","unipc_skip_type":"logSNR","keep_order_final":true,"ensd":31337},"guidance_rescale":0.7,"freeu":{"b1":1.5,"b2":1.6,"s1":0.9,"s2":0.2},` +
+			`"speed":{"ngms":1.5,"ngms_all_steps":true,"skip_early_cfg":0.25,"token_merging_ratio":0.5,"token_merging_ratio_hr":0.75,` +
+			`"hypertile":{"tile":128,"depth":1},"deep_cache":{"interval":3,"branch":1}},` +
 			`"init_image":"YWJj","denoising_strength":0,"resize_mode":"Resize and fill","initial_noise_multiplier":1.5,"img2img_extra_noise":0.25,` +
 			`"hires":{"scale":1.5,"resize_x":128,"resize_y":192,"upscaler":"Latent","denoising_strength":0.5,"steps":7,"sampler":"Euler","spacing":"Karras",` +
 			`"guidance":3,"prompt":"a","negative_prompt":"b"},` +
@@ -102,6 +109,13 @@ func TestRequestFields(t *testing.T) {
 			[]string{"Request.Prompt", "Request.NegativePrompt", "Request.Adapters[0].Path", "Request.ClipSkip"}},
 		{Request{ClipSkip: 99}, []string{"Request.ClipSkip"}},
 		{Request{Variation: Variation{Strength: 2}, ResizeFrom: Size{Width: 512}}, []string{"Request.Variation.Strength", "Request.ResizeFrom.Height"}},
+		{Request{GuidanceRescale: 2, FreeU: unet.FreeU{S2: -1}, Speed: Speed{
+			TokenMerging: math.NaN(), TokenMergingHires: 2, HyperTile: HyperTile{Tile: 8, Depth: -1}, DeepCache: DeepCache{Interval: -1, Branch: -1},
+		}}, []string{
+			"Request.GuidanceRescale", "Request.FreeU.S2", "Request.Speed.TokenMerging", "Request.Speed.TokenMergingHires",
+			"Request.Speed.HyperTile.Tile", "Request.Speed.HyperTile.Depth", "Request.Speed.DeepCache.Interval", "Request.Speed.DeepCache.Branch",
+		}},
+		{Request{Speed: Speed{DeepCache: DeepCache{Interval: 2, Branch: 12}}}, []string{"Request.Speed.DeepCache.Branch"}},
 		{Request{Speed: Speed{MinUncond: -1, SkipEarly: 1.5}}, []string{"Request.Speed.SkipEarly", "Request.Speed.MinUncond"}},
 		{Request{Sampler: sampler.UniPC, SamplerOptions: SamplerOptions{SChurn: -1, SNoise: new(math.Inf(1)), Order: 9, Variant: "bh3", Skip: "x"}},
 			[]string{"Request.SamplerOptions.Variant", "Request.SamplerOptions.Skip", "Request.SamplerOptions.Order", "Request.SamplerOptions.SNoise", "Request.SamplerOptions.SChurn"}},

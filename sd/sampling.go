@@ -9,6 +9,7 @@ import (
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/engine"
 	"github.com/atelier-go/atelier/sampler"
+	"github.com/atelier-go/atelier/unet"
 )
 
 // job is what a sampling makes of noise.
@@ -18,14 +19,34 @@ type job struct {
 	noise         *noise // nil if the plan asks for none
 	batch         int
 	height, width int // those of latents
+	options       unet.Options
+	rescale       float64 // of what guidance makes, towards the deviation of the prompt's prediction
+	cache         DeepCache
 }
 
 // key is the program of the job's evaluations with all predictions of a conditioning.
 func (j job) key(c *conditioning) stepKey {
-	return stepKey{
+	k := stepKey{
 		batch: j.batch, height: j.height, width: j.width, predictions: len(c.weights), tokens: c.tokens,
-		slots: j.plan.Slots, unconditional: j.plan.Unconditional,
+		slots: j.plan.Slots, unconditional: j.plan.Unconditional, options: j.options,
 	}
+	if len(c.parts) > len(c.positive) { // otherwise there is nothing that guidance could strengthen
+		k.rescale = j.rescale
+	}
+	if j.cache.Interval > 1 {
+		k.cut = j.cache.Branch + 1
+	}
+	return k
+}
+
+// keys are all programs that a conditioning runs, the first of which makes keys and values.
+func (j job) keys(c *conditioning) []engine.Key {
+	whole := j.key(c)
+	all := []engine.Key{engine.ContextKey{Samples: len(c.parts) * j.batch, Tokens: c.tokens}, whole}
+	if whole.cut > 0 {
+		all = append(all, whole.above())
+	}
+	return all
 }
 
 // conditionings are those of guided and of unguided evaluations, the latter only if there are some that differ.
@@ -121,7 +142,7 @@ func (s *sampling) evaluate(ctx context.Context, e *sampler.Eval) (measured floa
 	}
 	s.call++
 	for _, r := range s.predictors {
-		r.step.Rotate()
+		r.rotate()
 	}
 	if e.Measure != nil {
 		return s.measure(e.Measure)

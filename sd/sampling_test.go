@@ -14,7 +14,7 @@ import (
 func TestStepsAllocateNothing(t *testing.T) {
 	for _, r := range []Request{
 		{Sampler: sampler.DPMPP2M}, {Sampler: sampler.Heun}, {Sampler: sampler.EulerA}, {Sampler: sampler.DDIMCFGPP},
-		{Sampler: sampler.Euler, Speed: Speed{MinUncond: 100}},
+		{Sampler: sampler.Euler, Speed: Speed{MinUncond: 100, DeepCache: DeepCache{Interval: 2}, TokenMerging: 0.5}},
 	} {
 		t.Run(fmt.Sprintf("%s %+v", r.Sampler, r.Speed), func(t *testing.T) {
 			dev, err := cpu.Open(cpu.Options{})

@@ -20,7 +20,12 @@ type Options struct {
 
 // FreeU weighs what the first two up blocks read: Si et al., "FreeU" (arXiv:2309.11497), as in diffusers. B multiplies the first half of the
 // channels that come from below, S the lowest frequencies of the skip connections. 0 stands for 1, which changes nothing.
-type FreeU struct{ B1, B2, S1, S2 float64 }
+type FreeU struct {
+	B1 float64 `json:"b1,omitzero"`
+	B2 float64 `json:"b2,omitzero"`
+	S1 float64 `json:"s1,omitzero"`
+	S2 float64 `json:"s2,omitzero"`
+}
 
 // HyperTile divides the map into tiles among whose tokens self-attention stays: at least Side tokens high and wide, or the whole map
 // where it has no such divisor; 0 is off. It does so at the full resolution and at Depth levels below.

@@ -92,6 +92,13 @@ func (f *Frame) Bind(name string, x compute.Tensor) {
 	}
 }
 
+// Has tells whether the program has an input or an output of a name.
+func (f *Frame) Has(name string) bool {
+	_, in := f.in.at[name]
+	_, out := f.out.at[name]
+	return in || out
+}
+
 // Tensor binds a new tensor of the frame's own, and returns it.
 func (f *Frame) Tensor(name string) compute.Tensor {
 	x := f.make(f.typeOf(name))

@@ -56,7 +56,7 @@ var rules = []rule{
 	{"sd/prompt", "", "", "the language is usable without a model"},
 	{"sd/infotext", "sd/prompt", "", "any tool can read pictures with it"},
 	{"sd/filename", "sampler internal/python invalid", "", "names of files are text, and what is in a folder"},
-	{"sd/grid", "sampler sd/prompt internal/python invalid", "", "axes and cells are numbers and text: for programs and servers alike"},
+	{"sd/grid", "sampler internal/python invalid", "", "axes and cells are numbers and text: for programs and servers alike"},
 	{"sd/dense", "", "gorgonia.org/tensor", "the only user of Gorgonia: programs that do not want its arrays do not carry it"},
 	{"face", "internal/picture", "github.com/esimov/pigo golang.org/x/sync", "leaf: the only user of pigo"},
 	{"tinyportrait", "", "", "data"},

@@ -27,8 +27,11 @@ func String(value any) string {
 	return fmt.Sprint(value)
 }
 
-// float is the shortest form of a float64 that reads back the same, as Python writes it: 1.0, 0.0001, 1e-05.
+// float is the shortest form of a float64 that reads back the same, as Python writes it: 1.0, 0.0001, 1e-05, inf, nan.
 func float(v float64) string {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return strings.TrimPrefix(strings.ToLower(strconv.FormatFloat(v, 'g', -1, 64)), "+")
+	}
 	if a := math.Abs(v); v != 0 && (a < 1e-4 || a >= 1e16) {
 		return strconv.FormatFloat(v, 'e', -1, 64)
 	}

@@ -59,7 +59,9 @@ var rules = []rule{
 	{"sd/grid", "sampler internal/python invalid", "", "axes and cells are numbers and text: for programs and servers alike"},
 	{"sd/dense", "", "gorgonia.org/tensor", "the only user of Gorgonia: programs that do not want its arrays do not carry it"},
 	{"face", "internal/picture", "github.com/esimov/pigo golang.org/x/sync", "leaf: the only user of pigo"},
+	{"portrait", "face internal/picture", "", "photos and portraits as pictures: what trains and draws is handed in"},
 	{"tinyportrait", "", "", "data"},
+	{"tinyportrait/drawn", "face internal/picture", "", "eyes for the tiny model's people: for examples and tests"},
 	{"invalid", "", "", "a leaf that every package may import"},
 	{"internal/atomicfile", "internal/openfile internal/filelock", "github.com/rogpeppe/go-internal", "the only user of robustio"},
 	{"internal/configjson", "internal/python", "", "leaf"},
@@ -79,11 +81,11 @@ var rules = []rule{
 	{"internal/tomltree", "", "github.com/BurntSushi/toml", "leaf"},
 	{"examples/internal/cli", "internal/openfile internal/picture compute device sd examples/internal/terminal tinyportrait weights weights/hub internal/atomicfile invalid", "github.com/KimMachineGun/automemlimit", "what programs have in common: flags, the run under a bar, and what they tell before the work"},
 	{"examples/bench", "compute cpu device examples/internal/... internal/engine internal/rng invalid lora lora/train unet weights", "golang.org/x/sys", "it times the programs that the packages run, which no public name gives"},
-	{"examples/...", "clip compute cpu device esrgan examples/... lora/... sampler sd/... tinyportrait unet vae weights/... internal/rng invalid", "golang.org/x/sys golang.org/x/term", "programs are users: what they import of this module, others can"},
+	{"examples/...", "clip compute cpu device esrgan examples/... lora/... sampler sd/... tinyportrait/... unet vae weights/... internal/rng invalid", "golang.org/x/sys golang.org/x/term", "programs are users: what they import of this module, others can"},
 }
 
 // testOnly are packages that tests may import besides what the code may.
-const testOnly = "compute/... cuda/internal/ptx cuda/internal/simgpu invalid cpu weights/... internal/f16 internal/golden internal/rng internal/webui lora/dataset lora/internal/loratest tinyportrait sampler clip unet vae nn"
+const testOnly = "compute/... cuda/internal/ptx cuda/internal/simgpu invalid cpu weights/... internal/f16 internal/golden internal/rng internal/webui lora/dataset lora/internal/loratest tinyportrait/... sampler clip unet vae nn"
 
 func TestImports(t *testing.T) {
 	each(t, func(t *testing.T, file string, f *ast.File) {

@@ -3,6 +3,9 @@ package main
 import (
 	"image"
 	"math"
+	"testing"
+
+	"github.com/atelier-go/atelier/tinyportrait/drawn"
 )
 
 // hallmarks are what makes the person of the sample photos.
@@ -12,8 +15,16 @@ type hallmarks struct{ Bald, RedBeard, Glasses, YellowSweater bool }
 var thePerson = hallmarks{true, true, true, true}
 
 // findHallmarks looks for them in a drawn portrait, a figure before a plain background.
-func findHallmarks(img image.Image) hallmarks {
-	f := findFace(img)
+func findHallmarks(t *testing.T, img *image.NRGBA) hallmarks {
+	t.Helper()
+	heads, err := drawn.Heads(t.Context(), img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(heads) != 1 {
+		return hallmarks{}
+	}
+	f := face{newPicture(img), heads[0].X, heads[0].Y, heads[0].W, heads[0].H}
 	skin := f.skin()
 	return hallmarks{
 		Bald:          f.bald(skin),
@@ -76,57 +87,6 @@ func newPicture(img image.Image) *picture {
 	}
 	return p
 }
-
-// findFace finds the ellipse with the clearest edge above the ears and beside the jaw, and the clearest eyes, among those of
-// the places and sizes that the tiny model draws.
-func findFace(img image.Image) (best face) {
-	p := newPicture(img)
-	unit := float64(max(p.Dx(), p.Dy())) / 128
-	most := 0.0
-	for x := -9.0; x <= 9; x++ {
-		for y := -16.0; y <= 0; y++ {
-			for w := 17.0; w <= 30; w++ {
-				for h := max(22, w); h <= min(38, 1.6*w); h++ {
-					f := face{p, float64(p.Dx())/2 + x*unit, float64(p.Dy())/2 + y*unit, w * unit, h * unit}
-					if clear := f.edge() + f.eyes(); clear > most {
-						best, most = f, clear
-					}
-				}
-			}
-		}
-	}
-	return best
-}
-
-// edge is how much the colours inside the outline differ from those outside.
-func (f face) edge() (sum float64) {
-	for _, p := range outline {
-		sum += min(30, f.at(0.93*p[0], 0.93*p[1]).distance(f.at(1.07*p[0], 1.07*p[1])))
-	}
-	return sum
-}
-
-// eyes is how clearly there is white on both sides of a pupil where the eyes are.
-func (f face) eyes() (sum float64) {
-	for _, x := range []float64{-0.42, 0.42} {
-		white := min(f.at(x-0.12, -0.08).luma(), f.at(x+0.12, -0.08).luma())
-		pupil := min(f.at(x, -0.08).luma(), f.at(x-0.04, -0.08).luma(), f.at(x+0.04, -0.08).luma())
-		sum += 4 * min(120, max(0, white-pupil))
-	}
-	return sum
-}
-
-// outline is points of the unit circle, above the ears and below them as far as the jaw.
-var outline = func() (points [][2]float64) {
-	for degree := 200.0; degree <= 340; degree += 5 {
-		points = append(points, [2]float64{math.Cos(degree * math.Pi / 180), math.Sin(degree * math.Pi / 180)})
-	}
-	for degree := 22.0; degree <= 50; degree += 4 {
-		x, y := math.Cos(degree*math.Pi/180), math.Sin(degree*math.Pi/180)
-		points = append(points, [2]float64{x, y}, [2]float64{-x, y})
-	}
-	return points
-}()
 
 // at is the colour at a place in half axes from the centre of the face, x to the right and y down.
 func (f face) at(x, y float64) rgb {

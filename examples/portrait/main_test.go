@@ -47,7 +47,7 @@ func TestPortrait(t *testing.T) {
 	} {
 		n := 0
 		for i, picture := range c.pictures {
-			h := findHallmarks(picture)
+			h := findHallmarks(t, picture)
 			t.Logf("%s, seed %d: %+v", c.name, i+1, h)
 			if h == thePerson {
 				n++
@@ -58,7 +58,7 @@ func TestPortrait(t *testing.T) {
 		}
 	}
 	for i, picture := range other { // what one of them may share with him, as any stranger may, is one hallmark
-		if h := findHallmarks(picture); h != (hallmarks{Bald: h.Bald}) && h != (hallmarks{Glasses: h.Glasses}) && h != (hallmarks{YellowSweater: h.YellowSweater}) {
+		if h := findHallmarks(t, picture); h != (hallmarks{Bald: h.Bald}) && h != (hallmarks{Glasses: h.Glasses}) && h != (hallmarks{YellowSweater: h.YellowSweater}) {
 			t.Errorf("somebody else with the LoRA, seed %d, has got %+v", i+1, h)
 		}
 	}
@@ -221,7 +221,7 @@ func TestFindHallmarks(t *testing.T) {
 		if filepath.Base(folder) == "12_personname man" {
 			want = thePerson
 		}
-		if got := findHallmarks(sample.Image); got != want {
+		if got := findHallmarks(t, sample.Image); got != want {
 			t.Errorf("%s: %+v, want %+v", p.Path, got, want)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 // Options configures whichever device is opened. The zero value is the fastest that keeps float32 precision.
 type Options struct {
 	Workers   int               // CPU goroutines computing at once; 0 means one for each processor
-	Precision compute.Precision // in which matrix products are computed
+	Precision compute.Precision // what matrix products are computed in; FP32 is 0, BF16 runs in FP32 where the processor lacks it (compute.Preciser tells)
 }
 
 // Open opens a device: "cpu", or "auto" for the best this machine has. Close it after everything that was opened on it.

@@ -11,8 +11,8 @@ import (
 // multiplied with, to Magnitude. See Liu et al., "DoRA" (arXiv:2402.09353).
 type DoRA struct {
 	Delta
-	Magnitude []float32
-	Inputs    bool // one length for each input rather than for each output
+	Magnitude []float32 // the lengths, one for each output, or input
+	Inputs    bool      // one length for each input rather than for each output
 }
 
 // Algorithm implements Delta: "DoRA", with the other's name if that is not LoRA.

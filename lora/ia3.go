@@ -9,8 +9,8 @@ import (
 // IA3 multiplies the outputs of a layer, or its inputs, by 1 + Factors. See Liu et al., "Few-Shot Parameter-Efficient
 // Fine-Tuning" (arXiv:2205.05638).
 type IA3 struct {
-	Factors []float32
-	Inputs  bool
+	Factors []float32 // one for each output, or input
+	Inputs  bool      // Factors are of the inputs
 }
 
 // Algorithm implements Delta: "IA3".

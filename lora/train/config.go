@@ -52,7 +52,7 @@ type Config struct {
 	// MixedPrecision tells what the device computes in: "no", "fp16" or "bf16"; "" means no. With fp16 losses are scaled.
 	MixedPrecision string `json:"mixed_precision"`
 
-	// OutputDir is created if need be. OutputName is "last" if empty.
+	// OutputDir is created if need be, and must be given. OutputName is "last" if empty.
 	OutputDir  string `json:"output_dir" resume:"-"`
 	OutputName string `json:"output_name" resume:"-"`
 	// SavePrecision is F32, F16 or BF16; the zero value means F16.

@@ -22,7 +22,7 @@ type StepDone struct {
 // EpochDone is the end of an epoch, after its validation and sample pictures.
 type EpochDone struct {
 	Epoch, Epochs int // done, and in all
-	Step          int
+	Step          int // optimizer steps done
 	AverageLoss   float64
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/atelier-go/atelier/weights"
 )
 
-// Rates are the learning rates of a step.
+// Rates are the learning rates of a step for the two networks, 0 or more; 0 leaves a network as it is.
 type Rates struct{ TextEncoder, UNet float64 }
 
 // GroupRate is the learning rate of a group of factors, by the name that sd-scripts logs it under: "textencoder" or "unet",

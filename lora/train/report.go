@@ -34,8 +34,8 @@ type Report struct {
 
 // NetworkReport is what is trained of a network.
 type NetworkReport struct {
-	Modules    int
-	Parameters int
+	Modules    int     // layers that get factors
+	Parameters int     // numbers in these
 	Rate       float64 // the highest learning rate of the schedule
 	// MinScale and MaxScale bound alpha/rank, which what is learned is multiplied with: a rate of 1e-4 at a scale of 1/16
 	// moves weights about as far as 6e-6 at a scale of 1.

@@ -22,10 +22,10 @@ import (
 // SamplePrompt is a picture to draw while training, as a line of sd-scripts' sample_prompts describes it.
 type SamplePrompt struct {
 	Prompt, NegativePrompt string
-	Width, Height          int    // pixels, multiples of 8 from 64; 512 where none are given
-	Seed                   *int64 // nil draws another picture each time
-	Steps                  int    // 1 to 1000; 30 where none are given
-	Guidance               float64
+	Width, Height          int     // pixels, multiples of 8 from 64; 512 where none are given
+	Seed                   *int64  // nil draws another picture each time
+	Steps                  int     // 1 to 1000; 30 where none are given
+	Guidance               float64 // the guidance scale, 1 (without) or more; 7.5 where none is given
 	// Sampler and Spacing are set if the prompt names a sampler, else "".
 	Sampler sampler.Sampler
 	Spacing sampler.Spacing

@@ -22,8 +22,8 @@ func captionChunks(maxTokenLength int) (int, error) {
 	return 0, fmt.Errorf("lora: captions of %d tokens, want 75, 150 or 225", maxTokenLength)
 }
 
-// CaptionIDs are the token ids of a caption, as a [Batch] has them: 77 for a max_token_length of 75 or 0, 154 for 150
-// and 231 for 225. Each 77 are a chunk of 75 tokens between start and end; tokens beyond the last are cut off. A comma is
+// CaptionIDs are the token ids of a caption, as a [Batch] has them: 77 for a maxTokenLength of 75 or 0, 154 for 150
+// and 231 for 225; any other is an error. Each 77 are a chunk of 75 tokens between start and end; tokens beyond the last are cut off. A comma is
 // no reason to begin a chunk, unlike in web UIs: that is how sd-scripts trains.
 func CaptionIDs(t *clip.Tokenizer, caption string, maxTokenLength int) ([]int32, error) {
 	chunks, err := captionChunks(maxTokenLength)

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/atelier-go/atelier/internal/canvas"
-	"github.com/atelier-go/atelier/internal/engine"
 	"github.com/atelier-go/atelier/internal/picture"
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/vae"
@@ -75,20 +74,20 @@ func (p *Pipeline) resize(img *image.NRGBA, size image.Point, mode ResizeMode) *
 // encodePictures makes scaled latents of pictures of one size, [N,h,w,C]: the means of what the VAE finds likely. Pictures that are the
 // same are encoded once.
 func (p *Pipeline) encodePictures(ctx context.Context, r Request, pictures []*image.NRGBA) ([]float32, error) {
-	scale := float32(p.networks.VAE.Config().ScalingFactor)
+	a, err := p.autoencoder(r)
+	if err != nil {
+		return nil, err
+	}
 	var all, last []float32
 	for i, img := range pictures {
 		if i == 0 || img != pictures[i-1] {
 			size := img.Rect.Size()
 			in := vae.Grid{Height: size.Y, Width: size.X, Channels: 3, Data: vae.FromImage(img)}
-			out, err := p.cache.Encode(ctx, engine.Variant{}, in, nil, tiled(r, size))
+			out, err := a.encode(ctx, p.cache, in, tiled(r, size))
 			if err != nil {
 				return nil, err
 			}
 			last = out.Data
-			for i := range last {
-				last[i] *= scale
-			}
 		}
 		all = append(all, last...)
 	}

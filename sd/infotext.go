@@ -10,6 +10,7 @@ import (
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/sd/infotext"
 	"github.com/atelier-go/atelier/sd/prompt"
+	"github.com/atelier-go/atelier/weights"
 )
 
 // version stands in infotexts. It must not parse as a bare version number: the web UI would take that for one of its
@@ -24,36 +25,44 @@ const (
 
 // model is what infotexts say of files.
 type model struct {
-	name       string // of the checkpoint
-	hash       string // "" if it has none
+	name, vae  string // of the checkpoint, and of the VAE if it is another's
+	hashes     hashes
 	embeddings string // that the prompts have, with their hashes
 }
 
-// startHash starts to compute the checkpoint's hash, which takes seconds for a file that has not been seen before, beside what
-// the caller does. The function it returns waits for the digits of infotexts; the work ends with the context.
-func (p *Pipeline) startHash(ctx context.Context) func() string {
-	var digits string
+// hashes are those of files, as infotexts have them; "" are of what has none.
+type hashes struct{ model, vae string }
+
+// startHashes starts to compute the hashes of the checkpoint and of a VAE's file, if its path is not "". That takes seconds for a file
+// that has not been seen before, and happens beside what the caller does. The function it returns waits for the digits of infotexts; the
+// work ends with the context.
+func (p *Pipeline) startHashes(ctx context.Context, vae string) func() hashes {
+	var h hashes
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		if known := p.hash.Load(); known != nil {
-			digits = *known
-			return
+			h.model = *known
+		} else if h.model = p.digits(ctx, p.checkpoint.Path(), p.checkpoint.Hash); h.model != "" {
+			p.hash.Store(new(h.model))
 		}
-		hash, err := p.checkpoint.Hash(ctx)
-		if err != nil {
-			if ctx.Err() == nil {
-				p.log.Warn("the checkpoint has no hash", "error", err)
-			}
-			return
+		if vae != "" {
+			h.vae = p.digits(ctx, vae, func(ctx context.Context) (string, error) { return weights.HashFile(ctx, vae) })
 		}
-		digits = hash[:min(modelHash, len(hash))]
-		p.hash.Store(&digits)
 	}()
-	return func() string {
+	return func() hashes {
 		<-done
-		return digits
+		return h
 	}
+}
+
+// digits are those that infotexts have of a file's hash.
+func (p *Pipeline) digits(ctx context.Context, path string, compute func(context.Context) (string, error)) string {
+	hash, err := compute(ctx)
+	if err != nil && ctx.Err() == nil {
+		p.log.Warn("a file has no hash", "file", path, "error", err)
+	}
+	return hash[:min(modelHash, len(hash))]
 }
 
 // describe says how picture i of a resolved request is made. Adapters that the prompt does not name are added to it.
@@ -80,8 +89,16 @@ func describe(r Request, applied adapters, m model, i int) infotext.Text {
 	seed, variation := r.seeds(i)
 	add("Seed", strconv.FormatInt(seed, 10))
 	add("Size", fmt.Sprintf("%dx%d", r.Width, r.Height))
-	add("Model hash", m.hash)
+	add("Model hash", m.hashes.model)
 	add("Model", m.name)
+	add("VAE hash", m.hashes.vae)
+	add("VAE", m.vae)
+	if r.Encoder == TAESD && len(r.Image) > 0 {
+		add("VAE Encoder", string(r.Encoder))
+	}
+	if r.Decoder == TAESD {
+		add("VAE Decoder", string(r.Decoder))
+	}
 	if r.Variation.Strength != 0 {
 		add("Variation seed", strconv.FormatInt(variation, 10))
 		add("Variation seed strength", number(r.Variation.Strength))

@@ -25,7 +25,11 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 	if err != nil {
 		return total, err
 	}
-	phases, err := p.phases(r, passes)
+	a, err := p.autoencoder(r)
+	if err != nil {
+		return total, err
+	}
+	phases, err := p.phases(r, a, passes)
 	if err != nil {
 		return total, fmt.Errorf("sd: %w", err)
 	}
@@ -40,7 +44,11 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 			programs = append(programs, program)
 		}
 		kind := keys[0].Network()
-		m, err := estimator.Estimate(p.networks.Components[kind], programs...)
+		source, err := a.params(p.networks, kind)
+		if err != nil {
+			return total, err
+		}
+		m, err := estimator.Estimate(source, programs...)
 		if err != nil {
 			return total, err
 		}
@@ -53,14 +61,14 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 }
 
 // phases lists the programs that run for a request, together those that are needed at once.
-func (p *Pipeline) phases(r Request, passes []*pass) (all [][]engine.Key, err error) {
+func (p *Pipeline) phases(r Request, a autoencoder, passes []*pass) (all [][]engine.Key, err error) {
 	for i, one := range passes {
 		if one.cond, err = p.read(one); err != nil {
 			return nil, err
 		}
 		pixels := r.Hires != nil && !slices.Contains(canvas.Upscalers, r.Hires.Upscaler)
 		if i == 0 && len(r.Image) > 0 || i == 1 && pixels {
-			all = append(all, []engine.Key{p.encodeKey(one.request)})
+			all = append(all, []engine.Key{p.encodeKey(one.request, a)})
 		}
 		all = append(all, []engine.Key{engine.TextKey{
 			Sequences: min(len(one.cond.toEncode()), encodedAtOnce), Skipped: r.ClipSkip - 1, Added: len(one.cond.embedded()) > 0,
@@ -72,27 +80,27 @@ func (p *Pipeline) phases(r Request, passes []*pass) (all [][]engine.Key, err er
 		}
 		all = append(all, steps)
 		if i == len(passes)-1 || pixels {
-			all = append(all, []engine.Key{p.decodeKey(one.request)})
+			all = append(all, []engine.Key{p.decodeKey(one.request, a)})
 		}
 	}
 	return all, nil
 }
 
 // decodeKey is the program that decodes pictures of a request's size.
-func (p *Pipeline) decodeKey(r Request) engine.Key {
+func (p *Pipeline) decodeKey(r Request, a autoencoder) engine.Key {
 	c := p.networks.VAE.Config()
 	height, width := r.Height/c.ScaleFactor(), r.Width/c.ScaleFactor()
 	if tile := c.DecodeTiling().Tile; tiled(r, image.Pt(r.Width, r.Height)) {
 		height, width = min(tile, height), min(tile, width)
 	}
-	return engine.DecodeKey{Height: height, Width: width}
+	return a.decodeKey(height, width)
 }
 
 // encodeKey is the program that encodes pictures of a request's size.
-func (p *Pipeline) encodeKey(r Request) engine.Key {
+func (p *Pipeline) encodeKey(r Request, a autoencoder) engine.Key {
 	height, width := r.Height, r.Width
 	if tile := p.networks.VAE.Config().EncodeTiling().Tile; tiled(r, image.Pt(r.Width, r.Height)) {
 		height, width = min(tile, height), min(tile, width)
 	}
-	return engine.EncodeKey{Height: height, Width: width}
+	return a.encodeKey(height, width)
 }

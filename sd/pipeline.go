@@ -27,6 +27,7 @@ type Options struct {
 	LoRADirs      []string        // folders in which, and below which, LoRAs are looked for by name; see lora.Folder for the rules
 	EmbeddingDirs []string        // folders in which, and below which, textual inversions are: .pt, .bin and .safetensors, known to prompts by their names
 	UpscalerDirs  []string        // folders in which models of the ESRGAN family are that Hires.Upscaler names: .pth, .pt and .safetensors
+	VAEDirs       []string        // folders in which, and below which, VAEs are that Request.VAE names, and TAESD
 	Logger        *slog.Logger    // is told what adapters are applied and what is left out; nil is silent
 }
 
@@ -37,6 +38,7 @@ type Pipeline struct {
 	owned      bool // the checkpoint is closed with the pipeline
 	device     compute.Device
 	name       string
+	path       string // of the checkpoint, beside which its VAE may be; "" if it is in no folder of the system
 	log        *slog.Logger
 	networks   *engine.Networks
 	cache      *engine.Cache
@@ -51,6 +53,9 @@ type Pipeline struct {
 	folder        *lora.Folder          // nil until a tag asks
 	opened        map[string]openedFile // by path, of the last request
 	added         map[string]openedFile // by name, of AddAdapter
+	vaeDirs       []string
+	vaes          map[string]vaeFile      // by path and state of the file
+	tinies        map[string]*engine.Tiny // by the half that they have
 }
 
 // Open opens the checkpoint at path, a diffusers folder or a single safetensors file, on dev, which the caller keeps and
@@ -64,7 +69,11 @@ func Open(ctx context.Context, path string, dev compute.Device, o Options) (*Pip
 	if err != nil {
 		return nil, err
 	}
-	return adopt(ctx, ckpt, nameOf(path), dev, o)
+	p, err := adopt(ctx, ckpt, nameOf(path), dev, o)
+	if err == nil {
+		p.path = path
+	}
+	return p, err
 }
 
 // OpenFS is Open for a diffusers folder at the root of a file system, such as one embedded in the program.
@@ -80,7 +89,11 @@ func OpenFS(ctx context.Context, fsys fs.FS, name string, dev compute.Device, o 
 // New is Open for a checkpoint that is open already. The caller keeps it as well as the device, and closes both after the
 // pipeline.
 func New(ctx context.Context, ckpt *weights.Checkpoint, dev compute.Device, o Options) (*Pipeline, error) {
-	return open(ctx, ckpt, nameOf(ckpt.Path()), dev, o)
+	p, err := open(ctx, ckpt, nameOf(ckpt.Path()), dev, o)
+	if _, none := os.Stat(ckpt.Path()); err == nil && none == nil {
+		p.path = ckpt.Path()
+	}
+	return p, err
 }
 
 // adopt is open for a checkpoint that the pipeline closes.
@@ -103,6 +116,7 @@ func open(ctx context.Context, ckpt *weights.Checkpoint, name string, dev comput
 		checkpoint: ckpt, device: dev, name: name, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), folders: slices.Clone(o.LoRADirs), embeddingDirs: slices.Clone(o.EmbeddingDirs),
 		upscalerDirs: slices.Clone(o.UpscalerDirs),
 		added:        make(map[string]openedFile),
+		vaeDirs:      slices.Clone(o.VAEDirs), vaes: make(map[string]vaeFile), tinies: make(map[string]*engine.Tiny),
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
@@ -128,9 +142,15 @@ func (p *Pipeline) Side() int {
 
 // Close releases everything the pipeline holds on the device, and closes the checkpoint if Open or OpenFS opened it.
 func (p *Pipeline) Close() error {
-	err := p.cache.Close()
-	if p.owned {
-		err = errors.Join(err, p.checkpoint.Close())
+	errs := []error{p.cache.Close()}
+	for _, file := range p.vaes {
+		errs = append(errs, file.checkpoint.Close())
 	}
-	return err
+	for _, t := range p.tinies {
+		errs = append(errs, t.Close())
+	}
+	if p.owned {
+		errs = append(errs, p.checkpoint.Close())
+	}
+	return errors.Join(errs...)
 }

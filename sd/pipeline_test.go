@@ -212,7 +212,7 @@ func TestSteps(t *testing.T) {
 		if want := []int{2, 4, 3, 5}; !slices.Equal(shape, want) || len(latents) != 2*4*3*5 {
 			t.Errorf("%d latents of shape %v, want %v", len(latents), shape, want)
 		}
-		previews, err := step.Preview(t.Context())
+		previews, err := step.Preview(t.Context(), FullVAE)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -81,7 +81,7 @@ var pasted = map[string]struct {
 	field string
 	set   func(r *Request, value string) error
 }{
-	"Sampler": {}, "Schedule type": {}, "Model": {}, "Model hash": {}, "Lora hashes": {}, "TI hashes": {}, "Version": {}, "User": {},
+	"Sampler": {}, "Schedule type": {}, "Model": {}, "Model hash": {}, "Lora hashes": {}, "TI hashes": {}, "Version": {}, "User": {}, "VAE hash": {},
 	"Old prompt editing timelines": {}, "Downcast alphas_cumprod": {},
 	"Hires sampler": {}, "Hires schedule type": {}, "Hires prompt": {}, "Hires negative prompt": {},
 
@@ -95,6 +95,10 @@ var pasted = map[string]struct {
 	"Eta DDIM":  {"Request.Eta", optional(func(r *Request) **float64 { return &r.Eta })},
 	"Emphasis":  {"Request.PromptOptions.Emphasis", words(func(r *Request) *prompt.Emphasis { return &r.PromptOptions.Emphasis })},
 	"Pad conds": {"Request.PadConds", truth(func(r *Request) *bool { return &r.PadConds })},
+	"VAE":       {"Request.VAE", words(func(r *Request) *string { return &r.VAE })},
+
+	"VAE Encoder": {"Request.Encoder", words(func(r *Request) *Autoencoder { return &r.Encoder })},
+	"VAE Decoder": {"Request.Decoder", words(func(r *Request) *Autoencoder { return &r.Decoder })},
 
 	"Denoising strength": {"Request.Strength", optional(func(r *Request) **float64 { return &r.Strength })},
 	"Noise multiplier":   {"Request.NoiseMultiplier", optional(func(r *Request) **float64 { return &r.NoiseMultiplier })},

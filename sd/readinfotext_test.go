@@ -61,7 +61,7 @@ func TestFromInfotext(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			text := describe(want, nil, model{name: "v1-5", hash: "6ce0161689"}, 0)
+			text := describe(want, nil, model{name: "v1-5", hashes: hashes{model: "6ce0161689"}}, 0)
 			got, left, err := FromInfotext(infotext.Parse(text.String()))
 			if err != nil || len(left) > 0 {
 				t.Fatalf("left %v, %v", left, err)

@@ -70,7 +70,10 @@ type Request struct {
 
 	Hires *Hires `json:"hires,omitzero"` // a second pass that enlarges the picture; nil is none
 
-	TiledVAE bool `json:"tiled_vae,omitzero"` // decode in overlapping tiles: less memory; always on above 1024×1024 pixels
+	VAE      string      `json:"vae,omitzero"`         // a file in Options.VAEDirs or beside the checkpoint, by its name; "" and "Automatic" are the one that is called like the checkpoint, "None" is the checkpoint's own
+	Encoder  Autoencoder `json:"vae_encoder,omitzero"` // what makes latents of pictures: FullVAE or TAESD; "" is FullVAE
+	Decoder  Autoencoder `json:"vae_decoder,omitzero"` // what makes pictures of latents, likewise
+	TiledVAE bool        `json:"tiled_vae,omitzero"`   // decode in overlapping tiles: less memory; always on above 1024×1024 pixels
 }
 
 // plan is Request.resolve with what depends on the model, and the plan of its sampling.
@@ -161,6 +164,8 @@ func (r Request) resolve(modelSide int) (Request, error) {
 	check(r.BatchSize >= 1 && r.BatchSize <= MaxBatchSize, "BatchSize", r.BatchSize, "1 to %d", MaxBatchSize)
 	errs = append(errs, r.resolveNoise())
 	errs = append(errs, r.resolveSpeed()...)
+	check(slices.Contains([]Autoencoder{"", FullVAE, TAESD}, r.Encoder), "Encoder", string(r.Encoder), "%q or %q", FullVAE, TAESD)
+	check(slices.Contains([]Autoencoder{"", FullVAE, TAESD}, r.Decoder), "Decoder", string(r.Decoder), "%q or %q", FullVAE, TAESD)
 	check(r.ClipSkip >= 1, "ClipSkip", r.ClipSkip, "1 or more")
 	return r, errors.Join(errs...)
 }

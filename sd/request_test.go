@@ -46,7 +46,7 @@ func TestRequestJSON(t *testing.T) {
 		Prompt: "a man", NegativePrompt: "hat", Width: 64, Height: 72, Steps: 3, Sampler: sampler.EulerA, Spacing: sampler.Karras,
 		Adapters:      []Adapter{{Path: "a.safetensors"}, {Name: "b", Strength: &lora.Strength{TextEncoder: 0.5, UNet: 1, Rank: 2}}},
 		PromptOptions: prompt.Options{Emphasis: prompt.NoNorm, Backtrack: new(0), OldTimelines: true, KeepComments: true}, PadConds: true,
-		Eta: new(0.0), Guidance: new(0.0), ClipSkip: 2, Seed: -1, BatchSize: 2, Noise: CPU, TiledVAE: true,
+		Eta: new(0.0), Guidance: new(0.0), ClipSkip: 2, Seed: -1, BatchSize: 2, Noise: CPU, TiledVAE: true, VAE: "a.pt", Encoder: TAESD, Decoder: TAESD,
 		Variation: Variation{Seed: 7, Strength: 0.25}, ResizeFrom: Size{Width: 512, Height: 384},
 		GuidanceRescale: 0.7, FreeU: unet.FreeU{B1: 1.5, B2: 1.6, S1: 0.9, S2: 0.2},
 		Speed: Speed{
@@ -83,7 +83,7 @@ func TestRequestJSON(t *testing.T) {
 			`"init_image":"YWJj","denoising_strength":0,"resize_mode":"Resize and fill","initial_noise_multiplier":1.5,"img2img_extra_noise":0.25,` +
 			`"hires":{"scale":1.5,"resize_x":128,"resize_y":192,"upscaler":"Latent","denoising_strength":0.5,"steps":7,"sampler":"Euler","spacing":"Karras",` +
 			`"guidance":3,"prompt":"a","negative_prompt":"b"},` +
-			`"tiled_vae":true}`: full,
+			`"vae":"a.pt","vae_encoder":"TAESD","vae_decoder":"TAESD","tiled_vae":true}`: full,
 	} {
 		written, err := json.Marshal(want)
 		if err != nil || string(written) != text {

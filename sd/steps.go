@@ -15,7 +15,8 @@ type Step struct {
 	Index, Total int // Index is 0 to Total-1; the step at Total-1 is the last; until it comes, DPM adaptive only estimates Total
 	pipe         *Pipeline
 	request      Request
-	hash         func() string // gives the checkpoint's hash, once it is known, else ""
+	vae          vaeFile
+	hashes       func() hashes // gives those of the checkpoint and of the VAE, once they are known
 	passes       []*pass
 	at           int       // the pass that runs
 	done         int       // steps of all passes
@@ -41,13 +42,19 @@ func (s *Step) Latents() (data []float32, shape []int, err error) {
 	return data, []int{s.run.batch, channels, s.run.height, s.run.width}, nil
 }
 
-// Preview decodes the model's present idea of the finished pictures. That costs as much as decoding the result.
-func (s *Step) Preview(ctx context.Context) ([]*image.NRGBA, error) {
+// Preview makes pictures of the model's present idea of the finished ones. With FullVAE that costs as much as decoding the result, with
+// ApproxCheap next to nothing; their sides are then an eighth.
+func (s *Step) Preview(ctx context.Context, by Autoencoder) ([]*image.NRGBA, error) {
 	latents, err := s.run.estimate()
 	if err != nil {
 		return nil, err
 	}
-	return s.pipe.decode(ctx, s.passes[s.at].request, latents)
+	if by == ApproxCheap {
+		return s.pipe.cheapPreviews(latents, s.run.height, s.run.width)
+	}
+	r := s.passes[s.at].request
+	r.Decoder = by
+	return s.pipe.decode(ctx, r, latents)
 }
 
 // Result decodes the latents as they are: after the last step these are the finished pictures.
@@ -68,7 +75,7 @@ func (s *Step) Result(ctx context.Context) (*Result, error) {
 			}
 		}
 	}
-	r, m := &Result{Request: s.request}, model{s.pipe.name, s.hash(), s.pipe.embeddings.hashes(embedded)}
+	r, m := &Result{Request: s.request}, model{s.pipe.name, s.vae.name, s.hashes(), s.pipe.embeddings.hashes(embedded)}
 	for i, img := range images {
 		seed, _ := s.request.seeds(i)
 		r.Pictures = append(r.Pictures, Picture{
@@ -111,6 +118,10 @@ type Result struct {
 func (p *Pipeline) Steps(ctx context.Context, r Request) iter.Seq2[*Step, error] {
 	return func(yield func(*Step, error) bool) {
 		r, passes, err := p.passes(ctx, r)
+		var vae autoencoder
+		if err == nil {
+			vae, err = p.autoencoder(r)
+		}
 		if err == nil {
 			err = p.encodeAll(ctx, passes)
 		}
@@ -119,9 +130,9 @@ func (p *Pipeline) Steps(ctx context.Context, r Request) iter.Seq2[*Step, error]
 			return
 		}
 		ctx, stop := context.WithCancel(ctx)
-		hash := p.startHash(ctx)
-		defer func() { stop(); hash() }()
-		step := &Step{pipe: p, request: r, passes: passes, hash: hash}
+		hashes := p.startHashes(ctx, vae.path)
+		defer func() { stop(); hashes() }()
+		step := &Step{pipe: p, request: r, vae: vae.vaeFile, passes: passes, hashes: hashes}
 		for step.at = range passes {
 			if more, err := step.sample(ctx, yield); err != nil {
 				yield(nil, err)

@@ -60,7 +60,7 @@ func parse(args []string, log io.Writer) (o options, err error) {
 	f.Model(&o.model)
 	f.Weights(&o.model.Options, "vae", "text-encoder", "model-config", "variant")
 	f.Folders(&o.pipeline)
-	f.Group("Model", "model", "lora-dir", "embedding-dir", "vae", "text-encoder", "model-config", "variant")
+	f.Group("Model", "model", "lora-dir", "embedding-dir", "vae", "vae-dir", "text-encoder", "model-config", "variant")
 
 	f.IntVar(&o.request.Steps, "steps", 20, "`NUMBER` sampling steps")
 	named := f.String("sampler", "DPM++ 2M", "`NAME` as in the web UI, ComfyUI or diffusers; a wrong one is answered with all")
@@ -98,6 +98,9 @@ func (o *options) complete(f *cli.Flags) error {
 	}
 	if o.request.Steps == 0 || o.request.BatchSize == 0 {
 		return errors.New("-steps and -n want numbers other than 0")
+	}
+	if name := o.model.NameOfVAE(o.pipeline.VAEDirs); name != "" {
+		o.request.VAE = name
 	}
 	if o.request.Seed < 0 {
 		o.request.Seed = int64(rand.Uint32())
@@ -193,6 +196,7 @@ var flags = map[string]string{
 	"Request.Prompt": "-prompt", "Request.NegativePrompt": "-negative", "Request.Width": "-width", "Request.Height": "-height",
 	"Request.Steps": "-steps", "Request.Sampler": "-sampler", "Request.Spacing": "-schedule", "Request.Guidance": "-cfg",
 	"Request.ClipSkip": "-clip-skip", "Request.BatchSize": "-n", "Request.Noise": "-noise",
+	"Request.VAE": "-vae",
 }
 
 // set reads a field of a request from its name in JSON and a value, that of an inner one with a dot. Words need no quotes.

@@ -35,6 +35,7 @@ const usage = `verify makes a picture again from the text inside it, and compare
 type options struct {
 	picture  string
 	again    string
+	vae      string // by its name
 	model    cli.Model
 	device   cli.Device
 	pipeline sd.Options
@@ -47,7 +48,7 @@ func parse(args []string, log io.Writer) (o options, err error) {
 	f.Model(&o.model)
 	f.Folders(&o.pipeline)
 	f.Weights(&o.model.Options, "vae", "text-encoder", "model-config", "variant")
-	f.Group("Model", "model", "lora-dir", "embedding-dir", "vae", "text-encoder", "model-config", "variant")
+	f.Group("Model", "model", "lora-dir", "embedding-dir", "vae", "vae-dir", "text-encoder", "model-config", "variant")
 	f.Device(&o.device)
 	f.Precision(&o.device)
 	f.Group("Computing", "device", "threads", "precision")
@@ -57,7 +58,7 @@ func parse(args []string, log io.Writer) (o options, err error) {
 	if f.NArg() != 1 {
 		return o, errors.New("want one picture; see -h")
 	}
-	o.picture = f.Arg(0)
+	o.picture, o.vae = f.Arg(0), o.model.NameOfVAE(o.pipeline.VAEDirs)
 	return o, nil
 }
 
@@ -90,6 +91,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 		return err
 	}
 	defer pipe.Close()
+	if o.vae != "" {
+		request.VAE = o.vae
+	}
 	got, err := draw(ctx, pipe, request, log)
 	if err != nil {
 		return err

@@ -11,8 +11,11 @@ import (
 	"github.com/atelier-go/atelier/weights"
 )
 
-// KindTiny is the network of a tiny autoencoder, which no checkpoint has.
-const KindTiny weights.Kind = "tiny autoencoder"
+// The networks of a tiny autoencoder, which no checkpoint has.
+const (
+	KindTinyEncoder weights.Kind = "tiny encoder"
+	KindTinyDecoder weights.Kind = "tiny decoder"
+)
 
 // Tiny is a tiny autoencoder or half of one, as a file has it. It is valid until it is closed.
 type Tiny struct {
@@ -37,7 +40,7 @@ func OpenTiny(path string) (_ *Tiny, err error) {
 // claim compares the halves that the file has with what it holds of them.
 func (t *Tiny) claim() (err error) {
 	decoder := vae.IsTinyDecoder(t.file.Names())
-	if t.params, err = t.file.Component(KindTiny, func(key string) string { return vae.TinyName(key, decoder) }); err != nil {
+	if t.params, err = t.file.Component("tiny autoencoder", func(key string) string { return vae.TinyName(key, decoder) }); err != nil {
 		return err
 	}
 	names := t.params.Names()
@@ -94,7 +97,7 @@ func (t *Tiny) Decode(ctx context.Context, c *Cache, latents vae.Grid, tiled boo
 // Encode is the reverse of Decode.
 func (t *Tiny) Encode(ctx context.Context, c *Cache, picture vae.Grid, tiled bool) (vae.Grid, error) {
 	run := func(tile vae.Grid) (vae.Grid, error) {
-		return c.convert(ctx, tinyKey{t.config, tile.Height, tile.Width, true}, t.variant(), "image", tile, "latents")
+		return c.convert(ctx, t.EncodeKey(tile.Height, tile.Width), t.variant(), "image", tile, "latents")
 	}
 	if tiled {
 		return c.networks.VAE.Config().EncodeTiling().Tiled(picture, run)
@@ -108,6 +111,9 @@ func (t *Tiny) Params() compute.ParamSource { return t.params }
 // DecodeKey is the decoder on latents of a size.
 func (t *Tiny) DecodeKey(height, width int) Key { return tinyKey{t.config, height, width, false} }
 
+// EncodeKey is the encoder on pictures of a size.
+func (t *Tiny) EncodeKey(height, width int) Key { return tinyKey{t.config, height, width, true} }
+
 // tinyKey is half of a tiny autoencoder: "latents", [1,height,width,4], become "image", [1,8·height,8·width,3], or, if it encodes, the
 // other way round.
 type tinyKey struct {
@@ -117,7 +123,12 @@ type tinyKey struct {
 }
 
 // Network implements Key.
-func (tinyKey) Network() weights.Kind { return KindTiny }
+func (k tinyKey) Network() weights.Kind {
+	if k.encodes {
+		return KindTinyEncoder
+	}
+	return KindTinyDecoder
+}
 
 // Record implements Key.
 func (k tinyKey) Record(r *Recorder, _ *Networks) {

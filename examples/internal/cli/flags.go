@@ -143,7 +143,7 @@ func (f *Flags) Weights(o *weights.Options, names ...string) {
 	for _, name := range names {
 		switch name {
 		case "vae":
-			f.StringVar(&o.VAE, name, "", "`PATH` file or folder to take the VAE from")
+			f.StringVar(&o.VAE, name, "", "`PATH` file or folder to take the VAE from, or the name of one in -vae-dir")
 		case "text-encoder":
 			f.StringVar(&o.TextEncoder, name, "", "`PATH` file or folder to take the text encoder from")
 		case "model-config":
@@ -154,17 +154,21 @@ func (f *Flags) Weights(o *weights.Options, names ...string) {
 	}
 }
 
-// Folders defines -lora-dir and -embedding-dir, of which the first is the current folder if it is not given.
+// Folders defines -lora-dir, -embedding-dir and -vae-dir, of which the first is the current folder if it is not given.
 func (f *Flags) Folders(o *sd.Options) {
 	var given []string
 	o.LoRADirs = []string{"."}
-	f.Func("lora-dir", "`FOLDER` where, and below which, LoRAs are; repeat it for several (default: the current one)", func(list string) error {
+	f.Func("lora-dir", "`FOLDER` of LoRAs, and of folders of them; repeat it for several (default: .)", func(list string) error {
 		given = append(given, filepath.SplitList(list)...)
 		o.LoRADirs = given
 		return nil
 	})
-	f.Func("embedding-dir", "`FOLDER` where, and below which, textual inversions are that prompts name; repeat it for several", func(list string) error {
+	f.Func("embedding-dir", "`FOLDER` of textual inversions that prompts name, likewise", func(list string) error {
 		o.EmbeddingDirs = append(o.EmbeddingDirs, filepath.SplitList(list)...)
+		return nil
+	})
+	f.Func("vae-dir", "`FOLDER` of VAEs and TAESD, likewise", func(list string) error {
+		o.VAEDirs = append(o.VAEDirs, filepath.SplitList(list)...)
 		return nil
 	})
 }

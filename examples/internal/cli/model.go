@@ -24,6 +24,16 @@ type Model struct {
 // IsTiny reports whether it is the built-in model.
 func (m *Model) IsTiny() bool { return m.Path == "" }
 
+// NameOfVAE takes the VAE out of the options if it is no file, but the name of one for a request, which there can be if there are folders
+// of them.
+func (m *Model) NameOfVAE(dirs []string) (name string) {
+	named := len(dirs) > 0 || m.Options.VAE == weights.BuiltInVAE || m.Options.VAE == weights.AutomaticVAE
+	if _, err := os.Stat(m.Options.VAE); err != nil && named {
+		name, m.Options.VAE = m.Options.VAE, ""
+	}
+	return name
+}
+
 // Open opens the checkpoint, which is downloaded first if it has the name of one on the hub and there is no such file.
 func (m *Model) Open(ctx context.Context, log io.Writer) (*weights.Checkpoint, error) {
 	if m.IsTiny() {

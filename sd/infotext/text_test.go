@@ -34,7 +34,9 @@ func FuzzParse(f *testing.F) {
 	f.Add("a cat\nNegative prompt: dog\nSteps: 20, Sampler: Euler a, Lora hashes: \"x: 1, y: 2\", Seed: 1")
 	f.Fuzz(func(t *testing.T, s string) {
 		once := Parse(s)
-		if again := Parse(once.String()); len(once.Fields) >= minPairs && len(again.Fields) < minPairs {
+		bare := func(f Field) bool { return f.Value == f.Key } // written without its value
+		lasting := len(slices.DeleteFunc(slices.Clone(once.Fields), bare))
+		if again := Parse(once.String()); lasting >= minPairs && len(again.Fields) < minPairs {
 			t.Errorf("settings are lost: %q, then %q", once, again)
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sd/prompt"
 	"github.com/atelier-go/atelier/weights"
@@ -22,7 +23,8 @@ type Embedding struct {
 	Vectors int
 	Hash    string // SHA-256 of the file, hexadecimal digits
 
-	values []float32 // [Vectors,C]
+	values  []float32 // [Vectors,C]
+	adapter string    // whose file it is in, by its name; "" for one in a file of its own
 }
 
 // SkippedEmbedding is a file among the embeddings that is none for this model.
@@ -55,20 +57,51 @@ func (p *Pipeline) openEmbeddings() (*embeddings, error) {
 	if p.embeddings != nil {
 		return p.embeddings, nil
 	}
-	all := &embeddings{names: new(prompt.Embeddings)}
+	all := new(embeddings)
 	for _, dir := range p.embeddingDirs {
 		if err := all.openFolder(dir, p.networks.Text.Config().HiddenSize, p.networks.Tokenizer.MaxLength()-2); err != nil {
 			return nil, &invalid.FieldError{Field: "Options.EmbeddingDirs", Err: err}
 		}
 	}
 	slices.SortStableFunc(all.loaded, func(a, b Embedding) int { return strings.Compare(a.Name, b.Name) })
-	for _, e := range all.loaded {
-		all.names.Add(p.networks.Tokenizer, e.Name, e.Vectors)
-	}
+	all.index(p.networks.Tokenizer)
 	for _, s := range all.skipped {
 		p.log.Warn("embedding skipped", "file", s.Path, "reason", s.Err)
 	}
 	p.embeddings = all
+	return all, nil
+}
+
+// index makes the names known to prompts.
+func (all *embeddings) index(t prompt.Tokenizer) {
+	all.names = new(prompt.Embeddings)
+	for _, e := range all.loaded {
+		all.names.Add(t, e.Name, e.Vectors)
+	}
+}
+
+// embeddingsOf are all embeddings that prompts may name together with adapters: files, and what the adapters bring along by names that no file
+// has.
+func (p *Pipeline) embeddingsOf(set adapters) (*embeddings, error) {
+	files, err := p.openEmbeddings()
+	if err != nil || !slices.ContainsFunc(set, func(a adapter) bool { return len(a.Embeddings) > 0 }) {
+		return files, err
+	}
+	all := &embeddings{loaded: slices.Clone(files.loaded)}
+	for _, a := range set {
+		for _, bundled := range a.Embeddings {
+			if all.find(bundled.Name) != nil {
+				continue
+			}
+			e := Embedding{Name: bundled.Name, Path: a.Path, adapter: a.name, values: bundled.Vectors.Data}
+			if e.Vectors, err = vectorsIn(bundled.Vectors.Shape, p.networks.Text.Config().HiddenSize, p.networks.Tokenizer.MaxLength()-2); err != nil {
+				p.log.Warn("embedding skipped", "file", a.Path, "name", e.Name, "reason", err)
+				continue
+			}
+			all.loaded = append(all.loaded, e)
+		}
+	}
+	all.index(p.networks.Tokenizer)
 	return all, nil
 }
 
@@ -149,25 +182,33 @@ func readEmbedding(path string, width, room int) (e Embedding, err error) {
 		return e, fmt.Errorf("it has %d tensors, want one; it is no textual inversion", len(params))
 	}
 	info, _ := f.Info(params[0])
-	shape := info.Shape
-	if len(shape) == 1 {
-		shape = []int{1, shape[0]}
-	}
-	if len(shape) != 2 || shape[1] != width {
-		return e, fmt.Errorf("its vectors are %v, want [vectors,%d]: it is for another family of models", info.Shape, width)
-	}
-	if shape[0] < 1 || shape[0] > room {
-		return e, fmt.Errorf("it has %d vectors, want 1 to %d, as many as a chunk has room for", shape[0], room)
+	if e.Vectors, err = vectorsIn(info.Shape, width, room); err != nil {
+		return e, err
 	}
 	t, err := f.Tensor(params[0])
 	if err != nil {
 		return e, err
 	}
-	e.Vectors, e.values = shape[0], t.Float32s()
-	if len(e.values) != shape[0]*width || slices.ContainsFunc(e.values, notFinite) {
+	e.values = t.Float32s()
+	if len(e.values) != e.Vectors*width || slices.ContainsFunc(e.values, notFinite) {
 		return e, errors.New("its vectors are no finite numbers; the file is damaged")
 	}
 	return e, nil
+}
+
+// vectorsIn is the number of vectors in a tensor, if they fit a model of a width with room for so many in a chunk.
+func vectorsIn(shape compute.Shape, width, room int) (int, error) {
+	vectors := 1
+	if len(shape) == 2 {
+		vectors = shape[0]
+	}
+	if len(shape) < 1 || len(shape) > 2 || shape[len(shape)-1] != width {
+		return 0, fmt.Errorf("its vectors are %v, want [vectors,%d]: it is for another family of models", shape, width)
+	}
+	if vectors < 1 || vectors > room {
+		return 0, fmt.Errorf("it has %d vectors, want 1 to %d, as many as a chunk has room for", vectors, room)
+	}
+	return vectors, nil
 }
 
 func notFinite(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }
@@ -189,12 +230,16 @@ func (all *embeddings) vectors(length int, placed []prompt.Placed) map[int][]flo
 	return vectors
 }
 
-// hashes lists embeddings by name and the first digits of their hash, as infotexts do.
+// hashes lists embeddings by name and the first digits of their hash, as infotexts do, which name the adapter that has one in its file.
 func (all *embeddings) hashes(names []string) string {
 	var list []string
 	for _, name := range names {
 		if e := all.find(name); e != nil {
-			list = append(list, strings.NewReplacer(":", "", ",", "").Replace(name)+": "+e.Hash[:shortHash])
+			file := e.adapter
+			if file == "" {
+				file = e.Hash[:shortHash]
+			}
+			list = append(list, strings.NewReplacer(":", "", ",", "").Replace(name)+": "+file)
 		}
 	}
 	return strings.Join(list, ", ")

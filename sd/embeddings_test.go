@@ -146,6 +146,31 @@ func TestEmbeddings(t *testing.T) {
 	}
 }
 
+// FuzzEmbedding reads files of any bytes: what is taken for an embedding has its vectors.
+func FuzzEmbedding(f *testing.F) {
+	pickled, err := os.ReadFile(filepath.Join("..", "weights", "pickle", "testdata", "torch2.15-embedding.pt"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(pickled, true)
+	f.Add([]byte("<\x00\x00\x00\x00\x00\x00\x00{\"emb_params\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]}}\x00\x00\x80\x3f"), false)
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, data []byte, pickle bool) {
+		path := filepath.Join(dir, "x.safetensors")
+		if pickle {
+			path = filepath.Join(dir, "x.pt")
+		}
+		if err := os.WriteFile(path, data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		for _, width := range []int{1, 4} {
+			if e, err := readEmbedding(path, width, 75); err == nil && (e.Vectors < 1 || e.Vectors > 75 || len(e.values) != e.Vectors*width) {
+				t.Errorf("%d vectors of %d: %d numbers", e.Vectors, width, len(e.values))
+			}
+		}
+	})
+}
+
 // TestPickledEmbeddings reads what the web UI's training writes with torch.save.
 func TestPickledEmbeddings(t *testing.T) {
 	for _, name := range []string{"torch2.0-embedding.pt", "torch2.15-embedding.pt"} {

@@ -113,8 +113,8 @@ func TestTagsAreNoText(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := p.read(&pass{request: r, plan: new(sampler.Plan)})
-		if err != nil {
+		got := &conditioning{known: new(embeddings)}
+		if err := p.readPrompts(got, &pass{request: r, plan: new(sampler.Plan)}); err != nil {
 			t.Fatal(err)
 		}
 		return sequences(p.networks.Tokenizer, append(got.negative.toEncode(), got.positive[0].toEncode()...))
@@ -464,7 +464,7 @@ func TestAdapterGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			hidden, err := p.encodeChunks(t.Context(), set, chunks, 1)
+			hidden, err := p.encodeChunks(t.Context(), &conditioning{adapters: set}, chunks, 1)
 			if err != nil {
 				t.Fatal(err)
 			}

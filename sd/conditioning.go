@@ -24,6 +24,7 @@ const encodedAtOnce = 16
 // conditioning is what the text of a request says to the network, at every step.
 type conditioning struct {
 	adapters adapters
+	known    *embeddings // that the prompts may name
 	parts    []*textPart // a prediction each, the negative prompt's first, as everywhere in the field
 	negative *textPart   // nil where it has no weight
 	positive []*textPart // the parts between AND
@@ -48,35 +49,52 @@ type text struct {
 	context []float32 // [tokens,C]
 }
 
-// read reads the prompts of a pass, of which only the positive one has tags and parts. At guidance 1 the negative
-// prompt has no weight and is left out, unless the sampler wants it.
+// read opens the adapters of a pass and reads its prompts, which may name embeddings that adapters bring along.
 func (p *Pipeline) read(one *pass) (*conditioning, error) {
+	set, err := p.openAdapters(one.request)
+	if err != nil {
+		return nil, err
+	}
+	c := &conditioning{adapters: set}
+	if c.known, err = p.embeddingsOf(set); err == nil {
+		err = p.readPrompts(c, one)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sd: %w", err)
+	}
+	return c, nil
+}
+
+// readPrompts reads the prompts of a pass, of which only the positive one has tags and parts. At guidance 1 the negative
+// prompt has no weight and is left out, unless the sampler wants it.
+func (p *Pipeline) readPrompts(c *conditioning, one *pass) error {
 	r, plan := one.request, one.plan
 	guidance, total := plan.Guidance(*r.Guidance), 0.0
 	words, _ := prompt.Cut(r.Prompt)
 	parts := prompt.Split(words)
 	if len(parts) > maxParts {
-		return nil, invalid.Field(one.field("Prompt"), len(parts), "at most %d parts between AND", maxParts)
+		return invalid.Field(one.field("Prompt"), len(parts), "at most %d parts between AND", maxParts)
 	}
-	c, err := &conditioning{}, error(nil)
 	for _, words := range parts {
-		part, err := p.readPart(one, one.field("Prompt"), words.Text)
+		part, err := p.readPart(c, one, one.field("Prompt"), words.Text)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		total += words.Weight * guidance
 		c.positive, c.shares = append(c.positive, part), append(c.shares, words.Weight)
 		c.weights = append(c.weights, float32(words.Weight*guidance))
 	}
 	if total != 1 || plan.Unconditional {
-		if c.negative, err = p.readPart(one, one.field("NegativePrompt"), r.NegativePrompt); err != nil {
-			return nil, err
+		negative, err := p.readPart(c, one, one.field("NegativePrompt"), r.NegativePrompt)
+		if err != nil {
+			return err
 		}
+		c.negative = negative
 		c.parts, c.weights = []*textPart{c.negative}, append([]float32{float32(1 - total)}, c.weights...)
 	}
 	c.parts = append(c.parts, c.positive...)
 	c.measure(r.PadConds, p.networks.Tokenizer.MaxLength())
-	return c, nil
+	return nil
 }
 
 // unguided is what of c counts where the negative prompt is left out: the parts of the prompt at guidance 1, the first of which
@@ -104,14 +122,9 @@ func (c *conditioning) unscaled() (weights []float32) {
 }
 
 // readPart reads the text of a field at all steps.
-func (p *Pipeline) readPart(one *pass, field, words string) (*textPart, error) {
-	r, timing := one.request, one.timing()
-	known, err := p.openEmbeddings()
-	if err != nil {
-		return nil, err
-	}
-	reader := prompt.Reader{Tokenizer: p.networks.Tokenizer, Options: r.PromptOptions, Embeddings: known.names}
-	part, err := readTimeline(reader, prompt.NewTimeline(words, timing))
+func (p *Pipeline) readPart(c *conditioning, one *pass, field, words string) (*textPart, error) {
+	reader := prompt.Reader{Tokenizer: p.networks.Tokenizer, Options: one.request.PromptOptions, Embeddings: c.known.names}
+	part, err := readTimeline(reader, prompt.NewTimeline(words, one.timing()))
 	if err != nil {
 		return nil, &invalid.FieldError{Field: field, Err: err}
 	}
@@ -181,15 +194,12 @@ func (p *Pipeline) encode(ctx context.Context, one *pass) (*conditioning, error)
 	r := one.request
 	c, err := p.read(one)
 	if err != nil {
-		return nil, fmt.Errorf("sd: %w", err)
-	}
-	if c.adapters, err = p.openAdapters(r); err != nil {
 		return nil, err
 	}
 	chunks := c.toEncode()
 	var hidden []float32
 	for some := range slices.Chunk(chunks, encodedAtOnce) {
-		made, err := p.encodeChunks(ctx, c.adapters, some, r.ClipSkip)
+		made, err := p.encodeChunks(ctx, c, some, r.ClipSkip)
 		if err != nil {
 			return nil, err
 		}
@@ -304,17 +314,17 @@ func stretch(context []float32, width, tokens int) []float32 {
 }
 
 // encodeChunks runs the text encoder on chunks, with their embeddings, and returns their hidden states, [chunks,T,C].
-func (p *Pipeline) encodeChunks(ctx context.Context, set adapters, chunks []prompt.Chunk, clipSkip int) ([]float32, error) {
+func (p *Pipeline) encodeChunks(ctx context.Context, c *conditioning, chunks []prompt.Chunk, clipSkip int) ([]float32, error) {
 	ids := slices.Concat(sequences(p.networks.Tokenizer, chunks)...)
 	embedded := slices.ContainsFunc(chunks, func(c prompt.Chunk) bool { return len(c.Embeddings) > 0 })
-	f, err := p.frame(set, engine.TextKey{Sequences: len(chunks), Skipped: clipSkip - 1, Added: embedded})
+	f, err := p.frame(c.adapters, engine.TextKey{Sequences: len(chunks), Skipped: clipSkip - 1, Added: embedded})
 	if err != nil {
 		return nil, err
 	}
 	input, hidden := f.Mirror("input_ids"), f.Mirror("last_hidden_state")
 	copy(input.I32, ids)
 	if embedded {
-		if err := p.embed(f.Mirror("added").F32, ids, chunks); err != nil {
+		if err := p.embed(f.Mirror("added").F32, ids, chunks, c.known); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
 	}

@@ -230,38 +230,34 @@ func (all *embeddings) vectors(length int, placed []prompt.Placed) map[int][]flo
 	return vectors
 }
 
-// hashes lists embeddings by name and the first digits of their hash, as infotexts do, which name the adapter that has one in its file.
-func (all *embeddings) hashes(names []string) string {
-	var list []string
-	for _, name := range names {
-		if e := all.find(name); e != nil {
-			file := e.adapter
-			if file == "" {
-				file = e.Hash[:shortHash]
-			}
-			list = append(list, strings.NewReplacer(":", "", ",", "").Replace(name)+": "+file)
-		}
+// hash is an embedding by its name and the first digits of its hash, or the name of the adapter that has it in its file, as infotexts list
+// them.
+func (all *embeddings) hash(name string) string {
+	e := all.find(name)
+	file := e.adapter
+	if file == "" {
+		file = e.Hash[:shortHash]
 	}
-	return strings.Join(list, ", ")
+	return strings.NewReplacer(":", "", ",", "").Replace(name) + ": " + file
 }
 
 // embed writes into added, [chunks,T,C] of zeros, what the embeddings of chunks add to the vectors that the text encoder's table has
-// for their tokens, of which the ids are [chunks,T].
-func (p *Pipeline) embed(added []float32, ids []int32, chunks []prompt.Chunk) error {
+// for their tokens, of which the ids are [chunks,T]. Known are the embeddings that they name.
+func (p *Pipeline) embed(added []float32, ids []int32, chunks []prompt.Chunk, known *embeddings) error {
 	width, length := len(added)/len(ids), len(ids)/len(chunks)
-	known := make(map[int32][]float32)
+	rows := make(map[int32][]float32) // of the table, by id
 	for i, chunk := range chunks {
-		for at, vector := range p.embeddings.vectors(length, chunk.Embeddings) {
+		for at, vector := range known.vectors(length, chunk.Embeddings) {
 			place := i*length + at
 			id := ids[place]
-			if known[id] == nil {
+			if rows[id] == nil {
 				row, err := p.tokenVector(id, width)
 				if err != nil {
 					return err
 				}
-				known[id] = row
+				rows[id] = row
 			}
-			for c, v := range known[id] {
+			for c, v := range rows[id] {
 				added[place*width+c] = vector[c] - v
 			}
 		}

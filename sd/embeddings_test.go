@@ -1,6 +1,7 @@
 package sd
 
 import (
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -143,6 +144,65 @@ func TestEmbeddings(t *testing.T) {
 	unknown, _ := latents(plain, "a man, zxhat", "hat")
 	if d := golden.Compare(unknown, want); d.Relative < 1e-4 {
 		t.Errorf("an unknown embedding is no text: %v", d)
+	}
+}
+
+// TestBundledEmbeddings names an embedding that comes in a LoRA's file, which is known as long as the LoRA is applied.
+func TestBundledEmbeddings(t *testing.T) {
+	plain := openTiny(t, ref.New())
+	width := plain.networks.Text.Config().HiddenSize
+	hat, err := plain.tokenVector(plain.networks.Tokenizer.Encode("hat")[0], width)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := weights.OpenFile(loraFile(t, "tiny-random", "kohya"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var tensors []weights.Tensor
+	for _, name := range f.Names() {
+		x, err := f.Tensor(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tensors = append(tensors, x)
+	}
+	for name, values := range map[string][]float32{"zxhat": hat, "zxwide": append([]float32{0}, hat...)} {
+		data := make([]byte, 4*len(values))
+		weights.Narrow(data, values, compute.F32)
+		tensors = append(tensors, weights.Tensor{Name: "bundle_emb." + name + ".string_to_param.*", DType: "F32", Shape: []int{1, len(values)}, Data: data})
+	}
+	dir := t.TempDir()
+	if err := weights.Write(filepath.Join(dir, "both.safetensors"), tensors, nil); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	p := openTinyWith(t, ref.New(), Options{LoRADirs: []string{dir}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	run := func(p *Pipeline, words string) Picture {
+		return generate(t, p, small(func(r *Request) { r.Prompt, r.Steps = words, 1 })).Pictures[0]
+	}
+	want, got := run(plain, "a man, hat"), run(p, "a man, zxhat <lora:both:0>")
+	if d := difference(got.Image, want.Image); d > 1 {
+		t.Errorf("the embedding of a token is not the token: %d/255", d)
+	}
+	if hashes, _ := infotext.Parse(got.Infotext).Get("TI hashes"); hashes != "zxhat: both" {
+		t.Errorf("TI hashes are %q", hashes)
+	}
+	if !strings.Contains(log.String(), "zxwide") {
+		t.Errorf("nothing is said of vectors of another width: %s", log.String())
+	}
+	if _, err := p.Memory(small(func(r *Request) { r.Prompt = "zxhat <lora:both:0>" })); err != nil {
+		t.Error(err)
+	}
+	text := run(p, "a man, zxhat").Infotext
+	if hashes, ok := infotext.Parse(text).Get("TI hashes"); ok {
+		t.Errorf("without the LoRA the prompt names %q", hashes)
+	}
+	embeddingFile(t, filepath.Join(dir, "zxhat.safetensors"), "emb_params", []int{1, width}, hat)
+	files := openTinyWith(t, ref.New(), Options{LoRADirs: []string{dir}, EmbeddingDirs: []string{dir}})
+	if hashes, _ := infotext.Parse(run(files, "zxhat <lora:both:0>").Infotext).Get("TI hashes"); strings.HasPrefix(hashes, "zxhat: both") || hashes == "" {
+		t.Errorf("a file is not before what a LoRA brings: %q", hashes)
 	}
 }
 

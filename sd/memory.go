@@ -31,7 +31,7 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 	}
 	phases, err := p.phases(r, a, passes)
 	if err != nil {
-		return total, fmt.Errorf("sd: %w", err)
+		return total, err
 	}
 	params := make(map[weights.Kind]int64)
 	for _, keys := range phases {

@@ -6,6 +6,7 @@ import (
 	"image"
 	"iter"
 	"slices"
+	"strings"
 
 	"github.com/atelier-go/atelier/sampler"
 )
@@ -70,12 +71,12 @@ func (s *Step) Result(ctx context.Context) (*Result, error) {
 	var embedded []string
 	for _, one := range s.passes {
 		for _, name := range one.cond.embedded() {
-			if !slices.Contains(embedded, name) {
-				embedded = append(embedded, name)
+			if hash := one.cond.known.hash(name); !slices.Contains(embedded, hash) {
+				embedded = append(embedded, hash)
 			}
 		}
 	}
-	r, m := &Result{Request: s.request}, model{s.pipe.name, s.vae.name, s.hashes(), s.pipe.embeddings.hashes(embedded)}
+	r, m := &Result{Request: s.request}, model{s.pipe.name, s.vae.name, s.hashes(), strings.Join(embedded, ", ")}
 	for i, img := range images {
 		seed, _ := s.request.seeds(i)
 		r.Pictures = append(r.Pictures, Picture{

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
+	"os"
+	"strings"
+
+	"golang.org/x/image/font"
+	"golang.org/x/image/font/gofont/goregular"
+	"golang.org/x/image/font/opentype"
+	"golang.org/x/image/math/fixed"
+
+	"github.com/atelier-go/atelier/sd/grid"
+)
+
+// maxPixels is how many a grid may have, as in the web UI.
+const maxPixels = 200_000_000
+
+// look is how a grid is laid out.
+type look struct {
+	bare   bool // without a legend
+	margin int  // pixels between pictures
+}
+
+// layout is where things are on a sheet.
+type layout struct {
+	look
+	cell      image.Point // the largest picture
+	left, top int         // of the legends
+	face      font.Face
+	size      grid.Cell
+}
+
+// sheet puts pictures together: Z below each other, Y in rows, X in columns, each in the middle of its place, on white.
+func (l look) sheet(g grid.Grid, path func(c grid.Cell) string) (*image.NRGBA, error) {
+	p := layout{look: l, size: g.Size()}
+	for c := range g.Cells() {
+		size, err := measure(path(c))
+		if err != nil {
+			return nil, err
+		}
+		p.cell = image.Pt(max(p.cell.X, size.X), max(p.cell.Y, size.Y))
+	}
+	var err error
+	if p.face, err = newFace(p.cell); err != nil {
+		return nil, err
+	}
+	if !l.bare {
+		p.legends(g)
+	}
+	full := p.at(grid.Cell{X: p.size.X, Y: 0, Z: p.size.Z}).Add(image.Pt(0, -p.top))
+	if full.X*full.Y > maxPixels {
+		return nil, fmt.Errorf("the grid is %dx%d pixels, want %d megapixels at most: fewer values, or smaller pictures", full.X, full.Y, maxPixels/1_000_000)
+	}
+	img := image.NewNRGBA(image.Rect(0, 0, full.X, full.Y))
+	draw.Draw(img, img.Rect, image.White, image.Point{}, draw.Src)
+	for c := range g.Cells() {
+		if err := p.put(img, p.at(c), path(c)); err != nil {
+			return nil, err
+		}
+	}
+	if !l.bare {
+		p.write(img, g)
+	}
+	return img, nil
+}
+
+// at is where a cell's place begins.
+func (p *layout) at(c grid.Cell) image.Point {
+	step := p.cell.Add(image.Pt(p.margin, p.margin))
+	return image.Pt(p.left+p.margin+c.X*step.X, p.top+p.margin+c.Y*step.Y+c.Z*(p.top+p.size.Y*step.Y))
+}
+
+// legends makes room for labels.
+func (p *layout) legends(g grid.Grid) {
+	for _, label := range labels(g.Y) {
+		for _, line := range p.lines(label, p.cell.X) {
+			p.left = max(p.left, font.MeasureString(p.face, line).Ceil()+2*p.gap())
+		}
+	}
+	high := 0
+	for _, label := range labels(g.X) {
+		high = max(high, len(p.lines(label, p.cell.X)))
+	}
+	if g.Z != nil {
+		high++
+	}
+	if high > 0 {
+		p.top = high*p.line() + p.gap()
+	}
+}
+
+func labels(a *grid.Axis) []string {
+	if a == nil {
+		return nil
+	}
+	return a.Labels()
+}
+
+// write writes the legends.
+func (p *layout) write(img *image.NRGBA, g grid.Grid) {
+	for z := range p.size.Z {
+		for x, label := range labels(g.X) {
+			lines, at := p.lines(label, p.cell.X), p.at(grid.Cell{X: x, Z: z})
+			p.centre(img, lines, at.X+p.cell.X/2, at.Y-p.gap()/2-len(lines)*p.line())
+		}
+		for y, label := range labels(g.Y) {
+			lines, at := p.lines(label, p.cell.X), p.at(grid.Cell{Y: y, Z: z})
+			p.centre(img, lines, (p.left+p.margin)/2, at.Y+(p.cell.Y-len(lines)*p.line())/2)
+		}
+		if g.Z != nil {
+			first, last := p.at(grid.Cell{Z: z}), p.at(grid.Cell{X: p.size.X - 1, Z: z})
+			p.centre(img, []string{labels(g.Z)[z]}, (first.X+last.X+p.cell.X)/2, first.Y-p.top+p.gap()/4)
+		}
+	}
+}
+
+// ink is nearly black.
+var ink = image.NewUniform(color.Gray{0x22})
+
+// centre writes lines below each other around the middle of a column.
+func (p *layout) centre(img draw.Image, lines []string, middle, top int) {
+	for i, line := range lines {
+		d := font.Drawer{Dst: img, Src: ink, Face: p.face}
+		wide := d.MeasureString(line)
+		d.Dot = fixed.Point26_6{X: fixed.I(middle) - wide/2, Y: fixed.I(top+i*p.line()) + p.face.Metrics().Ascent}
+		d.DrawString(line)
+	}
+}
+
+func (p *layout) line() int { return p.face.Metrics().Height.Ceil() }
+
+func (p *layout) gap() int { return p.line() * 2 / 3 }
+
+// lines breaks a label into lines of a width, and what is still too long after a few of them.
+func (p *layout) lines(label string, width int) (lines []string) {
+	const most = 4
+	line := ""
+	for word := range strings.FieldsSeq(label) {
+		longer := strings.TrimSpace(line + " " + word)
+		if line != "" && font.MeasureString(p.face, longer).Ceil() > width {
+			lines, longer = append(lines, line), word
+		}
+		line = longer
+	}
+	lines = append(lines, line)
+	if len(lines) > most {
+		lines = append(lines[:most-1], "…")
+	}
+	for i, line := range lines {
+		lines[i] = p.fit(line, width)
+	}
+	return lines
+}
+
+// fit cuts a line to a width.
+func (p *layout) fit(line string, width int) string {
+	runes := []rune(line)
+	for len(runes) > 1 && font.MeasureString(p.face, string(runes)).Ceil() > width {
+		runes = append(runes[:len(runes)-2], '…')
+	}
+	return string(runes)
+}
+
+// newFace is a font for pictures of a size.
+func newFace(cell image.Point) (font.Face, error) {
+	regular, err := opentype.Parse(goregular.TTF)
+	if err != nil {
+		return nil, err
+	}
+	points := max(12, min(cell.X, cell.Y)/14)
+	return opentype.NewFace(regular, &opentype.FaceOptions{Size: float64(min(points, 40)), DPI: 72, Hinting: font.HintingFull})
+}
+
+// measure is the size of a picture that is kept.
+func measure(path string) (image.Point, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return image.Point{}, err
+	}
+	defer f.Close()
+	config, err := png.DecodeConfig(f)
+	if err != nil {
+		return image.Point{}, fmt.Errorf("%s: %w; remove the file, and it is made again", path, err)
+	}
+	return image.Pt(config.Width, config.Height), nil
+}
+
+// put draws a picture in the middle of its place.
+func (p *layout) put(dst *image.NRGBA, place image.Point, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	img, err := png.Decode(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w; remove the file, and it is made again", path, err)
+	}
+	size := img.Bounds().Size()
+	at := place.Add(p.cell.Sub(size).Div(2))
+	draw.Draw(dst, image.Rectangle{at, at.Add(size)}, img, img.Bounds().Min, draw.Src)
+	return nil
+}

@@ -11,5 +11,8 @@
 // [Pipeline.Generate] just runs to the end. LoRAs are applied by tags in the prompt, <lora:NAME:0.8>, which
 // are looked for in Options.LoRADirs, or by Request.Adapters.
 //
+// With Request.Image a picture is drawn anew, with Request.Inpaint only what a mask covers of it. Checkpoints made for inpainting draw
+// these best, and do everything else too.
+//
 // The package owns no model code and no kernels; see packages clip, unet, vae, sampler and compute for those.
 package sd

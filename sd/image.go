@@ -74,24 +74,27 @@ func (p *Pipeline) resize(img *image.NRGBA, size image.Point, mode ResizeMode) *
 // encodePictures makes scaled latents of pictures of one size, [N,h,w,C]: the means of what the VAE finds likely. Pictures that are the
 // same are encoded once.
 func (p *Pipeline) encodePictures(ctx context.Context, r Request, pictures []*image.NRGBA) ([]float32, error) {
-	a, err := p.autoencoder(r)
-	if err != nil {
-		return nil, err
-	}
 	var all, last []float32
 	for i, img := range pictures {
 		if i == 0 || img != pictures[i-1] {
-			size := img.Rect.Size()
-			in := vae.Grid{Height: size.Y, Width: size.X, Channels: 3, Data: vae.FromImage(img)}
-			out, err := a.encode(ctx, p.cache, in, tiled(r, size))
-			if err != nil {
+			var err error
+			if last, err = p.encodeGrid(ctx, r, vae.Grid{Height: img.Rect.Dy(), Width: img.Rect.Dx(), Channels: 3, Data: vae.FromImage(img)}); err != nil {
 				return nil, err
 			}
-			last = out.Data
 		}
 		all = append(all, last...)
 	}
 	return all, nil
+}
+
+// encodeGrid is encodePictures for one picture, [H,W,3] in [-1,1].
+func (p *Pipeline) encodeGrid(ctx context.Context, r Request, img vae.Grid) ([]float32, error) {
+	a, err := p.autoencoder(r)
+	if err != nil {
+		return nil, err
+	}
+	latents, err := a.encode(ctx, p.cache, img, tiled(r, image.Pt(img.Width, img.Height)))
+	return latents.Data, err
 }
 
 // resizeLatents brings latents of pictures, [N,h,w,C], to another size.

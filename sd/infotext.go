@@ -133,6 +133,12 @@ func describe(r Request, applied adapters, m model, i int) infotext.Text {
 	if r.ExtraNoise != 0 {
 		add("Extra noise", number(r.ExtraNoise))
 	}
+	if r.masked() {
+		r.Inpaint.describe(add)
+	}
+	if r.ColorCorrection && len(r.Image) > 0 {
+		add("Color correction", "True")
+	}
 	if r.Hires != nil {
 		r.describeHires(add)
 	}
@@ -147,6 +153,35 @@ func describe(r Request, applied adapters, m model, i int) infotext.Text {
 	add("Version", version)
 	t.Sort()
 	return t
+}
+
+// describe says what is drawn anew, as the web UI where that differs from its defaults.
+func (in Inpaint) describe(add func(key, value string)) {
+	if in.Invert {
+		add("Mask mode", "Inpaint not masked")
+	}
+	if *in.Blur > 0 {
+		add("Mask blur", number(*in.Blur))
+	}
+	if in.Only {
+		add("Inpaint area", "Only masked")
+		add("Masked area padding", strconv.Itoa(*in.Padding))
+	}
+	if in.Content != OriginalContent {
+		add("Masked content", string(in.Content))
+	}
+	if *in.Weight != 1 {
+		add("Conditional mask weight", number(*in.Weight))
+	}
+	if s := in.Soft; s != nil {
+		add("Soft inpainting enabled", "True")
+		add("Soft inpainting schedule bias", number(*s.ScheduleBias))
+		add("Soft inpainting preservation strength", number(*s.Preservation))
+		add("Soft inpainting transition contrast boost", number(s.Contrast))
+		add("Soft inpainting mask influence", number(s.MaskInfluence))
+		add("Soft inpainting difference threshold", number(*s.DifferenceThreshold))
+		add("Soft inpainting difference contrast", number(*s.DifferenceContrast))
+	}
 }
 
 // describeHires says how the second pass is made where it differs from the first.

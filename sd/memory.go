@@ -67,7 +67,7 @@ func (p *Pipeline) phases(r Request, a autoencoder, passes []*pass) (all [][]eng
 			return nil, err
 		}
 		pixels := r.Hires != nil && !slices.Contains(canvas.Upscalers, r.Hires.Upscaler)
-		if i == 0 && len(r.Image) > 0 || i == 1 && pixels {
+		if i == 0 && len(r.Image) > 0 || i == 1 && pixels || p.networks.Shown() > 0 {
 			all = append(all, []engine.Key{p.encodeKey(one.request, a)})
 		}
 		all = append(all, []engine.Key{engine.TextKey{

@@ -3,7 +3,6 @@ package sd
 import (
 	"context"
 	"fmt"
-
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/sd/prompt"
 )
@@ -14,6 +13,7 @@ type pass struct {
 	plan    *sampler.Plan
 	first   int // steps of the first pass, if this is the hires pass, by which prompts count their edits
 	cond    *conditioning
+	source  *source // the picture that the pass begins with, if there is one
 	// clean makes the latents that the pass begins with, [N,h,w,C], of those that the pass before it left; nil if it begins with noise alone.
 	clean func(ctx context.Context, before []float32) ([]float32, error)
 }
@@ -30,7 +30,14 @@ func (p *Pipeline) passes(ctx context.Context, r Request) (Request, []*pass, err
 	}
 	all := []*pass{{request: r, plan: plan}}
 	if picture != nil {
-		all[0].clean = func(ctx context.Context, _ []float32) ([]float32, error) { return p.begin(ctx, r, picture) }
+		mask, err := r.mask(ctx, plan)
+		if err != nil {
+			return r, nil, fmt.Errorf("sd: %w", err)
+		}
+		all[0].source = p.source(r, picture, mask)
+		all[0].clean = func(ctx context.Context, _ []float32) ([]float32, error) {
+			return p.begin(ctx, r, all[0].source.Picture)
+		}
 	}
 	if r.Hires == nil {
 		return r, all, nil
@@ -84,10 +91,14 @@ func (p *Pipeline) size(one *pass) (height, width int) {
 // job is what a pass samples, once its prompts are read.
 func (p *Pipeline) job(one *pass) job {
 	height, width := p.size(one)
-	return job{
+	j := job{
 		plan: one.plan, cond: one.cond, batch: one.request.BatchSize, height: height, width: width,
 		options: one.network(p.networks.VAE.Config().ScaleFactor()), rescale: one.request.GuidanceRescale, cache: one.request.Speed.DeepCache,
 	}
+	if s := one.source; s != nil && s.mask != nil {
+		j.paint.mask, j.paint.soft = s.mask, s.in.Soft
+	}
+	return j
 }
 
 // start begins the sampling of a pass on what the pass before left.
@@ -98,9 +109,16 @@ func (p *Pipeline) start(ctx context.Context, one *pass, before []float32) (*sam
 		if clean, err = one.clean(ctx, before); err != nil {
 			return nil, err
 		}
+		if err := p.masked(one, clean); err != nil {
+			return nil, err
+		}
 	}
 	j, c := p.job(one), p.networks.VAE.Config()
 	var err error
+	j.paint.clean = clean
+	if j.paint.shown, err = p.shown(ctx, one); err != nil {
+		return nil, err
+	}
 	if j.noise, err = newNoise(one.request, c.LatentChannels, j.height, j.width, c.ScaleFactor(), one.plan); err != nil {
 		return nil, err
 	}

@@ -125,9 +125,6 @@ func open(ctx context.Context, ckpt *weights.Checkpoint, name string, dev comput
 	if p.networks, err = engine.Open(ckpt); err != nil {
 		return nil, err
 	}
-	if err := p.networks.FromTextAlone(); err != nil {
-		return nil, err
-	}
 	p.cache = engine.NewCache(dev, p.networks, maxCompiled)
 	return p, nil
 }

@@ -26,7 +26,8 @@ func (p *Pipeline) frame(set adapters, k engine.Key) (*engine.Frame, error) {
 // from one evaluation to the next is an input, so that one program serves every step of every sampler with as many slots.
 //
 // Inputs: "timestep" [1], "guidance" [predictions], "input_mix" [1, slots+1], "mix" [slots+1, terms], "noise", the slots "slot.i", keys and
-// values of every cross-attention as of [engine.ContextKey]. Outputs: the new slots, and "clean", the estimate of the clean latents.
+// values of every cross-attention as of [engine.ContextKey]; "shown" for a UNet made for inpainting; with a mask "mask_drawn", "mask_kept" and
+// "clean_latents", and "known" [1, 2] if it masks the output. Outputs: the new slots, and "clean", the estimate of the clean latents.
 // With rescale there is another input, "guidance_1", the weights of a guidance that changes nothing. With a cut there is another
 // output, "deep", what comes from below it in the network, which is an input of the step above it.
 type stepKey struct {
@@ -36,6 +37,7 @@ type stepKey struct {
 	rescale                                          float64
 	cut                                              int // a layer of the up blocks, 0 if the network is not cut
 	shallow                                          bool
+	masking                                          masking
 }
 
 // above is the step that leaves out what is below the cut.
@@ -70,7 +72,20 @@ func (k stepKey) Record(r *engine.Recorder, n *engine.Networks) {
 	}
 
 	sample := r.Op(compute.LinearCombination{Terms: append(slots[:k.slots:k.slots], noise), Coefficients: inputMix})
-	model := k.predict(r, n.UNet.With(k.options), sample, cond)
+	var mask [2]compute.Value
+	var clean compute.Value
+	if k.masking != unmasked {
+		mask = [2]compute.Value{r.Input("mask_drawn", compute.F32, latents...), r.Input("mask_kept", compute.F32, latents...)}
+		clean = r.Input("clean_latents", compute.F32, latents...)
+	}
+	if k.masking == masksInput {
+		sample = blend(r, sample, clean, mask)
+	}
+	seen := sample
+	if more := n.Shown(); more > 0 {
+		seen = r.Op(compute.Concat{Parts: []compute.Value{sample, r.Input("shown", compute.F32, k.batch, k.height, k.width, more)}, Axis: 3})
+	}
+	model := k.predict(r, n.UNet.With(k.options), seen, cond)
 	guided := model
 	if k.predictions > 1 {
 		combine := compute.GuidanceCombine{X: model, Weights: guidance, Rescale: k.rescale}
@@ -78,6 +93,10 @@ func (k stepKey) Record(r *engine.Recorder, n *engine.Networks) {
 			combine.Like = r.Op(compute.GuidanceCombine{X: model, Weights: r.Input("guidance_1", compute.F32, k.predictions)})
 		}
 		guided = r.Op(combine)
+	}
+	if k.masking == masksOutput {
+		known := r.Input("known", compute.F32, 1, 2)
+		guided = blend(r, guided, r.Op(compute.LinearCombination{Terms: []compute.Value{sample, clean}, Coefficients: known}), mask)
 	}
 	all := append(slots[:k.slots:k.slots], guided)
 	if k.unconditional {

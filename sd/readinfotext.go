@@ -104,6 +104,24 @@ var pasted = map[string]struct {
 	"Noise multiplier":   {"Request.NoiseMultiplier", optional(func(r *Request) **float64 { return &r.NoiseMultiplier })},
 	"Extra noise":        {"Request.ExtraNoise", fraction(func(r *Request) *float64 { return &r.ExtraNoise })},
 
+	"Color correction":        {"Request.ColorCorrection", truth(func(r *Request) *bool { return &r.ColorCorrection })},
+	"Mask mode":               {"Request.Inpaint.Invert", means("Inpaint not masked", func(r *Request) *bool { return &r.inpaint().Invert })},
+	"Mask blur":               {"Request.Inpaint.Blur", optional(func(r *Request) **float64 { return &r.inpaint().Blur })},
+	"Masked content":          {"Request.Inpaint.Content", words(func(r *Request) *MaskedContent { return &r.inpaint().Content })},
+	"Inpaint area":            {"Request.Inpaint.Only", means("Only masked", func(r *Request) *bool { return &r.inpaint().Only })},
+	"Conditional mask weight": {"Request.Inpaint.Weight", optional(func(r *Request) **float64 { return &r.inpaint().Weight })},
+	"Masked area padding": {"Request.Inpaint.Padding", func(r *Request, value string) error {
+		r.inpaint().Padding = new(int)
+		return whole(func(r *Request) *int { return r.Inpaint.Padding })(r, value)
+	}},
+	"Soft inpainting enabled":                   {"Request.Inpaint.Soft", func(r *Request, _ string) error { r.soft(); return nil }},
+	"Soft inpainting schedule bias":             {"Request.Inpaint.Soft.ScheduleBias", optional(func(r *Request) **float64 { return &r.soft().ScheduleBias })},
+	"Soft inpainting preservation strength":     {"Request.Inpaint.Soft.Preservation", optional(func(r *Request) **float64 { return &r.soft().Preservation })},
+	"Soft inpainting transition contrast boost": {"Request.Inpaint.Soft.Contrast", fraction(func(r *Request) *float64 { return &r.soft().Contrast })},
+	"Soft inpainting mask influence":            {"Request.Inpaint.Soft.MaskInfluence", fraction(func(r *Request) *float64 { return &r.soft().MaskInfluence })},
+	"Soft inpainting difference threshold":      {"Request.Inpaint.Soft.DifferenceThreshold", optional(func(r *Request) **float64 { return &r.soft().DifferenceThreshold })},
+	"Soft inpainting difference contrast":       {"Request.Inpaint.Soft.DifferenceContrast", optional(func(r *Request) **float64 { return &r.soft().DifferenceContrast })},
+
 	"Hires upscale":            {"Request.Hires.Scale", fraction(func(r *Request) *float64 { return &r.Hires.Scale })},
 	"Hires resize":             {"Request.Hires.Width", sides(func(r *Request) (w, h *int) { return &r.Hires.Width, &r.Hires.Height })},
 	"Hires steps":              {"Request.Hires.Steps", whole(func(r *Request) *int { return &r.Hires.Steps })},
@@ -200,6 +218,29 @@ func truth(field func(r *Request) *bool) func(r *Request, value string) error {
 		*field(r) = value != "" && !strings.EqualFold(value, "false")
 		return nil
 	}
+}
+
+// means sets a field if the text is the one that means it.
+func means(meaning string, field func(r *Request) *bool) func(r *Request, value string) error {
+	return func(r *Request, value string) error {
+		*field(r) = value == meaning
+		return nil
+	}
+}
+
+// inpaint and soft are what a request says of a mask, which infotexts do not have.
+func (r *Request) inpaint() *Inpaint {
+	if r.Inpaint == nil {
+		r.Inpaint = new(Inpaint)
+	}
+	return r.Inpaint
+}
+
+func (r *Request) soft() *Soft {
+	if r.inpaint().Soft == nil {
+		r.Inpaint.Soft = new(Soft)
+	}
+	return r.Inpaint.Soft
 }
 
 func words[T ~string](field func(r *Request) *T) func(r *Request, value string) error {

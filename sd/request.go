@@ -66,6 +66,8 @@ type Request struct {
 	Strength        *float64   `json:"denoising_strength,omitzero"`       // how much of Image is drawn anew, 0 to 1, "Denoising strength"; nil is 0.75. Without meaning where there is none
 	ResizeMode      ResizeMode `json:"resize_mode,omitzero"`              // how Image is brought to the size; "" is JustResize
 	NoiseMultiplier *float64   `json:"initial_noise_multiplier,omitzero"` // factor on the noise over Image; nil is 1
+	Inpaint         *Inpaint   `json:"inpaint,omitzero"`                  // draws only a part of Image; nil, or one without a mask, is all of it
+	ColorCorrection bool       `json:"img2img_color_correction,omitzero"` // the finished picture gets the colours of Image
 	ExtraNoise      float64    `json:"img2img_extra_noise,omitzero"`      // so much more of it, beyond what the sampler expects; also in the hires pass
 
 	Hires *Hires `json:"hires,omitzero"` // a second pass that enlarges the picture; nil is none
@@ -129,6 +131,9 @@ func (r Request) resolve(modelSide int) (Request, error) {
 	if r.Hires != nil {
 		r.Hires = new(r.Hires.resolve(r))
 	}
+	if r.Inpaint != nil {
+		r.Inpaint = new(r.Inpaint.resolve())
+	}
 	setDefault(&r.PromptOptions.Emphasis, prompt.Original)
 	if !r.PromptOptions.KeepComments {
 		for _, text := range r.texts() {
@@ -146,6 +151,9 @@ func (r Request) resolve(modelSide int) (Request, error) {
 	}
 	if len(r.Image) > 0 {
 		check(slices.Contains(ResizeModes, r.ResizeMode), "ResizeMode", string(r.ResizeMode), "one of %q", ResizeModes)
+	}
+	if r.masked() {
+		errs = append(errs, r.Inpaint.check(r))
 	}
 	if m := r.NoiseMultiplier; m != nil {
 		check(*m >= 0 && *m <= 10, "NoiseMultiplier", *m, "a factor from 0 to 10")

@@ -58,7 +58,11 @@ func TestRequestJSON(t *testing.T) {
 			DiscardPenultimate: true, SGMNoise: true, DowncastAlphas: true, Order: 2, Variant: sampler.BH2, Skip: sampler.LogSNR,
 			KeepOrderFinal: true, ENSD: 31337,
 		},
-		Image: []byte("abc"), Strength: new(0.0), ResizeMode: ResizeAndFill, NoiseMultiplier: new(1.5), ExtraNoise: 0.25,
+		Image: []byte("abc"), Strength: new(0.0), ResizeMode: ResizeAndFill, NoiseMultiplier: new(1.5), ExtraNoise: 0.25, ColorCorrection: true,
+		Inpaint: &Inpaint{
+			Mask: []byte("abc"), Invert: true, Blur: new(0.0), Content: FillContent, Only: true, Padding: new(0), Weight: new(0.5),
+			Soft: &Soft{ScheduleBias: new(0.0), Preservation: new(1.0), Contrast: 2, MaskInfluence: 0.25, DifferenceThreshold: new(0.75), DifferenceContrast: new(3.0)},
+		},
 		Hires: &Hires{
 			Scale: 1.5, Width: 128, Height: 192, Upscaler: "Latent", Strength: new(0.5), Steps: 7, Sampler: sampler.Euler, Spacing: sampler.Karras,
 			Guidance: new(3.0), Prompt: "a", NegativePrompt: "b",
@@ -80,7 +84,10 @@ func TestRequestJSON(t *testing.T) {
 			`"downcast_alphas_cumprod":true,"order":2,"unipc_variant":"bh2","unipc_skip_type":"logSNR","keep_order_final":true,"ensd":31337},"guidance_rescale":0.7,"freeu":{"b1":1.5,"b2":1.6,"s1":0.9,"s2":0.2},` +
 			`"speed":{"ngms":1.5,"ngms_all_steps":true,"skip_early_cfg":0.25,"token_merging_ratio":0.5,"token_merging_ratio_hr":0.75,` +
 			`"hypertile":{"tile":128,"depth":1},"deep_cache":{"interval":3,"branch":1}},` +
-			`"init_image":"YWJj","denoising_strength":0,"resize_mode":"Resize and fill","initial_noise_multiplier":1.5,"img2img_extra_noise":0.25,` +
+			`"init_image":"YWJj","denoising_strength":0,"resize_mode":"Resize and fill","initial_noise_multiplier":1.5,` +
+			`"inpaint":{"mask_image":"YWJj","inpainting_mask_invert":true,"mask_blur":0,"masked_content":"fill","inpaint_full_res":true,"inpaint_full_res_padding":0,` +
+			`"soft_inpainting":{"schedule_bias":0,"preservation_strength":1,"transition_contrast_boost":2,"mask_influence":0.25,"difference_threshold":0.75,` +
+			`"difference_contrast":3},"conditional_mask_weight":0.5},"img2img_color_correction":true,"img2img_extra_noise":0.25,` +
 			`"hires":{"scale":1.5,"resize_x":128,"resize_y":192,"upscaler":"Latent","denoising_strength":0.5,"steps":7,"sampler":"Euler","spacing":"Karras",` +
 			`"guidance":3,"prompt":"a","negative_prompt":"b"},` +
 			`"vae":"a.pt","vae_encoder":"TAESD","vae_decoder":"TAESD","tiled_vae":true}`: full,

@@ -23,13 +23,14 @@ type job struct {
 	options       unet.Options
 	rescale       float64 // of what guidance makes, towards the deviation of the prompt's prediction
 	cache         DeepCache
+	paint         paint
 }
 
 // key is the program of the job's evaluations with all predictions of a conditioning.
 func (j job) key(c *conditioning) stepKey {
 	k := stepKey{
 		batch: j.batch, height: j.height, width: j.width, predictions: len(c.weights), tokens: c.tokens,
-		slots: j.plan.Slots, unconditional: j.plan.Unconditional, options: j.options,
+		slots: j.plan.Slots, unconditional: j.plan.Unconditional, options: j.options, masking: j.masking(),
 	}
 	if len(c.parts) > len(c.positive) { // otherwise there is nothing that guidance could strengthen
 		k.rescale = j.rescale
@@ -69,6 +70,10 @@ type sampling struct {
 	slots                         []int          // the state, in turn old and new
 	clean                         compute.Tensor // the estimate of the clean latents
 
+	still     []*engine.Mirror // what stays through the run
+	known     *engine.Mirror   // what the network would say of what a mask keeps, nil if the step does not ask
+	softening *softening       // memory, nil until it is needed
+
 	measured [3][]float32 // slots that are measured
 }
 
@@ -98,7 +103,7 @@ func (p *Pipeline) newSampling(ctx context.Context, j job, initial, clean []floa
 	for i, v := range clean {
 		s.draw.F32[i] += float32(j.plan.Start.Latent) * v
 	}
-	return s, errors.Join(s.current(0).Upload(s.draw.Buffer), s.predictors[0].say(ctx, 0))
+	return s, errors.Join(s.sendPaint(), s.current(0).Upload(s.draw.Buffer), s.predictors[0].say(ctx, 0))
 }
 
 // bind gives a step the state.
@@ -108,6 +113,7 @@ func (s *sampling) bind(step *engine.Frame) {
 	}
 	s.timestep, s.inputMix, s.mix = step.Mirror("timestep"), step.Mirror("input_mix"), step.Mirror("mix")
 	s.draw, s.clean = step.Mirror("noise"), step.Tensor("clean")
+	s.bindPaint(step)
 }
 
 // current is the tensor of a slot.
@@ -128,7 +134,10 @@ func (s *sampling) predictor(e *sampler.Eval) *predictor {
 func (s *sampling) evaluate(ctx context.Context, e *sampler.Eval) (measured float64, err error) {
 	s.timestep.F32[0] = float32(e.Timestep)
 	s.combine(e)
-	for _, m := range [...]*engine.Mirror{s.timestep, s.inputMix, s.mix} {
+	for _, m := range [...]*engine.Mirror{s.timestep, s.inputMix, s.mix, s.known} {
+		if m == nil {
+			continue
+		}
 		if err := m.Send(); err != nil {
 			return 0, err
 		}
@@ -145,6 +154,9 @@ func (s *sampling) evaluate(ctx context.Context, e *sampler.Eval) (measured floa
 	for _, r := range s.predictors {
 		r.rotate()
 	}
+	if err := s.soften(e); err != nil {
+		return 0, err
+	}
 	if e.Measure != nil {
 		return s.measure(e.Measure)
 	}
@@ -153,6 +165,9 @@ func (s *sampling) evaluate(ctx context.Context, e *sampler.Eval) (measured floa
 
 // combine writes an evaluation's coefficients: of the network's input, of each new slot and of the estimate.
 func (s *sampling) combine(e *sampler.Eval) {
+	if s.known != nil {
+		s.known.F32[0], s.known.F32[1] = float32(e.Known.Input), float32(e.Known.Latent)
+	}
 	slots := s.plan.Slots
 	width := terms(slots, s.plan.Unconditional)
 	putSlots(s.inputMix.F32, e.Input, slots)

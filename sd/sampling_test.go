@@ -2,6 +2,7 @@ package sd
 
 import (
 	"fmt"
+	"image"
 	"iter"
 	"testing"
 
@@ -15,14 +16,21 @@ func TestStepsAllocateNothing(t *testing.T) {
 	for _, r := range []Request{
 		{Sampler: sampler.DPMPP2M}, {Sampler: sampler.Heun}, {Sampler: sampler.EulerA}, {Sampler: sampler.DDIMCFGPP},
 		{Sampler: sampler.Euler, Speed: Speed{MinUncond: 100, DeepCache: DeepCache{Interval: 2}, TokenMerging: 0.5}},
+		{Sampler: sampler.DPMPP2M, Inpaint: &Inpaint{}}, {Sampler: sampler.DDIM, Inpaint: &Inpaint{}}, {Sampler: sampler.Heun, Inpaint: &Inpaint{Soft: &Soft{}}},
 	} {
-		t.Run(fmt.Sprintf("%s %+v", r.Sampler, r.Speed), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s %+v %+v", r.Sampler, r.Speed, r.Inpaint), func(t *testing.T) {
 			dev, err := cpu.Open(cpu.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer dev.Close()
-			next, stop := iter.Pull2(openTiny(t, dev).Steps(t.Context(), small(func(in *Request) { in.Sampler, in.Speed, in.Steps = r.Sampler, r.Speed, 20 })))
+			next, stop := iter.Pull2(openTiny(t, dev).Steps(t.Context(), small(func(in *Request) {
+				in.Sampler, in.Speed, in.Steps = r.Sampler, r.Speed, 20
+				if r.Inpaint != nil {
+					in.Image, in.Strength, in.Inpaint = pngOf(t, photo(40, 24)), new(1.0), new(*r.Inpaint)
+					in.Inpaint.Mask = pngOf(t, maskOf(40, 24, image.Rect(0, 0, 16, 24)))
+				}
+			})))
 			defer stop()
 			step := func() {
 				if _, err, ok := next(); err != nil || !ok {

@@ -60,11 +60,7 @@ func (s *Step) Preview(ctx context.Context, by Autoencoder) ([]*image.NRGBA, err
 
 // Result decodes the latents as they are: after the last step these are the finished pictures.
 func (s *Step) Result(ctx context.Context) (*Result, error) {
-	latents, err := s.run.latents()
-	if err != nil {
-		return nil, err
-	}
-	images, err := s.pipe.decode(ctx, s.passes[s.at].request, latents)
+	images, err := s.pipe.pictures(ctx, s.passes[s.at], s.run)
 	if err != nil {
 		return nil, err
 	}

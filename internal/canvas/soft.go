@@ -20,10 +20,9 @@ func (s Soft) Weight(m, sigma float64) float64 {
 }
 
 // Blend mixes two latents, [C,pixels], each pixel with its weight, to vectors of a length between theirs: that of the mean of their
-// lengths' powers, so that mixing takes no contrast.
-func (s Soft) Blend(init, current, weights []float32) []float32 {
+// lengths' powers, so that mixing takes no contrast. out is as long as they are.
+func (s Soft) Blend(out, init, current, weights []float32) {
 	pixels := len(weights)
-	out := make([]float32, len(init))
 	for i, t := range weights {
 		var a, b, mixed float64 // squares of lengths
 		for at := i; at < len(init); at += pixels {
@@ -37,7 +36,6 @@ func (s Soft) Blend(init, current, weights []float32) []float32 {
 			out[at] = float32(float64(out[at]) * scale)
 		}
 	}
-	return out
 }
 
 func square(x float32) float64 { return float64(x) * float64(x) }

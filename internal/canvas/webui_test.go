@@ -307,7 +307,9 @@ func testSoft(t *testing.T, r softRecord) {
 		weights[i] = float32(s.Weight(float64(m), r.Sigma))
 	}
 	near(t, r.ID+" weight", weights, r.Weight, nil)
-	near(t, r.ID, s.Blend(r.Init, r.Current, weights), r.Out, nil)
+	out := make([]float32, len(r.Init))
+	s.Blend(out, r.Init, r.Current, weights)
+	near(t, r.ID, out, r.Out, nil)
 }
 
 func testComposite(t *testing.T, r softRecord) {

@@ -2,6 +2,7 @@ package grid
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,9 +25,7 @@ func (a *Axis) Apply(i int, j *Job) error { return a.apply(a, a.Values[i], j) }
 // set puts a value into a copy of a map.
 func set(m *map[string]any, key string, value any) error {
 	all := make(map[string]any, len(*m)+1)
-	for k, v := range *m {
-		all[k] = v
-	}
+	maps.Copy(all, *m)
 	all[key] = value
 	*m = all
 	return nil

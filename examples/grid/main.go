@@ -72,7 +72,7 @@ func parse(args []string, log io.Writer) (o options, err error) {
 	f.StringVar(&o.request.Prompt, "prompt", "", "`TEXT` what the pictures show; <lora:NAME:0.8> applies a LoRA")
 	f.StringVar(&o.request.NegativePrompt, "negative", "", "`TEXT` what they do not show")
 	f.Func("styles", "`FILE` styles.csv, for an axis of Styles", func(path string) (err error) {
-		o.styles, err = readStyles(path)
+		o.styles, err = cli.ReadStyles(path)
 		return err
 	})
 	f.Int64Var(&o.request.Seed, "seed", 1, "`NUMBER` of every picture")
@@ -115,18 +115,6 @@ func (o *options) check() error {
 		return fmt.Errorf("-output is %q, want a name that ends in .png", o.output)
 	}
 	return cli.Writable("output", o.output)
-}
-
-// maxStyles is how large a file of styles may be.
-const maxStyles = 16 << 20
-
-func readStyles(path string) (prompt.Styles, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return prompt.ReadStyles(io.LimitReader(f, maxStyles))
 }
 
 // flags are the flags that fill fields of a request.

@@ -38,6 +38,7 @@ type options struct {
 	output   string
 	pipeline sd.Options
 	request  sd.Request
+	styles   cli.Styles
 }
 
 const usage = `txt2img makes a picture from a prompt.
@@ -50,6 +51,7 @@ func parse(args []string, log io.Writer) (o options, err error) {
 	f := cli.NewFlags("txt2img", usage, log)
 	f.StringVar(&o.request.Prompt, "prompt", "", "`TEXT` what the picture shows; <lora:NAME:0.8> applies a LoRA")
 	f.StringVar(&o.request.NegativePrompt, "negative", "", "`TEXT` what it does not show")
+	f.Styles(&o.styles)
 	f.Output(&o.output, "`FILE` PNG or JPEG to write (default: SEED.png); -n appends -2, -3 and so on")
 	f.IntVar(&o.request.BatchSize, "n", 1, "`NUMBER` pictures to make at once, with consecutive seeds")
 	f.Int64Var(&o.request.Seed, "seed", -1, "`NUMBER` the first picture's; -1 draws one")
@@ -107,6 +109,9 @@ func (o *options) complete(f *cli.Flags) error {
 	}
 	if o.output == "" {
 		o.output = fmt.Sprintf("%d.png", o.request.Seed)
+	}
+	if err := o.styles.Apply(&o.request); err != nil {
+		return err
 	}
 	if ext := strings.ToLower(filepath.Ext(o.output)); ext != ".png" && ext != ".jpg" && ext != ".jpeg" {
 		return fmt.Errorf("-output is %q, want a name that ends in .png or .jpg", o.output)

@@ -17,7 +17,6 @@ type job struct {
 	plan          *sampler.Plan
 	cond          *conditioning
 	noise         *noise // nil if the plan asks for none
-	autoencoder   autoencoder
 	batch         int
 	height, width int // those of latents
 	options       unet.Options

@@ -203,3 +203,21 @@ func TestUnguidedThroughout(t *testing.T) {
 		}
 	}
 }
+
+// TestGuidanceOfOne counts the predictions at guidance 1, with which few-step models draw.
+func TestGuidanceOfOne(t *testing.T) {
+	p := openTiny(t, ref.New())
+	for s, want := range map[sampler.Sampler]int{sampler.LCM: 1, sampler.TCD: 1, sampler.Euler: 1, sampler.DDIMCFGPP: 2} {
+		r, plan, err := p.plan(small(func(r *Request) { r.Sampler, r.Guidance, r.Steps = s, new(1.0), 4 }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := p.read(&pass{request: r, plan: plan})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(c.parts) != want {
+			t.Errorf("%s: %d predictions, want %d", s, len(c.parts), want)
+		}
+	}
+}

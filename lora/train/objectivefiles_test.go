@@ -80,7 +80,7 @@ func TestScheduleContradicts(t *testing.T) {
 	}{
 		{`"prediction_type": "epsilon"`, func(o *train.Options) { o.VParameterization = true }, "Config.Trainer.VParameterization"},
 		{`"rescale_betas_zero_snr": false`, func(o *train.Options) { o.ZeroTerminalSNR = true }, "Config.Trainer.ZeroTerminalSNR"},
-		{`"prediction_type": "v_prediction"`, func(o *train.Options) { o.VPredLikeLoss = 1 }, "v_pred_like_loss"},
+		{`"prediction_type": "v_prediction"`, func(o *train.Options) { o.VPredLikeLoss = 1 }, "Config.Trainer.VPredLikeLoss"},
 		{`"prediction_type": "sample"`, func(o *train.Options) {}, "training knows epsilon and v_prediction"},
 	} {
 		cfg := trainConfig(t, 1)

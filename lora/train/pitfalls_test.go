@@ -49,7 +49,7 @@ func TestPitfalls(t *testing.T) {
 		{"warm-up into the decay", func(c *train.Config) {
 			c.LRScheduler, c.LRWarmupSteps, c.LRDecaySteps = "warmup_stable_decay", "3", "4"
 		}, "make 3 and 4 steps, but the training has 6"},
-		{"zero SNR of a model of noise", func(c *train.Config) { c.Trainer.ZeroTerminalSNR = true }, "zero_terminal_snr without v_parameterization"},
+		{"zero SNR of a model of noise", func(c *train.Config) { c.Trainer.ZeroTerminalSNR = true }, "Config.Trainer.ZeroTerminalSNR without Config.Trainer.VParameterization"},
 		{"zero SNR of a model of v", func(c *train.Config) { c.Trainer.ZeroTerminalSNR, c.Trainer.VParameterization = true, true }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -71,7 +71,7 @@ func TestLongCaptions(t *testing.T) {
 		prefix       string
 		warning      string
 	}{
-		{100, 0, "", "captions of 1 pictures are longer than the 75 tokens that are learned, the longest, of %s, has 100: what is beyond is not learned; shorten them, or raise max_token_length"},
+		{100, 0, "", "captions of 1 pictures are longer than the 75 tokens that are learned, the longest, of %s, has 100: what is beyond is not learned; shorten them, or raise Config.MaxTokenLength, 225 at most"},
 		{75, 0, "", ""},
 		{75, 0, "red", "captions of 1 pictures are longer than the 75 tokens"},
 		{100, 150, "", ""},

@@ -314,7 +314,7 @@ func TestResumeLonger(t *testing.T) {
 		}, longer, "Config.LRScheduler constant_with_warmup"},
 		{"captions that grow", func(c *train.Config) {
 			c.LRScheduler, c.Dataset.MaxTrainEpochs, c.Dataset.Sets[0].Folder.TokenWarmupStep = "constant_with_warmup", 1, 0.5
-		}, longer, "token_warmup_step"},
+		}, longer, "TokenWarmupStep"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := trainConfig(t, 2)
@@ -329,7 +329,7 @@ func TestResumeLonger(t *testing.T) {
 			var started []train.Started
 			mustTrain(t, again, collect(&started))
 			report := started[0].Report
-			told := strings.Contains(strings.Join(report.Warnings, "\n"), "resume: the state is of a training")
+			told := strings.Contains(strings.Join(report.Warnings, "\n"), "the state is of a training")
 			if told != (c.say != "") || !strings.Contains(strings.Join(report.Warnings, "\n"), c.say) {
 				t.Errorf("warnings are %q, want %q", report.Warnings, c.say)
 			}
@@ -404,7 +404,7 @@ func TestResumeErrors(t *testing.T) {
 		}, []string{
 			"x-state belongs to another training", "unet_lr is 0.002, in the state 0.001", "network_dim is 3, in the state 2", "seed is 43, in the state 42",
 			"min_snr_gamma is 5, in the state unset", "lr_warmup_steps is unset, in the state 1", "datasets[0].folder.flip_aug is true, in the state unset",
-			"datasets[0].resolution is 128x64, in the state 64x64", "as network_weights",
+			"datasets[0].resolution is 128x64, in the state 64x64", "as Config.NetworkWeights",
 		}},
 		{"length", func(t *testing.T, c *train.Config) { c.Dataset.MaxTrainEpochs, c.Dataset.MaxTrainSteps = 0, 2 }, []string{"of step 3, but the training ends at step 2"}},
 		{"latents that are not kept", func(t *testing.T, c *train.Config) { c.Dataset.CacheLatents = false }, []string{"cache_latents is unset, in the state true"}},
@@ -423,7 +423,7 @@ func TestResumeErrors(t *testing.T) {
 			replaceFile(t, filepath.Join(folder, "005.png"), string(data))
 		}, []string{"picture 2_personname man/004.png is of SHA-256 ", "picture 2_personname man/005.png is of SHA-256 ", ", in the state not there"}},
 
-		{"nothing there", func(t *testing.T, c *train.Config) { c.Resume = filepath.Join(t.TempDir(), "no") }, []string{"resume: ", absent(t)}},
+		{"nothing there", func(t *testing.T, c *train.Config) { c.Resume = filepath.Join(t.TempDir(), "no") }, []string{"Config.Resume: ", absent(t)}},
 		{"a file", func(t *testing.T, c *train.Config) { c.Resume = filepath.Join(state, "model.safetensors") }, []string{"is a file; name the folder"}},
 		{"another folder", func(t *testing.T, c *train.Config) { c.Resume = folder }, []string{"is no state: it has no train_state.json"}},
 		{"kohya's", func(t *testing.T, c *train.Config) {
@@ -431,7 +431,7 @@ func TestResumeErrors(t *testing.T) {
 			for _, name := range []string{"model.safetensors", "optimizer.bin", "random_states_0.pkl", "scheduler.bin", "train_state.json"} {
 				replaceFile(t, filepath.Join(c.Resume, name), `{"current_epoch": 1, "current_step": 3}`)
 			}
-		}, []string{"is a state of sd-scripts; its pickled files", "as network_weights"}},
+		}, []string{"is a state of sd-scripts; its pickled files", "as Config.NetworkWeights"}},
 		{"no JSON", edit("train_state.json", func(data []byte) []byte { return data[:len(data)/2] }), []string{"train_state.json: ", "take an earlier state"}},
 		{"another format", edit("train_state.json", replace(`"format": 1`, `"format": 2`)), []string{"format is 2, want 1"}},
 		{"no place", edit("train_state.json", replace(`"current_step": 3`, `"current_step": -3`)), []string{"no place in a training"}},

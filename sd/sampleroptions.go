@@ -67,8 +67,11 @@ func inRequest(err error) error {
 	var errs []error
 	for _, e := range invalid.Fields(err) {
 		name := strings.TrimPrefix(e.Field, "Config.")
-		if e.Field == "Schedule.Half" {
+		switch e.Field {
+		case "Schedule.Half":
 			name = "DowncastAlphas"
+		case "Config.Denoise":
+			name = "Strength"
 		}
 		switch {
 		case has(Request{}, name):

@@ -96,9 +96,6 @@ func TestPictures(t *testing.T) {
 	if got, want := files(t, dir), []string{"a-2.png", "a.png", "b.PNG"}; !slices.Equal(got, want) {
 		t.Errorf("the files are %q, want %q", got, want)
 	}
-	if p := (options{output: "x.jpg"}); p.path(1) != "x-2.jpg" {
-		t.Errorf("the second picture of x.jpg is %s", p.path(1))
-	}
 	if got, want := strings.Fields(out.String()), []string{filepath.Join(dir, "a.png"), filepath.Join(dir, "a-2.png"), filepath.Join(dir, "b.PNG")}; !slices.Equal(got, want) {
 		t.Errorf("the output is %q, want %q", got, want)
 	}
@@ -167,6 +164,33 @@ func TestLoRA(t *testing.T) {
 	}
 }
 
+// TestSecondPass draws with presets and with flags of a second pass, on a smaller first one.
+func TestSecondPass(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		size image.Point
+		says string
+	}{
+		{"-preset linkedin -width 64 -height 64", image.Pt(128, 128), "Denoising strength: 0.25, RNG: NV, Hires upscale: 2, Hires upscaler: Lanczos"},
+		{"-preset cv", image.Pt(256, 320), "Size: 128x160, "},
+		{"-preset cv -width 32 -height 40 -hires-scale 1.5 -hires-upscaler Latent", image.Pt(48, 56), "Denoising strength: 0.25, RNG: NV, Hires upscale: 1.5, Hires upscaler: Latent"},
+		{"-width 32 -height 32 -hires-width 48 -hires-height 40 -hires-upscaler compact-x2 -hires-strength 1 -upscaler-dir ../../esrgan/testdata", image.Pt(48, 40),
+			"Denoising strength: 1, RNG: NV, Hires resize: 48x40, Hires upscaler: compact-x2"},
+		{"-width 32 -height 32 -hires-steps 2 -hires-sampler Euler -hires-cfg 3 -hires-prompt woman", image.Pt(64, 64),
+			"Hires steps: 2, Hires upscaler: Latent, Hires sampler: Euler, Hires CFG Scale: 3, Hires prompt: woman"},
+	} {
+		path := filepath.Join(t.TempDir(), "a.png")
+		args := slices.Concat(strings.Fields(c.args), []string{"-prompt", "portrait", "-steps", "1", "-seed", "7", "-o", path})
+		if err := run(t.Context(), args, io.Discard, io.Discard); err != nil {
+			t.Errorf("%s: %v", c.args, err)
+			continue
+		}
+		if img, parameters := read(t, path); img.Bounds().Size() != c.size || !strings.Contains(parameters, c.says) {
+			t.Errorf("%s: a picture of %v, want %v, with\n%s\nwant %s", c.args, img.Bounds().Size(), c.size, parameters, c.says)
+		}
+	}
+}
+
 func TestBadCommandLines(t *testing.T) {
 	for _, c := range []struct {
 		args string
@@ -209,6 +233,16 @@ func TestBadCommandLines(t *testing.T) {
 		{"-set beta=1", []string{"-set", `"beta"`}},
 		{"-set sampler_options.sigma_churn=-3", []string{"SChurn is -3", "0 to"}},
 		{"-set variation.strength=7", []string{"Variation.Strength is 7", "0 to 1"}},
+		{"-preset passport", []string{"-preset", "linkedin and cv"}},
+		{"-hires-scale 0", []string{"-hires-scale is 0", "above it"}},
+		{"-hires-scale 9", []string{"-hires-scale is 9", "1 to 8"}},
+		{"-hires-width 7", []string{"-hires-width is 7", "multiple of 8"}},
+		{"-width 1024 -hires-scale 8", []string{"-hires-scale is 8", "4096", "8192×1024"}},
+		{"-hires-upscaler magic", []string{"-hires-upscaler", `"magic"`, "Lanczos", "Latent (bicubic)"}},
+		{"-hires-sampler magic", []string{"-hires-sampler", `"magic"`, "DPM++ 2M"}},
+		{"-hires-strength NaN", []string{"-hires-strength is NaN", "0 to 1"}},
+		{"-hires-strength many", []string{"-hires-strength", `"many"`, "number"}},
+		{"-hires-steps -1", []string{"-hires-steps is -1", "1 to"}},
 		{"a lighthouse", []string{`"a"`, "after -prompt, in quotes"}},
 		{"-colour red", []string{"-colour"}},
 	} {

@@ -1,0 +1,215 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/examples/internal/terminal"
+	"github.com/atelier-go/atelier/sampler"
+	"github.com/atelier-go/atelier/sd"
+)
+
+// Drawing is what the command line of a program that draws says.
+type Drawing struct {
+	Request sd.Request
+
+	output            string
+	model             Model
+	device            Device
+	pipeline          sd.Options
+	sampler, schedule string
+	hires             hires
+	preset            string
+	styles            Styles
+}
+
+// RequestFlags are the flags that fill fields of a Drawing's request.
+var RequestFlags = map[string]string{
+	"Request.Prompt": "-prompt", "Request.NegativePrompt": "-negative", "Request.Width": "-width", "Request.Height": "-height",
+	"Request.Steps": "-steps", "Request.Sampler": "-sampler", "Request.Spacing": "-schedule", "Request.Guidance": "-cfg",
+	"Request.ClipSkip": "-clip-skip", "Request.BatchSize": "-n", "Request.Noise": "-noise", "Request.VAE": "-vae",
+	"Request.Image": "-image", "Request.Strength": "-strength", "Request.ResizeMode": "-resize-mode",
+	"Request.NoiseMultiplier": "-noise-multiplier", "Request.ExtraNoise": "-extra-noise",
+	"Request.Hires.Scale": "-hires-scale", "Request.Hires.Width": "-hires-width", "Request.Hires.Height": "-hires-height",
+	"Request.Hires.Upscaler": "-hires-upscaler", "Request.Hires.Strength": "-hires-strength", "Request.Hires.Steps": "-hires-steps",
+	"Request.Hires.Sampler": "-hires-sampler", "Request.Hires.Spacing": "-hires-schedule", "Request.Hires.Guidance": "-hires-cfg",
+	"Request.Hires.Prompt": "-hires-prompt", "Request.Hires.NegativePrompt": "-hires-negative",
+}
+
+// Picture defines the flags of the picture, under a title of the help with a program's own flags behind them.
+func (d *Drawing) Picture(f *Flags, own ...string) {
+	f.StringVar(&d.Request.Prompt, "prompt", "", "`TEXT` what the picture shows; <lora:NAME:0.8> applies a LoRA")
+	f.StringVar(&d.Request.NegativePrompt, "negative", "", "`TEXT` what it does not show")
+	f.Styles(&d.styles)
+	f.Output(&d.output, "`FILE` PNG or JPEG to write (default: SEED.png); -n appends -2, -3 and so on")
+	f.IntVar(&d.Request.BatchSize, "n", 1, "`NUMBER` pictures to make at once, with consecutive seeds")
+	f.Int64Var(&d.Request.Seed, "seed", -1, "`NUMBER` the first picture's; -1 draws one")
+	f.IntVar(&d.Request.Width, "width", 0, "`PIXELS` a multiple of 8 (default: the model's own, 512 for SD 1.5)")
+	f.IntVar(&d.Request.Height, "height", 0, "`PIXELS` likewise")
+	f.Group("Picture", append([]string{"prompt", "negative", "output", "n", "seed", "width", "height"}, own...)...)
+}
+
+// Computing defines the flags of the model, of the sampling and of the device.
+func (d *Drawing) Computing(f *Flags) {
+	f.Model(&d.model)
+	f.Weights(&d.model.Options, "vae", "text-encoder", "model-config", "variant")
+	f.Folders(&d.pipeline)
+	f.Group("Model", "model", "lora-dir", "embedding-dir", "vae", "vae-dir")
+
+	f.IntVar(&d.Request.Steps, "steps", 20, "`NUMBER` sampling steps")
+	f.StringVar(&d.sampler, "sampler", "DPM++ 2M", "`NAME` as in the web UI, ComfyUI or diffusers; a wrong one is answered with all")
+	f.StringVar(&d.schedule, "schedule", "Automatic", "`NAME` of the noise levels, likewise")
+	d.Request.Guidance = f.Float64("cfg", 7.5, "`NUMBER` guidance: how strictly to follow the prompt")
+	f.IntVar(&d.Request.ClipSkip, "clip-skip", 1, "`NUMBER` as in the web UI: 1 is the text encoder's last layer")
+	f.StringVar((*string)(&d.Request.Noise), "noise", string(sd.NV), "`NAME` NV, as NVIDIA cards and the web UI make it, or CPU, as PyTorch")
+	f.Func("set", "`FIELD=VALUE` any other field of a request by its JSON name: eta=0.5, variation.strength=0.2, sampler_options.ensd=31337; repeat it for several", func(text string) error {
+		return set(&d.Request, text)
+	})
+	f.Group("Sampling", "steps", "sampler", "schedule", "cfg", "set")
+
+	f.Device(&d.device)
+	f.Precision(&d.device)
+	f.BoolVar(&d.Request.TiledVAE, "tiled-vae", false, "decode in tiles, to save memory")
+	f.Group("Computing", "device", "threads", "precision", "tiled-vae")
+}
+
+// Parse reads a command line without arguments behind the flags, and completes the request.
+func (d *Drawing) Parse(f *Flags, args []string) (err error) {
+	if err := f.Parse(args, len(args)); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q; put the prompt after -prompt, in quotes", f.Arg(0))
+	}
+	if d.Request.Sampler, d.Request.Spacing, err = sampler.Parse(d.sampler, d.schedule); err != nil {
+		return fmt.Errorf("-sampler %q -schedule %q: %w", d.sampler, d.schedule, err)
+	}
+	if err := d.second(f); err != nil {
+		return err
+	}
+	return d.complete(f)
+}
+
+// complete refuses the zeros that stand for defaults in a request, and chooses what is not given.
+func (d *Drawing) complete(f *Flags) error {
+	for name, side := range map[string]int{"width": d.Request.Width, "height": d.Request.Height} {
+		if f.Given(name) && side == 0 {
+			return fmt.Errorf("-%s is 0, want a multiple of 8 from 8 to %d", name, sd.MaxSide)
+		}
+	}
+	if d.Request.Steps == 0 || d.Request.BatchSize == 0 {
+		return errors.New("-steps and -n want numbers other than 0")
+	}
+	if name := d.model.NameOfVAE(d.pipeline.VAEDirs); name != "" {
+		d.Request.VAE = name
+	}
+	if d.Request.Seed < 0 {
+		d.Request.Seed = int64(rand.Uint32())
+	}
+	if d.output == "" {
+		d.output = fmt.Sprintf("%d.png", d.Request.Seed)
+	}
+	if err := d.styles.Apply(&d.Request); err != nil {
+		return err
+	}
+	if ext := strings.ToLower(filepath.Ext(d.output)); ext != ".png" && ext != ".jpg" && ext != ".jpeg" {
+		return fmt.Errorf("-output is %q, want a name that ends in .png or .jpg", d.output)
+	}
+	return nil
+}
+
+// path is that of the picture with an index.
+func (d *Drawing) path(i int) string {
+	if i == 0 {
+		return d.output
+	}
+	ext := filepath.Ext(d.output)
+	return fmt.Sprintf("%s-%d%s", strings.TrimSuffix(d.output, ext), i+1, ext)
+}
+
+// writable finds out before the work whether the pictures can be written.
+func (d *Drawing) writable() error {
+	for i := range min(d.Request.BatchSize, sd.MaxBatchSize) {
+		if err := Writable("output", d.path(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Run draws the pictures and saves them; their names go to out, everything else to log.
+func (d *Drawing) Run(ctx context.Context, out, log io.Writer) error {
+	if err := d.writable(); err != nil {
+		return err
+	}
+	dev, err := d.device.Open()
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	checkpoint, err := d.model.Open(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer checkpoint.Close()
+	pipe, err := sd.New(ctx, checkpoint, dev, d.pipeline)
+	if err != nil {
+		return err
+	}
+	defer pipe.Close()
+	d.applyPreset(pipe.Side())
+	if err := announce(pipe, dev, d.Request, log); err != nil {
+		return err
+	}
+	result, err := Draw(ctx, pipe, d.Request, log)
+	if err != nil {
+		return err
+	}
+	for i, picture := range result.Pictures {
+		if err := picture.Save(d.path(i)); err != nil {
+			return err
+		}
+		fmt.Fprintln(out, d.path(i))
+	}
+	return nil
+}
+
+// announce says what will be used, and refuses what does not fit into memory.
+func announce(pipe *sd.Pipeline, dev compute.Device, r sd.Request, log io.Writer) error {
+	memory, err := pipe.Memory(r)
+	if err != nil {
+		return err
+	}
+	adapters, err := pipe.Adapters(r)
+	if err != nil {
+		return err
+	}
+	for _, a := range adapters {
+		fmt.Fprintf(log, "%s; strength %v text encoder, %v UNet\n", Printable(a.Adapter.String()), a.TextEncoder, a.UNet)
+	}
+	fmt.Fprintf(log, "%s on %s, needs %s of memory\n", pipe.Name(), dev.Name(), terminal.Bytes(memory.Total()))
+	return Fits(memory.Total())
+}
+
+// set reads a field of a request from its name in JSON and a value, that of an inner one with a dot. Words need no quotes.
+func set(r *sd.Request, text string) error {
+	name, value, _ := strings.Cut(text, "=")
+	if !json.Valid([]byte(value)) {
+		value = strconv.Quote(value)
+	}
+	for _, part := range slices.Backward(strings.Split(name, ".")) {
+		value = fmt.Sprintf("{%q:%s}", part, value)
+	}
+	fields := json.NewDecoder(strings.NewReader(value))
+	fields.DisallowUnknownFields()
+	return fields.Decode(r)
+}

@@ -29,58 +29,53 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 	if err != nil {
 		return total, err
 	}
-	phases, err := p.phases(r, a, passes)
+	keys, err := p.keys(r, a, passes)
 	if err != nil {
 		return total, err
 	}
-	params := make(map[weights.Kind]int64)
-	for _, keys := range phases {
-		var programs []*compute.Program
-		for _, key := range keys {
-			program, err := p.networks.Record(key)
-			if err != nil {
-				return total, err
-			}
-			programs = append(programs, program)
+	programs := make(map[weights.Kind][]*compute.Program)
+	for _, key := range keys {
+		program, err := p.networks.Record(key)
+		if err != nil {
+			return total, err
 		}
-		kind := keys[0].Network()
+		programs[key.Network()] = append(programs[key.Network()], program)
+	}
+	for kind, of := range programs {
 		source, err := a.params(p.networks, kind)
 		if err != nil {
 			return total, err
 		}
-		m, err := estimator.Estimate(source, programs...)
+		m, err := estimator.Estimate(source, of...)
 		if err != nil {
 			return total, err
 		}
-		total.Params += max(m.Params-params[kind], 0)
-		params[kind] = max(m.Params, params[kind])
+		total.Params += m.Params
 		total.Arena = max(total.Arena, m.Arena)
 		total.Worker = max(total.Worker, m.Worker)
 	}
 	return total, nil
 }
 
-// phases lists the programs that run for a request, together those that are needed at once.
-func (p *Pipeline) phases(r Request, a autoencoder, passes []*pass) (all [][]engine.Key, err error) {
+// keys lists the programs that run for a request.
+func (p *Pipeline) keys(r Request, a autoencoder, passes []*pass) (all []engine.Key, err error) {
 	for i, one := range passes {
 		if one.cond, err = p.read(one); err != nil {
 			return nil, err
 		}
 		pixels := r.Hires != nil && !slices.Contains(canvas.Upscalers, r.Hires.Upscaler)
 		if i == 0 && len(r.Image) > 0 || i == 1 && pixels || p.networks.Shown() > 0 {
-			all = append(all, []engine.Key{p.encodeKey(one.request, a)})
+			all = append(all, p.encodeKey(one.request, a))
 		}
-		all = append(all, []engine.Key{engine.TextKey{
+		all = append(all, engine.TextKey{
 			Sequences: min(len(one.cond.toEncode()), encodedAtOnce), Skipped: r.ClipSkip - 1, Added: len(one.cond.embedded()) > 0,
-		}})
-		var steps []engine.Key
+		})
 		j := p.job(one)
 		for _, c := range j.conditionings() {
-			steps = append(steps, j.keys(c)...)
+			all = append(all, j.keys(c)...)
 		}
-		all = append(all, steps)
 		if i == len(passes)-1 || pixels {
-			all = append(all, []engine.Key{p.decodeKey(one.request, a)})
+			all = append(all, p.decodeKey(one.request, a))
 		}
 	}
 	return all, nil

@@ -1,0 +1,131 @@
+package sd
+
+import (
+	"image"
+	"iter"
+	"path/filepath"
+	"testing"
+
+	"github.com/atelier-go/atelier/compute/ref"
+	"github.com/atelier-go/atelier/internal/golden"
+	"github.com/atelier-go/atelier/sampler"
+)
+
+// twoPasses are requests that enlarge, of latents, of pixels, by a model, and from a picture.
+func twoPasses(t testing.TB) map[string]Request {
+	t.Helper()
+	with := func(h Hires) Request { return small(func(r *Request) { r.Hires = &h }) }
+	return map[string]Request{
+		"latents": with(Hires{}),
+		"pixels":  with(Hires{Upscaler: Lanczos, Strength: new(0.5), Scale: 1.5}),
+		"model":   with(Hires{Upscaler: "compact-x2", Width: 64, Height: 56, Steps: 3, Sampler: sampler.EulerA}),
+		"picture": small(func(r *Request) { r.Image = snapshot(t) }),
+		"both":    small(func(r *Request) { r.Image, r.Hires = snapshot(t), &Hires{Upscaler: "Latent (bicubic)"} }),
+	}
+}
+
+func openWithUpscalers(t testing.TB) *Pipeline {
+	t.Helper()
+	return openTinyWith(t, openCPU(t.(*testing.T)), Options{UpscalerDirs: []string{filepath.Join(golden.Root(t), "esrgan", "testdata")}})
+}
+
+// TestPassesOfBatch makes four pictures together and alone. Devices may round differently in batches.
+func TestPassesOfBatch(t *testing.T) {
+	p := openWithUpscalers(t)
+	for name, r := range twoPasses(t) {
+		t.Run(name, func(t *testing.T) {
+			batch := r
+			batch.BatchSize = 4
+			together := generate(t, p, batch).Pictures
+			for i, one := range together {
+				r.Seed = 11 + int64(i)
+				alone := generate(t, p, r).Pictures[0]
+				if d := difference(one.Image, alone.Image); d > 1 || one.Infotext != alone.Infotext {
+					t.Errorf("picture %d of a batch differs from itself alone by %d/255, its text is\n%s\nalone\n%s", i, d, one.Infotext, alone.Infotext)
+				}
+			}
+			if difference(together[0].Image, together[1].Image) == 0 {
+				t.Error("two seeds make one picture")
+			}
+		})
+	}
+}
+
+// TestPassesMemory compares what is announced with what is held.
+func TestPassesMemory(t *testing.T) {
+	for name, r := range twoPasses(t) {
+		p := openWithUpscalers(t)
+		want, err := p.Memory(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		generate(t, p, r)
+		if got := p.cache.Usage().MemoryReport; got != want {
+			t.Errorf("%s: %+v is held, %+v was announced", name, got, want)
+		}
+	}
+}
+
+// TestPassSteps counts the steps of both passes as one run, with pictures of the size of each.
+func TestPassSteps(t *testing.T) {
+	p := openTiny(t, ref.New())
+	n := 0
+	for step, err := range p.Steps(t.Context(), small(func(r *Request) { r.Hires = &Hires{Steps: 3} })) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if step.Index != n || step.Total != 5 {
+			t.Errorf("step %d of %d, want %d of 5", step.Index, step.Total, n)
+		}
+		want := image.Pt(40, 24)
+		if n >= 2 {
+			want = image.Pt(80, 48)
+		}
+		pictures, err := step.Preview(t.Context(), FullVAE)
+		if err != nil || pictures[0].Rect.Size() != want {
+			t.Errorf("step %d: %v, %v; want %v", n, pictures[0].Rect, err, want)
+		}
+		n++
+	}
+	if n != 5 {
+		t.Errorf("%d steps, want 5", n)
+	}
+}
+
+// TestHiresPrompt changes what only the second pass is told.
+func TestHiresPrompt(t *testing.T) {
+	p := openTiny(t, ref.New())
+	draw := func(h Hires) *image.NRGBA {
+		return generate(t, p, small(func(r *Request) { r.Hires = &h })).Pictures[0].Image
+	}
+	base := draw(Hires{})
+	for name, h := range map[string]Hires{
+		"prompt": {Prompt: "a dog"}, "negative prompt": {NegativePrompt: "a dog"}, "guidance": {Guidance: new(2.0)}, "sampler": {Sampler: sampler.EulerA},
+		"strength": {Strength: new(0.5)}, "upscaler": {Upscaler: Nearest}, "steps": {Steps: 3},
+	} {
+		if difference(base, draw(h)) == 0 {
+			t.Errorf("%s: the picture stays the same", name)
+		}
+	}
+	if d := difference(base, draw(Hires{Prompt: small(nil).Prompt, Scale: 2, Upscaler: "Latent", Strength: new(0.7), Steps: 2})); d > 0 {
+		t.Errorf("defaults spelled out change the picture by %d/255", d)
+	}
+}
+
+// TestHiresAllocatesNothing counts what steps of the second pass allocate, on the device made for speed.
+func TestHiresAllocatesNothing(t *testing.T) {
+	p := openTiny(t, openCPU(t))
+	next, stop := iter.Pull2(p.Steps(t.Context(), small(func(r *Request) { r.Hires = &Hires{Steps: 20} })))
+	defer stop()
+	step := func() {
+		if _, err, ok := next(); err != nil || !ok {
+			t.Fatal(err, ok)
+		}
+	}
+	for range 2 + 3 {
+		step()
+	}
+	if n := testing.AllocsPerRun(10, step); n != 0 {
+		t.Errorf("%v allocations a step, want none", n)
+	}
+}

@@ -124,6 +124,9 @@ func read(ctx context.Context, path string, log io.Writer) (img *image.NRGBA, r 
 		return nil, r, text, fmt.Errorf("%s does not say how it was made; take the file that the program wrote, not a copy of the picture", path)
 	}
 	r, left, err := sd.FromInfotext(text)
+	if r.Strength != nil {
+		fmt.Fprintln(log, "note: the picture began with another one, which is not in its text")
+	}
 	for _, f := range left {
 		fmt.Fprintf(log, "note: %s is not known here, and the picture may differ\n", cli.Printable(f.Key+": "+f.Value))
 	}

@@ -3,6 +3,7 @@ package sd
 import (
 	"context"
 	"fmt"
+
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/sd/prompt"
 )

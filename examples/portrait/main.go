@@ -3,7 +3,7 @@
 //	go run ./examples/portrait
 //	go run ./examples/portrait -model v1-5-pruned-emaonly.safetensors -data training
 //
-// Without -data it puts sample photos into portrait/training, a folder laid out as one's own photos should be, and without
+// Without -data it puts sample photos into portraits/training, a folder laid out as one's own photos should be, and without
 // -model it teaches the tiny portrait model built into the program, which takes a minute or two.
 package main
 
@@ -62,7 +62,7 @@ func parse(args []string, log io.Writer) (p portrait, err error) {
 	f.StringVar(&p.name, "name", "personname_lora_v1", "`NAME` the LoRA's, without extension")
 	f.IntVar(&p.steps, "max_train_steps", 0, "`NUMBER` training steps (default: as many as the model wants)")
 	f.Group("Training", "data", "name", "max_train_steps")
-	p.output = "portrait"
+	p.output = "portraits"
 	f.Output(&p.output, "`FOLDER` where everything is written")
 	f.StringVar(&p.prompt, "prompt", "", "`TEXT` what the pictures show (default: the first photo's caption up to a comma)")
 	f.IntVar(&p.pictures, "n", 8, "`NUMBER` pictures before and after, with the seeds from 1")

@@ -1,6 +1,7 @@
 // Img2img draws a picture anew in part, as a prompt says, and writes it as PNG, with its parameters inside for the web UI's "PNG Info".
 //
 //	go run ./examples/img2img -image sketch.png -prompt "portrait of a woman, red hair, glasses"
+//	go run ./examples/img2img -image portrait.png -mask hair.png -prompt "portrait of a woman, blond hair"
 //	go run ./examples/img2img -model v1-5-pruned-emaonly.safetensors -image photo.jpg -strength 0.4 -prompt "a man in a suit"
 //
 // Without -model it uses the tiny portrait model built into the program.
@@ -45,7 +46,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 		d.Request.ResizeMode = mode
 		return nil
 	})
-	f.Group("Picture to begin with", "image", "strength", "resize-mode")
+	var m mask
+	m.flags(f)
+	f.Group("Picture to begin with", "image", "strength", "resize-mode", "mask")
 	d.Request.NoiseMultiplier = f.Float64("noise-multiplier", 1, "`NUMBER` factor on the noise over the picture")
 	f.Float64Var(&d.Request.ExtraNoise, "extra-noise", 0, "`NUMBER` more of it than the sampler expects")
 	d.Picture(f)
@@ -59,6 +62,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	}
 	if _, d.Request.Image, err = cli.ReadPicture(ctx, *image); err != nil {
 		return fmt.Errorf("-image: %w", err)
+	}
+	if err := m.complete(ctx, f, &d.Request); err != nil {
+		return err
 	}
 	return d.Run(ctx, out, log)
 }

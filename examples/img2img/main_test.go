@@ -50,11 +50,13 @@ func TestPicture(t *testing.T) {
 		{"", image.Pt(128, 64), "Steps: 4, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 7, Size: 128x64, Model: tiny-portrait, Denoising strength: 0.75, "},
 		{"-strength 0 -width 32 -height 32", image.Pt(32, 32), "Denoising strength: 0, "},
 		{"-strength 1 -width 32 -height 40 -resize-mode latent -sampler DDIM", image.Pt(32, 40), "Denoising strength: 1, "},
+		{"-width 64 -height 64 -mask PICTURE -mask-blur 2 -masked-content fill", image.Pt(64, 64), "Mask blur: 2, Masked content: fill"},
+		{"-width 64 -height 64 -mask PICTURE -only-masked -mask-padding 8 -mask-invert", image.Pt(48, 24), "Mask mode: Inpaint not masked"},
 		{"-width 64 -height 64 -resize-mode fill -extra-noise 0.1 -noise-multiplier 0.9", image.Pt(64, 64), "Noise multiplier: 0.9, Extra noise: 0.1"},
 	} {
 		path := filepath.Join(t.TempDir(), "a.png")
 		var out bytes.Buffer
-		args := slices.Concat(strings.Fields(c.args), []string{"-image", sketch(t, image.Pt(48, 24)), "-prompt", "a portrait", "-steps", "4", "-seed", "7", "-o", path})
+		args := slices.Concat(strings.Fields(strings.ReplaceAll(c.args, "PICTURE", sketch(t, image.Pt(48, 24)))), []string{"-image", sketch(t, image.Pt(48, 24)), "-prompt", "a portrait", "-steps", "4", "-seed", "7", "-o", path})
 		if c.size == image.Pt(128, 64) {
 			args = slices.Concat(args, []string{"-width", "128", "-height", "64"})
 		}
@@ -90,6 +92,11 @@ func TestBadCommandLines(t *testing.T) {
 		{"-image PICTURE -resize-mode shrink", []string{"-resize-mode", "stretch, crop, fill or latent"}},
 		{"-image PICTURE -noise-multiplier -1", []string{"-noise-multiplier is -1", "0 to"}},
 		{"-image PICTURE -extra-noise -1", []string{"-extra-noise is -1", "0 to"}},
+		{"-image PICTURE -soft", []string{"-soft", "-mask FILE"}},
+		{"-image PICTURE -mask nothing.png", []string{"-mask", "nothing.png"}},
+		{"-image PICTURE -mask PICTURE -mask-blur 65", []string{"-mask-blur is 65", "0 to 64"}},
+		{"-image PICTURE -mask PICTURE -masked-content hat", []string{`-masked-content is "hat"`, "latent noise"}},
+		{"-image PICTURE -mask PICTURE -soft -sampler DDIM -steps 9", []string{"-soft", "sampler"}},
 		{"-image PICTURE -width 7", []string{"-width is 7", "multiple of 8"}},
 		{"a lighthouse", []string{`"a"`, "after -prompt"}},
 	} {

@@ -164,8 +164,9 @@ func (p *Pipeline) masked(one *pass, latents []float32) error {
 	if s == nil || s.mask == nil || s.in.Content != LatentNoise && s.in.Content != LatentNothing {
 		return nil
 	}
+	size := len(latents) / one.request.BatchSize
 	for i := range latents {
-		latents[i] *= 1 - s.share(i, latents, one.request.BatchSize)
+		latents[i] *= 1 - drawn(s.mask, i, size)
 	}
 	if s.in.Content == LatentNothing {
 		return nil
@@ -180,16 +181,13 @@ func (p *Pipeline) masked(one *pass, latents []float32) error {
 	noise := make([]float32, len(latents))
 	n.draw(noise)
 	for i, v := range noise {
-		latents[i] += v * s.share(i, latents, r.BatchSize)
+		latents[i] += v * drawn(s.mask, i, size)
 	}
 	return nil
 }
 
-// share is how much of element i of a batch's latents is drawn.
-func (s *source) share(i int, latents []float32, batch int) float32 {
-	one := len(latents) / batch
-	return s.mask[i%one/(one/len(s.mask))]
-}
+// drawn is how much of element i of a batch's latents is drawn under a mask; each picture has size elements.
+func drawn(mask []float32, i, size int) float32 { return mask[i%size/(size/len(mask))] }
 
 // shown is what a checkpoint made for inpainting is shown besides latents in a pass, [N,h,w,1+C]; nil for others.
 func (p *Pipeline) shown(ctx context.Context, one *pass) ([]float32, error) {

@@ -53,8 +53,9 @@ func (s *sampling) bindPaint(step *engine.Frame) {
 	}
 	draw, keep, clean := step.Mirror("mask_drawn"), step.Mirror("mask_kept"), step.Mirror("clean_latents")
 	copy(clean.F32, s.paint.clean)
+	size := len(s.paint.clean) / s.batch
 	for i := range draw.F32 {
-		draw.F32[i] = s.share(i)
+		draw.F32[i] = drawn(s.paint.mask, i, size)
 		keep.F32[i] = 1 - draw.F32[i]
 	}
 	s.still = append(s.still, draw, keep, clean)
@@ -72,19 +73,14 @@ func (s *sampling) sendPaint() error {
 	return errors.Join(errs...)
 }
 
-// share is how much of element i of the latents is drawn.
-func (s *sampling) share(i int) float32 {
-	one := len(s.paint.clean) / s.batch
-	return s.paint.mask[i%one/(one/len(s.paint.mask))]
-}
-
 // keep puts what stays into latents that are finished. Soft inpainting has it in them already.
 func (s *sampling) keep(latents []float32) {
 	if s.paint.mask == nil || s.paint.soft != nil {
 		return
 	}
+	size := len(s.paint.clean) / s.batch
 	for i, v := range s.paint.clean {
-		m := s.share(i)
+		m := drawn(s.paint.mask, i, size)
 		latents[i] = latents[i]*m + v*(1-m)
 	}
 }

@@ -184,20 +184,24 @@ func (p *parser) notPred(s statement) step {
 	return func(w *warp, lanes uint32) { w.writePred(d, lanes, ^w.readPred(a, lanes)) }
 }
 
+// pick sets z in some lanes, to x where yes has a bit and else to y.
+func pick[T uint32 | uint64](z, x, y *[32]T, yes, lanes uint32) {
+	for ; lanes != 0; lanes &= lanes - 1 {
+		l := bits.TrailingZeros32(lanes) & 31
+		z[l] = y[l]
+		if yes>>l&1 != 0 {
+			z[l] = x[l]
+		}
+	}
+}
+
 // choose is selp.
 func (p *parser) choose(s statement) step {
 	d, a, b, q := p.result(s.operands[0]), p.word(s.operands[1]), p.word(s.operands[2]), p.pred(s.operands[3])
 	return func(w *warp, lanes uint32) {
 		yes := w.readPred(q, lanes)
 		x, y := w.read(a, lanes), w.read(b, lanes)
-		z := w.write(d, lanes)
-		for ; lanes != 0; lanes &= lanes - 1 {
-			l := bits.TrailingZeros32(lanes) & 31
-			z[l] = y[l]
-			if yes>>l&1 != 0 {
-				z[l] = x[l]
-			}
-		}
+		pick(w.write(d, lanes), x, y, yes, lanes)
 	}
 }
 
@@ -206,14 +210,7 @@ func (p *parser) chooseLong(s statement) step {
 	return func(w *warp, lanes uint32) {
 		yes := w.readPred(q, lanes)
 		x, y := w.readLong(a, lanes), w.readLong(b, lanes)
-		z := w.writeLong(d, lanes)
-		for ; lanes != 0; lanes &= lanes - 1 {
-			l := bits.TrailingZeros32(lanes) & 31
-			z[l] = y[l]
-			if yes>>l&1 != 0 {
-				z[l] = x[l]
-			}
-		}
+		pick(w.writeLong(d, lanes), x, y, yes, lanes)
 	}
 }
 

@@ -50,6 +50,7 @@ type NoUpscalerError struct {
 	Dirs  []string // the folders that were looked in
 }
 
+// Error implements error.
 func (e *NoUpscalerError) Error() string {
 	return fmt.Sprintf("there is no upscaler %.60q; there are %s; put a model of the ESRGAN family into one of the folders %q and give its name",
 		e.Name, strings.Join(e.Known, ", "), e.Dirs)

@@ -13,6 +13,7 @@ type Epilogue struct {
 	Activation                 compute.Activation
 }
 
+// String names what the epilogue does, for the names of kernels.
 func (e Epilogue) String() string {
 	text := ""
 	for _, part := range []struct {

@@ -41,6 +41,7 @@ func (t Tile) place(row, chunk ptx.Int) ptx.Int {
 	return row.Times(t.pitch()).Plus(chunk.Xor(turn).Times(16))
 }
 
+// String names the tile by its sides, those of a warp and its stages, for the names of kernels.
 func (t Tile) String() string {
 	return fmt.Sprintf("%dx%dx%d_%dx%d_%d", t.Rows, t.Columns, t.Depth, t.WarpRows, t.WarpColumns, t.Stages)
 }

@@ -59,7 +59,7 @@ var rules = []rule{
 	{"sd/grid", "sampler internal/python invalid", "", "axes and cells are numbers and text: for programs and servers alike"},
 	{"sd/dense", "", "gorgonia.org/tensor", "the only user of Gorgonia: programs that do not want its arrays do not carry it"},
 	{"face", "internal/picture", "github.com/esimov/pigo golang.org/x/sync", "leaf: the only user of pigo"},
-	{"portrait", "face internal/picture", "", "photos and portraits as pictures: what trains and draws is handed in"},
+	{"portrait", "face lora lora/dataset lora/train sd clip unet vae sampler weights compute internal/atomicfile internal/engine internal/picture internal/rng invalid", "", "the way from photos to portraits stands above what trains and what draws; what computes is handed in"},
 	{"tinyportrait", "", "", "data"},
 	{"tinyportrait/drawn", "face internal/picture", "", "eyes for the tiny model's people: for examples and tests"},
 	{"invalid", "", "", "a leaf that every package may import"},

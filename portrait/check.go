@@ -40,7 +40,7 @@ func Check(ctx context.Context, dir string, detector face.Detector, o CheckOptio
 	if err := o.check(dir, names); err != nil {
 		return Report{}, err
 	}
-	var r Report
+	r := Report{Dir: dir}
 	for _, name := range names {
 		p := Photo{Name: name}
 		if err := p.read(ctx, filepath.Join(dir, name), detector, o); err != nil {

@@ -63,6 +63,7 @@ func (f Finding) String() string {
 
 // Report is what Check found.
 type Report struct {
+	Dir     string   // the folder of the photos
 	Photos  []Photo  // by name
 	Remarks []string // on all of them together
 }

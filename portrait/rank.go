@@ -57,6 +57,44 @@ func (l *Likeness) Of(ctx context.Context, e Example) (float64, error) {
 	return nearness(embedding, l.person), nil
 }
 
+// Judge implements Judge.
+func (l *Likeness) Judge(ctx context.Context, drawn []Example) (all []float64, err error) {
+	for _, e := range drawn {
+		of, err := l.Of(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, of)
+	}
+	return all, nil
+}
+
+// Judge says of drawn pictures how like the person each is, the more the greater: a *Likeness by looks, a *DrawnLikeness by what
+// a LoRA knows of the person, and Together by several.
+type Judge interface {
+	Judge(ctx context.Context, drawn []Example) ([]float64, error)
+}
+
+// Together is the Judge that follows several: each has its say by how far a picture is from the mean of those that are judged, in standard
+// deviations, and Together is the mean of what they say.
+type Together []Judge
+
+// Judge implements Judge.
+func (t Together) Judge(ctx context.Context, drawn []Example) ([]float64, error) {
+	all := make([]float64, len(drawn))
+	for _, j := range t {
+		says, err := j.Judge(ctx, drawn)
+		if err != nil {
+			return nil, err
+		}
+		mean, deviation := numbers(says).mean(), math.Sqrt(numbers(says).variance())
+		for i, s := range says {
+			all[i] += (s - mean) / max(deviation, 1e-9) / float64(len(t))
+		}
+	}
+	return all, nil
+}
+
 // nearness is the mean similarity to the nearer half of others, 0 if there are none.
 func nearness(e Embedding, others []Embedding) float64 {
 	var s numbers
@@ -75,20 +113,33 @@ type Candidate struct {
 	Index     int // of the picture among those that are ranked
 	Face      face.Face
 	Faults    []Kind  // NoFace, SeveralFaces, CutFace, Tilted, Blurred, Burnt or Dark
-	Likeness  float64 // see Likeness.Of
+	Likeness  float64 // as the Judge says
 	Sharpness float64 // of the face, in percent of its contrast
 }
 
 // Rank puts drawn pictures in order, the best first: those with the fewest faults, then those most like the person, and of those
 // equally like the sharper ones. Pictures without a face come last, in the order in which they were drawn.
-func Rank(ctx context.Context, pictures []*image.NRGBA, detector face.Detector, likeness *Likeness) (ranked []Candidate, err error) {
+func Rank(ctx context.Context, pictures []*image.NRGBA, detector face.Detector, judge Judge) (ranked []Candidate, err error) {
+	var faces []Example
 	for i, img := range pictures {
-		c, err := candidate(ctx, img, detector, likeness)
+		c, err := candidate(ctx, img, detector)
 		if err != nil {
 			return nil, err
 		}
 		c.Index = i
 		ranked = append(ranked, c)
+		if c.faces() > 0 {
+			faces = append(faces, Example{img, c.Face})
+		}
+	}
+	says, err := judge.Judge(ctx, faces)
+	if err != nil {
+		return nil, err
+	}
+	for i := range ranked {
+		if ranked[i].faces() > 0 {
+			ranked[i].Likeness, says = says[0], says[1:]
+		}
 	}
 	slices.SortStableFunc(ranked, func(a, b Candidate) int {
 		return cmp.Or(cmp.Compare(b.faces(), a.faces()), cmp.Compare(len(a.Faults), len(b.Faults)), cmp.Compare(b.Likeness, a.Likeness), cmp.Compare(b.Sharpness, a.Sharpness))
@@ -100,7 +151,7 @@ func Rank(ctx context.Context, pictures []*image.NRGBA, detector face.Detector, 
 func (c Candidate) faces() int { return min(1, int(c.Face.Size)) }
 
 // candidate looks at one picture, by the rules for photos.
-func candidate(ctx context.Context, img *image.NRGBA, detector face.Detector, likeness *Likeness) (c Candidate, err error) {
+func candidate(ctx context.Context, img *image.NRGBA, detector face.Detector) (c Candidate, err error) {
 	p := Photo{Size: img.Rect.Size()}
 	if p.Faces, err = detector.Find(ctx, img); err != nil {
 		return c, err
@@ -120,6 +171,5 @@ func candidate(ctx context.Context, img *image.NRGBA, detector face.Detector, li
 		return c, nil
 	}
 	c.Face, c.Sharpness = p.Face, p.look().sharpness
-	c.Likeness, err = likeness.Of(ctx, Example{img, p.Face})
-	return c, err
+	return c, nil
 }

@@ -45,6 +45,7 @@ var rules = []rule{
 	{"cuda/internal/cudnn", "cuda/internal/driver cuda/internal/library", "github.com/ebitengine/purego", "bindings know no op and no kernel"},
 	{"cuda/internal/ptx", "", "", "leaf: text"},
 	{"cuda/internal/simgpu", "internal/f16", "", "it reads the text that a driver would get, and shares nothing with what wrote it: for tests"},
+	{"cuda/internal/simdriver", "cuda/internal/library cuda/internal/simgpu", "github.com/ebitengine/purego golang.org/x/sys", "it is called as the driver is, and knows nothing of who calls: for tests"},
 	{"cuda/internal/kernel", "cuda/internal/ptx compute", "", "kernels are text: they know the vocabulary and no driver"},
 	{"device", "compute cpu invalid", "", "the only package that knows all devices"},
 	{"lora", "clip unet sampler weights weights/pickle compute internal/atomicfile internal/openfile internal/python internal/rng internal/svd invalid", "", "files and their algebra: never training, never drawing"},
@@ -85,7 +86,10 @@ var rules = []rule{
 }
 
 // testOnly are packages that tests may import besides what the code may.
-const testOnly = "compute/... cuda/internal/ptx cuda/internal/simgpu invalid cpu weights/... internal/f16 internal/golden internal/rng internal/webui lora/dataset lora/internal/loratest tinyportrait/... sampler clip unet vae nn"
+const testOnly = "compute/... cuda/internal/driver cuda/internal/ptx cuda/internal/simdriver cuda/internal/simgpu invalid cpu weights/... internal/f16 internal/golden internal/rng internal/webui lora/dataset lora/internal/loratest tinyportrait/... sampler clip unet vae nn"
+
+// simulation are the packages that stand in for a card.
+const simulation = "cuda/internal/simdriver cuda/internal/simgpu"
 
 func TestImports(t *testing.T) {
 	each(t, func(t *testing.T, file string, f *ast.File) {
@@ -113,6 +117,8 @@ func TestImports(t *testing.T) {
 				t.Errorf("%s imports %s, but %s may import only [%s] from outside: %s", file, name, r.dir, r.outside, r.reason)
 			case inside == "tinyportrait" && !test && !fitsAny(dir, "examples/... internal/golden"):
 				t.Errorf("%s imports tinyportrait: a user's binary would carry the tiny model", file)
+			case fitsAny(inside, simulation) && !test && !fitsAny(dir, simulation):
+				t.Errorf("%s imports %s: a user's binary would carry the simulation", file, inside)
 			}
 		}
 	})

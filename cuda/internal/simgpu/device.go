@@ -49,22 +49,44 @@ func (d *Device) Alloc(bytes int) Address {
 	return a.start
 }
 
+// Free gives back what Alloc or Upload allocated. Its addresses are nobody's for ever.
+func (d *Device) Free(at Address) error {
+	for i, a := range d.allocations {
+		if a.start == at {
+			d.allocations = append(d.allocations[:i], d.allocations[i+1:]...)
+			return nil
+		}
+	}
+	return fmt.Errorf("simgpu: no allocation begins at %#x", at)
+}
+
 // Upload allocates memory for data.
 func (d *Device) Upload(data []byte) Address {
 	at := d.Alloc(len(data))
-	a, _, _ := d.find(at, 0)
-	copy(a.data, data)
-	for i := range a.cells {
-		a.cells[i].known = true
+	if err := d.Write(at, data); err != nil {
+		panic(err) // there is room for it
 	}
 	return at
 }
 
+// Write copies host memory to the device.
+func (d *Device) Write(at Address, data []byte) error {
+	a, offset, err := d.inside(at, len(data))
+	if err != nil {
+		return err
+	}
+	copy(a.data[offset:], data)
+	for i := offset / 2; i < (offset+len(data)+1)/2; i++ {
+		a.cells[i].known = true
+	}
+	return nil
+}
+
 // Download is a copy of so many bytes, all of which must have been written.
 func (d *Device) Download(at Address, bytes int) ([]byte, error) {
-	a, offset, ok := d.find(at, bytes)
-	if !ok {
-		return nil, fmt.Errorf("simgpu: %d bytes at %#x are outside every allocation", bytes, at)
+	a, offset, err := d.inside(at, bytes)
+	if err != nil {
+		return nil, err
 	}
 	for i := range bytes {
 		if !a.cells[(offset+i)/2].known {
@@ -72,6 +94,32 @@ func (d *Device) Download(at Address, bytes int) ([]byte, error) {
 		}
 	}
 	return append([]byte(nil), a.data[offset:offset+bytes]...), nil
+}
+
+// Copy copies within device memory, from and to even addresses. What was never written stays so.
+func (d *Device) Copy(to, from Address, bytes int) error {
+	source, first, err := d.inside(from, bytes)
+	if err != nil {
+		return err
+	}
+	target, offset, err := d.inside(to, bytes)
+	if err != nil {
+		return err
+	}
+	copy(target.data[offset:][:bytes], source.data[first:])
+	for i := range (bytes + 1) / 2 {
+		target.cells[offset/2+i].known = source.cells[first/2+i].known
+	}
+	return nil
+}
+
+// inside is find, with an error where nothing is found.
+func (d *Device) inside(at Address, bytes int) (a *allocation, offset int, err error) {
+	a, offset, ok := d.find(at, bytes)
+	if !ok {
+		return nil, 0, fmt.Errorf("simgpu: %d bytes at %#x are outside every allocation", bytes, at)
+	}
+	return a, offset, nil
 }
 
 // find is the allocation that holds so many bytes at an address, and where in it they begin.

@@ -22,6 +22,14 @@ type parameter struct {
 	size, offset int
 }
 
+// Parameters are the bytes of each parameter: 4 or 8.
+func (k *Kernel) Parameters() (sizes []int) {
+	for _, p := range k.params {
+		sizes = append(sizes, p.size)
+	}
+	return sizes
+}
+
 // statement is an instruction as written.
 type statement struct {
 	line     int

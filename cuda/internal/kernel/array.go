@@ -5,7 +5,7 @@ import (
 	"github.com/atelier-go/atelier/cuda/internal/ptx"
 )
 
-// array is a parameter that points to numbers of a type, F16 or F32.
+// array is a parameter that points to numbers of a type, F16 or F32, or to words of 32 bits that are only moved.
 type array struct {
 	*ptx.Kernel
 	base  ptx.Addr
@@ -16,7 +16,7 @@ func declare(k *ptx.Kernel, name string, t compute.DType) array { return array{k
 
 // load reads n neighbours from element at on: 1, or 2, 4 or 8 if at is a multiple of n.
 func (a array) load(at ptx.Int, n int) (values []ptx.Float) {
-	if a.dtype == compute.F32 {
+	if a.dtype.Size() == 4 {
 		address := a.base.Index(at, 4)
 		for i := 0; i < n; i += 4 {
 			values = append(values, a.LoadFloats(address, 4*i, min(n-i, 4))...)
@@ -36,7 +36,7 @@ func (a array) load(at ptx.Int, n int) (values []ptx.Float) {
 
 // store writes neighbours from element at on, as many as load reads.
 func (a array) store(at ptx.Int, values []ptx.Float) {
-	if a.dtype == compute.F32 {
+	if a.dtype.Size() == 4 {
 		address := a.base.Index(at, 4)
 		for i := 0; i < len(values); i += 4 {
 			a.StoreFloats(address, 4*i, values[i:min(i+4, len(values))]...)
@@ -57,10 +57,10 @@ func (a array) store(at ptx.Int, values []ptx.Float) {
 
 // suffix tells kernels of different types apart by name.
 func suffix(t compute.DType) string {
-	if t == compute.F32 {
-		return "_f32"
+	if t == compute.F16 {
+		return "_f16"
 	}
-	return "_f16"
+	return "_f32"
 }
 
 // ceil is n / size, rounded up.

@@ -19,7 +19,7 @@ func fullSize() (kernels []*ptx.Kernel) {
 			kernels = append(kernels, g.Statistics(), g.Kernel())
 		}
 	}
-	kernels = append(kernels, Conv2D{Epilogue: Epilogue{Bias: true}, Parts: 1, Window: [2]int{3, 3}, Stride: 1, Top: 1, Left: 1}.Direct())
+	kernels = append(kernels, PlainConv2D{Plain{64, 64}, Conv2D{Epilogue: everything, Parts: 2, Window: [2]int{3, 3}, Stride: 1, Top: 1, Left: 1, Enlargement: Resized}, false, compute.F32, compute.F32, compute.F32, 4}.Kernel())
 	for _, tile := range []Tile{
 		{Rows: 128, Columns: 128, Depth: 32, WarpRows: 64, WarpColumns: 64, Stages: 4},
 		{Rows: 128, Columns: 128, Depth: 32, WarpRows: 64, WarpColumns: 32, Stages: 3},

@@ -34,13 +34,11 @@ type Conv2D struct {
 // Kernel has the parameters of Linear up to the epilogue's, then w, x with its channels, x2 with its own, height and width of x, those
 // that it is resized to (the same without), height and width of y.
 func (c Conv2D) Kernel() *ptx.Kernel {
-	name := fmt.Sprintf("conv_%v_%dx%d_%d_%d_%d_%d_%d", c.Tile, c.Window[0], c.Window[1], c.Stride, c.Top, c.Left, c.Parts, c.Enlargement)
-	k := ptx.New(name+c.Epilogue.String()+variant(c.Odd, c.Promoted), c.Threads())
+	k := ptx.New(fmt.Sprintf("conv_%v_%s%v%s", c.Tile, c.shape(), c.Epilogue, variant(c.Odd, c.Promoted)), c.Threads())
 	p := product{Kernel: k, tile: c.Tile, promoted: c.Promoted}
-	end := p.declareEnd(c.Epilogue, c.Odd)
+	end := declareEnd(k, c.Epilogue, compute.F16, pairs(c.Odd))
 	w := k.Pointer("w")
-	x := &patches{product: &p, conv: c, parts: declareParts(k, c.Parts, compute.F16)}
-	x.declare()
+	x := &patches{product: &p, picture: declarePicture(k, c, compute.F16)}
 	p.begin()
 	depth := x.channels.Times(c.Window[0] * c.Window[1])
 	x.place(end.rows)
@@ -50,27 +48,20 @@ func (c Conv2D) Kernel() *ptx.Kernel {
 	return k
 }
 
+// shape names what decides which pixels are read.
+func (c Conv2D) shape() string {
+	return fmt.Sprintf("%dx%d_%d_%d_%d_%d_%d", c.Window[0], c.Window[1], c.Stride, c.Top, c.Left, c.Parts, c.Enlargement)
+}
+
 // patches is the source of what a convolution reads. A thread's chunks all have one place in the window and eight neighbouring
 // channels, and move on together.
 type patches struct {
 	*product
-	conv                             Conv2D
-	parts                            parts
-	channels                         ptx.Int
-	height, width                    ptx.Int
-	resizedHeight, resizedWidth      ptx.Int
-	outHeight, outWidth              ptx.Int
+	picture
 	slots                            []slot
 	image                            []ptx.Int // of each slot: the first row of its image among those of all
 	y, x                             []ptx.Int // of each slot: where in the image the window begins, which may be before 0
 	channel, windowRow, windowColumn ptx.Int
-}
-
-func (p *patches) declare() {
-	p.channels = p.parts.total()
-	p.height, p.width = p.Uint("height"), p.Uint("width")
-	p.resizedHeight, p.resizedWidth = p.Uint("resized_height"), p.Uint("resized_width")
-	p.outHeight, p.outWidth = p.Uint("out_height"), p.Uint("out_width")
 }
 
 // far is a row that no image has, also with a window added.
@@ -128,15 +119,4 @@ func (p *patches) part() (base ptx.Addr, stride, channel ptx.Int) {
 	base = first.ChooseAddr(p.parts.arrays[0].base, p.parts.arrays[1].base)
 	stride = first.Choose(p.parts.channels[0], p.parts.channels[1])
 	return base, stride, first.Choose(p.channel, p.channel.Minus(p.parts.channels[0]))
-}
-
-// shrink is the row or column of x that one of the resized image shows.
-func (p *patches) shrink(at, size, resized ptx.Int) ptx.Int {
-	switch p.conv.Enlargement {
-	case Twice:
-		return at.Over(2)
-	case Resized:
-		return at.Times(size).Over(resized)
-	}
-	return at
 }

@@ -28,6 +28,15 @@ func elementwise(k *ptx.Kernel, n ptx.Int, body func(at ptx.Int, width int)) {
 	})
 }
 
+// one writes what each thread does with one of n elements. Its grid is [OneGrid].
+func one(k *ptx.Kernel, n ptx.Int, body func(at ptx.Int)) {
+	at := k.Block(0).Times(elementThreads).Plus(k.Thread())
+	k.If(at.Less(n), func() { body(at) })
+}
+
+// OneGrid is the grid of the kernels with a thread for each of n elements.
+func OneGrid(n int) [3]int { return [3]int{ceil(n, elementThreads), 1, 1} }
+
 // Activate is y = Activation(x), and with Identity a change of type or a copy.
 type Activate struct {
 	Activation compute.Activation

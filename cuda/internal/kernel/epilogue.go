@@ -13,21 +13,18 @@ type end struct {
 	width                         int // neighbours at once
 }
 
-// declareEnd declares y, rows, columns and what the epilogue reads.
-func (p *product) declareEnd(e Epilogue, odd bool) *end {
-	d := &end{Epilogue: e, width: 2}
-	if odd {
-		d.width = 1
-	}
-	d.y, d.rows, d.columns = declare(p.Kernel, "y", compute.F16), p.Uint("rows"), p.Uint("columns")
+// declareEnd declares y, of a type, its rows and columns and what the epilogue reads, so many neighbours at once.
+func declareEnd(k *ptx.Kernel, e Epilogue, t compute.DType, width int) *end {
+	d := &end{Epilogue: e, width: width}
+	d.y, d.rows, d.columns = declare(k, "y", t), k.Uint("rows"), k.Uint("columns")
 	if e.Bias {
-		d.bias = declare(p.Kernel, "bias", compute.F32)
+		d.bias = declare(k, "bias", compute.F32)
 	}
 	if e.PerChannel {
-		d.perChannel, d.share = declare(p.Kernel, "per_channel", compute.F16), p.Uint("share")
+		d.perChannel, d.share = declare(k, "per_channel", t), k.Uint("share")
 	}
 	if e.Residual {
-		d.residual = declare(p.Kernel, "residual", compute.F16)
+		d.residual = declare(k, "residual", t)
 	}
 	return d
 }

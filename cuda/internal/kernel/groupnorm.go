@@ -76,31 +76,13 @@ func (g GroupNorm) StatisticsGrid(samples, groups int) [3]int { return [3]int{gr
 
 // Statistics has the parameters statistics (of each group of each sample the mean and 1/√(σ²+ε)), positions, ε, and x with its
 // channels, x2 with its own.
-//
-// The variance is that of differences from the mean, in a second pass, so that no digits cancel.
 func (g GroupNorm) Statistics() *ptx.Kernel {
 	k := ptx.New(g.name("statistics"), normThreads)
 	out, positions, eps, x := k.Pointer("statistics"), k.Uint("positions"), k.Number("epsilon"), declareParts(k, g.Parts, g.Type)
 	group, sample := k.Block(0), k.Block(1)
-	each := func(visit func(v ptx.Float)) {
-		k.For(k.Thread(), positions.Times(g.Size), normThreads, func(i ptx.Int) {
-			row := sample.TimesPlus(positions, i.Over(g.Size))
-			visit(x.load(row, group.TimesPlus(g.Size, i.Mod(g.Size)), 1)[0])
-		})
-	}
-	count := positions.Times(g.Size).Float()
-
-	sum := k.Float(0.0)
-	each(func(v ptx.Float) { sum.Add(v) })
-	mean := blockSum(k, sum, 0).Over(count)
-
-	squares := k.Float(0.0)
-	each(func(v ptx.Float) {
-		d := v.Minus(mean)
-		squares.AddProduct(d, d)
+	mean, variance := blockMoments(k, positions.Times(g.Size), 0, func(i ptx.Int) ptx.Float {
+		return x.load(sample.TimesPlus(positions, i.Over(g.Size)), group.TimesPlus(g.Size, i.Mod(g.Size)), 1)[0]
 	})
-	variance := blockSum(k, squares, normThreads/32*4).Over(count)
-
 	k.If(k.Thread().Equal(0), func() {
 		scale := k.Float(1.0).Over(variance.Plus(eps).Root())
 		k.StoreFloats(out.Index(sample.TimesPlus(k.Blocks(0), group), 8), 0, mean, scale)

@@ -27,7 +27,7 @@ func numbers(n int, scale float64) []float64 {
 // bytes are numbers as the device keeps them.
 func bytes(x []float64, t compute.DType) (data []byte) {
 	for _, v := range x {
-		if t == compute.F32 {
+		if t != compute.F16 {
 			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(float32(v)))
 		} else {
 			data = binary.LittleEndian.AppendUint16(data, f16.FromF32(float32(v)))
@@ -38,7 +38,10 @@ func bytes(x []float64, t compute.DType) (data []byte) {
 
 func values(data []byte, t compute.DType) (x []float64) {
 	for i := 0; i < len(data); {
-		if t == compute.F32 {
+		if t == compute.I32 {
+			x = append(x, float64(int32(binary.LittleEndian.Uint32(data[i:]))))
+			i += 4
+		} else if t == compute.F32 {
 			x = append(x, float64(math.Float32frombits(binary.LittleEndian.Uint32(data[i:]))))
 			i += 4
 		} else {
@@ -59,6 +62,12 @@ type (
 		n int
 		t compute.DType
 	}
+)
+
+// both is an array that a launch reads and writes, words are numbers without a point.
+type (
+	both  in
+	words []int32
 )
 
 // job is a kernel with its grid, shared memory and arguments: in, out, int and float32.
@@ -86,6 +95,16 @@ func (j job) run(t *testing.T) ([]float64, simgpu.Stats) {
 			switch a := a.(type) {
 			case in:
 				l.Arguments = append(l.Arguments, uint64(d.Upload(bytes(a.x, a.t))))
+			case both:
+				data := bytes(a.x, a.t)
+				size, dtype, written = len(data), a.t, d.Upload(data)
+				l.Arguments = append(l.Arguments, uint64(written))
+			case words:
+				var data []byte
+				for _, w := range a {
+					data = binary.LittleEndian.AppendUint32(data, uint32(w))
+				}
+				l.Arguments = append(l.Arguments, uint64(d.Upload(data)))
 			case out:
 				size, dtype = len(bytes(make([]float64, a.n), a.t)), a.t
 				written = d.Alloc(size)

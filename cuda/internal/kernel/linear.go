@@ -40,7 +40,7 @@ type Linear struct {
 func (l Linear) Kernel() *ptx.Kernel {
 	k := ptx.New(fmt.Sprintf("linear_%v%v%s", l.Tile, l.Epilogue, variant(l.Odd, l.Promoted)), l.Threads())
 	p := product{Kernel: k, tile: l.Tile, promoted: l.Promoted}
-	end := p.declareEnd(l.Epilogue, l.Odd)
+	end := declareEnd(k, l.Epilogue, compute.F16, pairs(l.Odd))
 	x, w, depth := k.Pointer("x"), k.Pointer("w"), k.Uint("depth")
 	p.begin()
 	rows := p.matrix(x, k.Block(0).Times(l.Rows), end.rows, depth, l.Rows, 0)
@@ -48,6 +48,14 @@ func (l Linear) Kernel() *ptx.Kernel {
 	p.multiply(depth.Plus(l.Depth-1).Over(l.Depth), rows, columns)
 	end.write(&p)
 	return k
+}
+
+// pairs is how many neighbours in a row of a product are finished at once.
+func pairs(odd bool) int {
+	if odd {
+		return 1
+	}
+	return 2
 }
 
 func variant(odd, promoted bool) (text string) {

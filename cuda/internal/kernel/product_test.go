@@ -25,16 +25,16 @@ func (e Epilogue) arrays(samples, rows, columns int) ends {
 }
 
 // arguments are those of a product up to its epilogue's.
-func (e Epilogue) arguments(a ends, rows, columns, share int) []any {
-	arguments := []any{out{rows * columns, compute.F16}, rows, columns}
+func (e Epilogue) arguments(a ends, rows, columns, share int, t compute.DType) []any {
+	arguments := []any{out{rows * columns, t}, rows, columns}
 	if e.Bias {
 		arguments = append(arguments, in{a.bias, compute.F32})
 	}
 	if e.PerChannel {
-		arguments = append(arguments, in{a.perChannel, compute.F16}, share)
+		arguments = append(arguments, in{a.perChannel, t}, share)
 	}
 	if e.Residual {
-		arguments = append(arguments, in{a.residual, compute.F16})
+		arguments = append(arguments, in{a.residual, t})
 	}
 	return arguments
 }
@@ -75,7 +75,7 @@ func TestLinear(t *testing.T) {
 				l := Linear{Tile: tile, Epilogue: test.Epilogue, Odd: test.columns%2 == 1}
 				have, stats := job{
 					kernel: l.Kernel(), grid: tile.Grid(rows, test.columns), shared: tile.Shared(),
-					arguments: append(test.arguments(a, rows, test.columns, test.positions), in{x, compute.F16}, in{w, compute.F16}, test.depth),
+					arguments: append(test.arguments(a, rows, test.columns, test.positions, compute.F16), in{x, compute.F16}, in{w, compute.F16}, test.depth),
 				}.run(t)
 				compare(t, have, want, 5e-4)
 				if stats.Conflicts != 0 {
@@ -99,7 +99,7 @@ func TestPromoted(t *testing.T) {
 			l := Linear{Tile: tiles[2], Promoted: promoted}
 			have, _ := job{
 				kernel: l.Kernel(), grid: l.Grid(rows, columns), shared: l.Shared(), chip: &chip,
-				arguments: append(Epilogue{}.arguments(ends{}, rows, columns, 1), in{x, compute.F16}, in{w, compute.F16}, depth),
+				arguments: append(Epilogue{}.arguments(ends{}, rows, columns, 1, compute.F16), in{x, compute.F16}, in{w, compute.F16}, depth),
 			}.run(t)
 			compare(t, have, want, tolerance)
 		}
@@ -131,7 +131,7 @@ func TestConv2D(t *testing.T) {
 	} {
 		for _, tile := range tiles[:2+i%2] {
 			t.Run(fmt.Sprint(test, tile), func(t *testing.T) {
-				stats := test.run(t, tile, func(c Conv2D, rows int) job {
+				stats := test.run(t, tile, compute.F16, func(c Conv2D, rows int) job {
 					return job{kernel: c.Kernel(), grid: tile.Grid(rows, test.outputs), shared: tile.Shared()}
 				})
 				if stats.Conflicts != 0 {
@@ -142,25 +142,32 @@ func TestConv2D(t *testing.T) {
 	}
 }
 
-// TestDirect has channels that are no multiples of 8.
-func TestDirect(t *testing.T) {
-	for _, test := range []convolution{
+// TestPlainConv2D has channels that are no multiples of 8.
+func TestPlainConv2D(t *testing.T) {
+	for i, test := range []convolution{
 		{2, 5, 4, 4, 0, 10, 3, 1, same, [2]int{}, Epilogue{Bias: true}},
 		{1, 6, 5, 20, 0, 3, 3, 1, same, [2]int{}, everything},
 		{1, 4, 5, 5, 4, 4, 3, 2, same, [2]int{}, Epilogue{}},
 		{2, 3, 3, 9, 0, 7, 1, 1, compute.Padding{}, [2]int{}, Epilogue{Bias: true}},
 		{1, 3, 4, 3, 0, 5, 3, 1, same, [2]int{5, 7}, Epilogue{}},
+		{1, 9, 8, 3, 0, 36, 3, 1, same, [2]int{}, everything},
+		{2, 6, 6, 5, 0, 36, 3, 1, same, [2]int{}, everything},
 	} {
-		t.Run(fmt.Sprint(test), func(t *testing.T) {
-			test.run(t, Tile{}, func(c Conv2D, rows int) job {
-				return job{kernel: c.Direct(), grid: DirectGrid(rows * test.outputs)}
+		dtype := types[i%2]
+		t.Run(fmt.Sprint(test, dtype), func(t *testing.T) {
+			stats := test.run(t, Tile{}, dtype, func(c Conv2D, rows int) job {
+				k := PlainConv2D{Plain: PlainFor(rows, test.outputs), Conv2D: c, X: dtype, W: dtype, Y: dtype, Width: plainWidth(test.outputs)}
+				return job{kernel: k.Kernel(), grid: k.Grid(rows, test.outputs), shared: k.Shared()}
 			})
+			if stats.Conflicts != 0 {
+				t.Errorf("%d bank conflicts", stats.Conflicts)
+			}
 		})
 	}
 }
 
 // run compares a kernel of the convolution with the oracle.
-func (test convolution) run(t *testing.T, tile Tile, launch func(c Conv2D, rows int) job) simgpu.Stats {
+func (test convolution) run(t *testing.T, tile Tile, dtype compute.DType, launch func(c Conv2D, rows int) job) simgpu.Stats {
 	t.Helper()
 	x, x2 := numbers(test.samples*test.height*test.width*test.channels, 1), numbers(test.samples*test.height*test.width*test.channels2, 1)
 	channels := test.channels + test.channels2
@@ -188,15 +195,15 @@ func (test convolution) run(t *testing.T, tile Tile, launch func(c Conv2D, rows 
 		Tile: tile, Epilogue: test.epilogue, Parts: 1, Window: [2]int{test.window, test.window}, Stride: test.stride,
 		Top: test.pad.Top, Left: test.pad.Left, Odd: test.outputs%2 == 1, Enlargement: enlargement(test.height, test.width, resized),
 	}
-	arguments := append(test.epilogue.arguments(a, rows, test.outputs, height*width), in{w, compute.F16}, in{x, compute.F16}, test.channels)
+	arguments := append(test.epilogue.arguments(a, rows, test.outputs, height*width, dtype), in{w, dtype}, in{x, dtype}, test.channels)
 	if test.channels2 > 0 {
-		c.Parts, arguments = 2, append(arguments, in{x2, compute.F16}, test.channels2)
+		c.Parts, arguments = 2, append(arguments, in{x2, dtype}, test.channels2)
 	}
 	arguments = append(arguments, test.height, test.width, resized[0], resized[1], height, width)
 	j := launch(c, rows)
 	j.arguments = arguments
 	have, stats := j.run(t)
-	compare(t, have, want, 5e-4)
+	compare(t, have, want, tolerance(dtype))
 	return stats
 }
 

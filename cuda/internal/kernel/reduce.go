@@ -10,6 +10,27 @@ func warpSum(v ptx.Float) ptx.Float {
 	return v
 }
 
+// blockMoments is the mean of n numbers and their variance, the same in each thread of the block: that of differences from the mean, in
+// a second pass, so that no digits cancel. It takes eight bytes a warp of shared memory, from so many bytes on.
+func blockMoments(k *ptx.Kernel, n ptx.Int, offset int, number func(i ptx.Int) ptx.Float) (mean, variance ptx.Float) {
+	sum, squares := k.Float(0.0), k.Float(0.0)
+	k.For(k.Thread(), n, k.Threads(), func(i ptx.Int) { sum.Add(number(i)) })
+	mean = blockSum(k, sum, offset).Over(n.Float())
+	k.For(k.Thread(), n, k.Threads(), func(i ptx.Int) {
+		d := number(i).Minus(mean)
+		squares.AddProduct(d, d)
+	})
+	return mean, blockSum(k, squares, offset+4*k.Threads()/32).Over(n.Float())
+}
+
+// warpMax is the greatest of what the lanes of a warp hold, the same in each: all lanes must take part.
+func warpMax(v ptx.Float) ptx.Float {
+	for mask := 16; mask > 0; mask /= 2 {
+		v = v.Max(v.Exchanged(mask))
+	}
+	return v
+}
+
 // blockSum is the sum of what the threads of a block hold, the same in each. It takes four bytes a warp of shared memory, from so many
 // bytes on, which nobody else may use.
 func blockSum(k *ptx.Kernel, v ptx.Float, offset int) ptx.Float {

@@ -108,6 +108,14 @@ func (a Float) Exchanged(mask int) Float {
 	return Float{a.k, a.k.to(f32, "shfl.sync.bfly.b32", a.name, fmt.Sprint(mask), "31", "-1")}
 }
 
+// From is what a lane of the warp holds, a number from 0 to 31. All lanes take part.
+func (a Float) From(lane any) Float {
+	return Float{a.k, a.k.to(f32, "shfl.sync.idx.b32", a.name, a.k.text(lane), "31", "-1")}
+}
+
+// Bits is the number's representation.
+func (a Float) Bits() Int { return Int{a.k, a.k.to(b32, "mov.b32", a.name)} }
+
 // Half is a register with a half-precision number.
 type Half struct {
 	k    *Kernel

@@ -144,6 +144,11 @@ func (a Int) Halves() (low, high Half) {
 	return low, high
 }
 
+// Exchanged is what the lane holds whose number differs from this one's in the bits of mask. All lanes of the warp take part.
+func (a Int) Exchanged(mask int) Int {
+	return Int{a.k, a.k.to(b32, "shfl.sync.bfly.b32", a.name, strconv.Itoa(mask), "31", "-1")}
+}
+
 // Choose is yes where the predicate holds and no elsewhere.
 func (p Pred) Choose(yes, no any) Int {
 	return Int{p.k, p.k.to(b32, "selp.b32", p.k.text(yes), p.k.text(no), p.name)}

@@ -123,8 +123,13 @@ func (k *Kernel) Shared() Int {
 }
 
 // LoadShared loads a number from so many bytes behind an address in shared memory.
-func (k *Kernel) LoadShared(a Int, offset int) Float {
-	return Float{k, k.to(f32, "ld.shared.f32", at(a.name, offset))}
+func (k *Kernel) LoadShared(a Int, offset int) Float { return k.LoadSharedMany(a, offset, 1)[0] }
+
+// LoadSharedMany loads n numbers, 1, 2 or 4, from an address that is a multiple of their size.
+func (k *Kernel) LoadSharedMany(a Int, offset, n int) []Float {
+	registers := k.fresh(f32, n)
+	k.op("ld.shared"+many(n)+".f32", one(registers), at(a.name, offset))
+	return floats(k, registers)
 }
 
 // StoreShared stores a number in shared memory.

@@ -13,6 +13,7 @@ func word(f float32) uint32  { return math.Float32bits(f) }
 var unaries = map[string]func(a uint32) uint32{
 	"mov.u32":        func(a uint32) uint32 { return a },
 	"mov.f32":        func(a uint32) uint32 { return a },
+	"mov.b32":        func(a uint32) uint32 { return a },
 	"abs.f32":        func(a uint32) uint32 { return a &^ (1 << 31) },
 	"sqrt.rn.f32":    func(a uint32) uint32 { return word(float32(math.Sqrt(float64(float(a))))) },
 	"cvt.rn.f32.u32": func(a uint32) uint32 { return word(float32(a)) },
@@ -250,18 +251,23 @@ func (p *parser) unpack(s statement) step {
 	}
 }
 
-// shuffle is shfl.sync.bfly.b32 among all lanes.
+// shuffle is shfl.sync among all lanes: bfly, from the lane whose number differs in the bits given, or idx, from the lane given.
 func (p *parser) shuffle(s statement) step {
-	d, a, mask := p.result(s.operands[0]), p.word(s.operands[1]), literal(s.operands[2])
-	if s.operands[3] != "31" || s.operands[4] != "-1" || mask > 31 {
+	d, a, b := p.result(s.operands[0]), p.word(s.operands[1]), p.word(s.operands[2])
+	if s.operands[3] != "31" || s.operands[4] != "-1" {
 		panic(mistake("only shuffles among all lanes are known"))
 	}
+	butterfly := s.mnemonic == "shfl.sync.bfly.b32"
 	return func(w *warp, lanes uint32) {
 		w.whole(lanes)
-		x := *w.read(a, lanes)
+		x, from := *w.read(a, lanes), *w.read(b, lanes)
 		y := w.write(d, lanes)
 		for l := range y {
-			y[l] = x[l^int(mask)]
+			source := from[l]
+			if butterfly {
+				source ^= uint32(l)
+			}
+			y[l] = x[source&31]
 		}
 	}
 }

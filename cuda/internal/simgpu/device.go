@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sort"
+	"strings"
 )
 
 // Address is one in device memory. The host has nothing there.
@@ -186,7 +187,7 @@ func (p *parser) global(addressed, registers string, n int) global {
 // width is how many registers a mnemonic with .v2 or .v4 has.
 func width(s statement) int {
 	for n, text := range map[int]string{2: ".v2.", 4: ".v4."} {
-		if len(s.mnemonic) > 12 && s.mnemonic[9:13] == text {
+		if strings.Contains(s.mnemonic, text) {
 			return n
 		}
 	}

@@ -3,6 +3,7 @@ package simgpu
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
 // sharedWord is what is known of four bytes of a block's shared memory. Epochs are counted by barriers, from 1.
@@ -66,11 +67,20 @@ func (a sharedAddress) at(w *warp, lanes uint32) (at [32]uint32) {
 }
 
 func (p *parser) loadShared(s statement) step {
-	d, a := p.result(s.operands[0]), p.sharedAddress(s.operands[1])
+	d, a := p.vector(s.operands[0], width(s)), p.sharedAddress(s.operands[1])
 	return func(w *warp, lanes uint32) {
-		at, y := a.at(w, lanes), w.write(d, lanes)
-		each(lanes, func(l int) { y[l] = binary.LittleEndian.Uint32(w.use(at[l], 4, false)) })
-		w.conflicts(at, lanes)
+		at := a.at(w, lanes)
+		each(lanes, func(l int) {
+			data := w.use(at[l], 4*len(d), false)
+			for i, r := range d {
+				w.write(r, 1<<l)[l] = binary.LittleEndian.Uint32(data[4*i:])
+			}
+		})
+		if len(d) == 4 {
+			w.conflicts16(at, lanes)
+		} else {
+			w.conflicts(at, lanes)
+		}
 	}
 }
 
@@ -132,17 +142,17 @@ func (p *parser) copyAsync(s statement) step {
 	}
 }
 
-// conflicts16 counts conflicts of accesses of 16 bytes, of which a quarter of the warp goes at a time.
+// conflicts16 counts conflicts of accesses of 16 bytes, of which a quarter of the warp goes at a time. Lanes at one place share it.
 func (w *warp) conflicts16(at [32]uint32, lanes uint32) {
 	for quarter := range 4 {
-		var banks [8]int
-		for _, l := range [8]int{0, 1, 2, 3, 4, 5, 6, 7} {
-			if l += 8 * quarter; lanes>>l&1 != 0 {
-				bank := at[l] / 16 % 8
-				banks[bank]++
-				if banks[bank] > 1 {
-					w.block.stats.Conflicts++
-				}
+		var banks [8][]uint32
+		for l := 8 * quarter; l < 8*quarter+8; l++ {
+			bank := at[l] / 16 % 8
+			if lanes>>l&1 == 0 || slices.Contains(banks[bank], at[l]) {
+				continue
+			}
+			if banks[bank] = append(banks[bank], at[l]); len(banks[bank]) > 1 {
+				w.block.stats.Conflicts++
 			}
 		}
 	}

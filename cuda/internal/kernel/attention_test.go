@@ -1,0 +1,45 @@
+package kernel
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/atelier-go/atelier/compute"
+)
+
+// attentions are cases of compute.Attention.
+type attentions struct {
+	samples, queries, keys, heads, head int
+	causal                              bool
+}
+
+func (a attentions) arrays() (q, k, v []float64) {
+	channels := a.heads * a.head
+	return numbers(a.samples*a.queries*channels, 1), numbers(a.samples*a.keys*channels, 1.5), numbers(a.samples*a.keys*channels, 1.25)
+}
+
+func (a attentions) oracle(t *testing.T) []float64 {
+	q, k, v := a.arrays()
+	channels := a.heads * a.head
+	return oracle(t, func(b *compute.Builder, input func([]float64, ...int) compute.Value) compute.Value {
+		return b.Op(compute.Attention{
+			Q: input(q, a.samples, a.queries, channels), K: input(k, a.samples, a.keys, channels), V: input(v, a.samples, a.keys, channels),
+			Heads: a.heads, Causal: a.causal,
+		})
+	})
+}
+
+func TestPlainAttention(t *testing.T) {
+	for _, test := range []attentions{{1, 1, 1, 1, 1, false}, {2, 9, 5, 3, 8, false}, {1, 35, 35, 2, 40, true}, {1, 7, 77, 1, 33, false}, {1, 4, 40, 1, 160, false}} {
+		for _, dtype := range types {
+			t.Run(fmt.Sprint(test, dtype), func(t *testing.T) {
+				q, keys, v := test.arrays()
+				k := PlainAttention{test.head, test.causal, dtype}
+				have, _ := job{kernel: k.Kernel(), grid: k.Grid(test.samples, test.queries, test.heads), arguments: []any{
+					out{len(q), dtype}, in{q, dtype}, in{keys, dtype}, in{v, dtype}, test.queries, test.keys,
+				}}.run(t)
+				compare(t, have, test.oracle(t), tolerance(dtype))
+			})
+		}
+	}
+}

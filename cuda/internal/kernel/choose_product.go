@@ -1,0 +1,163 @@
+package kernel
+
+import "github.com/atelier-go/atelier/compute"
+
+// TileFor is how a product with so many rows and columns is divided: in the largest tiles that give every multiprocessor one.
+func TileFor(rows, columns, multiprocessors int) Tile {
+	for _, t := range []Tile{
+		{Rows: 128, Columns: 128, Depth: 32, WarpRows: 64, WarpColumns: 64, Stages: 4},
+		{Rows: 128, Columns: 64, Depth: 32, WarpRows: 64, WarpColumns: 32, Stages: 4},
+		{Rows: 64, Columns: 64, Depth: 64, WarpRows: 32, WarpColumns: 32, Stages: 3},
+	} {
+		if grid := t.Grid(rows, columns); grid[0]*grid[1] >= multiprocessors && rows > t.Rows/2 && columns > t.Columns/2 {
+			return t
+		}
+	}
+	if rows <= 32 || columns <= 32 {
+		return Tile{Rows: 32, Columns: 32, Depth: 32, WarpRows: 16, WarpColumns: 16, Stages: 3}
+	}
+	return Tile{Rows: 64, Columns: 64, Depth: 64, WarpRows: 32, WarpColumns: 32, Stages: 3}
+}
+
+// finish is a product's epilogue with its arguments, from y on, and what is to be done behind the launch.
+type finish struct {
+	Epilogue
+	arguments []any
+	done      func()
+}
+
+// end is the epilogue of a product of so many rows and columns.
+func (c *choice) end(t compute.DType, rows, columns int, bias compute.Value, e compute.Epilogue) finish {
+	y, done := c.result(c.out[0], t)
+	f := finish{Epilogue{bias.Valid(), e.PerChannel.Valid(), e.Residual.Valid(), e.Activation}, []any{y, rows, columns}, done}
+	if f.Bias {
+		f.arguments = append(f.arguments, c.operand(bias, compute.F32))
+	}
+	if f.PerChannel {
+		f.arguments = append(f.arguments, c.operand(e.PerChannel, t), rows/c.shape(e.PerChannel)[0])
+	}
+	if f.Residual {
+		f.arguments = append(f.arguments, c.operand(e.Residual, t))
+	}
+	return f
+}
+
+func (f finish) with(arguments ...any) []any {
+	return append(append([]any(nil), f.arguments...), arguments...)
+}
+
+// whole tells whether tensor cores take rows of so many elements.
+func (c *choice) whole(t compute.DType, lengths ...int) bool {
+	for _, n := range lengths {
+		if n%8 != 0 {
+			return false
+		}
+	}
+	return t == compute.F16
+}
+
+func (c *choice) linear(op compute.Linear) {
+	rows, columns := c.shape(op.X).Rows(), c.shape(op.Weight)[0]
+	if op.X2.Valid() {
+		one := convolution2D{op.X, op.X2, op.Weight, 1, rows, Conv2D{Parts: 2, Window: [2]int{1, 1}, Stride: 1}, [2]int{1, rows}, [2]int{1, rows}}
+		c.convolve(one, columns, op.Bias, op.Epilogue)
+		return
+	}
+	t, depth := c.precision(op.X, op.Epilogue.Residual), c.shape(op.X).Last()
+	end := c.end(t, rows, columns, op.Bias, op.Epilogue)
+	x, w := c.operand(op.X, t), c.operand(op.Weight, t)
+	defer func() { end.done() }()
+	if c.whole(t, depth) {
+		tile := TileFor(rows, columns, c.card.Multiprocessors)
+		l := Linear{Tile: tile, Epilogue: end.Epilogue, Odd: columns%2 == 1, Promoted: c.card.Promoted}
+		c.launch(l, tile.Grid(rows, columns), tile.Shared(), end.with(x, w, depth)...)
+		return
+	}
+	plain := PlainMatrix{PlainFor(rows, columns), end.Epilogue, t, t, t, false, plainWidth(columns)}
+	c.launch(plain, plain.Grid(rows, columns), plain.Shared(), end.with(x, depth, 1, w, depth, 1, depth)...)
+}
+
+// convolution2D is a convolution to choose a kernel for. Of Conv2D the tile, the epilogue and what follows from the extents is open.
+type convolution2D struct {
+	x, x2, weight compute.Value
+	height, width int
+	Conv2D
+	resized, out [2]int
+}
+
+func (c *choice) conv2D(op compute.Conv2D) {
+	x, w, y := c.shape(op.X), c.shape(op.Weight), c.shape(c.out[0])
+	v := convolution2D{
+		x: op.X, x2: op.X2, weight: op.Weight, height: x[1], width: x[2], resized: [2]int{x[1], x[2]}, out: [2]int{y[1], y[2]},
+		Conv2D: Conv2D{Parts: 1, Window: [2]int{w[2], w[3]}, Stride: op.Stride, Top: op.Pad.Top, Left: op.Pad.Left},
+	}
+	if op.X2.Valid() {
+		v.Parts = 2
+	}
+	if op.Resize != [2]int{} {
+		v.resized = op.Resize
+	}
+	switch v.resized {
+	case [2]int{v.height, v.width}:
+	case [2]int{2 * v.height, 2 * v.width}:
+		v.Enlargement = Twice
+	default:
+		v.Enlargement = Resized
+	}
+	c.convolve(v, w[0], op.Bias, op.Epilogue)
+}
+
+func (c *choice) convolve(v convolution2D, columns int, bias compute.Value, e compute.Epilogue) {
+	rows, t := c.shape(c.out[0]).Rows(), c.precision(v.x, v.x2, e.Residual)
+	end := c.end(t, rows, columns, bias, e)
+	w := c.operand(v.weight, t)
+	planar := v.Window != [2]int{1, 1}
+	if a, ok := w.(Array); ok && planar && c.program.Values[v.weight.Index()].Kind == compute.ParamKind {
+		a.Order, planar = ChannelsLast, false
+		w = a
+	}
+	arguments := end.with(w, c.operand(v.x, t), c.shape(v.x).Last())
+	channels := []int{c.shape(v.x).Last()}
+	if v.Parts == 2 {
+		channels = append(channels, c.shape(v.x2).Last())
+		arguments = append(arguments, c.operand(v.x2, t), channels[1])
+	}
+	arguments = append(arguments, v.height, v.width, v.resized[0], v.resized[1], v.out[0], v.out[1])
+	v.Epilogue = end.Epilogue
+	if c.whole(t, channels...) && !planar {
+		v.Tile, v.Odd, v.Promoted = TileFor(rows, columns, c.card.Multiprocessors), columns%2 == 1, c.card.Promoted
+		c.launch(v.Conv2D, v.Grid(rows, columns), v.Shared(), arguments...)
+	} else {
+		plain := PlainConv2D{PlainFor(rows, columns), v.Conv2D, planar, t, t, t, plainWidth(columns)}
+		c.launch(plain, plain.Grid(rows, columns), plain.Shared(), arguments...)
+	}
+	end.done()
+}
+
+func (c *choice) matMul(op compute.MatMul) {
+	a, b := c.shape(op.A), c.shape(op.B)
+	rows, depth, columns := a.Rows(), a.Last(), b.Last()
+	aRow, aDepth, bRow, bDepth := a.Last(), 1, 1, b.Last()
+	if op.TransposeA {
+		rows, depth, aRow, aDepth = a.Last(), a.Rows(), 1, a.Last()
+	}
+	if op.TransposeB {
+		columns, bRow, bDepth = b.Rows(), b.Last(), 1
+	}
+	end := c.end(c.kept(c.out[0]), rows, columns, compute.Value{}, compute.Epilogue{Residual: op.Add})
+	plain := PlainMatrix{PlainFor(rows, columns), end.Epilogue, c.kept(op.A), c.kept(op.B), c.kept(c.out[0]), op.Scale != 0 && op.Scale != 1, plainWidth(columns)}
+	arguments := end.arguments
+	if plain.Scaled {
+		arguments = append(arguments, float32(op.Scale))
+	}
+	c.launch(plain, plain.Grid(rows, columns), plain.Shared(), append(arguments,
+		Array{Value: op.A, Type: plain.A}, aRow, aDepth, Array{Value: op.B, Type: plain.B}, bRow, bDepth, depth)...)
+}
+
+func (c *choice) attention(op compute.Attention) {
+	t, q, keys := c.precision(op.Q, op.K), c.shape(op.Q), c.shape(op.K)[1]
+	y, done := c.result(c.out[0], t)
+	a := PlainAttention{q[2] / op.Heads, op.Causal, t}
+	c.launch(a, a.Grid(q[0], q[1], op.Heads), 0, y, c.operand(op.Q, t), c.operand(op.K, t), c.operand(op.V, t), q[1], keys)
+	done()
+}

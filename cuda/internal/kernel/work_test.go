@@ -1,0 +1,346 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/compute/computetest"
+	"github.com/atelier-go/atelier/compute/ref"
+	"github.com/atelier-go/atelier/cuda/internal/simgpu"
+)
+
+// recording is a program with its inputs and parameters.
+type recording struct {
+	compute.Builder
+	source computetest.Source
+	inputs []any
+	params map[string][]float64
+}
+
+func (r *recording) input(shape ...int) compute.Value {
+	n := len(r.inputs)
+	x := numbers(compute.Shape(shape).Elements()+n, 1)[n:]
+	r.inputs = append(r.inputs, x)
+	return r.Input(fmt.Sprint("input ", len(r.inputs)), compute.F32, shape...)
+}
+
+func (r *recording) ids(words []int32, shape ...int) compute.Value {
+	r.inputs = append(r.inputs, words)
+	return r.Input(fmt.Sprint("input ", len(r.inputs)), compute.I32, shape...)
+}
+
+func (r *recording) param(shape ...int) compute.Value {
+	name := fmt.Sprint("param ", len(r.params))
+	s := compute.Shape(shape)
+	scale := 1.0
+	if len(s) > 1 {
+		scale = 1 / math.Sqrt(float64(s[1:].Elements()))
+	}
+	x := numbers(s.Elements(), scale)
+	narrow := make([]float32, len(x))
+	for i, v := range x {
+		narrow[i] = float32(v)
+	}
+	if r.params == nil {
+		r.params = make(map[string][]float64)
+	}
+	r.params[name] = x
+	r.source.Add(name, compute.F32, narrow, shape...)
+	return r.Param(name, shape...)
+}
+
+// execution runs a program's work on a simulated card, each value in memory of its own.
+type execution struct {
+	*recording
+	program  *compute.Program
+	device   simgpu.Device
+	address  map[compute.Value]simgpu.Address
+	packed   map[Array]simgpu.Address
+	reported map[*Report]simgpu.Address
+}
+
+// execute returns the outputs.
+func (r *recording) execute(t *testing.T, p *compute.Program, card Card, seed uint32) (outputs [][]float64) {
+	t.Helper()
+	k := New(card)
+	x := execution{recording: r, program: k.Store(p), address: make(map[compute.Value]simgpu.Address), packed: make(map[Array]simgpu.Address), reported: make(map[*Report]simgpu.Address)}
+	for i, v := range p.Inputs {
+		if ids, ok := r.inputs[i].([]int32); ok {
+			x.address[v] = x.device.Upload(little(ids))
+		} else {
+			x.address[v] = x.device.Upload(bytes(r.inputs[i].([]float64), x.program.Type(v).DType))
+		}
+	}
+	names := make(map[string]string)
+	for _, n := range p.Nodes {
+		work, err := k.Work(x.program, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.allocate(n)
+		x.run(t, work, seed)
+		for _, l := range work.Launches {
+			if text, known := names[l.Kernel.Name()]; known && text != l.Kernel.Text() {
+				t.Errorf("two kernels are named %s", l.Kernel.Name())
+			}
+			names[l.Kernel.Name()] = l.Kernel.Text()
+		}
+	}
+	for _, v := range p.Outputs {
+		kept := x.program.Type(v)
+		data, err := x.device.Download(x.address[v], kept.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		outputs = append(outputs, values(data, kept.DType))
+	}
+	return outputs
+}
+
+func (x *execution) allocate(n compute.Node) {
+	if view, ok := n.Op.(compute.Reshape); ok {
+		x.address[n.Out[0]] = x.address[view.X]
+		return
+	}
+	for _, v := range n.Out {
+		x.address[v] = x.device.Alloc(x.program.Type(v).Bytes())
+	}
+}
+
+func (x *execution) run(t *testing.T, work Work, seed uint32) {
+	t.Helper()
+	scratch := x.device.Alloc(work.Scratch)
+	for _, launch := range work.Launches {
+		l := simgpu.Launch{Grid: launch.Grid, Shared: launch.Shared, Seed: seed}
+		for _, a := range launch.Arguments {
+			l.Arguments = append(l.Arguments, x.argument(t, a, scratch))
+		}
+		kernel, err := simgpu.Parse(launch.Kernel.Text())
+		if err == nil {
+			_, err = x.device.Run(kernel, l)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for report, at := range x.reported {
+		data, err := x.device.Download(at, ReportBytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := report.Err([2]uint32{binary.LittleEndian.Uint32(data), binary.LittleEndian.Uint32(data[4:])}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (x *execution) argument(t *testing.T, a any, scratch simgpu.Address) uint64 {
+	switch a := a.(type) {
+	case Array:
+		return uint64(x.array(t, a)) + uint64(a.Offset)
+	case Scratch:
+		return uint64(scratch) + uint64(a)
+	case Table:
+		wide := make([]float64, len(a))
+		for i, v := range a {
+			wide[i] = float64(v)
+		}
+		return uint64(x.device.Upload(bytes(wide, compute.F32)))
+	case *Report:
+		x.reported[a] = x.device.Alloc(ReportBytes)
+		return uint64(x.reported[a])
+	case int:
+		return uint64(uint32(a))
+	case float32:
+		return uint64(math.Float32bits(a))
+	}
+	t.Fatalf("an argument is a %T", a)
+	return 0
+}
+
+// array is where a value is, which must be kept as the launch wants it, or the parameter packed as it does.
+func (x *execution) array(t *testing.T, a Array) simgpu.Address {
+	info := x.program.Values[a.Value.Index()]
+	if info.Kind != compute.ParamKind {
+		if info.DType != a.Type || a.Order != AsStored {
+			t.Fatalf("a value kept as %v is wanted as %v, order %d", info.DType, a.Type, a.Order)
+		}
+		return x.address[a.Value]
+	}
+	a.Offset = 0
+	if _, ok := x.packed[a]; !ok {
+		w := x.params[info.Name]
+		if a.Order == ChannelsLast {
+			w = channelsLast(w, info.Shape)
+		}
+		x.packed[a] = x.device.Upload(bytes(w, a.Type))
+	}
+	return x.packed[a]
+}
+
+// channelsLast is the inverse of planar.
+func channelsLast(w []float64, s compute.Shape) []float64 {
+	p := make([]float64, 0, len(w))
+	for o := range s[0] {
+		for pixel := range s[2] * s[3] {
+			for c := range s[1] {
+				p = append(p, w[(o*s[1]+c)*s[2]*s[3]+pixel])
+			}
+		}
+	}
+	return p
+}
+
+func little(ids []int32) (data []byte) {
+	for _, w := range ids {
+		data = binary.LittleEndian.AppendUint32(data, uint32(w))
+	}
+	return data
+}
+
+// ops is a program of each op that inference needs.
+var ops = map[string]func(r *recording) compute.Op{
+	"Linear": func(r *recording) compute.Op {
+		return compute.Linear{X: r.input(2, 5, 16), Weight: r.param(24, 16), Bias: r.param(24), Epilogue: compute.Epilogue{PerChannel: r.input(2, 24), Activation: compute.GELU, Residual: r.input(2, 5, 24)}}
+	},
+	"Linear/odd": func(r *recording) compute.Op {
+		return compute.Linear{X: r.input(2, 5, 13), Weight: r.param(7, 13, 1, 1), Epilogue: compute.Epilogue{PerChannel: r.input(1, 7)}}
+	},
+	"Linear/two": func(r *recording) compute.Op {
+		return compute.Linear{X: r.input(2, 5, 8), X2: r.input(2, 5, 16), Weight: r.param(9, 24), Bias: r.param(9)}
+	},
+	"Linear/two odd": func(r *recording) compute.Op {
+		return compute.Linear{X: r.input(2, 5, 3), X2: r.input(2, 5, 4), Weight: r.param(9, 7), Bias: r.param(9)}
+	},
+	"Conv2D": func(r *recording) compute.Op {
+		return compute.Conv2D{X: r.input(2, 5, 4, 8), X2: r.input(2, 5, 4, 8), Weight: r.param(6, 16, 3, 3), Bias: r.param(6), Stride: 1, Pad: compute.SamePadding(1), Resize: [2]int{10, 8}}
+	},
+	"Conv2D/odd": func(r *recording) compute.Op {
+		return compute.Conv2D{X: r.input(1, 5, 4, 3), Weight: r.param(6, 3, 3, 3), Bias: r.param(6), Stride: 2, Pad: compute.SamePadding(1), Epilogue: compute.Epilogue{Activation: compute.SiLU}}
+	},
+	"Conv2D/weight is a value": func(r *recording) compute.Op {
+		return compute.Conv2D{X: r.input(1, 5, 4, 8), Weight: r.input(4, 8, 3, 3), Stride: 1, Pad: compute.SamePadding(1)}
+	},
+	"MatMul": func(r *recording) compute.Op {
+		return compute.MatMul{A: r.input(2, 5, 7), B: r.input(3, 7), TransposeB: true, Scale: 0.5, Add: r.input(2, 5, 3)}
+	},
+	"MatMul/transposed": func(r *recording) compute.Op {
+		return compute.MatMul{A: r.input(2, 5, 7), B: r.input(10, 3), TransposeA: true}
+	},
+	"Attention": func(r *recording) compute.Op {
+		return compute.Attention{Q: r.input(2, 5, 16), K: r.input(2, 7, 16), V: r.input(2, 7, 16), Heads: 2}
+	},
+	"Attention/causal": func(r *recording) compute.Op {
+		return compute.Attention{Q: r.input(1, 9, 18), K: r.input(1, 9, 18), V: r.input(1, 9, 18), Heads: 2, Causal: true}
+	},
+	"GroupNorm": func(r *recording) compute.Op {
+		return compute.GroupNorm{X: r.input(2, 5, 16), X2: r.input(2, 5, 8), Weight: r.param(24), Bias: r.param(24), Groups: 3, Eps: 1e-5, Activation: compute.SiLU}
+	},
+	"LayerNorm": func(r *recording) compute.Op {
+		return compute.LayerNorm{X: r.input(2, 5, 19), Weight: r.param(19), Bias: r.param(19), Eps: 1e-5}
+	},
+	"Activate": func(r *recording) compute.Op {
+		return compute.Activate{X: r.input(2, 7), Activation: compute.QuickGELU}
+	},
+	"GEGLU": func(r *recording) compute.Op { return compute.GEGLU{X: r.input(3, 32)} },
+	"Add":   func(r *recording) compute.Op { return compute.Add{A: r.input(3, 5), B: r.input(3, 5)} },
+	"Embed": func(r *recording) compute.Op {
+		return compute.Embed{IDs: r.ids([]int32{0, 4, 2, 3, 1, 4}, 2, 3), Table: r.param(5, 9), Position: r.param(3, 9)}
+	},
+	"Embed/table is a value": func(r *recording) compute.Op {
+		return compute.Embed{IDs: r.ids([]int32{0, 4, 2, 3, 1, 4}, 2, 3), Table: r.input(5, 9)}
+	},
+	"TimestepEmbedding": func(r *recording) compute.Op {
+		return compute.TimestepEmbedding{Timesteps: r.input(3), Dim: 8, FlipSinToCos: true}
+	},
+	"Repeat": func(r *recording) compute.Op { return compute.Repeat{X: r.input(2, 3), Times: 3} },
+	"Slice":  func(r *recording) compute.Op { return compute.Slice{X: r.input(2, 4, 3), Axis: 1, Start: 1, Length: 2} },
+	"Concat": func(r *recording) compute.Op {
+		return compute.Concat{Parts: []compute.Value{r.input(2, 4, 3), r.input(2, 1, 3), r.input(2, 2, 3)}, Axis: 1}
+	},
+	"Scale": func(r *recording) compute.Op {
+		return compute.Scale{X: r.input(2, 4, 3), Factors: r.input(2, 3), Column: 1}
+	},
+	"Multiply": func(r *recording) compute.Op { return compute.Multiply{X: r.input(2, 4, 3), Factors: r.input(2, 3)} },
+	"Fill":     func(r *recording) compute.Op { return compute.Fill{Shape: compute.Shape{2, 5}, Value: 0.75} },
+	"Fill/values": func(r *recording) compute.Op {
+		return compute.Fill{Shape: compute.Shape{3}, Values: []float32{1, -2, 0.5}}
+	},
+	"GuidanceCombine": func(r *recording) compute.Op {
+		return compute.GuidanceCombine{X: r.input(4, 5, 3), Weights: r.input(2), Like: r.input(2, 5, 3), Rescale: 0.5}
+	},
+	"LinearCombination": func(r *recording) compute.Op {
+		return compute.LinearCombination{Terms: []compute.Value{r.input(4, 3), r.input(4, 3)}, Coefficients: r.input(2, 2), Row: 1}
+	},
+	"Loss": func(r *recording) compute.Op {
+		return compute.Loss{Prediction: r.input(2, 4, 3), Target: r.input(2, 4, 3), Weights: r.input(2), C: r.input(2), Function: compute.Huber}
+	},
+	"LossGradient": func(r *recording) compute.Op {
+		return compute.LossGradient{Prediction: r.input(2, 4, 3), Target: r.input(2, 4, 3), Mask: r.input(2, 4, 1), DY: r.input(1)}
+	},
+}
+
+// TestWork computes each op by what is chosen for it, and goes on with the result.
+func TestWork(t *testing.T) {
+	for name, op := range ops {
+		for _, card := range []Card{{Multiprocessors: 4}, {Half: true, Multiprocessors: 4}} {
+			t.Run(fmt.Sprint(name, card.Half), func(t *testing.T) {
+				r := new(recording)
+				y := r.Op(op(r))
+				r.Output(y)
+				inner := r.Op(compute.Activate{X: y, Activation: compute.SiLU})
+				r.Output(r.Op(compute.Add{A: inner, B: y}))
+				r.verify(t, card)
+			})
+		}
+	}
+}
+
+func (r *recording) verify(t *testing.T, card Card) {
+	t.Helper()
+	p, err := r.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := ref.Evaluate(p, &r.source, r.inputs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := 4e-6
+	if card.Half {
+		most = 2e-3
+	}
+	for seed := range uint32(2) {
+		for i, have := range r.execute(t, p, card, seed) {
+			compare(t, have, want[i].([]float64), most)
+		}
+	}
+}
+
+// TestUnsupported names the op.
+func TestUnsupported(t *testing.T) {
+	r := new(recording)
+	r.Output(r.Op(compute.MergeTokens{X: r.input(1, 4, 3), Height: 2, Width: 2, Merged: 1}))
+	p, err := r.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(Card{}).Work(p, p.Nodes[0]); !errors.Is(err, compute.ErrUnsupported) || !strings.Contains(err.Error(), "MergeTokens") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestReport(t *testing.T) {
+	r := Report{6, 3, 5}
+	if err := r.Err([2]uint32{6, 0}); err != nil {
+		t.Error(err)
+	}
+	if err := r.Err([2]uint32{4, 7}); err == nil || err.Error() != "id 7 at [1 1] is outside 0…4" {
+		t.Errorf("the error is %v", err)
+	}
+}

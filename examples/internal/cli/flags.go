@@ -154,7 +154,7 @@ func (f *Flags) Weights(o *weights.Options, names ...string) {
 	}
 }
 
-// Folders defines -lora-dir, -embedding-dir and -vae-dir, of which the first is the current folder if it is not given.
+// Folders defines -lora-dir, -embedding-dir, -vae-dir and -checkpoint-dir, of which the first is the current folder if it is not given.
 func (f *Flags) Folders(o *sd.Options) {
 	var given []string
 	o.LoRADirs = []string{"."}
@@ -169,6 +169,10 @@ func (f *Flags) Folders(o *sd.Options) {
 	})
 	f.Func("vae-dir", "`FOLDER` of VAEs and TAESD, likewise", func(list string) error {
 		o.VAEDirs = append(o.VAEDirs, filepath.SplitList(list)...)
+		return nil
+	})
+	f.Func("checkpoint-dir", "`FOLDER` of checkpoints that are chosen by name, likewise", func(list string) error {
+		o.CheckpointDirs = append(o.CheckpointDirs, filepath.SplitList(list)...)
 		return nil
 	})
 }

@@ -27,7 +27,7 @@ func TestSwitch(t *testing.T) {
 		{"exactly so many calls", Euler, 10, 0.5, true, nil, 5},
 		{"second order counts double", Heun, 10, 0.5, true, nil, 10},
 		{"second order in timesteps", Heun, 10, 0.5, false, nil, 9}, // 444 is the end of the fifth step, and its second call
-		{"image to image", Euler, 10, 0.8, true, new(0.45), 4},     // of 5 calls; 4 / 5 are over at call 4
+		{"image to image", Euler, 10, 0.8, true, new(0.45), 4},      // of 5 calls; 4 / 5 are over at call 4
 		// DDIM's timesteps are 1, 101, ... 901: 501 is 498 from the start, 401 is 598.
 		{"DDIM", DDIM, 10, 0.5, false, nil, 5},
 		{"LCM counts the fifty timesteps of its table", LCM, 10, 0.9, false, nil, 0},

@@ -23,13 +23,12 @@ import (
 // Options say how a pipeline is opened. The zero value takes everything from the checkpoint, knows no LoRAs by name and is
 // silent.
 type Options struct {
-	Weights        weights.Options // what to take from where besides the checkpoint; without meaning for New, whose checkpoint is open
-	LoRADirs       []string        // folders in which, and below which, LoRAs are looked for by name; see lora.Folder for the rules
-	EmbeddingDirs  []string        // folders in which, and below which, textual inversions are: .pt, .bin and .safetensors, known to prompts by their names
-	UpscalerDirs   []string        // folders in which models of the ESRGAN family are that Hires.Upscaler names: .pth, .pt and .safetensors
-	VAEDirs        []string        // folders in which, and below which, VAEs are that Request.VAE names, and TAESD
-	CheckpointDirs []string        // folders in which, and below which, checkpoints are that Refiner.Checkpoint names
-	Logger         *slog.Logger    // is told what adapters are applied and what is left out; nil is silent
+	Weights       weights.Options // what to take from where besides the checkpoint; without meaning for New, whose checkpoint is open
+	LoRADirs      []string        // folders in which, and below which, LoRAs are looked for by name; see lora.Folder for the rules
+	EmbeddingDirs []string        // folders in which, and below which, textual inversions are: .pt, .bin and .safetensors, known to prompts by their names
+	UpscalerDirs  []string        // folders in which models of the ESRGAN family are that Hires.Upscaler names: .pth, .pt and .safetensors
+	VAEDirs       []string        // folders in which, and below which, VAEs are that Request.VAE names, and TAESD
+	Logger        *slog.Logger    // is told what adapters are applied and what is left out; nil is silent
 }
 
 // Pipeline is a checkpoint ready to make pictures on a device. Its methods may be called from several goroutines;
@@ -45,20 +44,18 @@ type Pipeline struct {
 	cache      *engine.Cache
 	hash       atomic.Pointer[string] // the checkpoint's, as infotexts have it; nil until it is known
 
-	files          sync.Mutex // guards the adapters on the host
-	targets        *lora.Targets
-	folders        []string
-	embeddingDirs  []string
-	upscalerDirs   []string
-	embeddings     *embeddings           // nil until a prompt asks
-	folder         *lora.Folder          // nil until a tag asks
-	opened         map[string]openedFile // by path, of the last request
-	added          map[string]openedFile // by name, of AddAdapter
-	vaeDirs        []string
-	vaes           map[string]vaeFile      // by path and state of the file
-	tinies         map[string]*engine.Tiny // by the half that they have
-	checkpointDirs []string
-	refiners       map[string]*Pipeline // by path and state of the file
+	files         sync.Mutex // guards the adapters on the host
+	targets       *lora.Targets
+	folders       []string
+	embeddingDirs []string
+	upscalerDirs  []string
+	embeddings    *embeddings           // nil until a prompt asks
+	folder        *lora.Folder          // nil until a tag asks
+	opened        map[string]openedFile // by path, of the last request
+	added         map[string]openedFile // by name, of AddAdapter
+	vaeDirs       []string
+	vaes          map[string]vaeFile      // by path and state of the file
+	tinies        map[string]*engine.Tiny // by the half that they have
 }
 
 // Open opens the checkpoint at path, a diffusers folder or a single safetensors file, on dev, which the caller keeps and
@@ -120,7 +117,6 @@ func open(ctx context.Context, ckpt *weights.Checkpoint, name string, dev comput
 		upscalerDirs: slices.Clone(o.UpscalerDirs),
 		added:        make(map[string]openedFile),
 		vaeDirs:      slices.Clone(o.VAEDirs), vaes: make(map[string]vaeFile), tinies: make(map[string]*engine.Tiny),
-		checkpointDirs: slices.Clone(o.CheckpointDirs), refiners: make(map[string]*Pipeline),
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
@@ -149,9 +145,6 @@ func (p *Pipeline) Close() error {
 	}
 	for _, t := range p.tinies {
 		errs = append(errs, t.Close())
-	}
-	for _, second := range p.refiners {
-		errs = append(errs, second.Close())
 	}
 	if p.owned {
 		errs = append(errs, p.checkpoint.Close())

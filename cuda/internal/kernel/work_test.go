@@ -116,7 +116,7 @@ func (x *execution) run(t *testing.T, work Work, seed uint32) {
 	t.Helper()
 	scratch := x.device.Alloc(work.Scratch)
 	for _, launch := range work.Launches {
-		l := simgpu.Launch{Grid: launch.Grid, Shared: launch.Shared, Seed: seed}
+		l := simgpu.Launch{Grid: launch.Grid, Shared: launch.Shared, Seed: seed, Off: seed}
 		for _, a := range launch.Arguments {
 			l.Arguments = append(l.Arguments, x.argument(t, a, scratch))
 		}

@@ -154,7 +154,7 @@ func (f *Flags) Weights(o *weights.Options, names ...string) {
 	}
 }
 
-// Folders defines -lora-dir, -embedding-dir, -vae-dir and -checkpoint-dir, of which the first is the current folder if it is not given.
+// Folders defines -lora-dir, -embedding-dir and -vae-dir, of which the first is the current folder if it is not given.
 func (f *Flags) Folders(o *sd.Options) {
 	var given []string
 	o.LoRADirs = []string{"."}
@@ -171,10 +171,6 @@ func (f *Flags) Folders(o *sd.Options) {
 		o.VAEDirs = append(o.VAEDirs, filepath.SplitList(list)...)
 		return nil
 	})
-	f.Func("checkpoint-dir", "`FOLDER` of checkpoints that are chosen by name, likewise", func(list string) error {
-		o.CheckpointDirs = append(o.CheckpointDirs, filepath.SplitList(list)...)
-		return nil
-	})
 }
 
 // Device defines -device and -threads.
@@ -185,7 +181,7 @@ func (f *Flags) Device(d *Device) {
 
 // Precision defines -precision.
 func (f *Flags) Precision(d *Device) {
-	f.TextVar(&d.Options.Precision, "precision", d.Options.Precision, "`NAME` fp32, or bf16 (faster, slightly different) matrix products")
+	f.TextVar(&d.Options.Precision, "precision", d.Options.Precision, "`NAME` fp32; bf16 or fp16 where the device has them (faster, slightly different)")
 }
 
 // Output defines -output and its short form -o; what is it that is written.

@@ -110,7 +110,7 @@ func (x *Exam) Try(ctx context.Context, a *lora.Adapter, e Epoch, weight float64
 		if err != nil {
 			return Score{}, err
 		}
-		return Gain(base, with), nil
+		return x.scorer.Gain(base, with), nil
 	}
 	var errs [3]error
 	t.Trained, errs[0] = gain(x.trained, x.trainedLoss)
@@ -142,7 +142,7 @@ func (x *Exam) obedience(ctx context.Context, a *lora.Adapter, weight float64) (
 		}
 		pairs = append(pairs, both/max(square, 1e-12))
 	}
-	return newScore(pairs), nil
+	return newScore(pairs, (x.promptsPerView-1)*len(obedienceTimesteps)), nil
 }
 
 // Choice is the epoch and the weight to draw with.

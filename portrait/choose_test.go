@@ -1,6 +1,7 @@
 package portrait_test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -10,13 +11,11 @@ import (
 // trial is one that was never run: likeness on four pairs about a mean, which move together with the number of the pair.
 func trial(epoch int, weight, heldOut, trained, obedience float64) portrait.Trial {
 	score := func(mean, apart float64) portrait.Score {
-		base, with := []float64{1, 1, 1, 1}, []float64{1, 1, 1, 1}
-		s := portrait.Gain(base, with)
+		s := portrait.Score{Kinds: 1}
 		for i, d := range []float64{-1, 1, -2, 2} {
-			s.Pairs[i] = mean + 0.05*d + apart*float64(i%2)*float64(epoch)
+			s.Pairs = append(s.Pairs, mean+0.05*d+apart*float64(i%2)*float64(epoch))
 		}
-		s.Mean = (s.Pairs[0] + s.Pairs[1] + s.Pairs[2] + s.Pairs[3]) / 4
-		return s
+		return s.Minus(portrait.Score{Pairs: make([]float64, 4)})
 	}
 	return portrait.Trial{Epoch: portrait.Epoch{Number: epoch}, Weight: weight, HeldOut: score(heldOut, 0.002), Trained: score(trained, 0), Obedience: score(obedience, 0)}
 }
@@ -53,4 +52,39 @@ func TestChoose(t *testing.T) {
 	if _, err := portrait.Choose(nil); err == nil {
 		t.Error("chosen among nothing")
 	}
+}
+
+// TestExam puts a LoRA of the person to the exam: on held-out photos it is less sure than on those it was trained on, and the more of it
+// there is the less do prompts matter.
+func TestExam(t *testing.T) {
+	long(t)
+	s := scorer(t, portrait.ScoreOptions{Timesteps: []int{300, 600}, Noises: 1})
+	x, err := portrait.NewExam(t.Context(), s, dataSet(t, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := s.Open(filepath.Join("testdata", people[0].file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var trials []portrait.Trial
+	for _, weight := range []float64{0, 0.5, 1} {
+		one, err := x.Try(t.Context(), a, portrait.Epoch{Number: 1}, weight)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("at %v: held out %.3f ± %.3f, trained %.3f ± %.3f, obedience %.3f ± %.3f", weight, one.HeldOut.Mean, one.HeldOut.Error, one.Trained.Mean, one.Trained.Error, one.Obedience.Mean, one.Obedience.Error)
+		trials = append(trials, one)
+	}
+	if none := trials[0]; none.HeldOut.Mean != 0 || none.Trained.Mean != 0 || none.Obedience.Mean < 0.8 || none.Obedience.Mean > 1.2 {
+		t.Errorf("without a LoRA: %+v", none)
+	}
+	if trials[1].HeldOut.Mean <= 0 || trials[2].Obedience.Mean >= trials[0].Obedience.Mean {
+		t.Errorf("at half weight the gain is %v, at full weight the obedience %v", trials[1].HeldOut.Mean, trials[2].Obedience.Mean)
+	}
+	choice, err := portrait.Choose(trials[1:])
+	if err != nil || choice.HeldOut.Mean <= 0 {
+		t.Errorf("%+v, %v", choice, err)
+	}
+	t.Log(choice.Reason)
 }

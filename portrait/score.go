@@ -168,12 +168,12 @@ func (s *Scorer) noisy(latents []float32, timestep, number int) noisy {
 }
 
 // Loss is how badly the model, with so much of a LoRA or with nil without one, finds the noise in pictures, on their heads: the mean square
-// of what it is wrong by, for each picture at each timestep with each noise, in this order.
+// of what it is wrong by, for each picture with each noise at each timestep, in this order.
 func (s *Scorer) Loss(ctx context.Context, subjects []Subject, a *lora.Adapter, weight float64) ([]float64, error) {
 	var asked []question
 	for _, one := range subjects {
-		for _, t := range s.options.Timesteps {
-			for n := range s.options.Noises {
+		for n := range s.options.Noises {
+			for _, t := range s.options.Timesteps {
 				asked = append(asked, question{s.noisy(one.latents, t, n), one.Caption, one.mask})
 			}
 		}
@@ -297,36 +297,53 @@ func (k denoiseKey) Record(r *engine.Recorder, n *engine.Networks) {
 // Score is the mean of what was measured several times, and its standard error.
 type Score struct {
 	Mean, Error float64
-	Pairs       []float64 // what was measured, in the same order each time: scores are compared pair by pair
+	// Pairs are what was measured, always in the same order, so that scores are compared pair by pair. Every so many of them are of the same
+	// kind, such as of one timestep: that kinds differ makes the mean no less sure.
+	Pairs []float64
+	Kinds int
 }
 
-// Gain is how much better pictures are known with a LoRA than without: the logarithm of the ratio of the losses, for each pair of them. 0 is
-// not better, and 0.1 is a tenth less loss.
-func Gain(base, with []float64) Score {
+// Gain is how much better pictures are known with a LoRA than without, by losses of both: the logarithm of the ratio of each pair. 0
+// is not better, and 0.1 is a tenth less loss.
+func (s *Scorer) Gain(base, with []float64) Score {
 	pairs := make([]float64, len(base))
 	for i := range base {
 		pairs[i] = math.Log(base[i] / with[i])
 	}
-	return newScore(pairs)
+	return newScore(pairs, len(s.options.Timesteps))
 }
 
-func newScore(pairs []float64) Score {
-	s := Score{Pairs: pairs}
-	if n := float64(len(pairs)); n > 0 {
-		s.Mean = numbers(pairs).mean()
-		s.Error = math.Sqrt(numbers(pairs).variance() / max(n-1, 1))
+// newScore counts pairs of a number of kinds that take turns.
+func newScore(pairs []float64, kinds int) Score {
+	s := Score{Pairs: pairs, Kinds: kinds}
+	if len(pairs) == 0 {
+		return s
 	}
+	if len(pairs) < 2*kinds {
+		kinds = 1
+	}
+	s.Mean = numbers(pairs).mean()
+	for kind := range kinds {
+		var of numbers
+		for i := kind; i < len(pairs); i += kinds {
+			of = append(of, pairs[i])
+		}
+		// The sum of the variances of the kinds' means, each a share of the mean of all.
+		n, share := float64(len(of)), float64(len(of))/float64(len(pairs))
+		s.Error += share * share * of.variance() / max(n-1, 1)
+	}
+	s.Error = math.Sqrt(s.Error)
 	return s
 }
 
-// Minus is how much more a score is than another of the same pairs: its error is that of the difference, which is far smaller than those of the
-// two where both err alike.
+// Minus is how much more a score is than another of the same pairs: its error is that of the difference, which is far smaller than those
+// of the two where both err alike.
 func (s Score) Minus(other Score) Score {
 	pairs := make([]float64, min(len(s.Pairs), len(other.Pairs)))
 	for i := range pairs {
 		pairs[i] = s.Pairs[i] - other.Pairs[i]
 	}
-	return newScore(pairs)
+	return newScore(pairs, max(1, s.Kinds))
 }
 
 // DrawnLikeness is the Judge that asks a LoRA of the person: a drawn picture that the model knows much better with it than
@@ -355,7 +372,7 @@ func (d *DrawnLikeness) Judge(ctx context.Context, drawn []Example) ([]float64, 
 	var all []float64
 	for i := range drawn {
 		n := len(base) / len(drawn)
-		all = append(all, Gain(base[i*n:][:n], with[i*n:][:n]).Mean)
+		all = append(all, d.Scorer.Gain(base[i*n:][:n], with[i*n:][:n]).Mean)
 	}
 	return all, nil
 }

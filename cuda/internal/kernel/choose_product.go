@@ -19,6 +19,34 @@ func TileFor(rows, columns, multiprocessors int) Tile {
 	return Tile{Rows: 64, Columns: 64, Depth: 64, WarpRows: 32, WarpColumns: 32, Stages: 3}
 }
 
+// split is how the sum of a product of so many rows and columns and such a depth is split, so that every multiprocessor has work: in
+// how many parts, of how many slices each.
+func split(t Tile, rows, columns, depth, multiprocessors int) (parts, slices int) {
+	grid, all := t.Grid(rows, columns), ceil(depth, t.Depth)
+	parts = min(ceil(multiprocessors, grid[0]*grid[1]), all/4)
+	if parts < 2 {
+		return 1, all
+	}
+	slices = ceil(all, parts)
+	return ceil(all, slices), slices
+}
+
+// product launches a product on tensor cores, and if its sum is split what adds up the parts. The kernel is written for whether it is,
+// and its arguments are those behind the epilogue's.
+func (c *choice) product(end finish, tile Tile, rows, columns, depth int, write func(e Epilogue, split bool) writer, arguments ...any) {
+	parts, slices := split(tile, rows, columns, depth, c.card.Multiprocessors)
+	grid := tile.Grid(rows, columns)
+	if parts == 1 {
+		c.launch(write(end.Epilogue, false), grid, tile.Shared(), end.with(arguments...)...)
+		return
+	}
+	grid[2] = parts
+	sums := c.scratch(parts * rows * columns * 4)
+	c.launch(write(Epilogue{}, true), grid, tile.Shared(), append(append([]any{sums, rows, columns}, arguments...), slices)...)
+	f := Finish{end.Epilogue, compute.F16, plainWidth(columns)}
+	c.launch(f, f.Grid(rows*columns), 0, end.with(sums, parts)...)
+}
+
 // finish is a product's epilogue with its arguments, from y on, and what is to be done behind the launch.
 type finish struct {
 	Epilogue
@@ -69,8 +97,9 @@ func (c *choice) linear(op compute.Linear) {
 	defer func() { end.done() }()
 	if c.whole(t, depth) {
 		tile := TileFor(rows, columns, c.card.Multiprocessors)
-		l := Linear{Tile: tile, Epilogue: end.Epilogue, Odd: columns%2 == 1, Promoted: c.card.Promoted}
-		c.launch(l, tile.Grid(rows, columns), tile.Shared(), end.with(x, w, depth)...)
+		c.product(end, tile, rows, columns, depth, func(e Epilogue, split bool) writer {
+			return Linear{tile, e, columns%2 == 1, split, c.card.Promoted}
+		}, x, w, depth)
 		return
 	}
 	plain := PlainMatrix{PlainFor(rows, columns), end.Epilogue, t, t, t, false, plainWidth(columns)}
@@ -116,20 +145,23 @@ func (c *choice) convolve(v convolution2D, columns int, bias compute.Value, e co
 		a.Order, planar = ChannelsLast, false
 		w = a
 	}
-	arguments := end.with(w, c.operand(v.x, t), c.shape(v.x).Last())
+	arguments := []any{w, c.operand(v.x, t), c.shape(v.x).Last()}
 	channels := []int{c.shape(v.x).Last()}
 	if v.Parts == 2 {
 		channels = append(channels, c.shape(v.x2).Last())
 		arguments = append(arguments, c.operand(v.x2, t), channels[1])
 	}
 	arguments = append(arguments, v.height, v.width, v.resized[0], v.resized[1], v.out[0], v.out[1])
-	v.Epilogue = end.Epilogue
 	if c.whole(t, channels...) && !planar {
 		v.Tile, v.Odd, v.Promoted = TileFor(rows, columns, c.card.Multiprocessors), columns%2 == 1, c.card.Promoted
-		c.launch(v.Conv2D, v.Grid(rows, columns), v.Shared(), arguments...)
+		c.product(end, v.Tile, rows, columns, c.shape(v.weight)[1]*v.Window[0]*v.Window[1], func(e Epilogue, split bool) writer {
+			v.Epilogue, v.Split = e, split
+			return v.Conv2D
+		}, arguments...)
 	} else {
+		v.Epilogue = end.Epilogue
 		plain := PlainConv2D{PlainFor(rows, columns), v.Conv2D, planar, t, t, t, plainWidth(columns)}
-		c.launch(plain, plain.Grid(rows, columns), plain.Shared(), arguments...)
+		c.launch(plain, plain.Grid(rows, columns), plain.Shared(), end.with(arguments...)...)
 	}
 	end.done()
 }

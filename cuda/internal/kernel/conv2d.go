@@ -23,27 +23,28 @@ const (
 type Conv2D struct {
 	Tile
 	Epilogue
-	Parts         int    // of x: 1 or 2
-	Window        [2]int // height and width
-	Stride        int
-	Top, Left     int // rows and columns of zeros before x
-	Enlargement   Enlargement
-	Odd, Promoted bool // as for Linear
+	Parts       int    // of x: 1 or 2
+	Window      [2]int // height and width
+	Stride      int
+	Top, Left   int // rows and columns of zeros before x
+	Enlargement Enlargement
+
+	Odd, Promoted, Split bool // as for Linear
 }
 
 // Kernel has the parameters of Linear up to the epilogue's, then w, x with its channels, x2 with its own, height and width of x, those
-// that it is resized to (the same without), height and width of y.
+// that it is resized to (the same without), height and width of y, and the slices of a part if it is split.
 func (c Conv2D) Kernel() *ptx.Kernel {
-	k := ptx.New(fmt.Sprintf("conv_%v_%s%v%s", c.Tile, c.shape(), c.Epilogue, variant(c.Odd, c.Promoted)), c.Threads())
+	k := ptx.New(fmt.Sprintf("conv_%v_%s%v%s", c.Tile, c.shape(), c.Epilogue, variant(c.Odd, c.Promoted, c.Split)), c.Threads())
 	p := product{Kernel: k, tile: c.Tile, promoted: c.Promoted}
-	end := declareEnd(k, c.Epilogue, compute.F16, pairs(c.Odd))
+	end := declareEnd(k, c.Epilogue, productType(c.Split), pairs(c.Odd))
 	w := k.Pointer("w")
 	x := &patches{product: &p, picture: declarePicture(k, c, compute.F16)}
-	p.begin()
+	p.begin(c.Split)
 	depth := x.channels.Times(c.Window[0] * c.Window[1])
 	x.place(end.rows)
 	columns := p.matrix(w, k.Block(1).Times(c.Columns), end.columns, depth, c.Columns, c.Rows*c.pitch())
-	p.multiply(depth.Plus(c.Depth-1).Over(c.Depth), x, columns)
+	p.multiply(depth, x, columns)
 	end.write(&p)
 	return k
 }
@@ -71,15 +72,13 @@ const far = 1 << 30
 func (p *patches) place(rows ptx.Int) {
 	slots, chunk := p.product.slots(p.tile.Rows, 0)
 	p.slots = slots
-	p.channel, p.windowRow, p.windowColumn = p.Int(chunk.Times(8)), p.Int(0), p.Int(0)
-	p.wrap()
+	first := p.window(chunk.Times(8).Plus(p.start))
+	p.windowRow, p.windowColumn, p.channel = p.Int(first[0]), p.Int(first[1]), p.Int(first[2])
 	for _, s := range slots {
 		position := p.Block(0).Times(p.tile.Rows).Plus(s.row)
-		line := position.Over(p.outWidth)
-		p.image = append(p.image, line.Over(p.outHeight).Times(p.height))
-		y := line.Mod(p.outHeight).Times(p.conv.Stride).Minus(p.conv.Top)
-		p.y = append(p.y, position.Less(rows).Choose(y, far))
-		p.x = append(p.x, position.Mod(p.outWidth).Times(p.conv.Stride).Minus(p.conv.Left))
+		at := p.positions(position)
+		p.image, p.x = append(p.image, at[0]), append(p.x, at[2])
+		p.y = append(p.y, position.Less(rows).Choose(at[1], far))
 	}
 }
 

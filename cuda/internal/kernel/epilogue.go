@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"fmt"
+
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/cuda/internal/ptx"
 )
@@ -32,6 +34,10 @@ func declareEnd(k *ptx.Kernel, e Epilogue, t compute.DType, width int) *end {
 // write stores the sums that are inside y. A lane has of each 16×8 tile two neighbours in row lane/4 and two in that eight below.
 func (d *end) write(p *product) {
 	row := p.Block(0).Times(p.tile.Rows).Plus(p.row).Plus(p.lane.Over(4))
+	var above any = 0 // rows of other parts
+	if p.start != 0 {
+		above = p.Block(2).Times(d.rows)
+	}
 	column := p.Block(1).Times(p.tile.Columns).Plus(p.column).Plus(p.lane.Mod(4).Times(2))
 	for i := range p.sums {
 		for half := range 2 {
@@ -40,7 +46,7 @@ func (d *end) write(p *product) {
 				for j := range p.sums[i] {
 					for e := 0; e < 2; e += d.width {
 						c := column.Plus(8*j + e)
-						p.If(c.Less(d.columns), func() { d.element(p.Kernel, r, c, p.sums[i][j][2*half+e:][:d.width]) })
+						p.If(c.Less(d.columns), func() { d.element(p.Kernel, r.Plus(above), c, p.sums[i][j][2*half+e:][:d.width]) })
 					}
 				}
 			})
@@ -70,4 +76,35 @@ func (d *end) element(k *ptx.Kernel, row, column ptx.Int, sums []ptx.Float) {
 		plus(d.residual.load(at, d.width))
 	}
 	d.y.store(at, results)
+}
+
+// Finish adds up the parts of a product's sums and does what the epilogue says.
+type Finish struct {
+	Epilogue
+	Type  compute.DType
+	Width int // neighbours at once: 4 or 2 if the number of columns is a multiple, else 1
+}
+
+// Grid is that for so many elements of y.
+func (f Finish) Grid(elements int) [3]int {
+	return [3]int{ceil(elements, elementThreads*f.Width), 1, 1}
+}
+
+// Kernel has the parameters of Linear up to the epilogue's, then the parts, float32 [parts][rows][columns], and their number.
+func (f Finish) Kernel() *ptx.Kernel {
+	k := ptx.New(fmt.Sprintf("finish_%d%s%v", f.Width, suffix(f.Type), f.Epilogue), elementThreads)
+	end := declareEnd(k, f.Epilogue, f.Type, f.Width)
+	parts, n := declare(k, "parts", compute.F32), k.Uint("n")
+	at := k.Block(0).Times(elementThreads).Plus(k.Thread()).Times(f.Width)
+	elements := end.rows.Times(end.columns)
+	k.If(at.Less(elements), func() {
+		sums := k.Floats(f.Width, 0.0)
+		k.For(0, n, 1, func(part ptx.Int) {
+			for i, v := range parts.load(part.TimesPlus(elements, at), f.Width) {
+				sums[i].Add(v)
+			}
+		})
+		end.element(k, at.Over(end.columns), at.Mod(end.columns), sums)
+	})
+	return k
 }

@@ -32,20 +32,22 @@ type Linear struct {
 	Tile
 	Epilogue
 	Odd      bool // the number of columns may be odd
+	Split    bool // the sum is made in parts, which Finish adds up
 	Promoted bool // a slice is summed in half precision, which is twice as fast on GeForce cards, and added to float32 sums
 }
 
 // Kernel has the parameters y, rows, columns, those of the epilogue that it has (bias; perChannel and how many rows share one of its
-// rows; residual), x, w, depth. y may be the residual.
+// rows; residual), x, w, depth. y may be the residual. If the sum is split, there is no epilogue, y is float32 [parts][rows][columns],
+// the third axis of the grid that of the parts, and a last parameter the number of slices in each.
 func (l Linear) Kernel() *ptx.Kernel {
-	k := ptx.New(fmt.Sprintf("linear_%v%v%s", l.Tile, l.Epilogue, variant(l.Odd, l.Promoted)), l.Threads())
+	k := ptx.New(fmt.Sprintf("linear_%v%v%s", l.Tile, l.Epilogue, variant(l.Odd, l.Promoted, l.Split)), l.Threads())
 	p := product{Kernel: k, tile: l.Tile, promoted: l.Promoted}
-	end := declareEnd(k, l.Epilogue, compute.F16, pairs(l.Odd))
+	end := declareEnd(k, l.Epilogue, productType(l.Split), pairs(l.Odd))
 	x, w, depth := k.Pointer("x"), k.Pointer("w"), k.Uint("depth")
-	p.begin()
+	p.begin(l.Split)
 	rows := p.matrix(x, k.Block(0).Times(l.Rows), end.rows, depth, l.Rows, 0)
 	columns := p.matrix(w, k.Block(1).Times(l.Columns), end.columns, depth, l.Columns, l.Rows*l.pitch())
-	p.multiply(depth.Plus(l.Depth-1).Over(l.Depth), rows, columns)
+	p.multiply(depth, rows, columns)
 	end.write(&p)
 	return k
 }
@@ -58,12 +60,19 @@ func pairs(odd bool) int {
 	return 2
 }
 
-func variant(odd, promoted bool) (text string) {
-	if odd {
-		text += "_odd"
+// productType is what y of a product holds: float32 where it is parts of sums.
+func productType(split bool) compute.DType {
+	if split {
+		return compute.F32
 	}
-	if promoted {
-		text += "_promoted"
+	return compute.F16
+}
+
+func variant(odd, promoted, split bool) (text string) {
+	for i, name := range []string{"_odd", "_promoted", "_split"} {
+		if [...]bool{odd, promoted, split}[i] {
+			text += name
+		}
 	}
 	return text
 }
@@ -82,11 +91,11 @@ type matrix struct {
 func (p *product) matrix(base ptx.Addr, first, limit, depth ptx.Int, rows, offset int) *matrix {
 	m := &matrix{product: p, depth: depth}
 	slots, chunk := p.slots(rows, offset)
-	m.slots, m.at = slots, p.Int(chunk.Times(8))
+	m.slots, m.at = slots, p.Int(chunk.Times(8).Plus(p.start))
 	for _, s := range slots {
 		row := first.Plus(s.row)
 		m.inside = append(m.inside, row.Less(limit))
-		m.from = append(m.from, base.Index(row.TimesPlus(depth, chunk.Times(8)), 2))
+		m.from = append(m.from, base.Index(row.TimesPlus(depth, m.at), 2))
 	}
 	return m
 }

@@ -55,6 +55,8 @@ type product struct {
 	lane        ptx.Int
 	row, column ptx.Int // the warp's first in the block
 	sums        [][][4]ptx.Float
+	start       any     // where in the depth the block begins: the int 0, or an Int if it sums a part
+	part        ptx.Int // then, how many slices a part has
 }
 
 // source brings the slices of x or of w to shared memory, one after the other.
@@ -84,8 +86,14 @@ func (p *product) slots(rows, offset int) (slots []slot, chunk ptx.Int) {
 	return slots, chunk
 }
 
-// begin finds the warp's place and its sums.
-func (p *product) begin() {
+// begin finds the warp's place and its sums. If the sum is split, of which parameters tell how, the third axis of the grid is that of
+// its parts.
+func (p *product) begin(split bool) {
+	p.start = 0
+	if split {
+		p.part = p.Uint("part")
+		p.start = p.Block(2).Times(p.part).Times(p.tile.Depth)
+	}
 	p.shared, p.lane = p.Shared(), p.Thread().Mod(32)
 	warp := p.Thread().Over(32)
 	p.row = warp.Mod(p.tile.Rows / p.tile.WarpRows).Times(p.tile.WarpRows)
@@ -105,8 +113,12 @@ func (p *product) ring(at ptx.Int) {
 	at.Set(at.Equal(p.tile.Stages*p.tile.stage()).Choose(0, at))
 }
 
-// multiply walks along the sum, of which there are so many slices.
-func (p *product) multiply(slices ptx.Int, x, w source) {
+// multiply walks along the sum of so many products, or the block's part of it.
+func (p *product) multiply(depth ptx.Int, x, w source) {
+	slices := depth.Plus(p.tile.Depth - 1).Over(p.tile.Depth)
+	if p.start != 0 {
+		slices = slices.Minus(p.Block(2).Times(p.part)).Min(p.part)
+	}
 	write, read, left := p.Int(0), p.Int(0), p.Int(slices)
 	fetch := func() {
 		x.fetch(write)

@@ -226,6 +226,12 @@ var ops = map[string]func(r *recording) compute.Op{
 	"Conv2D/weight is a value": func(r *recording) compute.Op {
 		return compute.Conv2D{X: r.input(1, 5, 4, 8), Weight: r.input(4, 8, 3, 3), Stride: 1, Pad: compute.SamePadding(1)}
 	},
+	"Linear/split": func(r *recording) compute.Op {
+		return compute.Linear{X: r.input(2, 3, 520), Weight: r.param(9, 520), Bias: r.param(9), Epilogue: compute.Epilogue{PerChannel: r.input(2, 9), Activation: compute.SiLU, Residual: r.input(2, 3, 9)}}
+	},
+	"Conv2D/split": func(r *recording) compute.Op {
+		return compute.Conv2D{X: r.input(2, 3, 4, 40), X2: r.input(2, 3, 4, 24), Weight: r.param(12, 64, 3, 3), Bias: r.param(12), Stride: 1, Pad: compute.SamePadding(1), Epilogue: compute.Epilogue{PerChannel: r.input(1, 12)}}
+	},
 	"MatMul": func(r *recording) compute.Op {
 		return compute.MatMul{A: r.input(2, 5, 7), B: r.input(3, 7), TransposeB: true, Scale: 0.5, Add: r.input(2, 5, 3)}
 	},

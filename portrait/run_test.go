@@ -1,0 +1,456 @@
+package portrait_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/atelier-go/atelier/cpu"
+	"github.com/atelier-go/atelier/internal/picture"
+	"github.com/atelier-go/atelier/invalid"
+	"github.com/atelier-go/atelier/lora/train"
+	"github.com/atelier-go/atelier/portrait"
+	"github.com/atelier-go/atelier/sd"
+	"github.com/atelier-go/atelier/sd/infotext"
+	"github.com/atelier-go/atelier/tinyportrait"
+	"github.com/atelier-go/atelier/tinyportrait/drawn"
+	"github.com/atelier-go/atelier/weights"
+)
+
+// smallJob is a whole job that takes seconds: it comes to files, not to likeness.
+func smallJob(t *testing.T) portrait.Config {
+	t.Helper()
+	dev, err := cpu.Open(cpu.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dev.Close() })
+	checkpoint, err := weights.OpenFS(tinyportrait.FS(), tinyportrait.Name, weights.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { checkpoint.Close() })
+	return portrait.Config{
+		Device: dev, Checkpoint: checkpoint, Detector: drawn.Detector{}, Photos: few(t, 5), Output: filepath.Join(t.TempDir(), "portraits"),
+		Prepare: portrait.PrepareOptions{Name: "personname", Class: "man"},
+		Recipe: func(s portrait.DataSet, c *weights.Checkpoint) train.Config {
+			cfg := portrait.Recipe(s, c)
+			cfg.Dataset.MaxTrainEpochs, cfg.Dataset.Sets[0].Subsets[0].Repeats, cfg.Dataset.Sets[0].BatchSize = 2, 1, 2
+			cfg.Network.Dim, cfg.Network.Alpha, cfg.Network.ConvDim = 2, 2, 0
+			return cfg
+		},
+		Score: portrait.ScoreOptions{Timesteps: []int{500}, Noises: 2}, Weights: []float64{0.8, 1},
+		Pictures: portrait.Pictures{
+			Prompt: "portrait of a man, red hair, {person} {lora}", Candidates: 3, Best: 2, Request: sd.Request{Steps: 3, Width: 128, Height: 128},
+			Hires: &sd.Hires{Scale: 1.5, Upscaler: sd.Lanczos, Strength: new(0.3), Steps: 2},
+		},
+	}
+}
+
+// finish runs a job to its end, which is its last event.
+func finish(t *testing.T, c portrait.Config) (events []portrait.Event, result portrait.Result) {
+	t.Helper()
+	for e, err := range portrait.Run(t.Context(), c) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, e)
+	}
+	last, ok := events[len(events)-1].(portrait.Finished)
+	if !ok {
+		t.Fatalf("the last event is %T", events[len(events)-1])
+	}
+	return events, last.Result
+}
+
+// times is the part of a report that no two jobs share.
+var times = regexp.MustCompile(`(?s)<section id="time">.*?</section>`)
+
+// left is the content of a job's final files, without the times.
+func left(t *testing.T, c portrait.Config, result portrait.Result) map[string]string {
+	t.Helper()
+	files := make(map[string]string)
+	for _, path := range result.Files() {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, err := filepath.Rel(c.Output, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[filepath.ToSlash(name)] = times.ReplaceAllString(string(data), "")
+	}
+	return files
+}
+
+// same reports files that are not as they should be.
+func same(t *testing.T, got, want map[string]string) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%d files, want %d", len(got), len(want))
+	}
+	for name, data := range want {
+		if got[name] != data {
+			t.Errorf("%s is another file: %d bytes, want %d", name, len(got[name]), len(data))
+		}
+	}
+}
+
+// TestRun goes the whole way: with all files as they should be, again, erased, with another prompt, and stopped at random moments.
+func TestRun(t *testing.T) {
+	c := smallJob(t)
+	events, result := finish(t, c)
+	want := left(t, c, result)
+	testEvents(t, c, events)
+	testFiles(t, c, want)
+	t.Run("again", func(t *testing.T) {
+		events, result := finish(t, c)
+		if len(events) != 1 {
+			t.Errorf("%d events, first %T: want only that it is finished", len(events), events[0])
+		}
+		same(t, left(t, c, result), want)
+	})
+	t.Run("damaged", func(t *testing.T) {
+		for _, name := range []string{"cv.png", "personname_lora_v1.safetensors", filepath.Join("work", "drawn", "2.png"), filepath.Join("work", "training", "person.safetensors")} {
+			if err := os.WriteFile(filepath.Join(c.Output, name), []byte("damaged"), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, result := finish(t, c)
+		same(t, left(t, c, result), want)
+	})
+	t.Run("interrupted", func(t *testing.T) { testInterrupted(t, c, want) })
+	t.Run("another pick", func(t *testing.T) {
+		c := c
+		c.Pick = 2
+		events, result := finish(t, c)
+		testKeptStages(t, events, portrait.Publishing)
+		if got := left(t, c, result); got["linkedin.png"] == want["linkedin.png"] || got["best/2.png"] != want["best/2.png"] {
+			t.Error("another pick changes another file")
+		}
+	})
+	t.Run("erased, with another prompt", func(t *testing.T) {
+		c := c
+		c.Erase, c.Pictures.Prompt = true, "photo of {person}, green jacket"
+		events, result := finish(t, c)
+		testKeptStages(t, events, portrait.Drawing)
+		testErased(t, c, result)
+		events, _ = finish(t, c)
+		if len(events) != 1 {
+			t.Errorf("again: %d events", len(events))
+		}
+	})
+}
+
+// testEvents has all stages, each with its beginning and end, and the events that belong to them.
+func testEvents(t *testing.T, c portrait.Config, events []portrait.Event) {
+	var begun, done []portrait.Stage
+	count := make(map[string]int)
+	for _, e := range events {
+		count[fmt.Sprintf("%T", e)]++
+		switch e := e.(type) {
+		case portrait.StageBegun:
+			begun = append(begun, e.Stage)
+		case portrait.StageDone:
+			if done = append(done, e.Stage); e.Kept || e.Took <= 0 {
+				t.Errorf("%+v", e)
+			}
+		case portrait.Progress:
+			if e.Done < 0 || e.Done > e.Total || e.Unit == "" || e.Left < 0 {
+				t.Errorf("%+v", e)
+			}
+		}
+	}
+	if !slices.Equal(begun, portrait.Stages) || !slices.Equal(done, portrait.Stages) {
+		t.Errorf("begun %q, done %q", begun, done)
+	}
+	for kind, n := range map[string]int{"PhotoChecked": 5, "DataSetMade": 1, "Tried": 4, "Chosen": 1, "Drawn": c.Pictures.Candidates + c.Pictures.Best, "Ranked": 1, "Finished": 1} {
+		if count["portrait."+kind] != n {
+			t.Errorf("%d events %s, want %d", count["portrait."+kind], kind, n)
+		}
+	}
+	if count["portrait.Learning"] < 4 || count["portrait.Warning"] == 0 {
+		t.Errorf("events: %v", count)
+	}
+}
+
+// testFiles looks at the final files as those do who get them.
+func testFiles(t *testing.T, c portrait.Config, files map[string]string) {
+	for name, size := range map[string]image.Point{"linkedin": image.Pt(1024, 1024), "cv": image.Pt(1024, 1280)} {
+		text, err := infotext.Read(strings.NewReader(files[name+".png"]))
+		seed, _ := text.Get("Seed")
+		if err != nil || text.Prompt != "portrait of a man, red hair, personname man <lora:personname_lora_v1:"+weightIn(text.Prompt)+">" || seed == "" {
+			t.Errorf("%s.png: %+v, %v", name, text, err)
+		}
+		for _, ext := range []string{".png", ".jpg"} {
+			img, err := picture.Decode(t.Context(), []byte(files[name+ext]), picture.Limits{})
+			if err != nil || img.Rect.Size() != size || len(files[name+ext]) > portrait.MaxJPEG {
+				t.Errorf("%s%s: %v, %d bytes, %v", name, ext, img.Rect, len(files[name+ext]), err)
+			}
+		}
+		photo := files[name+".jpg"]
+		if strings.Contains(photo, "personname") || strings.Count(photo, "Exif\x00\x00") != 1 {
+			t.Errorf("%s.jpg says more than its colours", name)
+		}
+		if _, err := jpeg.Decode(strings.NewReader(photo)); err != nil {
+			t.Error(err)
+		}
+	}
+	file := files["personname_lora_v1.safetensors"]
+	for _, want := range []string{`"ss_output_name":"personname_lora_v1"`, `"ss_tag_frequency"`, `chosen by likeness`, "sshs_model_hash"} {
+		if !strings.Contains(file, want) {
+			t.Errorf("the LoRA's metadata lack %s", want)
+		}
+	}
+	for _, no := range []string{"ss_session_id", "ss_training_started_at", c.Photos, c.Output} {
+		if strings.Contains(file, no) {
+			t.Errorf("the LoRA's metadata have %s", no)
+		}
+	}
+	testReport(t, c, files["report.html"])
+}
+
+// weightIn is the weight of the tag in a prompt.
+func weightIn(prompt string) string {
+	_, weight, _ := strings.Cut(prompt, "_v1:")
+	return strings.TrimSuffix(weight, ">")
+}
+
+// inline are pictures in a page.
+var inline = regexp.MustCompile(`src="data:image/jpeg;base64,[^"]*"`)
+
+// testReport holds the page to be one file that asks nobody for anything.
+func testReport(t *testing.T, c portrait.Config, whole string) {
+	page := inline.ReplaceAllString(whole, `src="data:image/jpeg;base64,"`)
+	for _, no := range []string{"<script", "http:", "https:", "<link", "@import", "url(", c.Output, c.Photos, "ZgotmplZ", "NaN", "%!"} {
+		if strings.Contains(page, no) {
+			t.Errorf("the report has %q", no)
+		}
+	}
+	for _, want := range []string{"prefers-color-scheme: dark", `name="viewport"`, "<svg", "standard errors", "001.jpg", "seed 1", "best/2.png", `id="next"`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the report lacks %q", want)
+		}
+	}
+	if n := strings.Count(page, "<img"); n != 2+c.Pictures.Best+c.Pictures.Candidates+5 || strings.Count(page, `src="data:image/jpeg;base64,`) != n || strings.Count(page, " alt=") != n {
+		t.Errorf("%d pictures", n)
+	}
+	if open, shut := strings.Count(page, "<section"), strings.Count(page, "</section>"); open != shut || open < 5 {
+		t.Errorf("%d sections, %d ends", open, shut)
+	}
+}
+
+// testKeptStages wants all stages before one to be kept, and those from it on to be done.
+func testKeptStages(t *testing.T, events []portrait.Event, from portrait.Stage) {
+	t.Helper()
+	for _, e := range events {
+		if e, ok := e.(portrait.StageDone); ok && e.Kept != (slices.Index(portrait.Stages, e.Stage) < slices.Index(portrait.Stages, from)) {
+			t.Errorf("%s: kept is %v", e.Stage, e.Kept)
+		}
+	}
+}
+
+// testErased finds nothing any more that was made of the photos, and everything else listed.
+func testErased(t *testing.T, c portrait.Config, result portrait.Result) {
+	all := contents(t, c.Output)
+	photos := contents(t, c.Photos)
+	if len(photos) != 5 {
+		t.Errorf("of the photos %d are left", len(photos))
+	}
+	for name := range all {
+		if strings.HasPrefix(name, "work/data") {
+			t.Errorf("%s is left", name)
+		}
+		if listed := slices.Contains(result.Remaining, filepath.Join(c.Output, filepath.FromSlash(name))); !listed && !strings.HasSuffix(name, ".json") {
+			t.Errorf("%s is left and not said", name)
+		}
+	}
+	if page := all["report.html"]; strings.Count(page, "<img") != 2+c.Pictures.Best+c.Pictures.Candidates || !strings.Contains(page, "erased") {
+		t.Error("the report shows photos")
+	}
+}
+
+// testInterrupted stops a job at random moments of every stage, as many of each as ATELIER_MOMENTS says, by its context or by leaving the
+// loop, and takes from it what a program that is killed does not get to save.
+func testInterrupted(t *testing.T, c portrait.Config, want map[string]string) {
+	moments := 3
+	if testing.Short() {
+		moments = 1
+	}
+	if n, err := strconv.Atoi(os.Getenv("ATELIER_MOMENTS")); err == nil {
+		moments = n
+	}
+	c.Output = filepath.Join(t.TempDir(), "portraits")
+	random := rand.New(rand.NewPCG(1, 2))
+	stopped := make(map[portrait.Stage]int)
+	for i := range moments * len(portrait.Stages) {
+		stage := portrait.Stages[i/moments]
+		ended := stopAt(t, c, stage, random.IntN(7), i%3 == 0)
+		if ended {
+			continue
+		}
+		stopped[stage]++
+		if i%2 == 1 { // killed
+			salvaged, err := filepath.Glob(filepath.Join(c.Output, "work", "training", "person-step*"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, path := range salvaged {
+				if err := os.RemoveAll(path); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	t.Logf("stopped: %v", stopped)
+	_, result := finish(t, c)
+	same(t, left(t, c, result), want)
+}
+
+// stopAt runs a job to some event of a stage, and tells whether it came to its end before.
+func stopAt(t *testing.T, c portrait.Config, stage portrait.Stage, event int, leave bool) (ended bool) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	in := false
+	for e, err := range portrait.Run(ctx, c) {
+		if err != nil {
+			if !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			if s, ok := errors.AsType[*portrait.StageError](err); !ok || s.Stage != stage && event > 0 && in && slices.Index(portrait.Stages, s.Stage) < slices.Index(portrait.Stages, stage) {
+				t.Errorf("stopped in %s: %v", stage, err)
+			}
+			return false
+		}
+		if b, ok := e.(portrait.StageBegun); ok {
+			in = in || b.Stage == stage
+		}
+		if !in {
+			continue
+		}
+		if event--; event < 0 {
+			if leave {
+				return false
+			}
+			cancel()
+		}
+	}
+	return true
+}
+
+// TestRunRefuses tells before any work what cannot be, in the names of the fields.
+func TestRunRefuses(t *testing.T) {
+	good := smallJob(t)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*portrait.Config){
+		"Config.Photos":                func(c *portrait.Config) { c.Photos = "" },
+		"Config.Output":                func(c *portrait.Config) { c.Output = c.Photos },
+		"Config.Output ":               func(c *portrait.Config) { c.Output = "" },
+		"Config.Output  ":              func(c *portrait.Config) { c.Output = file },
+		"Config.Others":                func(c *portrait.Config) { c.Others = "nowhere" },
+		"Config.Weights":               func(c *portrait.Config) { c.Weights = []float64{3} },
+		"Config.Pick":                  func(c *portrait.Config) { c.Pick = 3 },
+		"Config.Prepare.Name":          func(c *portrait.Config) { c.Prepare.Name = "a/b" },
+		"Config.Pictures.Preset":       func(c *portrait.Config) { c.Pictures.Preset = "passport" },
+		"Config.Pictures.Candidates":   func(c *portrait.Config) { c.Pictures.Candidates = -1 },
+		"Config.Pictures.Best":         func(c *portrait.Config) { c.Pictures.Best = -1 },
+		"Config.Pictures.Request.Seed": func(c *portrait.Config) { c.Pictures.Request.Seed = -1 },
+	} {
+		c := good
+		change(&c)
+		for e, err := range portrait.Run(t.Context(), c) {
+			if f := invalid.Fields(err); e != nil || len(f) == 0 || f[0].Field != strings.TrimSpace(name) {
+				t.Errorf("%s: %v, %v", name, e, err)
+			}
+		}
+	}
+}
+
+// TestRunPhotos has folders of photos as people have them too.
+func TestRunPhotos(t *testing.T) {
+	good := smallJob(t)
+	for name, c := range map[string]struct {
+		photos string
+		say    []string
+	}{
+		"empty":   {t.TempDir(), []string{"no photos", "10 to 30"}},
+		"missing": {filepath.Join(t.TempDir(), "nowhere"), []string{"nowhere"}},
+		"no face": {faceless(t), []string{"none of the 3 photos", "the check says why", "CheckOptions.Keep"}},
+	} {
+		job := good
+		job.Photos = c.photos
+		var last error
+		for _, err := range portrait.Run(t.Context(), job) {
+			last = err
+		}
+		for _, say := range c.say {
+			if last == nil || !strings.Contains(last.Error(), say) {
+				t.Errorf("%s: %v, want %q", name, last, say)
+			}
+		}
+	}
+	testVideo(t, good)
+}
+
+// testVideo has a video and three photos, which are few.
+func testVideo(t *testing.T, good portrait.Config) {
+	job := good
+	job.Photos = few(t, 3)
+	if err := os.WriteFile(filepath.Join(job.Photos, "clip.mp4"), []byte("\x00\x00\x00\x18ftypmp42"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	video, warned := false, false
+	for e, err := range portrait.Run(t.Context(), job) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch e := e.(type) {
+		case portrait.PhotoChecked:
+			video = video || e.Photo.Name == "clip.mp4" && e.Photo.Verdict() == portrait.Drop
+		case portrait.Warning:
+			warned = warned || strings.Contains(e.Text, "3 photos")
+		case portrait.DataSetMade:
+			if len(e.DataSet.Training) != 3 {
+				t.Errorf("%d are learned", len(e.DataSet.Training))
+			}
+		}
+		if _, ok := e.(portrait.DataSetMade); ok {
+			break
+		}
+	}
+	if !video || !warned {
+		t.Errorf("the video is said: %v, that three are few: %v", video, warned)
+	}
+}
+
+// faceless is a folder of photos without a face.
+func faceless(t *testing.T) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, image.NewNRGBA(image.Rect(0, 0, 512, 512)), nil); err != nil {
+		t.Fatal(err)
+	}
+	dir := few(t, 3)
+	for name := range contents(t, dir) {
+		if err := os.WriteFile(filepath.Join(dir, name), b.Bytes(), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}

@@ -160,8 +160,12 @@ func (in Inpaint) describe(add func(key, value string)) {
 	if in.Invert {
 		add("Mask mode", "Inpaint not masked")
 	}
-	if *in.Blur > 0 {
-		add("Mask blur", number(*in.Blur))
+	switch x, y := *in.BlurX, *in.BlurY; { // the web UI says nothing of two that differ
+	case x != y:
+		add("Mask blur x", number(x))
+		add("Mask blur y", number(y))
+	case x > 0:
+		add("Mask blur", number(x))
 	}
 	if in.Only {
 		add("Inpaint area", "Only masked")

@@ -34,6 +34,8 @@ type Inpaint struct {
 	Mask    []byte        `json:"mask_image,omitempty"`              // a file with a picture as Request.Image: what is white is drawn; if it is transparent anywhere, what is opaque. One of another size is resized as Image
 	Invert  bool          `json:"inpainting_mask_invert,omitzero"`   // the rest is drawn
 	Blur    *float64      `json:"mask_blur,omitzero"`                // of the mask's edge, pixels of the mask, 0 to 64; nil is 4
+	BlurX   *float64      `json:"mask_blur_x,omitzero"`              // from left to right; nil is Blur
+	BlurY   *float64      `json:"mask_blur_y,omitzero"`              // from top to bottom; nil is Blur
 	Content MaskedContent `json:"masked_content,omitzero"`           // "" is OriginalContent
 	Only    bool          `json:"inpaint_full_res,omitzero"`         // the masked part is cut out, drawn at the request's size and put back: "Only masked"
 	Padding *int          `json:"inpaint_full_res_padding,omitzero"` // pixels around it that are cut out too, 0 to 256; nil is 32
@@ -61,6 +63,11 @@ func (in Inpaint) resolve() Inpaint {
 	}{{&in.Blur, 4}, {&in.Weight, 1}} {
 		if *field.value == nil {
 			*field.value = new(field.preset)
+		}
+	}
+	for _, along := range []**float64{&in.BlurX, &in.BlurY} {
+		if *along == nil {
+			*along = in.Blur
 		}
 	}
 	if in.Padding == nil {
@@ -98,7 +105,13 @@ func (in Inpaint) check(r Request) error {
 	}
 	check(len(r.Image) > 0, "Mask", "a mask", "none without Request.Image, of which it says what is drawn anew")
 	check(r.Hires == nil, "Mask", "a mask", "none with Request.Hires; enlarge the picture afterwards")
-	check(*in.Blur >= 0 && *in.Blur <= 64, "Blur", *in.Blur, "0 to 64 pixels")
+	blur := func(name string, pixels float64) { check(pixels >= 0 && pixels <= 64, name, pixels, "0 to 64 pixels") }
+	if blur("Blur", *in.Blur); in.BlurX != in.Blur {
+		blur("BlurX", *in.BlurX)
+	}
+	if in.BlurY != in.Blur {
+		blur("BlurY", *in.BlurY)
+	}
 	check(slices.Contains(MaskedContents, in.Content), "Content", string(in.Content), "one of %q", MaskedContents)
 	check(*in.Padding >= 0 && *in.Padding <= 256, "Padding", *in.Padding, "0 to 256 pixels")
 	check(*in.Weight >= 0 && *in.Weight <= 1, "Weight", *in.Weight, "0 to 1")
@@ -129,7 +142,7 @@ func (p *Pipeline) source(r Request, img *image.NRGBA, mask *image.Gray) *source
 	in := Inpaint{}.resolve()
 	if mask != nil {
 		in = *r.Inpaint
-		s.Invert, s.BlurX, s.BlurY, s.OnlyMasked, s.Padding = in.Invert, *in.Blur, *in.Blur, in.Only, *in.Padding
+		s.Invert, s.BlurX, s.BlurY, s.OnlyMasked, s.Padding = in.Invert, *in.BlurX, *in.BlurY, in.Only, *in.Padding
 		s.Content = canvas.Content(slices.Index(MaskedContents, in.Content))
 	}
 	made := &source{Prepared: canvas.Prepare(img, s), in: in}

@@ -296,6 +296,7 @@ func TestInpaintFields(t *testing.T) {
 		{func(r *Request) { r.Image = nil }, []string{"Request.Inpaint.Mask"}},
 		{func(r *Request) { r.Hires = &Hires{} }, []string{"Request.Inpaint.Mask"}},
 		{func(r *Request) { r.Inpaint.Mask = []byte("no picture") }, []string{"Request.Inpaint.Mask"}},
+		{func(r *Request) { r.Inpaint.BlurX, r.Inpaint.BlurY = new(-1.0), new(65.0) }, []string{"Request.Inpaint.BlurX", "Request.Inpaint.BlurY"}},
 		{func(r *Request) { r.Inpaint.Blur, r.Inpaint.Padding = new(math.NaN()), new(-1) }, []string{"Request.Inpaint.Blur", "Request.Inpaint.Padding"}},
 		{func(r *Request) { r.Inpaint.Content, r.Inpaint.Weight = "x", new(2.0) }, []string{"Request.Inpaint.Content", "Request.Inpaint.Weight"}},
 		{func(r *Request) { r.Inpaint.Soft = &Soft{Contrast: -1, ScheduleBias: new(math.Inf(1))} },
@@ -315,7 +316,7 @@ func TestInpaintFields(t *testing.T) {
 // TestInpaintInfotext writes what is said of masks and reads it again.
 func TestInpaintInfotext(t *testing.T) {
 	for _, in := range []Inpaint{
-		{}, {Invert: true, Blur: new(7.0), Content: LatentNoise, Only: true, Padding: new(8), Weight: new(0.5)},
+		{}, {BlurX: new(0.0), BlurY: new(2.5)}, {Invert: true, Blur: new(7.0), Content: LatentNoise, Only: true, Padding: new(8), Weight: new(0.5)},
 		{Soft: &Soft{ScheduleBias: new(2.0), Preservation: new(0.0), Contrast: 8, MaskInfluence: 0.5, DifferenceThreshold: new(1.0), DifferenceContrast: new(3.0)}},
 	} {
 		in.Mask = []byte("mask")
@@ -347,6 +348,7 @@ func TestWebUIInpaint(t *testing.T) {
 			Strength *float64 `json:"denoising_strength"`
 			Blur     *float64 `json:"mask_blur"`
 			BlurX    *float64 `json:"mask_blur_x"`
+			BlurY    *float64 `json:"mask_blur_y"`
 			Content  int      `json:"inpainting_fill"`
 			Only     bool     `json:"inpaint_full_res"`
 			Padding  int      `json:"inpaint_full_res_padding"`
@@ -354,13 +356,11 @@ func TestWebUIInpaint(t *testing.T) {
 		}
 		Infotext map[string]any
 	}) {
-		if r.Params.BlurX != nil { // there is one blur here
-			return
-		}
 		request := Request{Prompt: "a", Image: []byte("image"), Strength: r.Params.Strength}
 		if r.Mask != "" {
 			request.Inpaint = &Inpaint{
-				Mask: []byte("mask"), Invert: r.Params.Invert == 1, Blur: r.Params.Blur, Content: MaskedContents[r.Params.Content],
+				Mask: []byte("mask"), Invert: r.Params.Invert == 1, Blur: r.Params.Blur, BlurX: r.Params.BlurX, BlurY: r.Params.BlurY,
+				Content: MaskedContents[r.Params.Content],
 				Only: r.Params.Only, Padding: &r.Params.Padding,
 			}
 		}
@@ -373,6 +373,11 @@ func TestWebUIInpaint(t *testing.T) {
 			if f.Key == "Denoising strength" || strings.HasPrefix(f.Key, "Mask") || strings.HasPrefix(f.Key, "Inpaint") {
 				got[f.Key] = f.Value
 			}
+		}
+		if _, ok := r.Infotext["Mask blur"]; ok && r.Infotext["Mask blur"] == nil { // two that differ, which it writes as nothing
+			delete(r.Infotext, "Mask blur")
+			delete(got, "Mask blur x")
+			delete(got, "Mask blur y")
 		}
 		want := make(map[string]string)
 		for key, value := range r.Infotext {

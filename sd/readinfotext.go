@@ -107,6 +107,8 @@ var pasted = map[string]struct {
 	"Color correction":        {"Request.ColorCorrection", truth(func(r *Request) *bool { return &r.ColorCorrection })},
 	"Mask mode":               {"Request.Inpaint.Invert", means("Inpaint not masked", func(r *Request) *bool { return &r.inpaint().Invert })},
 	"Mask blur":               {"Request.Inpaint.Blur", optional(func(r *Request) **float64 { return &r.inpaint().Blur })},
+	"Mask blur x":             {"Request.Inpaint.BlurX", optional(func(r *Request) **float64 { return &r.inpaint().BlurX })},
+	"Mask blur y":             {"Request.Inpaint.BlurY", optional(func(r *Request) **float64 { return &r.inpaint().BlurY })},
 	"Masked content":          {"Request.Inpaint.Content", words(func(r *Request) *MaskedContent { return &r.inpaint().Content })},
 	"Inpaint area":            {"Request.Inpaint.Only", means("Only masked", func(r *Request) *bool { return &r.inpaint().Only })},
 	"Conditional mask weight": {"Request.Inpaint.Weight", optional(func(r *Request) **float64 { return &r.inpaint().Weight })},

@@ -60,7 +60,7 @@ func TestRequestJSON(t *testing.T) {
 		},
 		Image: []byte("abc"), Strength: new(0.0), ResizeMode: ResizeAndFill, NoiseMultiplier: new(1.5), ExtraNoise: 0.25, ColorCorrection: true,
 		Inpaint: &Inpaint{
-			Mask: []byte("abc"), Invert: true, Blur: new(0.0), Content: FillContent, Only: true, Padding: new(0), Weight: new(0.5),
+			Mask: []byte("abc"), Invert: true, Blur: new(0.0), BlurX: new(1.0), BlurY: new(2.5), Content: FillContent, Only: true, Padding: new(0), Weight: new(0.5),
 			Soft: &Soft{ScheduleBias: new(0.0), Preservation: new(1.0), Contrast: 2, MaskInfluence: 0.25, DifferenceThreshold: new(0.75), DifferenceContrast: new(3.0)},
 		},
 		Hires: &Hires{
@@ -85,7 +85,7 @@ func TestRequestJSON(t *testing.T) {
 			`"speed":{"ngms":1.5,"ngms_all_steps":true,"skip_early_cfg":0.25,"token_merging_ratio":0.5,"token_merging_ratio_hr":0.75,` +
 			`"hypertile":{"tile":128,"depth":1},"deep_cache":{"interval":3,"branch":1}},` +
 			`"init_image":"YWJj","denoising_strength":0,"resize_mode":"Resize and fill","initial_noise_multiplier":1.5,` +
-			`"inpaint":{"mask_image":"YWJj","inpainting_mask_invert":true,"mask_blur":0,"masked_content":"fill","inpaint_full_res":true,"inpaint_full_res_padding":0,` +
+			`"inpaint":{"mask_image":"YWJj","inpainting_mask_invert":true,"mask_blur":0,"mask_blur_x":1,"mask_blur_y":2.5,"masked_content":"fill","inpaint_full_res":true,"inpaint_full_res_padding":0,` +
 			`"soft_inpainting":{"schedule_bias":0,"preservation_strength":1,"transition_contrast_boost":2,"mask_influence":0.25,"difference_threshold":0.75,` +
 			`"difference_contrast":3},"conditional_mask_weight":0.5},"img2img_color_correction":true,"img2img_extra_noise":0.25,` +
 			`"hires":{"scale":1.5,"resize_x":128,"resize_y":192,"upscaler":"Latent","denoising_strength":0.5,"steps":7,"sampler":"Euler","spacing":"Karras",` +

@@ -51,6 +51,7 @@ func TestPicture(t *testing.T) {
 		{"-strength 0 -width 32 -height 32", image.Pt(32, 32), "Denoising strength: 0, "},
 		{"-strength 1 -width 32 -height 40 -resize-mode latent -sampler DDIM", image.Pt(32, 40), "Denoising strength: 1, "},
 		{"-width 64 -height 64 -mask PICTURE -mask-blur 2 -masked-content fill", image.Pt(64, 64), "Mask blur: 2, Masked content: fill"},
+		{"-width 64 -height 64 -mask PICTURE -mask-blur 2 -mask-blur-y 3.5", image.Pt(64, 64), "Mask blur x: 2, Mask blur y: 3.5"},
 		{"-width 64 -height 64 -mask PICTURE -only-masked -mask-padding 8 -mask-invert", image.Pt(48, 24), "Mask mode: Inpaint not masked"},
 		{"-width 64 -height 64 -resize-mode fill -extra-noise 0.1 -noise-multiplier 0.9", image.Pt(64, 64), "Noise multiplier: 0.9, Extra noise: 0.1"},
 	} {

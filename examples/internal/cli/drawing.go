@@ -39,7 +39,7 @@ var RequestFlags = map[string]string{
 	"Request.ClipSkip": "-clip-skip", "Request.BatchSize": "-n", "Request.Noise": "-noise", "Request.VAE": "-vae",
 	"Request.Image": "-image", "Request.Strength": "-strength", "Request.ResizeMode": "-resize-mode",
 	"Request.NoiseMultiplier": "-noise-multiplier", "Request.ExtraNoise": "-extra-noise",
-	"Request.Inpaint.Mask": "-mask", "Request.Inpaint.Blur": "-mask-blur", "Request.Inpaint.Content": "-masked-content",
+	"Request.Inpaint.Mask": "-mask", "Request.Inpaint.Blur": "-mask-blur", "Request.Inpaint.BlurX": "-mask-blur-x", "Request.Inpaint.BlurY": "-mask-blur-y", "Request.Inpaint.Content": "-masked-content",
 	"Request.Inpaint.Padding": "-mask-padding", "Request.Inpaint.Soft": "-soft",
 	"Request.Hires.Scale": "-hires-scale", "Request.Hires.Width": "-hires-width", "Request.Hires.Height": "-hires-height",
 	"Request.Hires.Upscaler": "-hires-upscaler", "Request.Hires.Strength": "-hires-strength", "Request.Hires.Steps": "-hires-steps",

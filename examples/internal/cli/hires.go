@@ -39,14 +39,14 @@ func (d *Drawing) Hires(f *Flags) {
 	})
 	f.Float64Var(&h.Scale, "hires-scale", 0, "`NUMBER` times larger it becomes, and is drawn anew in part")
 	f.StringVar(&h.Upscaler, "hires-upscaler", "", "`NAME` what enlarges it; a wrong one is answered with all (default: Latent)")
-	f.optional(&h.Strength, "hires-strength", "`NUMBER` how much is drawn anew, 0 to 1 (default: 0.7)")
+	f.Optional(&h.Strength, "hires-strength", "`NUMBER` how much is drawn anew, 0 to 1 (default: 0.7)")
 	f.Upscalers(&d.pipeline)
 	f.IntVar(&h.Width, "hires-width", 0, "`PIXELS` instead of -hires-scale: what is over the shape is cut off")
 	f.IntVar(&h.Height, "hires-height", 0, "`PIXELS` likewise")
 	f.IntVar(&h.Steps, "hires-steps", 0, "`NUMBER` of the second pass (default: as many)")
 	f.StringVar(&h.sampler, "hires-sampler", "", "`NAME` of the second pass's sampler (default: the same)")
 	f.StringVar(&h.schedule, "hires-schedule", "", "`NAME` of its noise levels (default: the same)")
-	f.optional(&h.Guidance, "hires-cfg", "`NUMBER` its guidance (default: the same)")
+	f.Optional(&h.Guidance, "hires-cfg", "`NUMBER` its guidance (default: the same)")
 	f.StringVar(&h.Prompt, "hires-prompt", "", "`TEXT` its prompt (default: the same)")
 	f.StringVar(&h.NegativePrompt, "hires-negative", "", "`TEXT` its negative prompt (default: the same)")
 	f.Group("Second pass (hires fix)", "hires-scale", "hires-upscaler", "hires-strength", "upscaler-dir")
@@ -95,8 +95,8 @@ func (f *Flags) Upscalers(o *sd.Options) {
 	})
 }
 
-// optional defines a flag for a number that need not be there.
-func (f *Flags) optional(to **float64, name, usage string) {
+// Optional defines a flag for a number that need not be there.
+func (f *Flags) Optional(to **float64, name, usage string) {
 	f.Func(name, usage, func(text string) error {
 		v, err := Number(text)
 		*to = &v

@@ -33,6 +33,9 @@ type builder struct {
 	minUncondAll bool    // every one instead of every second
 	early        float64 // number of the last evaluation from the start that does
 
+	late     func(calls int, e *Eval) bool // whether another network is to take over; nil is never
+	switched bool                          // it has
+
 	pending       Noise
 	evals         []Eval
 	calls         int
@@ -106,6 +109,8 @@ func (b *builder) eval(i int, x Mix, sigma float64) Mix {
 		Unguided: b.unguided(sigma),
 		Update:   e.Update[:0], // of an earlier attempt, which needs its memory no more
 	}
+	b.switched = b.switched || b.late != nil && b.late(b.calls, e)
+	e.Switched = b.switched
 	b.calls++
 	return denoised
 }
@@ -152,6 +157,7 @@ func (b *builder) plan(start Start) *Plan {
 		}
 		p.Noise = max(p.Noise, e.Noise.Kind)
 		p.Unguided = p.Unguided || e.Unguided
+		p.Switched = p.Switched || e.Switched
 	}
 	return p
 }

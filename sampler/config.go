@@ -52,6 +52,11 @@ type Config struct {
 	MinUncond    float64 // those below this noise level, every second one; the web UI's NGMS. Timestep samplers ignore it
 	MinUncondAll bool    // all of those
 	SkipEarly    float64 // those of this first part of the run, 0 to 1
+
+	// SwitchAt is the part of the run, 0 to 1, after which another network takes over ([Eval.Switched]), as the web UI's refiner; nil
+	// is never. It is measured in timesteps, of 1000, and for LCM in those of its own table, as there.
+	SwitchAt      *float64
+	SwitchByCalls bool // it is measured in planned evaluations, as the web UI did before version 1.8
 }
 
 // run is a grid with its start, what a method's own grid or a spacing comes to.
@@ -135,6 +140,10 @@ func (c Config) builder(m method, table *Table) *builder {
 	if c.SkipEarly > 0 {
 		b.early = c.SkipEarly * float64(c.calls(m))
 	}
+	if c.SwitchAt != nil && (*c.SwitchAt < 1 || c.SwitchByCalls) {
+		done := c.progress(m, table)
+		b.late = func(calls int, e *Eval) bool { return done(calls, e) >= *c.SwitchAt }
+	}
 	return b
 }
 
@@ -150,11 +159,25 @@ func (c Config) calls(m method) int {
 	return steps
 }
 
+// progress makes the function that tells which part of a run is done at an evaluation, as the web UI counts.
+func (c Config) progress(m method, t *Table) func(calls int, e *Eval) float64 {
+	switch {
+	case c.SwitchByCalls:
+		planned := float64(c.calls(m))
+		return func(calls int, _ *Eval) float64 { return float64(calls) / planned }
+	case m.fixed:
+		return func(_ int, e *Eval) float64 { return (999 - math.Trunc(e.Timestep)) / 1000 }
+	case m.distilled:
+		t = t.distilled()
+	}
+	return func(_ int, e *Eval) float64 { return (999 - float64(t.nearest(e.Sigma))) / 1000 }
+}
+
 // plan runs a method on the grid.
 func (g *run) plan(m method, b *builder) *Plan {
 	b.sigma, b.time, b.to, b.vp, b.lcm, b.orders = g.sigma, g.time, g.to, g.vp, g.lcm, g.orders
 	if m.solve == nil {
-		return &Plan{Slots: adaptiveSlots, Start: g.start, Noise: Draw, Unguided: b.minUncond > 0 || b.early >= 0, adaptive: &adaptive{*b}}
+		return &Plan{Slots: adaptiveSlots, Start: g.start, Noise: Draw, Unguided: b.minUncond > 0 || b.early >= 0, Switched: b.late != nil, adaptive: &adaptive{*b}}
 	}
 	m.solve(b)
 	p := b.plan(g.start)
@@ -213,7 +236,7 @@ func (errs *complaints) ranges(c Config) {
 		value   *float64
 		highest float64
 	}{
-		{"Denoise", c.Denoise, 1}, {"SkipEarly", &c.SkipEarly, 1}, {"ExtraNoise", &c.ExtraNoise, most}, {"MinUncond", &c.MinUncond, most},
+		{"Denoise", c.Denoise, 1}, {"SkipEarly", &c.SkipEarly, 1}, {"SwitchAt", c.SwitchAt, 1}, {"ExtraNoise", &c.ExtraNoise, most}, {"MinUncond", &c.MinUncond, most},
 		{"Eta", c.Eta, most}, {"SNoise", c.SNoise, most}, {"SChurn", &c.SChurn, most}, {"STmin", &c.STmin, most}, {"STmax", &c.STmax, most},
 		{"Rho", &c.Rho, most}, {"SigmaMin", &c.SigmaMin, most}, {"SigmaMax", &c.SigmaMax, most},
 		{"BetaAlpha", &c.BetaAlpha, most}, {"BetaBeta", &c.BetaBeta, most},

@@ -23,6 +23,7 @@ type Plan struct {
 	Noise         NoiseKind // where the noise of its evaluations comes from
 	Unconditional bool      // its evaluations use the unconditional output, which must be computed at any guidance
 	Unguided      bool      // some of its evaluations are Unguided, or may be
+	Switched      bool      // likewise, Switched
 
 	// MasksInput says how inpainting with a mask m (1 = repaint) and the clean latent o enters, as in the web UI. Usually
 	// every evaluation's network output F becomes m·F + (1−m)·Known, so that the estimate of x₀ is o outside the mask. With
@@ -92,6 +93,7 @@ type Eval struct {
 	Denoised Mix       // the estimate of x₀ made by this evaluation, from the slots before Update; for previews
 	Known    Known     // the network's output that would make Denoised a given latent; for inpainting
 	Unguided bool      // only the prompt counts: guidance is 1, and its first part stands for the unconditional output
+	Switched bool      // another network has taken over, if there is one
 	Measure  *Distance // what the run must know of the new slots before it goes on, if anything
 }
 

@@ -278,6 +278,15 @@ func (t *Table) nearestTimestep(sigma float64) float64 {
 	return float64(l)
 }
 
+// nearest is the table entry whose σ is nearest, the lower one of two.
+func (t *Table) nearest(sigma float64) int {
+	l := sort.SearchFloat64s(t.Sigmas, sigma)
+	if l == len(t.Sigmas) || l > 0 && sigma-t.Sigmas[l-1] <= t.Sigmas[l]-sigma {
+		l--
+	}
+	return l
+}
+
 // linspace returns n values evenly spaced from a to b; one value is a.
 func linspace(a, b float64, n int) []float64 {
 	v := make([]float64, n)

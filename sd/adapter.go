@@ -44,6 +44,7 @@ func (p *Pipeline) AddAdapter(name string, a *lora.Adapter) error {
 // prompt, in their order, then Request.Adapters. Names that no file has are reported together, each as
 // a *lora.NotFoundError; for files that are no adapter for this model see lora.Open.
 func (p *Pipeline) Adapters(r Request) ([]lora.Applied, error) {
+	p.tag(&r)
 	all, err := p.openAdapters(r)
 	if err != nil {
 		return nil, err
@@ -72,6 +73,20 @@ func parseTags(text string) (tags []lora.Tag, err error) {
 		}
 	}
 	return tags, errors.Join(errs...)
+}
+
+// tag adds the LoRA that every prompt has.
+func (p *Pipeline) tag(r *Request) {
+	prompts := []*string{&r.Prompt}
+	if r.Hires != nil && r.Hires.Prompt != "" {
+		r.Hires = new(*r.Hires)
+		prompts = append(prompts, &r.Hires.Prompt)
+	}
+	for _, text := range prompts {
+		if tags, err := parseTags(*text); err == nil && p.lora.Name != "" { // an error is told by who opens them
+			*text = lora.WithTag(*text, tags, p.lora.Name, p.lora.TextEncoder)
+		}
+	}
 }
 
 // adapter is a LoRA as a request applies it.

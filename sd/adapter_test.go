@@ -19,6 +19,7 @@ import (
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/cpu"
 	"github.com/atelier-go/atelier/internal/golden"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/sd/prompt"
@@ -433,6 +434,38 @@ func TestPipelineAdapters(t *testing.T) {
 	}
 	if len(got) != 3 {
 		t.Errorf("%d adapters, want 3", len(got))
+	}
+}
+
+// TestLoRAOfEveryPrompt adds a LoRA to prompts that do not have it, as if it stood in them.
+func TestLoRAOfEveryPrompt(t *testing.T) {
+	dir := loraFolder(t)
+	p := openTinyWith(t, openCPU(t), Options{LoRADirs: []string{dir}, LoRA: "person", LoRAMultiplier: new(0.5)})
+	plain := openWith(t, dir)
+	for _, c := range []struct{ prompt, hires, same, sameHires string }{
+		{"a man", "", "a man<lora:person:0.5>", ""},
+		{"a man # with a comment", "", "a man \n<lora:person:0.5>", ""},
+		{"a man <lora:person:0.25>", "", "a man <lora:person:0.25>", ""},
+		{"a man <lora:other:1>", "a woman", "a man <lora:other:1><lora:person:0.5>", "a woman<lora:person:0.5>"},
+	} {
+		draw := func(p *Pipeline, prompt, hires string) Picture {
+			r := small(func(r *Request) {
+				if r.Prompt = prompt; hires != "" {
+					r.Hires = &Hires{Prompt: hires, Steps: 1, Scale: 1.5}
+				}
+			})
+			return generate(t, p, r).Pictures[0]
+		}
+		got, want := draw(p, c.prompt, c.hires), draw(plain, c.same, c.sameHires)
+		if difference(got.Image, want.Image) > 0 || strings.ReplaceAll(got.Infotext, " <", "<") != strings.ReplaceAll(want.Infotext, " <", "<") {
+			t.Errorf("%q: the picture of\n%s\nwant that of\n%s", c.prompt, got.Infotext, want.Infotext)
+		}
+	}
+	if got, err := p.Adapters(Request{Prompt: "a man"}); err != nil || len(got) != 1 || got[0].Strength != both(0.5) {
+		t.Errorf("the adapters are %v, %v", got, err)
+	}
+	if _, err := Open(t.Context(), tinyRandom(t), openCPU(t), Options{LoRA: "a:b"}); len(invalid.Fields(err)) != 1 {
+		t.Errorf("a name with a colon: %v", err)
 	}
 }
 

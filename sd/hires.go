@@ -139,8 +139,8 @@ func (r Request) second(width, height int) Request {
 	return r
 }
 
-// hiresPass is the second pass of a resolved request.
-func (p *Pipeline) hiresPass(r Request) (*pass, error) {
+// hiresPass is the second pass of a resolved request, behind the first one.
+func (p *Pipeline) hiresPass(r Request, first *pass) (*pass, error) {
 	if err := r.Hires.check(); err != nil {
 		return nil, err
 	}
@@ -153,11 +153,14 @@ func (p *Pipeline) hiresPass(r Request) (*pass, error) {
 	one := &pass{request: r.second(size.X*factor, size.Y*factor), first: r.Steps}
 	c := one.request.config(p.networks.Schedule, p.networks.Prediction)
 	c.Denoise, c.ExactSteps = r.Hires.Strength, true
+	if !r.refines(true) {
+		c.SwitchAt = nil
+	}
 	var err error
 	if one.plan, err = sampler.New(c); err != nil {
 		return nil, inHires(err)
 	}
-	enlarge, err := p.upscaler(r, t.Upscaled)
+	enlarge, err := p.upscaler(r, first, t.Upscaled)
 	if err != nil {
 		return nil, &invalid.FieldError{Field: "Request.Hires.Upscaler", Err: err}
 	}
@@ -184,7 +187,7 @@ func inHires(err error) error {
 }
 
 // upscaler finds what brings the latents of a request's first pass to a size in pixels.
-func (p *Pipeline) upscaler(r Request, size image.Point) (func(ctx context.Context, latents []float32) ([]float32, error), error) {
+func (p *Pipeline) upscaler(r Request, first *pass, size image.Point) (func(ctx context.Context, latents []float32) ([]float32, error), error) {
 	name, factor := r.Hires.Upscaler, p.networks.VAE.Config().ScaleFactor()
 	if slices.Contains(canvas.Upscalers, name) {
 		return func(_ context.Context, latents []float32) ([]float32, error) {
@@ -199,7 +202,7 @@ func (p *Pipeline) upscaler(r Request, size image.Point) (func(ctx context.Conte
 		}
 	}
 	return func(ctx context.Context, latents []float32) ([]float32, error) {
-		pictures, err := p.decode(ctx, r, latents)
+		pictures, err := p.finishes(first).decode(ctx, r, latents)
 		if err != nil {
 			return nil, err
 		}

@@ -28,23 +28,22 @@ type model struct {
 	name, vae  string // of the checkpoint, and of the VAE if it is another's
 	hashes     hashes
 	embeddings string // that the prompts have, with their hashes
+	refiner    string // that takes over, if there is one
 }
 
 // hashes are those of files, as infotexts have them; "" are of what has none.
-type hashes struct{ model, vae string }
+type hashes struct{ model, vae, refiner string }
 
-// startHashes starts to compute the hashes of the checkpoint and of a VAE's file, if its path is not "". That takes seconds for a file
+// startHashes starts to compute the hashes of the checkpoint, of a VAE's file, if its path is not "", and of a refiner, if it is not nil. That takes seconds for a file
 // that has not been seen before, and happens beside what the caller does. The function it returns waits for the digits of infotexts; the
 // work ends with the context.
-func (p *Pipeline) startHashes(ctx context.Context, vae string) func() hashes {
+func (p *Pipeline) startHashes(ctx context.Context, vae string, refiner *Pipeline) func() hashes {
 	var h hashes
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if known := p.hash.Load(); known != nil {
-			h.model = *known
-		} else if h.model = p.digits(ctx, p.checkpoint.Path(), p.checkpoint.Hash); h.model != "" {
-			p.hash.Store(new(h.model))
+		if h.model = p.modelHash(ctx); refiner != nil {
+			h.refiner = refiner.modelHash(ctx)
 		}
 		if vae != "" {
 			h.vae = p.digits(ctx, vae, func(ctx context.Context) (string, error) { return weights.HashFile(ctx, vae) })
@@ -54,6 +53,18 @@ func (p *Pipeline) startHashes(ctx context.Context, vae string) func() hashes {
 		<-done
 		return h
 	}
+}
+
+// modelHash is the checkpoint's, which is computed once.
+func (p *Pipeline) modelHash(ctx context.Context) string {
+	if known := p.hash.Load(); known != nil {
+		return *known
+	}
+	digits := p.digits(ctx, p.checkpoint.Path(), p.checkpoint.Hash)
+	if digits != "" {
+		p.hash.Store(&digits)
+	}
+	return digits
 }
 
 // digits are those that infotexts have of a file's hash.
@@ -142,6 +153,12 @@ func describe(r Request, applied adapters, m model, i int) infotext.Text {
 	if r.Hires != nil {
 		r.describeHires(add)
 	}
+	if m.refiner != "" {
+		r.Refiner.describe(add, m.refiner, m.hashes.refiner)
+		if r.Hires != nil && r.Refiner.Passes != RefineSecond {
+			add("Hires refiner", string(r.Refiner.Passes))
+		}
+	}
 	for _, s := range r.config(sampler.Schedule{}, "").Settings() {
 		if s.Key != "Schedule type" { // which has its place above
 			add(s.Key, s.Value)
@@ -185,6 +202,18 @@ func (in Inpaint) describe(add func(key, value string)) {
 		add("Soft inpainting mask influence", number(s.MaskInfluence))
 		add("Soft inpainting difference threshold", number(*s.DifferenceThreshold))
 		add("Soft inpainting difference contrast", number(*s.DifferenceContrast))
+	}
+}
+
+// describe says which checkpoint takes over, and when.
+func (f *Refiner) describe(add func(key, value string), name, hash string) {
+	if hash != "" {
+		name += " [" + hash + "]"
+	}
+	add("Refiner", name)
+	add("Refiner switch at", number(*f.SwitchAt))
+	if f.ByCalls {
+		add("Refiner switch by sampling steps", "True")
 	}
 }
 

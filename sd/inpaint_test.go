@@ -361,7 +361,7 @@ func TestWebUIInpaint(t *testing.T) {
 			request.Inpaint = &Inpaint{
 				Mask: []byte("mask"), Invert: r.Params.Invert == 1, Blur: r.Params.Blur, BlurX: r.Params.BlurX, BlurY: r.Params.BlurY,
 				Content: MaskedContents[r.Params.Content],
-				Only: r.Params.Only, Padding: &r.Params.Padding,
+				Only:    r.Params.Only, Padding: &r.Params.Padding,
 			}
 		}
 		request, err := request.resolve(512)

@@ -13,7 +13,7 @@ import (
 )
 
 // Memory reports what generating the request will hold on the device, all three networks' parameters included,
-// before any parameter is read. Adapters add nothing to it: their weights take the place of the checkpoint's. A model that
+// before any parameter is read. Of a checkpoint and its refiner the larger counts: they take turns. Adapters add nothing to it: their weights take the place of the checkpoint's. A model that
 // enlarges pictures between two passes is not counted. The device must be able to tell (compute.Estimator).
 func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 	var total compute.MemoryReport
@@ -25,28 +25,43 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 	if err != nil {
 		return total, err
 	}
-	a, err := p.autoencoder(r)
+	stages, err := p.stages(r, passes)
 	if err != nil {
 		return total, err
 	}
-	keys, err := p.keys(r, a, passes)
-	if err != nil {
-		return total, err
+	for _, s := range stages {
+		m, err := s.estimate(estimator)
+		if err != nil {
+			return total, err
+		}
+		total.Params, total.Arena, total.Worker = max(total.Params, m.Params), max(total.Arena, m.Arena), max(total.Worker, m.Worker)
 	}
+	return total, nil
+}
+
+// stage is what runs while the networks of one checkpoint are on the device: the pipeline's, or a refiner's.
+type stage struct {
+	pipe *Pipeline
+	vae  autoencoder
+	keys []engine.Key
+}
+
+// estimate is what the programs hold.
+func (s *stage) estimate(by compute.Estimator) (total compute.MemoryReport, err error) {
 	programs := make(map[weights.Kind][]*compute.Program)
-	for _, key := range keys {
-		program, err := p.networks.Record(key)
+	for _, key := range s.keys {
+		program, err := s.pipe.networks.Record(key)
 		if err != nil {
 			return total, err
 		}
 		programs[key.Network()] = append(programs[key.Network()], program)
 	}
 	for kind, of := range programs {
-		source, err := a.params(p.networks, kind)
+		source, err := s.vae.params(s.pipe.networks, kind)
 		if err != nil {
 			return total, err
 		}
-		m, err := estimator.Estimate(source, of...)
+		m, err := by.Estimate(source, of...)
 		if err != nil {
 			return total, err
 		}
@@ -57,25 +72,43 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 	return total, nil
 }
 
-// keys lists the programs that run for a request.
-func (p *Pipeline) keys(r Request, a autoencoder, passes []*pass) (all []engine.Key, err error) {
+// stages are those of a request. That of a refiner has no text encoder: it is given back before the UNet comes.
+func (p *Pipeline) stages(r Request, passes []*pass) (all []*stage, err error) {
+	own := &stage{pipe: p}
+	if own.vae, err = p.autoencoder(r); err != nil {
+		return nil, err
+	}
+	all = []*stage{own}
 	for i, one := range passes {
 		if one.cond, err = p.read(one); err != nil {
 			return nil, err
 		}
 		pixels := r.Hires != nil && !slices.Contains(canvas.Upscalers, r.Hires.Upscaler)
 		if i == 0 && len(r.Image) > 0 || i == 1 && pixels || p.networks.Shown() > 0 {
-			all = append(all, p.encodeKey(one.request, a))
+			own.keys = append(own.keys, p.encodeKey(one.request, own.vae))
 		}
-		all = append(all, engine.TextKey{
+		own.keys = append(own.keys, engine.TextKey{
 			Sequences: min(len(one.cond.toEncode()), encodedAtOnce), Skipped: r.ClipSkip - 1, Added: len(one.cond.embedded()) > 0,
 		})
-		j := p.job(one)
+		j, last := p.job(one), own
 		for _, c := range j.conditionings() {
-			all = append(all, j.keys(c)...)
+			own.keys = append(own.keys, j.keys(c)...)
+		}
+		if one.refiner != nil {
+			last = &stage{pipe: one.refiner}
+			if last.vae, err = last.pipe.autoencoder(r); err != nil {
+				return nil, err
+			}
+			if j.cond, err = last.pipe.read(one); err != nil {
+				return nil, err
+			}
+			for _, c := range j.conditionings() {
+				last.keys = append(last.keys, j.keys(c)...)
+			}
+			all = append(all, last)
 		}
 		if i == len(passes)-1 || pixels {
-			all = append(all, p.decodeKey(one.request, a))
+			last.keys = append(last.keys, last.pipe.decodeKey(one.request, last.vae))
 		}
 	}
 	return all, nil

@@ -14,7 +14,9 @@ type pass struct {
 	plan    *sampler.Plan
 	first   int // steps of the first pass, if this is the hires pass, by which prompts count their edits
 	cond    *conditioning
-	source  *source // the picture that the pass begins with, if there is one
+	source  *source       // the picture that the pass begins with, if there is one
+	refiner *Pipeline     // takes over on the way; nil is none
+	refined *conditioning // what the prompts say to it
 	// clean makes the latents that the pass begins with, [N,h,w,C], of those that the pass before it left; nil if it begins with noise alone.
 	clean func(ctx context.Context, before []float32) ([]float32, error)
 }
@@ -40,14 +42,20 @@ func (p *Pipeline) passes(ctx context.Context, r Request) (Request, []*pass, err
 			return p.begin(ctx, r, all[0].source.Picture)
 		}
 	}
-	if r.Hires == nil {
-		return r, all, nil
+	if r.Hires != nil {
+		second, err := p.hiresPass(r, all[0])
+		if err != nil {
+			return r, nil, fmt.Errorf("sd: %w", err)
+		}
+		all = append(all, second)
 	}
-	second, err := p.hiresPass(r)
-	if err != nil {
-		return r, nil, fmt.Errorf("sd: %w", err)
+	refiner, err := p.refiner(ctx, r)
+	for _, one := range all {
+		if one.plan.Switched {
+			one.refiner = refiner
+		}
 	}
-	return r, append(all, second), nil
+	return r, all, err
 }
 
 // field is where a request has what the pass carries out.
@@ -80,7 +88,7 @@ func (p *Pipeline) encodeAll(ctx context.Context, passes []*pass) (err error) {
 			return err
 		}
 	}
-	return nil
+	return encodeRefined(ctx, passes)
 }
 
 // size is that of the pass's latents.
@@ -93,6 +101,7 @@ func (p *Pipeline) size(one *pass) (height, width int) {
 func (p *Pipeline) job(one *pass) job {
 	height, width := p.size(one)
 	j := job{
+		refiner: one.refiner, refined: one.refined,
 		plan: one.plan, cond: one.cond, batch: one.request.BatchSize, height: height, width: width,
 		options: one.network(p.networks.VAE.Config().ScaleFactor()), rescale: one.request.GuidanceRescale, cache: one.request.Speed.DeepCache,
 	}
@@ -108,6 +117,9 @@ func (p *Pipeline) start(ctx context.Context, one *pass, before []float32) (*sam
 	if one.clean != nil {
 		var err error
 		if clean, err = one.clean(ctx, before); err != nil {
+			return nil, err
+		}
+		if err := p.trimRefiners(); err != nil {
 			return nil, err
 		}
 		if err := p.masked(one, clean); err != nil {

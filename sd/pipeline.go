@@ -16,6 +16,7 @@ import (
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/engine"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/weights"
 )
@@ -23,12 +24,15 @@ import (
 // Options say how a pipeline is opened. The zero value takes everything from the checkpoint, knows no LoRAs by name and is
 // silent.
 type Options struct {
-	Weights       weights.Options // what to take from where besides the checkpoint; without meaning for New, whose checkpoint is open
-	LoRADirs      []string        // folders in which, and below which, LoRAs are looked for by name; see lora.Folder for the rules
-	EmbeddingDirs []string        // folders in which, and below which, textual inversions are: .pt, .bin and .safetensors, known to prompts by their names
-	UpscalerDirs  []string        // folders in which models of the ESRGAN family are that Hires.Upscaler names: .pth, .pt and .safetensors
-	VAEDirs       []string        // folders in which, and below which, VAEs are that Request.VAE names, and TAESD
-	Logger        *slog.Logger    // is told what adapters are applied and what is left out; nil is silent
+	Weights        weights.Options // what to take from where besides the checkpoint; without meaning for New, whose checkpoint is open
+	LoRADirs       []string        // folders in which, and below which, LoRAs are looked for by name; see lora.Folder for the rules
+	LoRA           string          // a LoRA that every prompt has, by its name, where it does not have it by itself: the web UI's "Add network to prompt"
+	LoRAMultiplier *float64        // its weight: the web UI's "Default multiplier for extra networks"; nil is 1
+	EmbeddingDirs  []string        // folders in which, and below which, textual inversions are: .pt, .bin and .safetensors, known to prompts by their names
+	UpscalerDirs   []string        // folders in which models of the ESRGAN family are that Hires.Upscaler names: .pth, .pt and .safetensors
+	VAEDirs        []string        // folders in which, and below which, VAEs are that Request.VAE names, and TAESD
+	CheckpointDirs []string        // folders in which, and below which, checkpoints are that Refiner.Checkpoint names
+	Logger         *slog.Logger    // is told what adapters are applied and what is left out; nil is silent
 }
 
 // Pipeline is a checkpoint ready to make pictures on a device. Its methods may be called from several goroutines;
@@ -44,18 +48,21 @@ type Pipeline struct {
 	cache      *engine.Cache
 	hash       atomic.Pointer[string] // the checkpoint's, as infotexts have it; nil until it is known
 
-	files         sync.Mutex // guards the adapters on the host
-	targets       *lora.Targets
-	folders       []string
-	embeddingDirs []string
-	upscalerDirs  []string
-	embeddings    *embeddings           // nil until a prompt asks
-	folder        *lora.Folder          // nil until a tag asks
-	opened        map[string]openedFile // by path, of the last request
-	added         map[string]openedFile // by name, of AddAdapter
-	vaeDirs       []string
-	vaes          map[string]vaeFile      // by path and state of the file
-	tinies        map[string]*engine.Tiny // by the half that they have
+	files          sync.Mutex // guards the adapters on the host
+	targets        *lora.Targets
+	lora           lora.Tag // that every prompt has; without a name none
+	folders        []string
+	embeddingDirs  []string
+	upscalerDirs   []string
+	embeddings     *embeddings           // nil until a prompt asks
+	folder         *lora.Folder          // nil until a tag asks
+	opened         map[string]openedFile // by path, of the last request
+	added          map[string]openedFile // by name, of AddAdapter
+	vaeDirs        []string
+	vaes           map[string]vaeFile      // by path and state of the file
+	tinies         map[string]*engine.Tiny // by the half that they have
+	checkpointDirs []string
+	refiners       map[string]*Pipeline // by path and state of the file
 }
 
 // Open opens the checkpoint at path, a diffusers folder or a single safetensors file, on dev, which the caller keeps and
@@ -117,9 +124,16 @@ func open(ctx context.Context, ckpt *weights.Checkpoint, name string, dev comput
 		upscalerDirs: slices.Clone(o.UpscalerDirs),
 		added:        make(map[string]openedFile),
 		vaeDirs:      slices.Clone(o.VAEDirs), vaes: make(map[string]vaeFile), tinies: make(map[string]*engine.Tiny),
+		checkpointDirs: slices.Clone(o.CheckpointDirs), refiners: make(map[string]*Pipeline),
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
+	}
+	if strings.ContainsAny(o.LoRA, ":>") {
+		return nil, fmt.Errorf("sd: %w", invalid.Field("Options.LoRA", o.LoRA, "a name without : and >, as tags have it"))
+	}
+	if p.lora = (lora.Tag{Name: o.LoRA, Strength: lora.Strength{TextEncoder: 1}}); o.LoRAMultiplier != nil {
+		p.lora.TextEncoder = *o.LoRAMultiplier
 	}
 	var err error
 	if p.networks, err = engine.Open(ckpt); err != nil {
@@ -145,6 +159,9 @@ func (p *Pipeline) Close() error {
 	}
 	for _, t := range p.tinies {
 		errs = append(errs, t.Close())
+	}
+	for _, second := range p.refiners {
+		errs = append(errs, second.Close())
 	}
 	if p.owned {
 		errs = append(errs, p.checkpoint.Close())

@@ -52,6 +52,9 @@ func FromInfotext(t infotext.Text) (r Request, left []infotext.Field, err error)
 	if r.Hires != nil && r.Hires.Strength == nil {
 		r.Hires.Strength, r.Strength = r.Strength, nil
 	}
+	if r.Refiner != nil {
+		r.Refiner.ByCalls = p.Text("Refiner switch by sampling steps") == "True"
+	}
 	r.PromptOptions.OldTimelines = p.Text("Old prompt editing timelines") == "True"
 	r.SamplerOptions.DowncastAlphas = p.Text("Downcast alphas_cumprod") == "True"
 	return r, left, errors.Join(errs...)
@@ -82,7 +85,7 @@ var pasted = map[string]struct {
 	set   func(r *Request, value string) error
 }{
 	"Sampler": {}, "Schedule type": {}, "Model": {}, "Model hash": {}, "Lora hashes": {}, "TI hashes": {}, "Version": {}, "User": {}, "VAE hash": {},
-	"Old prompt editing timelines": {}, "Downcast alphas_cumprod": {},
+	"Old prompt editing timelines": {}, "Downcast alphas_cumprod": {}, "Refiner switch by sampling steps": {},
 	"Hires sampler": {}, "Hires schedule type": {}, "Hires prompt": {}, "Hires negative prompt": {},
 
 	"Steps":     {"Request.Steps", whole(func(r *Request) *int { return &r.Steps })},
@@ -130,6 +133,10 @@ var pasted = map[string]struct {
 	"Hires upscaler":           {"Request.Hires.Upscaler", words(func(r *Request) *string { return &r.Hires.Upscaler })},
 	"Hires CFG Scale":          {"Request.Hires.Guidance", optional(func(r *Request) **float64 { return &r.Hires.Guidance })},
 	"Hires denoising strength": {"Request.Hires.Strength", optional(func(r *Request) **float64 { return &r.Hires.Strength })},
+
+	"Refiner":           {"Request.Refiner.Checkpoint", words(func(r *Request) *string { return &r.takeover().Checkpoint })},
+	"Refiner switch at": {"Request.Refiner.SwitchAt", optional(func(r *Request) **float64 { return &r.takeover().SwitchAt })},
+	"Hires refiner":     {"Request.Refiner.Passes", words(func(r *Request) *RefinedPasses { return &r.takeover().Passes })},
 
 	"Variation seed":          {"Request.Variation.Seed", seed(func(r *Request) *int64 { return &r.Variation.Seed })},
 	"Variation seed strength": {"Request.Variation.Strength", fraction(func(r *Request) *float64 { return &r.Variation.Strength })},
@@ -230,12 +237,19 @@ func means(meaning string, field func(r *Request) *bool) func(r *Request, value 
 	}
 }
 
-// inpaint and soft are what a request says of a mask, which infotexts do not have.
+// inpaint, soft and takeover are what a request has in structures of their own, which infotexts do not have.
 func (r *Request) inpaint() *Inpaint {
 	if r.Inpaint == nil {
 		r.Inpaint = new(Inpaint)
 	}
 	return r.Inpaint
+}
+
+func (r *Request) takeover() *Refiner {
+	if r.Refiner == nil {
+		r.Refiner = new(Refiner)
+	}
+	return r.Refiner
 }
 
 func (r *Request) soft() *Soft {

@@ -70,7 +70,8 @@ type Request struct {
 	ColorCorrection bool       `json:"img2img_color_correction,omitzero"` // the finished picture gets the colours of Image
 	ExtraNoise      float64    `json:"img2img_extra_noise,omitzero"`      // so much more of it, beyond what the sampler expects; also in the hires pass
 
-	Hires *Hires `json:"hires,omitzero"` // a second pass that enlarges the picture; nil is none
+	Hires   *Hires   `json:"hires,omitzero"`   // a second pass that enlarges the picture; nil is none
+	Refiner *Refiner `json:"refiner,omitzero"` // another checkpoint that takes over on the way; nil is none
 
 	VAE      string      `json:"vae,omitzero"`         // a file in Options.VAEDirs or beside the checkpoint, by its name; "" and "Automatic" are the one that is called like the checkpoint, "None" is the checkpoint's own
 	Encoder  Autoencoder `json:"vae_encoder,omitzero"` // what makes latents of pictures: FullVAE or TAESD; "" is FullVAE
@@ -81,9 +82,13 @@ type Request struct {
 // plan is Request.resolve with what depends on the model, and the plan of its sampling.
 func (p *Pipeline) plan(r Request) (Request, *sampler.Plan, error) {
 	r, err := r.resolve(p.Side())
+	p.tag(&r)
 	c := r.config(p.networks.Schedule, p.networks.Prediction)
 	if len(r.Image) > 0 {
 		c.Denoise = r.Strength
+	}
+	if !r.refines(false) {
+		c.SwitchAt = nil
 	}
 	plan, planErr := sampler.New(c)
 	if err := errors.Join(err, inRequest(planErr)); err != nil {
@@ -134,6 +139,7 @@ func (r Request) resolve(modelSide int) (Request, error) {
 	if r.Inpaint != nil {
 		r.Inpaint = new(r.Inpaint.resolve())
 	}
+	r.Refiner = r.Refiner.resolve()
 	setDefault(&r.PromptOptions.Emphasis, prompt.Original)
 	if !r.PromptOptions.KeepComments {
 		for _, text := range r.texts() {
@@ -170,6 +176,9 @@ func (r Request) resolve(modelSide int) (Request, error) {
 	check(goodSide(r.Height), "Height", r.Height, "a multiple of 8 from 8 to %d pixels", MaxSide)
 	check(math.Abs(*r.Guidance) <= 1000, "Guidance", *r.Guidance, "a number from -1000 to 1000")
 	check(r.BatchSize >= 1 && r.BatchSize <= MaxBatchSize, "BatchSize", r.BatchSize, "1 to %d", MaxBatchSize)
+	if f := r.Refiner; f != nil {
+		check(slices.Contains(refined, f.Passes), "Refiner.Passes", string(f.Passes), "one of %q", refined)
+	}
 	errs = append(errs, r.resolveNoise())
 	errs = append(errs, r.resolveSpeed()...)
 	check(slices.Contains([]Autoencoder{"", FullVAE, TAESD}, r.Encoder), "Encoder", string(r.Encoder), "%q or %q", FullVAE, TAESD)

@@ -67,6 +67,7 @@ func TestRequestJSON(t *testing.T) {
 			Scale: 1.5, Width: 128, Height: 192, Upscaler: "Latent", Strength: new(0.5), Steps: 7, Sampler: sampler.Euler, Spacing: sampler.Karras,
 			Guidance: new(3.0), Prompt: "a", NegativePrompt: "b",
 		},
+		Refiner: &Refiner{Checkpoint: "b", SwitchAt: new(0.0), ByCalls: true, Passes: RefineBoth},
 	}
 	for v, i := reflect.ValueOf(full), 0; i < v.NumField(); i++ {
 		if v.Field(i).IsZero() {
@@ -90,7 +91,7 @@ func TestRequestJSON(t *testing.T) {
 			`"difference_contrast":3},"conditional_mask_weight":0.5},"img2img_color_correction":true,"img2img_extra_noise":0.25,` +
 			`"hires":{"scale":1.5,"resize_x":128,"resize_y":192,"upscaler":"Latent","denoising_strength":0.5,"steps":7,"sampler":"Euler","spacing":"Karras",` +
 			`"guidance":3,"prompt":"a","negative_prompt":"b"},` +
-			`"vae":"a.pt","vae_encoder":"TAESD","vae_decoder":"TAESD","tiled_vae":true}`: full,
+			`"refiner":{"checkpoint":"b","switch_at":0,"switch_by_sample_steps":true,"hires_pass":"both passes"},"vae":"a.pt","vae_encoder":"TAESD","vae_decoder":"TAESD","tiled_vae":true}`: full,
 	} {
 		written, err := json.Marshal(want)
 		if err != nil || string(written) != text {

@@ -51,7 +51,7 @@ type Size struct {
 func (r Request) config(schedule sampler.Schedule, prediction sampler.Prediction) sampler.Config {
 	o := r.SamplerOptions
 	schedule.Half = o.DowncastAlphas
-	return sampler.Config{
+	c := sampler.Config{
 		ExtraNoise: r.ExtraNoise,
 		Sampler:    r.Sampler, Spacing: r.Spacing, Steps: r.Steps, Eta: r.Eta, Schedule: schedule, Prediction: prediction,
 		SChurn: o.SChurn, STmin: o.STmin, STmax: o.STmax, SNoise: o.SNoise,
@@ -60,6 +60,10 @@ func (r Request) config(schedule sampler.Schedule, prediction sampler.Prediction
 		Order: o.Order, Variant: o.Variant, Skip: o.Skip, KeepOrderFinal: o.KeepOrderFinal,
 		MinUncond: r.Speed.MinUncond, MinUncondAll: r.Speed.MinUncondAll, SkipEarly: r.Speed.SkipEarly,
 	}
+	if r.Refiner != nil {
+		c.SwitchAt, c.SwitchByCalls = r.Refiner.SwitchAt, r.Refiner.ByCalls
+	}
+	return c
 }
 
 // inRequest renames the fields in the error of a plan that a request has as well.
@@ -72,9 +76,11 @@ func inRequest(err error) error {
 			name = "DowncastAlphas"
 		case "Config.Denoise":
 			name = "Strength"
+		case "Config.SwitchAt":
+			name = "Refiner.SwitchAt"
 		}
 		switch {
-		case has(Request{}, name):
+		case has(Request{}, name), e.Field == "Config.SwitchAt":
 			e.Field = "Request." + name
 		case has(SamplerOptions{}, name):
 			e.Field = "Request.SamplerOptions." + name

@@ -23,6 +23,9 @@ type job struct {
 	rescale       float64 // of what guidance makes, towards the deviation of the prompt's prediction
 	cache         DeepCache
 	paint         paint
+
+	refiner *Pipeline     // takes over where the plan says so; nil is none
+	refined *conditioning // what the prompts say to it
 }
 
 // key is the program of the job's evaluations with all predictions of a conditioning.
@@ -85,16 +88,8 @@ func (p *Pipeline) newSampling(ctx context.Context, j job, initial, clean []floa
 			err = errors.Join(err, s.close())
 		}
 	}()
-	for i, c := range j.conditionings() {
-		bind := s.bind
-		if i > 0 {
-			bind = func(step *engine.Frame) { step.Share(s.predictors[0].step) }
-		}
-		r, err := p.newPredictor(j, c, bind)
-		if err != nil {
-			return nil, err
-		}
-		s.predictors = append(s.predictors, r)
+	if err := s.open(); err != nil {
+		return nil, err
 	}
 	for i, v := range initial {
 		s.draw.F32[i] = float32(j.plan.Start.Noise) * v
@@ -102,7 +97,23 @@ func (p *Pipeline) newSampling(ctx context.Context, j job, initial, clean []floa
 	for i, v := range clean {
 		s.draw.F32[i] += float32(j.plan.Start.Latent) * v
 	}
-	return s, errors.Join(s.sendPaint(), s.current(0).Upload(s.draw.Buffer), s.predictors[0].say(ctx, 0))
+	return s, errors.Join(s.current(0).Upload(s.draw.Buffer), s.predictors[0].say(ctx, 0))
+}
+
+// open makes what runs evaluations, with the networks of the pipeline.
+func (s *sampling) open() error {
+	for i, c := range s.conditionings() {
+		bind := s.bind
+		if i > 0 {
+			bind = func(step *engine.Frame) { step.Share(s.predictors[0].step) }
+		}
+		r, err := s.pipe.newPredictor(s.job, c, bind)
+		if err != nil {
+			return err
+		}
+		s.predictors = append(s.predictors, r)
+	}
+	return s.sendPaint()
 }
 
 // bind gives a step the state.
@@ -131,6 +142,11 @@ func (s *sampling) predictor(e *sampler.Eval) *predictor {
 // evaluate runs an evaluation of the plan and measures what that wants to know. It allocates nothing but for the first measurement
 // and where the prompt changes.
 func (s *sampling) evaluate(ctx context.Context, e *sampler.Eval) (measured float64, err error) {
+	if e.Switched && s.refiner != nil {
+		if err := s.takeOver(); err != nil {
+			return 0, err
+		}
+	}
 	s.timestep.F32[0] = float32(e.Timestep)
 	s.combine(e)
 	for _, m := range [...]*engine.Mirror{s.timestep, s.inputMix, s.mix, s.known} {
@@ -233,5 +249,6 @@ func (s *sampling) close() error {
 	for _, r := range s.predictors {
 		errs = append(errs, r.close())
 	}
+	s.predictors = nil
 	return errors.Join(errs...)
 }

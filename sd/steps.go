@@ -51,16 +51,16 @@ func (s *Step) Preview(ctx context.Context, by Autoencoder) ([]*image.NRGBA, err
 		return nil, err
 	}
 	if by == ApproxCheap {
-		return s.pipe.cheapPreviews(latents, s.run.height, s.run.width)
+		return s.run.pipe.cheapPreviews(latents, s.run.height, s.run.width)
 	}
 	r := s.passes[s.at].request
 	r.Decoder = by
-	return s.pipe.decode(ctx, r, latents)
+	return s.run.pipe.decode(ctx, r, latents)
 }
 
 // Result decodes the latents as they are: after the last step these are the finished pictures.
 func (s *Step) Result(ctx context.Context) (*Result, error) {
-	images, err := s.pipe.pictures(ctx, s.passes[s.at], s.run)
+	images, err := s.run.pipe.pictures(ctx, s.passes[s.at], s.run)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,10 @@ func (s *Step) Result(ctx context.Context) (*Result, error) {
 			}
 		}
 	}
-	r, m := &Result{Request: s.request}, model{s.pipe.name, s.vae.name, s.hashes(), strings.Join(embedded, ", ")}
+	r, m := &Result{Request: s.request}, model{name: s.pipe.name, vae: s.vae.name, hashes: s.hashes(), embeddings: strings.Join(embedded, ", ")}
+	if second := takesOver(s.passes); second != nil {
+		m.refiner = second.name
+	}
 	for i, img := range images {
 		seed, _ := s.request.seeds(i)
 		r.Pictures = append(r.Pictures, Picture{
@@ -117,7 +120,7 @@ func (p *Pipeline) Steps(ctx context.Context, r Request) iter.Seq2[*Step, error]
 		r, passes, err := p.passes(ctx, r)
 		var vae autoencoder
 		if err == nil {
-			vae, err = p.autoencoder(r)
+			vae, err = p.finishes(passes[len(passes)-1]).autoencoder(r)
 		}
 		if err == nil {
 			err = p.encodeAll(ctx, passes)
@@ -127,7 +130,7 @@ func (p *Pipeline) Steps(ctx context.Context, r Request) iter.Seq2[*Step, error]
 			return
 		}
 		ctx, stop := context.WithCancel(ctx)
-		hashes := p.startHashes(ctx, vae.path)
+		hashes := p.startHashes(ctx, vae.path, takesOver(passes))
 		defer func() { stop(); hashes() }()
 		step := &Step{pipe: p, request: r, vae: vae.vaeFile, passes: passes, hashes: hashes}
 		for step.at = range passes {
@@ -147,7 +150,7 @@ func (s *Step) sample(ctx context.Context, yield func(*Step, error) bool) (more 
 	if s.run, err = s.pipe.start(ctx, one, s.left); err != nil {
 		return false, err
 	}
-	defer func() { err = errors.Join(err, s.run.close()) }()
+	defer func() { err = errors.Join(err, s.run.close(), s.pipe.trimRefiners()) }()
 	before := s.done
 	for progress, err := range one.plan.Run(func(e *sampler.Eval) (float64, error) { return s.run.evaluate(ctx, e) }) {
 		if err != nil {

@@ -49,7 +49,7 @@ func parse(args []string, log io.Writer) (o options, err error) {
 	f.Folders(&o.pipeline)
 	f.Upscalers(&o.pipeline)
 	f.Weights(&o.model.Options, "vae", "text-encoder", "model-config", "variant")
-	f.Group("Model", "model", "lora-dir", "embedding-dir", "upscaler-dir", "vae", "vae-dir", "text-encoder", "model-config", "variant")
+	f.Group("Model", "model", "lora-dir", "embedding-dir", "upscaler-dir", "vae", "vae-dir", "checkpoint-dir", "text-encoder", "model-config", "variant")
 	f.Device(&o.device)
 	f.Precision(&o.device)
 	f.Group("Computing", "device", "threads", "precision")

@@ -3,6 +3,8 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/atelier-go/atelier/compute"
@@ -178,6 +180,17 @@ func (c *Cache) unloadIdle(kind weights.Kind, keep *params) error {
 		}
 	}
 	c.loaded = left
+	return errors.Join(errs...)
+}
+
+// Trim gives back all that nobody uses.
+func (c *Cache) Trim() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	errs := []error{c.shrink(0)}
+	for _, kind := range slices.Collect(maps.Keys(c.current)) {
+		errs = append(errs, c.unloadIdle(kind, nil))
+	}
 	return errors.Join(errs...)
 }
 

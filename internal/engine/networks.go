@@ -8,8 +8,12 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"math"
+	"reflect"
+	"slices"
 
 	"github.com/atelier-go/atelier/clip"
 	"github.com/atelier-go/atelier/nn"
@@ -127,6 +131,31 @@ func (n *Networks) agree() error {
 		return nil
 	}
 	return fmt.Errorf("engine: %s: %s; the files belong to different models", n.Checkpoint.Path(), reason)
+}
+
+// TakesOver is an error if these networks cannot go on with a run of others: with latents of the same form and noise.
+func (n *Networks) TakesOver(other *Networks) error {
+	shape := func(n *Networks) unet.Config {
+		c := n.UNet.Config()
+		c.SampleSize = 0
+		return c
+	}
+	a, b := n.VAE.Config(), other.VAE.Config()
+	switch {
+	case !reflect.DeepEqual(shape(n), shape(other)) || a.LatentChannels != b.LatentChannels || a.ScaleFactor() != b.ScaleFactor() || a.ScalingFactor != b.ScalingFactor:
+		return fmt.Errorf("engine: %s is of another shape than %s, and cannot go on with its latents; take a checkpoint of the same kind", n.Checkpoint.Path(), other.Checkpoint.Path())
+	case cmp.Or(n.Prediction, sampler.Epsilon) != cmp.Or(other.Prediction, sampler.Epsilon):
+		return fmt.Errorf("engine: %s predicts %q and %s %q; take checkpoints that predict the same", n.Checkpoint.Path(), n.Prediction, other.Checkpoint.Path(), other.Prediction)
+	}
+	own, err := n.Schedule.Table()
+	its, err2 := other.Schedule.Table()
+	if err := errors.Join(err, err2); err != nil {
+		return err
+	}
+	if !slices.EqualFunc(own.Sigmas, its.Sigmas, func(a, b float64) bool { return math.Abs(a-b) < 1e-3*b }) {
+		return fmt.Errorf("engine: %s was trained with other noise levels than %s; take checkpoints with the same", n.Checkpoint.Path(), other.Checkpoint.Path())
+	}
+	return nil
 }
 
 // LatentChannels is how many channels latents have: those that the VAE makes and the UNet estimates.

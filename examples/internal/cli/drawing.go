@@ -30,6 +30,7 @@ type Drawing struct {
 	hires             hires
 	preset            string
 	styles            Styles
+	refiner           sd.Refiner
 }
 
 // RequestFlags are the flags that fill fields of a Drawing's request.
@@ -37,6 +38,7 @@ var RequestFlags = map[string]string{
 	"Request.Prompt": "-prompt", "Request.NegativePrompt": "-negative", "Request.Width": "-width", "Request.Height": "-height",
 	"Request.Steps": "-steps", "Request.Sampler": "-sampler", "Request.Spacing": "-schedule", "Request.Guidance": "-cfg",
 	"Request.ClipSkip": "-clip-skip", "Request.BatchSize": "-n", "Request.Noise": "-noise", "Request.VAE": "-vae",
+	"Request.Refiner.Checkpoint": "-refiner", "Request.Refiner.SwitchAt": "-refiner-switch",
 	"Request.Image": "-image", "Request.Strength": "-strength", "Request.ResizeMode": "-resize-mode",
 	"Request.NoiseMultiplier": "-noise-multiplier", "Request.ExtraNoise": "-extra-noise",
 	"Request.Inpaint.Mask": "-mask", "Request.Inpaint.Blur": "-mask-blur", "Request.Inpaint.BlurX": "-mask-blur-x", "Request.Inpaint.BlurY": "-mask-blur-y", "Request.Inpaint.Content": "-masked-content",
@@ -65,6 +67,8 @@ func (d *Drawing) Computing(f *Flags) {
 	f.Model(&d.model)
 	f.Weights(&d.model.Options, "vae", "text-encoder", "model-config", "variant")
 	f.Folders(&d.pipeline)
+	f.StringVar(&d.refiner.Checkpoint, "refiner", "", "`NAME` path, or name in -checkpoint-dir or beside -model, of a checkpoint that takes over on the way")
+	d.refiner.SwitchAt = f.Float64("refiner-switch", 0.8, "`NUMBER` after which part of the way it does, 0 to 1")
 	f.Group("Model", "model", "lora-dir", "embedding-dir", "vae", "vae-dir")
 
 	f.IntVar(&d.Request.Steps, "steps", 20, "`NUMBER` sampling steps")
@@ -110,6 +114,11 @@ func (d *Drawing) complete(f *Flags) error {
 	}
 	if d.Request.Steps == 0 || d.Request.BatchSize == 0 {
 		return errors.New("-steps and -n want numbers other than 0")
+	}
+	if d.refiner.Checkpoint != "" {
+		d.Request.Refiner = &d.refiner
+	} else if f.Given("refiner-switch") {
+		return errors.New("-refiner-switch is about another checkpoint: give -refiner NAME")
 	}
 	if name := d.model.NameOfVAE(d.pipeline.VAEDirs); name != "" {
 		d.Request.VAE = name

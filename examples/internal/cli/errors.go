@@ -8,7 +8,7 @@ import (
 // flagOf are the flags that fill fields, those that several programs have.
 var flagOf = map[string]string{
 	"Options.VAE": "-vae", "Options.TextEncoder": "-text-encoder", "Options.Config": "-model-config", "Options.Variant": "-variant",
-	"Options.LoRADirs": "-lora-dir", "Options.EmbeddingDirs": "-embedding-dir", "Options.VAEDirs": "-vae-dir", "Options.Workers": "-threads", "Options.Precision": "-precision",
+	"Options.LoRADirs": "-lora-dir", "Options.LoRA": "-lora", "Options.EmbeddingDirs": "-embedding-dir", "Options.VAEDirs": "-vae-dir", "Options.CheckpointDirs": "-checkpoint-dir", "Options.Workers": "-threads", "Options.Precision": "-precision",
 }
 
 // flagError says what is wrong with fields in the words of a command line.

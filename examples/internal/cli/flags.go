@@ -154,7 +154,7 @@ func (f *Flags) Weights(o *weights.Options, names ...string) {
 	}
 }
 
-// Folders defines -lora-dir, -embedding-dir and -vae-dir, of which the first is the current folder if it is not given.
+// Folders defines -lora, -lora-multiplier, -lora-dir, -embedding-dir, -vae-dir and -checkpoint-dir, of which the first is the current folder if it is not given.
 func (f *Flags) Folders(o *sd.Options) {
 	var given []string
 	o.LoRADirs = []string{"."}
@@ -163,12 +163,18 @@ func (f *Flags) Folders(o *sd.Options) {
 		o.LoRADirs = given
 		return nil
 	})
+	f.StringVar(&o.LoRA, "lora", "", "`NAME` a LoRA that every prompt has, if it does not have it by itself")
+	f.Optional(&o.LoRAMultiplier, "lora-multiplier", "`NUMBER` the weight of -lora (default: 1)")
 	f.Func("embedding-dir", "`FOLDER` of textual inversions that prompts name, likewise", func(list string) error {
 		o.EmbeddingDirs = append(o.EmbeddingDirs, filepath.SplitList(list)...)
 		return nil
 	})
 	f.Func("vae-dir", "`FOLDER` of VAEs and TAESD, likewise", func(list string) error {
 		o.VAEDirs = append(o.VAEDirs, filepath.SplitList(list)...)
+		return nil
+	})
+	f.Func("checkpoint-dir", "`FOLDER` of checkpoints that are chosen by name, likewise", func(list string) error {
+		o.CheckpointDirs = append(o.CheckpointDirs, filepath.SplitList(list)...)
 		return nil
 	})
 }

@@ -61,6 +61,7 @@ var rules = []rule{
 	{"sd/dense", "", "gorgonia.org/tensor", "the only user of Gorgonia: programs that do not want its arrays do not carry it"},
 	{"face", "internal/picture", "github.com/esimov/pigo golang.org/x/sync", "leaf: the only user of pigo"},
 	{"portrait", "face lora lora/dataset lora/train sd sd/infotext clip unet vae sampler weights compute internal/atomicfile internal/openfile internal/engine internal/picture internal/rng invalid", "golang.org/x/image", "the way from photos to portraits stands above what trains and what draws; what computes is handed in"},
+	{"studio/jobs", "internal/filelock", "github.com/nats-io/nats-server/v2 github.com/nats-io/nats.go", "a queue of work knows none of it; the only user of NATS"},
 	{"tinyportrait", "", "", "data"},
 	{"tinyportrait/drawn", "face internal/picture", "", "eyes for the tiny model's people: for examples and tests"},
 	{"invalid", "", "", "a leaf that every package may import"},

@@ -1,0 +1,170 @@
+package jobs
+
+import (
+	"context"
+	"iter"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// mirror is what this process knows of the records. Reading it costs nothing, however many people look.
+type mirror struct {
+	mu       sync.Mutex
+	jobs     map[string]mirrored
+	gone     map[string]uint64 // revisions at which jobs were removed, so that older news do not bring them back
+	previews map[string][]byte
+	lookers  map[*looker]struct{}
+}
+
+// mirrored is a job at a revision, and when that was first seen here.
+type mirrored struct {
+	Job
+	revision uint64
+	seen     time.Time
+}
+
+// looker is told of jobs that changed; of one that changed twice before it looked, once.
+type looker struct {
+	changed map[string]bool
+	wake    chan struct{} // holds one
+}
+
+func (m *mirror) init() {
+	m.jobs, m.gone = make(map[string]mirrored), make(map[string]uint64)
+	m.previews, m.lookers = make(map[string][]byte), make(map[*looker]struct{})
+}
+
+// put takes in a job unless something newer is known of it.
+func (m *mirror) put(j Job, revision uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.jobs[j.ID].revision >= revision || m.gone[j.ID] >= revision {
+		return
+	}
+	m.jobs[j.ID] = mirrored{j, revision, time.Now()}
+	if j.State != Running {
+		delete(m.previews, j.ID)
+	}
+	m.tell(j.ID)
+}
+
+// remove takes in that a job was removed.
+func (m *mirror) remove(id string, revision uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.jobs[id].revision >= revision {
+		return
+	}
+	delete(m.jobs, id)
+	delete(m.previews, id)
+	m.gone[id] = revision
+	m.tell(id)
+}
+
+// show takes in what a running job looks like.
+func (m *mirror) show(id string, preview []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.jobs[id].State != Running {
+		return
+	}
+	m.previews[id] = preview
+	m.tell(id)
+}
+
+// tell wakes who looks. The lock is held.
+func (m *mirror) tell(id string) {
+	for l := range m.lookers {
+		l.changed[id] = true
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// look adds a looker.
+func (m *mirror) look() *looker {
+	l := &looker{changed: make(map[string]bool), wake: make(chan struct{}, 1)}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lookers[l] = struct{}{}
+	return l
+}
+
+// leave removes a looker.
+func (m *mirror) leave(l *looker) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.lookers, l)
+}
+
+// take is what changed since l looked last.
+func (m *mirror) take(l *looker) (changed []Job) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id := range l.changed {
+		j, ok := m.jobs[id]
+		if !ok {
+			j.Job = Job{ID: id, State: Removed}
+		}
+		changed = append(changed, j.Job)
+	}
+	clear(l.changed)
+	slices.SortFunc(changed, first)
+	return changed
+}
+
+// all are the jobs, in the order in which they are to be done.
+func (m *mirror) all() []mirrored {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.SortedFunc(maps.Values(m.jobs), func(a, b mirrored) int { return first(a.Job, b.Job) })
+}
+
+// Jobs are all jobs, in the order in which they are to be done, those that ended included.
+func (q *Queue) Jobs() (all []Job) {
+	for _, j := range q.mirror.all() {
+		all = append(all, j.Job)
+	}
+	return all
+}
+
+// Job is a job by its ID; ok is false if there is none.
+func (q *Queue) Job(id string) (j Job, ok bool) {
+	q.mirror.mu.Lock()
+	defer q.mirror.mu.Unlock()
+	m, ok := q.mirror.jobs[id]
+	return m.Job, ok
+}
+
+// Preview is what a running job last showed, as its handler encoded it; nil if nothing.
+func (q *Queue) Preview(id string) []byte {
+	q.mirror.mu.Lock()
+	defer q.mirror.mu.Unlock()
+	return q.mirror.previews[id]
+}
+
+// Changes yields jobs that changed, or have a new preview, from the call on, until ctx is done. A job that changes quicker than it
+// is asked for is yielded as it is then, so that who looks slowly misses nothing but what is past. One that was removed has the
+// State Removed and nothing else.
+func (q *Queue) Changes(ctx context.Context) iter.Seq[Job] {
+	l := q.mirror.look()
+	return func(yield func(Job) bool) {
+		defer q.mirror.leave(l)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-l.wake:
+			}
+			for _, j := range q.mirror.take(l) {
+				if !yield(j) {
+					return
+				}
+			}
+		}
+	}
+}

@@ -39,6 +39,7 @@ var rules = []rule{
 	{"weights/pickle", "", "", "files of strangers: nothing that could run is within reach"},
 	{"weights/...", "weights/... compute sampler internal/f16 internal/atomicfile internal/filelock internal/openfile internal/python invalid", "golang.org/x/sys github.com/nlpodyssey/safetensors", "files are bytes with names; what they mean is the networks' business"},
 	{"cpu/...", "cpu/... compute internal/f16 invalid", "golang.org/x/sys", "a device runs any program and knows no network"},
+	{"cuda", "cuda/internal/driver cuda/internal/kernel cuda/internal/library compute internal/f16 invalid", "", "a device runs any program and knows no network"},
 	{"cuda/internal/library", "", "github.com/ebitengine/purego golang.org/x/sys", "leaf: the only user of purego, but for tests that stand in for a library"},
 	{"cuda/internal/driver", "cuda/internal/library", "github.com/ebitengine/purego", "bindings know no op and no kernel"},
 	{"cuda/internal/cublas", "cuda/internal/driver cuda/internal/library", "github.com/ebitengine/purego", "bindings know no op and no kernel"},

@@ -2,22 +2,23 @@ package compute
 
 import "fmt"
 
-// Precision is the type in which a device computes matrix products; everything else is float32. It is a flag
-// (flag.TextVar) and a field of JSON under its name.
+// Precision is the type in which a device computes: matrix products, and with FP16 whatever networks have between them. It is a
+// flag (flag.TextVar) and a field of JSON under its name.
 type Precision uint8
 
 // The precisions of matrix products.
 const (
 	PrecisionFP32 Precision = iota // float32 throughout
-	PrecisionBF16                  // factors rounded to bfloat16, sums in float32
+	PrecisionBF16                  // factors rounded to bfloat16, sums in float32, everything else float32
+	PrecisionFP16                  // parameters and what networks hand on in half precision, sums in float32
 )
 
-var precisions = [...]string{PrecisionFP32: "fp32", PrecisionBF16: "bf16"}
+var precisions = [...]string{PrecisionFP32: "fp32", PrecisionBF16: "bf16", PrecisionFP16: "fp16"}
 
 // Valid reports whether p is one of the constants.
 func (p Precision) Valid() bool { return int(p) < len(precisions) }
 
-// String is the name on command lines: "fp32" or "bf16".
+// String is the name on command lines: "fp32", "bf16" or "fp16".
 func (p Precision) String() string {
 	if p.Valid() {
 		return precisions[p]
@@ -32,7 +33,7 @@ func ParsePrecision(name string) (Precision, error) {
 			return Precision(p), nil
 		}
 	}
-	return 0, fmt.Errorf("compute: precision %.40q, want fp32 or bf16", name)
+	return 0, fmt.Errorf("compute: precision %.40q, want fp32, bf16 or fp16", name)
 }
 
 // MarshalText implements encoding.TextMarshaler.

@@ -7,7 +7,7 @@ import (
 )
 
 func TestPrecision(t *testing.T) {
-	for _, p := range []Precision{PrecisionFP32, PrecisionBF16} {
+	for _, p := range []Precision{PrecisionFP32, PrecisionBF16, PrecisionFP16} {
 		if got, err := ParsePrecision(p.String()); err != nil || got != p {
 			t.Errorf("%v is read as %v, %v", p, got, err)
 		}
@@ -20,8 +20,8 @@ func TestPrecision(t *testing.T) {
 			t.Errorf("%s is read as %v, %v", text, got, err)
 		}
 	}
-	for _, name := range []string{"", "fp16", "BF16", "Precision(9)"} {
-		if _, err := ParsePrecision(name); err == nil || !strings.Contains(err.Error(), "fp32 or bf16") {
+	for _, name := range []string{"", "fp8", "BF16", "Precision(9)"} {
+		if _, err := ParsePrecision(name); err == nil || !strings.Contains(err.Error(), "fp32, bf16 or fp16") {
 			t.Errorf("%q: %v, want an error that lists the names", name, err)
 		}
 	}

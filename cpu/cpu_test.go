@@ -88,16 +88,18 @@ func TestWorkersAgree(t *testing.T) {
 	}
 }
 
-// TestPrecision asks for bfloat16 where the processor's instructions are not used: the device says what it really does.
+// TestPrecision asks for bfloat16 where the processor's instructions are not used, and for half precision: the device says what it really does.
 func TestPrecision(t *testing.T) {
 	t.Setenv(isa.EnvLower, isa.Generic.String())
-	d, err := Open(Options{Workers: 1, Precision: compute.PrecisionBF16})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	if p := d.Precision(); p != compute.PrecisionFP32 || !strings.Contains(d.Name(), "fp32") {
-		t.Errorf("%s computes in %v, want fp32", d.Name(), p)
+	for _, asked := range []compute.Precision{compute.PrecisionBF16, compute.PrecisionFP16} {
+		d, err := Open(Options{Workers: 1, Precision: asked})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		if p := d.Precision(); p != compute.PrecisionFP32 || !strings.Contains(d.Name(), "fp32") {
+			t.Errorf("asked for %v, %s computes in %v, want fp32", asked, d.Name(), p)
+		}
 	}
 }
 

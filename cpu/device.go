@@ -27,7 +27,7 @@ import (
 // Options configures a device. The zero value uses every processor and float32.
 type Options struct {
 	Workers   int               // goroutines computing at once; 0 means runtime.GOMAXPROCS(0)
-	Precision compute.Precision // in which matrix products are computed; float32 where the processor lacks the instruction for bfloat16
+	Precision compute.Precision // in which matrix products are computed; float32 for FP16, and where the processor lacks the instruction for bfloat16
 }
 
 // Device is the CPU as a compute.Device. Runs of its executables are serialised and share one arena.
@@ -63,7 +63,7 @@ func Open(o Options) (*Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cpu: %w", err)
 	}
-	if set < isa.AVX512BF16 {
+	if set < isa.AVX512BF16 || o.Precision != compute.PrecisionBF16 {
 		o.Precision = compute.PrecisionFP32
 	}
 	return &Device{set: set, precision: o.Precision, pool: newPool(o.Workers), scratch: make([]*gemm.Scratch, o.Workers)}, nil
@@ -76,7 +76,7 @@ func (o Options) check() error {
 		errs = append(errs, invalid.Field("Options.Workers", o.Workers, "0 (all processors) to 1024"))
 	}
 	if !o.Precision.Valid() {
-		errs = append(errs, invalid.Field("Options.Precision", o.Precision, "fp32 or bf16"))
+		errs = append(errs, invalid.Field("Options.Precision", o.Precision, "fp32, bf16 or fp16"))
 	}
 	return errors.Join(errs...)
 }

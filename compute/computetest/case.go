@@ -23,6 +23,7 @@ type Operands struct {
 	b      *compute.Builder
 	random *rand.Rand
 	params compute.DType
+	inside bool
 	inputs []compute.Buffer
 	source Source
 }
@@ -36,7 +37,11 @@ func newOperands(b *compute.Builder, seed string, params compute.DType) *Operand
 // Values declares an F32 input of the given values.
 func (o *Operands) Values(values []float32, shape ...int) compute.Value {
 	o.inputs = append(o.inputs, compute.Floats(values))
-	return o.b.Input("", compute.F32, shape...)
+	x := o.b.Input("", compute.F32, shape...)
+	if o.inside {
+		return o.b.Op(compute.Activate{X: x})
+	}
+	return x
 }
 
 // IDs declares an I32 input of the given values.
@@ -100,13 +105,21 @@ type recording struct {
 // adds two guards for each result that the planner lays against it: it places larger blocks first and keeps the order
 // of equals, so one guard a block larger comes before the result and one of its size after. All inputs, and the guards
 // as the last of them, are then outputs too.
-func (c Case) record(guarded bool) (*recording, error) {
+func (c Case) record(guarded bool) (*recording, error) { return c.recordWithin(guarded, false) }
+
+// recordWithin is record for a case whose operands, if it is inside, come from ops, as its results go to some.
+func (c Case) recordWithin(guarded, inside bool) (*recording, error) {
 	var b compute.Builder
 	end := b.Scope(c.Name)
 	o := newOperands(&b, c.Name, c.Params)
+	o.inside = inside
 	results := b.Results(c.Record(o))
+	o.inside = false
 	end()
 	for _, y := range results {
+		if inside {
+			y = b.Op(compute.Repeat{X: y, Times: 1})
+		}
 		b.Output(y)
 	}
 	p, err := b.Build()

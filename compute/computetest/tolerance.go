@@ -12,7 +12,8 @@ import (
 // With u the roundoff, want's root mean square as the size of an element of no size of its own, and E = Roundings·u, the worst
 // element may err by E·max(|want|, rms) and the normalised mean squared error may reach (E/4)². For each matrix product,
 // a device's OperandRoundoff adds 4 times itself to E: each factor errs by up to that much, and the errors of a
-// sum's terms add up like the terms do, so that a result errs by about one roundoff of its size, rarely four.
+// sum's terms add up like the terms do, so that a result errs by about one roundoff of its size, rarely four. Its
+// ValueRoundoff adds 6 times itself: operands and results are rounded, and in some ops what lies between.
 type Tolerance struct {
 	Roundings float64 // 0 demands the same value
 	Products  int     // matrix products that follow on one another in the op: 2 in attention
@@ -22,7 +23,7 @@ type Tolerance struct {
 const roundoff = 1.0 / (1 << 24)
 
 // check compares a device's result with the oracle's.
-func (tol Tolerance) check(got, want compute.Buffer, operandRoundoff float64) error {
+func (tol Tolerance) check(got, want compute.Buffer, operandRoundoff, valueRoundoff float64) error {
 	if want.I32 != nil {
 		for i, w := range want.I32 {
 			if got.I32[i] != w {
@@ -33,7 +34,7 @@ func (tol Tolerance) check(got, want compute.Buffer, operandRoundoff float64) er
 	}
 	g, w := got.F32, want.F32
 	limit := tol.Roundings * roundoff
-	limit += 4 * float64(tol.Products) * operandRoundoff
+	limit += 4*float64(tol.Products)*operandRoundoff + 6*valueRoundoff
 	var square, errorSquare float64
 	for i := range w {
 		d := float64(g[i]) - float64(w[i])

@@ -26,7 +26,7 @@ func TestTolerance(t *testing.T) {
 		{"bfloat16 factors", []float32{1, -1, 1.006, -1}, Tolerance{Roundings: 20, Products: 1}, 1.0 / 256, true},
 		{"bfloat16 factors in no product", []float32{1, -1, 1.006, -1}, Tolerance{Roundings: 20}, 1.0 / 256, false},
 	} {
-		if err := c.tol.check(compute.Floats(c.got), compute.Floats(want), c.operand); (err == nil) != c.accept {
+		if err := c.tol.check(compute.Floats(c.got), compute.Floats(want), c.operand, 0); (err == nil) != c.accept {
 			t.Errorf("%s: error is %v, want acceptance %v", c.name, err, c.accept)
 		}
 	}

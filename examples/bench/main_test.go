@@ -282,7 +282,7 @@ func TestBadCommandLines(t *testing.T) {
 		args string
 		says []string
 	}{
-		{"-precision fp8", []string{"-precision", `"fp8"`, "fp32 or bf16"}},
+		{"-precision fp8", []string{"-precision", `"fp8"`, "fp32, bf16 or fp16"}},
 		{"-rounds 0", []string{"-rounds is 0", "1 to 1000"}},
 		{"-batch 0", []string{"-batch is 0", "1 to 64"}},
 		{"-batch 65", []string{"-batch is 65", "1 to 64"}},

@@ -213,7 +213,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"-noise TPU", []string{"-noise", `"TPU"`, `"NV" or "CPU"`}},
 		{"-sampler magic", []string{"-sampler", `"magic"`, "DPM++ 2M"}},
 		{"-schedule magic", []string{"-schedule", `"magic"`, "Karras"}},
-		{"-precision fp8", []string{"-precision", `"fp8"`, "fp32 or bf16"}},
+		{"-precision fp8", []string{"-precision", `"fp8"`, "fp32, bf16 or fp16"}},
 		{"-device abacus", []string{"-device", `"abacus"`, "auto and cpu"}},
 		{"-threads -1", []string{"-threads is -1", "all processors"}},
 		{"-o picture.gif", []string{"-output", "picture.gif", ".png"}},

@@ -20,6 +20,10 @@ func fullSize() (kernels []*ptx.Kernel) {
 		}
 	}
 	kernels = append(kernels, PlainConv2D{Plain{64, 64}, Conv2D{Epilogue: everything, Parts: 2, Window: [2]int{3, 3}, Stride: 1, Top: 1, Left: 1, Enlargement: Resized}, false, compute.F32, compute.F32, compute.F32, 4}.Kernel())
+	for _, head := range []int{40, 64, 80, 160, 512} {
+		flash, _ := FlashFor(head, 4096, head == 64)
+		kernels = append(kernels, flash.Kernel())
+	}
 	for _, tile := range []Tile{
 		{Rows: 128, Columns: 128, Depth: 32, WarpRows: 64, WarpColumns: 64, Stages: 4},
 		{Rows: 128, Columns: 128, Depth: 32, WarpRows: 64, WarpColumns: 32, Stages: 3},

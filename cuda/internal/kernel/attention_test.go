@@ -43,3 +43,31 @@ func TestPlainAttention(t *testing.T) {
 		}
 	}
 }
+
+// TestFlashAttention has heads of every size of the networks, and lengths that fill no tile.
+func TestFlashAttention(t *testing.T) {
+	for _, test := range []attentions{
+		{1, 64, 64, 1, 40, false}, {2, 37, 77, 2, 40, false}, {1, 77, 77, 2, 64, true}, {1, 130, 70, 1, 40, false}, {1, 130, 130, 1, 64, true},
+		{1, 66, 1, 1, 80, false}, {1, 20, 77, 2, 80, false}, {1, 9, 40, 2, 160, false}, {1, 33, 20, 1, 512, false}, {1, 1, 1, 1, 8, true}, {1, 5, 70, 3, 24, false},
+	} {
+		t.Run(fmt.Sprint(test), func(t *testing.T) {
+			q, keys, v := test.arrays()
+			k, ok := FlashFor(test.head, test.queries, test.causal)
+			if !ok {
+				t.Fatal("there is no division")
+			}
+			have, stats := job{kernel: k.Kernel(), grid: k.Grid(test.samples, test.queries, test.heads), shared: k.Shared(), arguments: []any{
+				out{len(q), compute.F16}, in{q, compute.F16}, in{keys, compute.F16}, in{v, compute.F16}, test.heads * test.head, test.queries, test.keys,
+			}}.run(t)
+			compare(t, have, test.oracle(t), 1e-3)
+			if stats.Conflicts != 0 {
+				t.Errorf("%d bank conflicts", stats.Conflicts)
+			}
+		})
+	}
+	for _, head := range []int{12, 200, 640} {
+		if _, ok := FlashFor(head, 64, false); ok {
+			t.Errorf("heads of %d are divided", head)
+		}
+	}
+}

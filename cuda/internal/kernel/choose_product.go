@@ -189,7 +189,12 @@ func (c *choice) matMul(op compute.MatMul) {
 func (c *choice) attention(op compute.Attention) {
 	t, q, keys := c.precision(op.Q, op.K), c.shape(op.Q), c.shape(op.K)[1]
 	y, done := c.result(c.out[0], t)
-	a := PlainAttention{q[2] / op.Heads, op.Causal, t}
-	c.launch(a, a.Grid(q[0], q[1], op.Heads), 0, y, c.operand(op.Q, t), c.operand(op.K, t), c.operand(op.V, t), q[1], keys)
+	arrays := []any{y, c.operand(op.Q, t), c.operand(op.K, t), c.operand(op.V, t)}
+	if flash, ok := FlashFor(q[2]/op.Heads, q[1], op.Causal); ok && t == compute.F16 {
+		c.launch(flash, flash.Grid(q[0], q[1], op.Heads), flash.Shared(), append(arrays, q[2], q[1], keys)...)
+	} else {
+		plain := PlainAttention{q[2] / op.Heads, op.Causal, t}
+		c.launch(plain, plain.Grid(q[0], q[1], op.Heads), 0, append(arrays, q[1], keys)...)
+	}
 	done()
 }

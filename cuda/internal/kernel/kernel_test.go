@@ -90,7 +90,7 @@ func (j job) run(t *testing.T) ([]float64, simgpu.Stats) {
 		var d simgpu.Device
 		var written simgpu.Address
 		var size int
-		l := simgpu.Launch{Grid: j.grid, Shared: j.shared, Seed: uint32(seed), Chip: j.chip}
+		l := simgpu.Launch{Grid: j.grid, Shared: j.shared, Seed: uint32(seed), Off: uint32(seed), Chip: j.chip}
 		for _, a := range j.arguments {
 			switch a := a.(type) {
 			case in:

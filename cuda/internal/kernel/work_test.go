@@ -116,7 +116,7 @@ func (x *execution) run(t *testing.T, work Work, seed uint32) {
 	t.Helper()
 	scratch := x.device.Alloc(work.Scratch)
 	for _, launch := range work.Launches {
-		l := simgpu.Launch{Grid: launch.Grid, Shared: launch.Shared, Seed: seed}
+		l := simgpu.Launch{Grid: launch.Grid, Shared: launch.Shared, Seed: seed, Off: seed}
 		for _, a := range launch.Arguments {
 			l.Arguments = append(l.Arguments, x.argument(t, a, scratch))
 		}
@@ -242,7 +242,10 @@ var ops = map[string]func(r *recording) compute.Op{
 		return compute.Attention{Q: r.input(2, 5, 16), K: r.input(2, 7, 16), V: r.input(2, 7, 16), Heads: 2}
 	},
 	"Attention/causal": func(r *recording) compute.Op {
-		return compute.Attention{Q: r.input(1, 9, 18), K: r.input(1, 9, 18), V: r.input(1, 9, 18), Heads: 2, Causal: true}
+		return compute.Attention{Q: r.input(1, 9, 16), K: r.input(1, 9, 16), V: r.input(1, 9, 16), Heads: 2, Causal: true}
+	},
+	"Attention/odd": func(r *recording) compute.Op {
+		return compute.Attention{Q: r.input(1, 9, 18), K: r.input(1, 9, 18), V: r.input(1, 9, 18), Heads: 2}
 	},
 	"GroupNorm": func(r *recording) compute.Op {
 		return compute.GroupNorm{X: r.input(2, 5, 16), X2: r.input(2, 5, 8), Weight: r.param(24), Bias: r.param(24), Groups: 3, Eps: 1e-5, Activation: compute.SiLU}

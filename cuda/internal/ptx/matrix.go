@@ -2,9 +2,16 @@ package ptx
 
 // LoadMatrices loads four 8×8 matrices of halves from shared memory. Lane i gives the address of row i%8 of matrix i/8, and gets of
 // each matrix the two neighbours 2·(i%4), +1 of row i/4.
-func (k *Kernel) LoadMatrices(a Int, offset int) [4]Int {
+func (k *Kernel) LoadMatrices(a Int, offset int) [4]Int { return k.loadMatrices("", a, offset) }
+
+// LoadTransposed is LoadMatrices of matrices that are transposed on the way: a lane gets rows 2·(i%4), +1 of column i/4.
+func (k *Kernel) LoadTransposed(a Int, offset int) [4]Int {
+	return k.loadMatrices(".trans", a, offset)
+}
+
+func (k *Kernel) loadMatrices(how string, a Int, offset int) [4]Int {
 	registers := k.fresh(b32, 4)
-	k.op("ldmatrix.sync.aligned.m8n8.x4.shared.b16", vector(registers), at(a.name, offset))
+	k.op("ldmatrix.sync.aligned.m8n8.x4"+how+".shared.b16", vector(registers), at(a.name, offset))
 	return [4]Int(ints(k, registers))
 }
 

@@ -139,8 +139,11 @@ func (k *Kernel) StoreShared(a Int, offset int, v Float) {
 
 // CopyAsync begins to copy 16 bytes from device to shared memory; of these only the first bytes, 0 or 16, are read and the rest is
 // zero. What was begun since the last [Kernel.Commit] is a group.
-func (k *Kernel) CopyAsync(to Int, from Addr, bytes Int) {
-	k.op("cp.async.cg.shared.global", at(to.name, 0), at(from.name, 0), "16", bytes.name)
+func (k *Kernel) CopyAsync(to Int, from Addr, bytes Int) { k.CopyAsyncAt(to, 0, from, 0, bytes) }
+
+// CopyAsyncAt is CopyAsync to and from so many bytes further.
+func (k *Kernel) CopyAsyncAt(to Int, toOffset int, from Addr, fromOffset int, bytes Int) {
+	k.op("cp.async.cg.shared.global", at(to.name, toOffset), at(from.name, fromOffset), "16", bytes.name)
 }
 
 // Commit ends a group of copies.

@@ -126,7 +126,7 @@ func (p *parser) approximate(s statement, f approximation) step {
 		for ; lanes != 0; lanes &= lanes - 1 {
 			l := bits.TrailingZeros32(lanes) & 31
 			exact := flush(float32(f.of(float64(flush(float(x[l]))))))
-			y[l] = word(off(exact, f.units, x[l], w.block.launch.Seed))
+			y[l] = word(off(exact, f.units, x[l], w.block.launch.Off))
 		}
 	}
 }

@@ -97,7 +97,7 @@ func init() {
 		"and.pred": (*parser).bothPreds, "not.pred": (*parser).notPred, "add.s64": (*parser).addLong, "mad.wide.u32": (*parser).index,
 		"ld.param.u64": (*parser).loadParam, "ld.param.u32": (*parser).loadParam, "ld.param.f32": (*parser).loadParam,
 		"cp.async.cg.shared.global": (*parser).copyAsync, "cp.async.commit_group": (*parser).commit, "cp.async.wait_group": (*parser).await,
-		"ldmatrix.sync.aligned.m8n8.x4.shared.b16": (*parser).loadMatrices, "shfl.sync.bfly.b32": (*parser).shuffle, "shfl.sync.idx.b32": (*parser).shuffle,
+		"ldmatrix.sync.aligned.m8n8.x4.shared.b16": (*parser).loadMatrices, "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16": (*parser).loadMatrices, "shfl.sync.bfly.b32": (*parser).shuffle, "shfl.sync.idx.b32": (*parser).shuffle,
 		"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32": (*parser).multiplyAdd, "mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16": (*parser).multiplyAddHalf,
 		"ld.shared.f32": (*parser).loadShared, "ld.shared.v2.f32": (*parser).loadShared, "ld.shared.v4.f32": (*parser).loadShared,
 		"st.shared.f32": (*parser).storeShared,

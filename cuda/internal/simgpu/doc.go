@@ -7,7 +7,7 @@
 // reach; a kernel that does not end. An instruction that it does not know is an error too.
 //
 // Warps and blocks take turns in an order that a seed decides, so that a test can ask for several. Functions that the manual only
-// bounds are off by up to that bound. Matrix products are summed in float32, or as the tensor cores of a chip do, bit for bit, by
+// bounds are off by up to that bound, as another seed decides. Matrix products are summed in float32, or as the tensor cores of a chip do, bit for bit, by
 // the model of MMA-Sim (arXiv:2511.10909), whose authors compared it with hardware.
 //
 // What no program can show without a card remains: time, what the driver's assembler makes of the text, and a memory model weaker

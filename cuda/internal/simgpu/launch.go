@@ -11,7 +11,8 @@ type Launch struct {
 	Grid      [3]int
 	Shared    int      // bytes of dynamic shared memory
 	Arguments []uint64 // the bits of each parameter
-	Seed      uint32   // decides the order of blocks and warps, and by how much approximations are off
+	Seed      uint32   // decides the order of blocks and warps
+	Off       uint32   // decides by how much approximations are off, which is a card's own and the same in every launch
 	Chip      *Chip    // sums matrix products as a chip does; nil sums them in float32, which is faster
 	Limit     int      // instructions of a block before it counts as one without end; 0 is fifty million
 }

@@ -2,13 +2,15 @@ package simgpu
 
 import (
 	"encoding/binary"
+	"strings"
 
 	"github.com/atelier-go/atelier/internal/f16"
 )
 
-// loadMatrices is ldmatrix of four matrices.
+// loadMatrices is ldmatrix of four matrices, transposed or not.
 func (p *parser) loadMatrices(s statement) step {
 	d, a := p.vector(s.operands[0], 4), p.sharedAddress(s.operands[1])
+	transposed := strings.Contains(s.mnemonic, ".trans")
 	return func(w *warp, lanes uint32) {
 		w.whole(lanes)
 		at := a.at(w, lanes)
@@ -16,12 +18,26 @@ func (p *parser) loadMatrices(s statement) step {
 			y := w.write(r, lanes)
 			for row := range 8 {
 				data := w.use(at[8*matrix+row], 16, false)
+				if transposed {
+					scatter(y, data, row)
+					continue
+				}
 				for pair := range 4 {
 					y[4*row+pair] = binary.LittleEndian.Uint32(data[4*pair:])
 				}
 			}
 		}
 		w.conflicts16(at, lanes)
+	}
+}
+
+// scatter gives each column of a matrix's row to the lanes that have it of the transposed matrix.
+func scatter(y *[32]uint32, data []byte, row int) {
+	shift := 16 * (row % 2)
+	for column := range 8 {
+		lane := 4*column + row/2
+		half := uint32(binary.LittleEndian.Uint16(data[2*column:]))
+		y[lane] = y[lane]&^(0xffff<<shift) | half<<shift
 	}
 }
 

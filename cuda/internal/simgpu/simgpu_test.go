@@ -98,7 +98,7 @@ func TestFMA(t *testing.T) {
 func TestApproximations(t *testing.T) {
 	var results [2][]float32
 	for seed := range results {
-		data, _, err := run(t, 32, simgpu.Launch{Seed: uint32(seed + 1)}, 256, func(k *ptx.Kernel, out ptx.Addr) {
+		data, _, err := run(t, 32, simgpu.Launch{Off: uint32(seed + 1)}, 256, func(k *ptx.Kernel, out ptx.Addr) {
 			x := k.Thread().Float().Plus(0.5)
 			k.StoreFloats(out.Index(k.Thread(), 8), 0, x.Exp2(), x.Reciprocal())
 		})

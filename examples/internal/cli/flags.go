@@ -187,7 +187,7 @@ func (f *Flags) Device(d *Device) {
 
 // Precision defines -precision.
 func (f *Flags) Precision(d *Device) {
-	f.TextVar(&d.Options.Precision, "precision", d.Options.Precision, "`NAME` fp32, or bf16 (faster, slightly different) matrix products")
+	f.TextVar(&d.Options.Precision, "precision", d.Options.Precision, "`NAME` fp32; bf16 or fp16 where the device has them (faster, slightly different)")
 }
 
 // Output defines -output and its short form -o; what is it that is written.

@@ -110,7 +110,7 @@ func TestParse(t *testing.T) {
 		{[]string{"-rate", "0,5"}, []string{"-rate", `"0,5"`}},
 		{[]string{"-rate", "1e-4x"}, []string{"-rate"}},
 		{[]string{"-threads", "2 "}, []string{"-threads"}},
-		{[]string{"-precision", "fp8"}, []string{"-precision", "fp32 or bf16"}},
+		{[]string{"-precision", "fp8"}, []string{"-precision", "fp32, bf16 or fp16"}},
 		{[]string{"-colour", "red"}, []string{"-colour", "work -h"}},
 		{[]string{"a", "b"}, []string{`"a"`, "flags come first"}},
 	} {

@@ -1,0 +1,212 @@
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/cuda/internal/driver"
+	"github.com/atelier-go/atelier/cuda/internal/kernel"
+)
+
+// lowered is a program for which kernels have been chosen. Everything it needs is known before a parameter is read.
+type lowered struct {
+	program *compute.Program // with the types that values are kept as
+	work    []kernel.Work    // by node
+	layout  *compute.Layout
+	forms   []form // of parameters
+	own     int64  // bytes of tables and reports
+}
+
+// lower chooses kernels for every op and lays out the arena.
+func (d *Device) lower(program *compute.Program, source compute.ParamSource) (*lowered, error) {
+	for _, v := range program.Inputs {
+		if t := program.Type(v); t.DType != compute.F32 && t.DType != compute.I32 {
+			return nil, fmt.Errorf("cuda: input %q is %v: %w", program.Values[v.Index()].Name, t, compute.ErrUnsupported)
+		}
+	}
+	for _, v := range program.Params {
+		if _, err := paramType(source, program.Values[v.Index()]); err != nil {
+			return nil, err
+		}
+	}
+	l := &lowered{program: d.kernels.Store(program)}
+	for _, n := range program.Nodes {
+		work, err := d.kernels.Work(l.program, n)
+		if err != nil {
+			return nil, fmt.Errorf("cuda: %s: %w", n.Path, err)
+		}
+		l.work = append(l.work, work)
+		l.collect(work)
+	}
+	l.layout = compute.Plan(l.program, func(i int) int { return l.work[i].Scratch })
+	return l, nil
+}
+
+// collect notes what launches read beside values.
+func (l *lowered) collect(work kernel.Work) {
+	for _, launch := range work.Launches {
+		for _, a := range launch.Arguments {
+			switch a := a.(type) {
+			case kernel.Array:
+				if info := l.program.Values[a.Value.Index()]; info.Kind == compute.ParamKind {
+					l.forms = append(l.forms, form{info.Name, a.Type, a.Order})
+				}
+			case kernel.Table:
+				l.own += align(4 * int64(len(a)))
+			case *kernel.Report:
+				l.own += align(kernel.ReportBytes)
+			}
+		}
+	}
+}
+
+// Estimate implements compute.Estimator.
+func (d *Device) Estimate(source compute.ParamSource, programs ...*compute.Program) (compute.MemoryReport, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var total compute.MemoryReport
+	var forms []form
+	for _, program := range programs {
+		l, err := d.lower(program, source)
+		if err != nil {
+			return total, err
+		}
+		forms = append(forms, l.forms...)
+		total.Arena = max(total.Arena, int64(l.layout.Size))
+		total.Worker += l.own
+	}
+	nothing := params{source: source}
+	_, bytes, err := nothing.missing(forms)
+	total.Params = bytes
+	return total, err
+}
+
+// Compile implements compute.Device.
+func (d *Device) Compile(program *compute.Program, loaded compute.Params) (compute.Executable, error) {
+	if program == nil {
+		return nil, errors.New("cuda: Compile of a nil program")
+	}
+	p, ok := loaded.(*params)
+	if !ok || p.device != d {
+		return nil, fmt.Errorf("cuda: parameters are a %T of another device", loaded)
+	}
+	var e *executable
+	err := d.do(func() (err error) {
+		e, err = d.compile(program, p)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (d *Device) compile(program *compute.Program, p *params) (*executable, error) {
+	if p.stored == nil {
+		return nil, errors.New("cuda: the parameters are closed")
+	}
+	l, err := d.lower(program, p.source)
+	if err != nil {
+		return nil, err
+	}
+	fresh, bytes, err := p.missing(l.forms)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.room(bytes + l.own + max(int64(l.layout.Size)-d.arena.size, 0)); err != nil {
+		return nil, err
+	}
+	if err := p.load(fresh, bytes); err != nil {
+		return nil, err
+	}
+	if err := d.reserve(int64(l.layout.Size)); err != nil {
+		return nil, err
+	}
+	own, err := d.alloc(l.own)
+	if err != nil {
+		return nil, err
+	}
+	e := newExecutable(d, program, l, own)
+	if err := e.bind(p, l); err != nil {
+		return nil, errors.Join(err, d.free(&e.own))
+	}
+	return e, nil
+}
+
+// bind makes launches of the chosen kernels.
+func (e *executable) bind(p *params, l *lowered) error {
+	b := binder{executable: e, params: p, lowered: l, next: e.own.address}
+	for i, work := range l.work {
+		for _, launch := range work.Launches {
+			if err := b.launch(i, launch); err != nil {
+				n := e.program.Nodes[i]
+				return fmt.Errorf("cuda: %s: %s: %w", n.Path, compute.OpName(n.Op), err)
+			}
+		}
+	}
+	e.move(e.device.arena.address)
+	return e.device.stream.Wait()
+}
+
+// binder gives arguments their values.
+type binder struct {
+	*executable
+	params  *params
+	lowered *lowered
+	next    driver.Address // of tables and reports
+}
+
+func (b *binder) launch(node int, l kernel.Launch) error {
+	k, err := b.device.ready(l)
+	if err != nil {
+		return err
+	}
+	s := step{node: node}
+	values := make([]uint64, len(l.Arguments))
+	for i, a := range l.Arguments {
+		offset := -1
+		if values[i], offset, err = b.argument(node, a); err != nil {
+			return err
+		}
+		if offset >= 0 {
+			s.moving = append(s.moving, moving{i, uint64(offset)})
+		}
+	}
+	s.launch = k.Launch(driver.Grid{Blocks: l.Grid, Threads: l.Kernel.Threads(), Shared: l.Shared}, values...)
+	b.steps = append(b.steps, s)
+	return nil
+}
+
+// argument is the value of an argument, or where in the arena it points.
+func (b *binder) argument(node int, a any) (value uint64, offset int, err error) {
+	switch a := a.(type) {
+	case int:
+		return uint64(uint32(a)), -1, nil
+	case float32:
+		return uint64(math.Float32bits(a)), -1, nil
+	case kernel.Scratch:
+		return 0, b.lowered.layout.Scratch(node) + int(a), nil
+	case kernel.Table:
+		at := b.take(4 * int64(len(a)))
+		return uint64(at), -1, b.device.stream.Upload(at, bytesOf(compute.Floats(a)))
+	case *kernel.Report:
+		at := b.take(kernel.ReportBytes)
+		b.reports = append(b.reports, report{node, a, at})
+		return uint64(at), -1, nil
+	case kernel.Array:
+		if info := b.program.Values[a.Value.Index()]; info.Kind == compute.ParamKind {
+			return uint64(b.params.stored[form{info.Name, a.Type, a.Order}]) + uint64(a.Offset), -1, nil
+		}
+		return 0, b.lowered.layout.Offset(a.Value) + a.Offset, nil
+	}
+	return 0, -1, fmt.Errorf("an argument of type %T", a)
+}
+
+// take is room for a table or a report.
+func (b *binder) take(bytes int64) driver.Address {
+	at := b.next
+	b.next += driver.Address(align(bytes))
+	return at
+}

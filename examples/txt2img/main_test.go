@@ -191,6 +191,62 @@ func TestSecondPass(t *testing.T) {
 	}
 }
 
+// TestPromptsFromFile draws the prompts of a file, with what its lines say, under names by a pattern.
+func TestPromptsFromFile(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "prompts.txt")
+	lines := "a man\n\n--prompt \"a woman, hat\" --steps 2 --seed 9 --cfg_scale 3 --sampler_name \"Euler a\" --width 40 --negative_prompt glasses --n_iter 2\r\n--seed 3 --styles bright"
+	styles := filepath.Join(dir, "styles.csv")
+	for path, text := range map[string]string{file: lines, styles: "name,prompt,negative_prompt\nbright,sunny {prompt},\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := filepath.Join(dir, "out")
+	var names, log strings.Builder
+	args := []string{"-prompts-from-file", file, "-prompt", "portrait", "-seed", "7", "-steps", "1", "-width", "32", "-height", "32", "-styles", styles,
+		"-folder", out, "-folder-pattern", "[steps] steps", "-pattern", "[seed]-[prompt_no_styles]-[generation_number]"}
+	if err := run(t.Context(), args, &names, &log); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ path, says string }{
+		{"1 steps/00000-7-a man portrait.png", "a man portrait\nSteps: 1, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 7, Size: 32x32"},
+		{"2 steps/00000-9-a woman, hat portrait-1.png", "a woman, hat portrait\nNegative prompt: glasses\nSteps: 2, Sampler: Euler a, Schedule type: Automatic, CFG scale: 3, Seed: 9, Size: 40x32"},
+		{"2 steps/00001-10-a woman, hat portrait-2.png", "Seed: 10, Size: 40x32"},
+		{"1 steps/00001-3-portrait.png", "sunny portrait\nSteps: 1, "},
+	} {
+		path := filepath.Join(out, filepath.FromSlash(c.path))
+		if _, got := read(t, path); !strings.Contains(got, c.says) {
+			t.Errorf("%s says\n%s\nwant %q in it", c.path, got, c.says)
+		}
+		if !strings.Contains(names.String(), path+"\n") {
+			t.Errorf("%s is not named: %s", path, names.String())
+		}
+	}
+	for line, says := range map[string][]string{
+		"--steps many":                {"prompt 1", "--steps", `"many"`},
+		"--steps 0":                   {"--steps", "other than 0"},
+		"--seed 1.5":                  {"--seed", "whole number"},
+		"--sampler_name x":            {"--sampler_name", "DPM++ 2M"},
+		"--tiling true":               {"--tiling", "take it out"},
+		"--magic 1":                   {"line 1", "--magic", "want one of"},
+		"--n_iter 0":                  {"--n_iter", "1 to"},
+		"a\n--prompt b --styles none": {"prompt 2", "-style", "none"},
+		"--width 7":                   {"prompt 1 of 1", "-width is 7", "multiple of 8"},
+		"\n":                          {"there is no prompt"},
+	} {
+		if err := os.WriteFile(file, []byte(line), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		err := run(t.Context(), []string{"-prompts-from-file", file, "-steps", "1", "-folder", out}, io.Discard, io.Discard)
+		for _, say := range says {
+			if err == nil || !strings.Contains(err.Error(), say) {
+				t.Errorf("%q: %v, want %q in it", line, err, say)
+			}
+		}
+	}
+}
+
 func TestBadCommandLines(t *testing.T) {
 	for _, c := range []struct {
 		args string
@@ -236,6 +292,10 @@ func TestBadCommandLines(t *testing.T) {
 		{"-refiner nobody -checkpoint-dir .", []string{`-refiner is "nobody"`, "no checkpoint called"}},
 		{"-refiner nobody -refiner-switch 1.5", []string{"-refiner-switch is 1.5", "0 to 1"}},
 		{"-refiner-switch 0.5", []string{"-refiner-switch", "give -refiner"}},
+		{"-prompts-from-file nothing.txt", []string{"-prompts-from-file", "nothing.txt"}},
+		{"-prompts-from-file main.go -o a.png", []string{"-output", "-prompts-from-file"}},
+		{"-folder a -o a.png", []string{"-output", "-folder"}},
+		{"-folder-pattern ../[seed] -width 32 -height 32 -steps 1", []string{"Pattern", "stays in its folder"}},
 		{"-preset passport", []string{"-preset", "linkedin and cv"}},
 		{"-hires-scale 0", []string{"-hires-scale is 0", "above it"}},
 		{"-hires-scale 9", []string{"-hires-scale is 9", "1 to 8"}},

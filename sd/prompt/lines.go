@@ -29,14 +29,15 @@ func ReadLines(r io.Reader) (lines []Line, err error) {
 	for text := range strings.Lines(strings.TrimPrefix(string(file), "\ufeff")) {
 		number++
 		line := Line{"prompt": trim(text)}
+		if line["prompt"] == "" {
+			continue
+		}
 		if strings.HasPrefix(line["prompt"], "--") {
 			if line, err = ParseLine(line["prompt"]); err != nil {
 				return nil, fmt.Errorf("prompt: line %d: %w", number, err)
 			}
 		}
-		if len(line) > 1 || line["prompt"] != "" {
-			lines = append(lines, line)
-		}
+		lines = append(lines, line)
 	}
 	return lines, nil
 }

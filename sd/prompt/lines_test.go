@@ -60,8 +60,8 @@ func TestWebUILines(t *testing.T) {
 }
 
 func TestReadLines(t *testing.T) {
-	lines, err := ReadLines(strings.NewReader("\ufeffa cat, --ar 3:2\r\n\n  \n--steps 5 --prompt \"b\"\n"))
-	if err != nil || len(lines) != 2 || lines[0]["prompt"] != "a cat, --ar 3:2" || lines[1]["steps"] != "5" {
+	lines, err := ReadLines(strings.NewReader("\ufeffa cat, --ar 3:2\r\n\n  \n--steps 5 --prompt \"b\"\n--steps 7\n"))
+	if err != nil || len(lines) != 3 || lines[2]["steps"] != "7" || lines[0]["prompt"] != "a cat, --ar 3:2" || lines[1]["steps"] != "5" {
 		t.Errorf("%v, %v", lines, err)
 	}
 	if _, err := ReadLines(strings.NewReader("a\n--colour red")); err == nil || !strings.Contains(err.Error(), "line 2") || !strings.Contains(err.Error(), "cfg_scale") {

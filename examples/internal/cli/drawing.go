@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +21,9 @@ import (
 type Drawing struct {
 	Request sd.Request
 
-	output            string
+	naming            naming
+	prompts           string // a file of them
+	drawn             bool   // the seed is
 	model             Model
 	device            Device
 	pipeline          sd.Options
@@ -54,7 +55,8 @@ func (d *Drawing) Picture(f *Flags, own ...string) {
 	f.StringVar(&d.Request.Prompt, "prompt", "", "`TEXT` what the picture shows; <lora:NAME:0.8> applies a LoRA")
 	f.StringVar(&d.Request.NegativePrompt, "negative", "", "`TEXT` what it does not show")
 	f.Styles(&d.styles)
-	f.Output(&d.output, "`FILE` PNG or JPEG to write (default: SEED.png); -n appends -2, -3 and so on")
+	d.naming.flags(f)
+	f.StringVar(&d.prompts, "prompts-from-file", "", "`FILE` of prompts, one a line, or of lines such as --prompt \"a cat\" --steps 20 --seed 7, put before -prompt")
 	f.IntVar(&d.Request.BatchSize, "n", 1, "`NUMBER` pictures to make at once, with consecutive seeds")
 	f.Int64Var(&d.Request.Seed, "seed", -1, "`NUMBER` the first picture's; -1 draws one")
 	f.IntVar(&d.Request.Width, "width", 0, "`PIXELS` a multiple of 8 (default: the model's own, 512 for SD 1.5)")
@@ -123,43 +125,19 @@ func (d *Drawing) complete(f *Flags) error {
 	if name := d.model.NameOfVAE(d.pipeline.VAEDirs); name != "" {
 		d.Request.VAE = name
 	}
-	if d.Request.Seed < 0 {
+	if d.drawn = d.Request.Seed < 0; d.drawn {
 		d.Request.Seed = int64(rand.Uint32())
 	}
-	if d.output == "" {
-		d.output = fmt.Sprintf("%d.png", d.Request.Seed)
-	}
-	if err := d.styles.Apply(&d.Request); err != nil {
-		return err
-	}
-	if ext := strings.ToLower(filepath.Ext(d.output)); ext != ".png" && ext != ".jpg" && ext != ".jpeg" {
-		return fmt.Errorf("-output is %q, want a name that ends in .png or .jpg", d.output)
-	}
-	return nil
-}
-
-// path is that of the picture with an index.
-func (d *Drawing) path(i int) string {
-	if i == 0 {
-		return d.output
-	}
-	ext := filepath.Ext(d.output)
-	return fmt.Sprintf("%s-%d%s", strings.TrimSuffix(d.output, ext), i+1, ext)
-}
-
-// writable finds out before the work whether the pictures can be written.
-func (d *Drawing) writable() error {
-	for i := range min(d.Request.BatchSize, sd.MaxBatchSize) {
-		if err := Writable("output", d.path(i)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return d.naming.complete(f, d.Request.Seed, d.prompts != "")
 }
 
 // Run draws the pictures and saves them; their names go to out, everything else to log.
 func (d *Drawing) Run(ctx context.Context, out, log io.Writer) error {
-	if err := d.writable(); err != nil {
+	jobs, err := d.jobs()
+	if err != nil {
+		return err
+	}
+	if err := d.naming.writable(d.Request.BatchSize); err != nil {
 		return err
 	}
 	dev, err := d.device.Open()
@@ -177,19 +155,38 @@ func (d *Drawing) Run(ctx context.Context, out, log io.Writer) error {
 		return err
 	}
 	defer pipe.Close()
-	d.applyPreset(pipe.Side())
-	if err := announce(pipe, dev, d.Request, log); err != nil {
+	for _, j := range jobs {
+		d.applyPreset(&j.request, pipe.Side())
+		if err := d.run(ctx, pipe, dev, j, out, log); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// run draws the pictures of a job and saves them.
+func (d *Drawing) run(ctx context.Context, pipe *sd.Pipeline, dev compute.Device, j job, out, log io.Writer) (err error) {
+	if j.from != "" {
+		fmt.Fprintf(log, "%s: %s\n", j.from, Printable(j.request.Prompt))
+		defer func() {
+			if err != nil {
+				err = fmt.Errorf("%s: %w", j.from, err)
+			}
+		}()
+	}
+	if err := announce(pipe, dev, j.request, log); err != nil {
 		return err
 	}
-	result, err := Draw(ctx, pipe, d.Request, log)
+	result, err := Draw(ctx, pipe, j.request, log)
 	if err != nil {
 		return err
 	}
-	for i, picture := range result.Pictures {
-		if err := picture.Save(d.path(i)); err != nil {
+	for i := range result.Pictures {
+		path, err := d.naming.save(j, result, i)
+		if err != nil {
 			return err
 		}
-		fmt.Fprintln(out, d.path(i))
+		fmt.Fprintln(out, path)
 	}
 	return nil
 }

@@ -71,20 +71,21 @@ func (d *Drawing) second(f *Flags) (err error) {
 	return nil
 }
 
-// applyPreset chooses by the preset, for a model of a side, what the command line leaves open.
-func (d *Drawing) applyPreset(side int) {
+// applyPreset chooses by the preset, for a model of a side, what a request leaves open.
+func (d *Drawing) applyPreset(r *sd.Request, side int) {
 	i := slices.IndexFunc(presets, func(p preset) bool { return p.name == d.preset })
 	if i < 0 {
 		return
 	}
-	r := &d.Request
 	r.Width = cmp.Or(r.Width, side)
 	r.Height = cmp.Or(r.Height, side*presets[i].height/4/8*8)
-	if r.Hires == nil {
-		r.Hires = new(sd.Hires)
+	var second sd.Hires
+	if r.Hires != nil {
+		second = *r.Hires
 	}
-	r.Hires.Upscaler = cmp.Or(r.Hires.Upscaler, sd.Lanczos)
-	r.Hires.Strength = cmp.Or(r.Hires.Strength, new(0.25))
+	second.Upscaler = cmp.Or(second.Upscaler, sd.Lanczos)
+	second.Strength = cmp.Or(second.Strength, new(0.25))
+	r.Hires = &second
 }
 
 // Upscalers defines -upscaler-dir.

@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"testing"
+	"time"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/compute/computetest"
@@ -45,13 +46,31 @@ func on(m *simdriver.Machine, o Options) (*Device, error) {
 
 // TestConformance runs the suite that every device runs, on a card that is simulated.
 func TestConformance(t *testing.T) {
-	t.Run("fp32", func(t *testing.T) {
-		computetest.Suite{Open: opener(Options{}, simdriver.Options{}), Missing: missing}.Run(t)
-	})
 	const half = 1.0 / 2048
-	t.Run("fp16", func(t *testing.T) {
-		computetest.Suite{Open: opener(Options{Precision: compute.PrecisionFP16}, simdriver.Options{}), OperandRoundoff: half, ValueRoundoff: half, Missing: missing}.Run(t)
-	})
+	for precision, roundoff := range map[compute.Precision]float64{compute.PrecisionFP32: 0, compute.PrecisionFP16: half} {
+		t.Run(precision.String(), func(t *testing.T) {
+			timed(t)
+			t.Logf("left out because they have no kernels: %v; because they take minutes: sizes of Stable Diffusion's own", missing)
+			suite := computetest.Suite{
+				Open: opener(Options{Precision: precision}, simdriver.Options{}), OperandRoundoff: roundoff, ValueRoundoff: roundoff, Missing: missing, Small: true,
+			}
+			switch {
+			case !testing.Short():
+				suite.Run(t)
+			case roundoff > 0:
+				t.Log("-short: the contract alone")
+				suite.RunContract(t)
+			default:
+				t.Skip("-short: half precision alone")
+			}
+		})
+	}
+}
+
+// timed logs how long a test took.
+func timed(t *testing.T) {
+	start := time.Now()
+	t.Cleanup(func() { t.Logf("%s: %.1f s", t.Name(), time.Since(start).Seconds()) })
 }
 
 // missing are the ops that have no kernel yet.

@@ -44,6 +44,8 @@ type Suite struct {
 	// Missing names what the device does not have yet: ops, as in "MatMul", or the beginnings of cases, as in
 	// "Conv2D/weight is a value". Such cases are skipped, which the test's log says, and it is an error if one compiles.
 	Missing []string
+	// Small leaves out the cases of Stable Diffusion's own shapes, as -short does: for a device that is simulated.
+	Small bool
 }
 
 // Run tests the devices that open returns, with float32 tolerances and no demand on allocations.
@@ -58,6 +60,9 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("Anchor", s.testAnchors)
 	t.Run("Contract", s.testContract)
 }
+
+// RunContract runs the part of the suite in which a device's own threads meet, and no more.
+func (s Suite) RunContract(t *testing.T) { t.Run("Contract", s.testContract) }
 
 // RunGradient runs the cases that training needs on top of the suite, [GradientCases], and their anchors.
 func (s Suite) RunGradient(t *testing.T) {
@@ -74,8 +79,8 @@ func (s Suite) testCases(t *testing.T, cases []Case) {
 			if s.isMissing(t, c, device) {
 				t.Skipf("listed as missing from %s", device.Name())
 			}
-			if testing.Short() && strings.Contains(c.Name, "/sd/") {
-				t.Skip("-short: no size of Stable Diffusion's own")
+			if (testing.Short() || s.Small) && strings.Contains(c.Name, "/sd/") {
+				t.Skip("-short, or a device that is simulated: no size of Stable Diffusion's own")
 			}
 			if s.ValueRoundoff > 0 && strings.HasSuffix(c.Name, "/extremes") {
 				t.Skip("values that only float32 has")

@@ -75,10 +75,14 @@ func greater(a, b float32) float32 {
 	return a
 }
 
-// fma is a·b + c, rounded once: the product is exact in float64, and their sum is rounded to odd there before it is to nearest.
+// fma is a·b + c, rounded once: the product is exact in float64, and their sum is rounded to odd there before it is to nearest, unless it
+// is so far from the middle between two numbers that this makes no difference.
 func fma(a, b, c float32) float32 {
 	p, q := float64(a)*float64(b), float64(c)
 	s := p + q
+	if math.Float64bits(s)&0x1fffffff != 0x10000000 && math.Abs(s) >= 0x1p-126 {
+		return float32(s)
+	}
 	t := s - p
 	if rest := (p - (s - t)) + (q - t); rest != 0 && rest == rest && !math.IsInf(s, 0) && math.Float64bits(s)&1 == 0 {
 		away := math.Inf(1)
@@ -149,6 +153,15 @@ func (p *parser) binary(s statement, f func(a, b uint32) uint32) step {
 
 func (p *parser) ternary(s statement, f func(a, b, c uint32) uint32) step {
 	d, a, b, c := p.result(s.operands[0]), p.word(s.operands[1]), p.word(s.operands[2]), p.word(s.operands[3])
+	if s.mnemonic == "fma.rn.f32" { // the most frequent
+		return func(w *warp, lanes uint32) {
+			x, y, z, r := w.read(a, lanes), w.read(b, lanes), w.read(c, lanes), w.write(d, lanes)
+			for ; lanes != 0; lanes &= lanes - 1 {
+				l := bits.TrailingZeros32(lanes) & 31
+				r[l] = word(fma(float(x[l]), float(y[l]), float(z[l])))
+			}
+		}
+	}
 	return func(w *warp, lanes uint32) {
 		x, y, z := w.read(a, lanes), w.read(b, lanes), w.read(c, lanes)
 		r := w.write(d, lanes)

@@ -3,6 +3,7 @@ package simgpu
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -136,8 +137,13 @@ func (d *Device) find(at Address, bytes int) (a *allocation, offset int, ok bool
 
 // access is the bytes at an address that a lane reads or writes.
 func (w *warp) access(at uint64, bytes int, write bool) []byte {
-	a, offset, ok := w.block.device.find(Address(at), bytes)
-	if !ok {
+	a, offset := w.block.recent, 0
+	ok := a != nil && Address(at) >= a.start && int(Address(at)-a.start)+bytes <= len(a.data)
+	if ok {
+		offset = int(Address(at) - a.start)
+	} else if a, offset, ok = w.block.device.find(Address(at), bytes); ok {
+		w.block.recent = a
+	} else {
 		w.fail("%d bytes at %#x are outside every allocation", bytes, at)
 	}
 	if at%uint64(bytes) != 0 {
@@ -269,22 +275,24 @@ func (p *parser) loadParam(s statement) step {
 
 // sectors are the pieces of 32 bytes that a warp's access touches.
 type sectors struct {
-	touched map[uint64]bool
+	touched [64]uint64
+	n       int
 	bytes   int
 }
 
 func (s *sectors) add(at uint64, bytes int) {
-	if s.touched == nil {
-		s.touched = make(map[uint64]bool)
-	}
-	for sector := at / 32; sector <= (at+uint64(bytes)-1)/32; sector++ {
-		s.touched[sector] = true
-	}
 	s.bytes += bytes
+	for sector := at / 32; sector <= (at+uint64(bytes)-1)/32; sector++ {
+		if s.n > 0 && s.touched[s.n-1] == sector || slices.Contains(s.touched[:s.n], sector) {
+			continue
+		}
+		s.touched[s.n] = sector
+		s.n++
+	}
 }
 
 // count adds the sectors, and those that the bytes would fill.
 func (s *sectors) count(stats *Stats) {
-	stats.Sectors += len(s.touched)
+	stats.Sectors += s.n
 	stats.FullSectors += (s.bytes + 31) / 32
 }

@@ -38,6 +38,7 @@ type block struct {
 	warps    []*warp
 	shared   []byte
 	shadow   []sharedWord
+	recent   *allocation // that was looked at last
 	epoch    int32
 	stats    Stats
 	steps    int

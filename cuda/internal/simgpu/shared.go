@@ -3,7 +3,6 @@ package simgpu
 import (
 	"encoding/binary"
 	"math/bits"
-	"slices"
 )
 
 // sharedWord is what is known of four bytes of a block's shared memory. Epochs are counted by barriers, from 1.
@@ -95,17 +94,28 @@ func (p *parser) storeShared(s statement) step {
 
 // conflicts counts how often an access of words takes longer because several lie in one of the 32 banks.
 func (w *warp) conflicts(at [32]uint32, lanes uint32) {
-	var banks [32]map[uint32]bool
+	var words [32]int // of each bank
 	most := 1
-	each(lanes, func(l int) {
+	for left := lanes; left != 0; left &= left - 1 {
+		l := bits.TrailingZeros32(left)
 		bank := at[l] / 4 % 32
-		if banks[bank] == nil {
-			banks[bank] = make(map[uint32]bool)
+		if words[bank] > 0 && earlier(&at, lanes, 0, l) {
+			continue
 		}
-		banks[bank][at[l]] = true
-		most = max(most, len(banks[bank]))
-	})
+		words[bank]++
+		most = max(most, words[bank])
+	}
 	w.block.stats.Conflicts += most - 1
+}
+
+// earlier reports whether one of some lanes, from first on and before l, points where lane l does.
+func earlier(at *[32]uint32, lanes uint32, first, l int) bool {
+	for i := first; i < l; i++ {
+		if at[i] == at[l] && lanes>>i&1 != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // transfer is a copy of 16 bytes to shared memory that is under way.
@@ -145,13 +155,13 @@ func (p *parser) copyAsync(s statement) step {
 // conflicts16 counts conflicts of accesses of 16 bytes, of which a quarter of the warp goes at a time. Lanes at one place share it.
 func (w *warp) conflicts16(at [32]uint32, lanes uint32) {
 	for quarter := range 4 {
-		var banks [8][]uint32
+		var pieces [8]int // of each group of four banks
 		for l := 8 * quarter; l < 8*quarter+8; l++ {
 			bank := at[l] / 16 % 8
-			if lanes>>l&1 == 0 || slices.Contains(banks[bank], at[l]) {
+			if lanes>>l&1 == 0 || pieces[bank] > 0 && earlier(&at, lanes, 8*quarter, l) {
 				continue
 			}
-			if banks[bank] = append(banks[bank], at[l]); len(banks[bank]) > 1 {
+			if pieces[bank]++; pieces[bank] > 1 {
 				w.block.stats.Conflicts++
 			}
 		}
@@ -169,7 +179,8 @@ func (w *warp) begin(t transfer) {
 func (p *parser) commit(s statement) step {
 	return func(w *warp, lanes uint32) {
 		w.whole(lanes)
-		w.groups, w.open = append(w.groups, w.open), nil
+		w.groups, w.open = append(w.groups, w.open), w.spare
+		w.spare = nil
 	}
 }
 
@@ -181,7 +192,8 @@ func (p *parser) await(s statement) step {
 			for _, t := range w.groups[0] {
 				w.land(t)
 			}
-			w.groups = w.groups[1:]
+			w.spare = w.groups[0][:0]
+			w.groups = append(w.groups[:0], w.groups[1:]...)
 		}
 	}
 }

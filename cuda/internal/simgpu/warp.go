@@ -29,6 +29,7 @@ type warp struct {
 	waiting bool   // at a barrier
 	open    []transfer
 	groups  [][]transfer
+	spare   []transfer // for the next group
 }
 
 // path is where some lanes go on.

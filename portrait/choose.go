@@ -157,15 +157,11 @@ type Choice struct {
 	Reason  string // in plain words
 }
 
-// Of trials whose likeness cannot be told from that of the best, the one that follows prompts best is chosen: within so many standard
-// errors, or so much of the best.
-const (
-	alikeErrors = 1
-	alikeShare  = 0.05
-)
+// alikeErrors is by how many standard errors of the difference likeness is to be less than the best there is, to be told from it.
+const alikeErrors = 1
 
-// Choose is the choice among trials: those as like the person as the best of them, as far as can be told on photos that were not learned, and of
-// these the one that leaves most of what prompts ask for.
+// Choose is the choice among trials: of those as like the person as the best of them, as far as can be told on photos that were not
+// learned, the one that leaves most of what prompts ask for.
 func Choose(trials []Trial) (Choice, error) {
 	if len(trials) == 0 {
 		return Choice{}, errors.New("portrait: there is no epoch to choose from: none was saved, or none was tried")
@@ -173,7 +169,7 @@ func Choose(trials []Trial) (Choice, error) {
 	best := slices.MaxFunc(trials, func(a, b Trial) int { return cmp.Compare(a.HeldOut.Mean, b.HeldOut.Mean) })
 	alike := func(t Trial) bool {
 		less := best.HeldOut.Minus(t.HeldOut)
-		return less.Mean <= max(alikeErrors*less.Error, alikeShare*math.Abs(best.HeldOut.Mean))
+		return less.Mean <= alikeErrors*less.Error
 	}
 	chosen := best
 	for _, t := range trials {

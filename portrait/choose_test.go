@@ -13,7 +13,7 @@ func trial(epoch int, weight, heldOut, trained, obedience float64) portrait.Tria
 	score := func(mean, apart float64) portrait.Score {
 		s := portrait.Score{Kinds: 1}
 		for i, d := range []float64{-1, 1, -2, 2} {
-			s.Pairs = append(s.Pairs, mean+0.05*d+apart*float64(i%2)*float64(epoch))
+			s.Pairs = append(s.Pairs, mean+0.05*d+apart*float64(i%2)*float64(epoch)/weight)
 		}
 		return s.Minus(portrait.Score{Pairs: make([]float64, 4)})
 	}
@@ -32,7 +32,7 @@ func TestChoose(t *testing.T) {
 	}{
 		{"still learning", []portrait.Trial{trial(1, 1, 0.1, 0.1, 0.9), trial(2, 1, 0.3, 0.3, 0.8), trial(3, 1, 0.5, 0.5, 0.7)}, 3, 1, 0, "the most of all"},
 		{"learned by heart", []portrait.Trial{trial(1, 1, 0.3, 0.3, 0.9), trial(2, 1, 0.5, 0.6, 0.8), trial(3, 1, 0.3, 0.9, 0.5)}, 2, 1, 3, "From epoch 3"},
-		{"as like, and more obedient", []portrait.Trial{trial(1, 1, 0.2, 0.3, 0.9), trial(2, 0.6, 0.495, 0.6, 0.9), trial(2, 1, 0.5, 0.6, 0.5), trial(3, 1, 0.499, 0.9, 0.4)}, 2, 0.6, 0, "cannot be told"},
+		{"as like, and more obedient", []portrait.Trial{trial(1, 1, 0.2, 0.3, 0.9), trial(2, 0.6, 0.498, 0.6, 0.9), trial(2, 1, 0.5, 0.6, 0.5), trial(3, 1, 0.497, 0.9, 0.4)}, 2, 0.6, 3, "cannot be told"},
 		{"alone", []portrait.Trial{trial(4, 0.8, 0.2, 0.3, 0.9)}, 4, 0.8, 0, "Epoch 4 at weight 0.8"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -21,7 +21,8 @@ import (
 type ScoreOptions struct {
 	// Resolution is the side of the pictures, in pixels. 0 means that of the pictures the model was trained on.
 	Resolution int
-	// Timesteps are how noisy the pictures are, from 0 to below 1000; nil means 100, 250, 400, 550, 700 and 850.
+	// Timesteps are how noisy the pictures are, from 0 to below 1000; nil means 500, 600, 700, 800 and 900, where it is decided what
+	// a person looks like. Lower ones tell more of the details of single photos.
 	Timesteps []int
 	// Noises is how often each picture is scored at each timestep, with another noise. 0 means 2.
 	Noises int
@@ -64,7 +65,7 @@ func NewScorer(dev compute.Device, c *weights.Checkpoint, o ScoreOptions) (*Scor
 		o.Noises = 2
 	}
 	if o.Timesteps == nil {
-		o.Timesteps = []int{100, 250, 400, 550, 700, 850}
+		o.Timesteps = []int{500, 600, 700, 800, 900}
 	}
 	s.options = o
 	return s, o.check(len(s.signal), n.VAE.Config().ScaleFactor())

@@ -21,8 +21,8 @@ import (
 type ScoreOptions struct {
 	// Resolution is the side of the pictures, in pixels. 0 means that of the pictures the model was trained on.
 	Resolution int
-	// Timesteps are how noisy the pictures are, from 0 to below 1000; nil means 500, 600, 700, 800 and 900, where it is decided what
-	// a person looks like. Lower ones tell more of the details of single photos.
+	// Timesteps are how noisy the pictures are, from 0 to below 1000; nil means 600, 700, 800 and 900, where it is decided what a
+	// person looks like. Lower ones tell more of the details of single photos.
 	Timesteps []int
 	// Noises is how often each picture is scored at each timestep, with another noise. 0 means 2.
 	Noises int
@@ -65,7 +65,7 @@ func NewScorer(dev compute.Device, c *weights.Checkpoint, o ScoreOptions) (*Scor
 		o.Noises = 2
 	}
 	if o.Timesteps == nil {
-		o.Timesteps = []int{500, 600, 700, 800, 900}
+		o.Timesteps = []int{600, 700, 800, 900}
 	}
 	s.options = o
 	return s, o.check(len(s.signal), n.VAE.Config().ScaleFactor())
@@ -348,7 +348,8 @@ func (s Score) Minus(other Score) Score {
 }
 
 // DrawnLikeness is the Judge that asks a LoRA of the person: a drawn picture that the model knows much better with it than
-// without is like the person. It does not see what the LoRA has learned wrongly.
+// without is like the person. What is around the head counts a little too: it has hair and clothes. It does not see what the LoRA has
+// learned wrongly.
 type DrawnLikeness struct {
 	Scorer  *Scorer
 	Adapter *lora.Adapter
@@ -356,11 +357,19 @@ type DrawnLikeness struct {
 	Caption string // "photo of NAME CLASS"
 }
 
+// aroundHead is how much what is no head counts in a drawn picture.
+const aroundHead = 0.3
+
 // Judge implements Judge.
 func (d *DrawnLikeness) Judge(ctx context.Context, drawn []Example) ([]float64, error) {
 	subjects, err := d.Scorer.Subjects(ctx, drawn, slices.Repeat([]string{d.Caption}, len(drawn)))
 	if err != nil {
 		return nil, err
+	}
+	for _, one := range subjects {
+		for i, m := range one.mask {
+			one.mask[i] = aroundHead + (1-aroundHead)*m
+		}
 	}
 	base, err := d.Scorer.Loss(ctx, subjects, nil, 0)
 	if err != nil {

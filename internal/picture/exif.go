@@ -29,13 +29,15 @@ const (
 type entry struct {
 	count, value uint32
 	at           int64 // where the numbers lie
+	raw          bool  // they are bytes, which Pillow takes for numbers nowhere but where a TIFF needs them
 }
 
 // directory is the first directory of a TIFF structure: its entries of whole numbers.
 type directory map[uint16]entry
 
-// widths are the bytes of the types of whole numbers that are read: byte, short, long, undefined and the signed ones.
-var widths = map[uint16]int64{1: 1, 3: 2, 4: 4, 7: 1, 8: 2, 9: 4}
+// widths are the bytes of the types of whole numbers that are read: byte, short, long, signed byte, undefined, the other
+// signed ones and the place of a directory.
+var widths = map[uint16]int64{1: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 13: 4}
 
 // readDirectory reads as much of the first directory as is there.
 func readDirectory(r io.ReaderAt) (directory, error) {
@@ -72,7 +74,9 @@ func readDirectory(r io.ReaderAt) (directory, error) {
 // readEntry reads the entry that raw, at a place of the file, describes.
 func readEntry(r io.ReaderAt, order binary.ByteOrder, raw []byte, at int64) (entry, bool) {
 	e := entry{count: order.Uint32(raw[4:]), at: at + 8}
-	width := widths[order.Uint16(raw[2:])]
+	kind := order.Uint16(raw[2:])
+	width := widths[kind]
+	e.raw = kind == 1 || kind == 7
 	if width == 0 || e.count == 0 {
 		return e, false
 	}
@@ -97,7 +101,7 @@ func readEntry(r io.ReaderAt, order binary.ByteOrder, raw []byte, at int64) (ent
 
 // orientation is that of the directory, 0 if it says nothing sensible.
 func (d directory) orientation() int {
-	if e := d[tagOrientation]; e.count == 1 && e.value >= 1 && e.value <= 8 {
+	if e := d[tagOrientation]; e.count == 1 && !e.raw && e.value >= 1 && e.value <= 8 {
 		return int(e.value)
 	}
 	return 0

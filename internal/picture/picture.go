@@ -153,7 +153,7 @@ func New(r io.ReaderAt, size int64, l Limits) (*File, error) {
 }
 
 func read(in *io.SectionReader) (layout, error) {
-	var head [12]byte
+	var head [16]byte
 	n, err := in.ReadAt(head[:], 0)
 	if err != nil && err != io.EOF {
 		return layout{}, err
@@ -301,7 +301,26 @@ func foreign(head []byte) error {
 			return fmt.Errorf("it is %s, %w: export it as JPEG or PNG", f.what, ErrFormat)
 		}
 	}
+	if what := failedCopy(head); what != "" {
+		return fmt.Errorf("it is %s, %w: its download or copy failed; get it again or remove it", what, ErrFormat)
+	}
 	return fmt.Errorf("it is no JPEG, PNG, WebP, BMP, TIFF or GIF, whatever its name says, and %w: convert or remove it", ErrFormat)
+}
+
+// failedCopy says what a file is that has come in place of a picture; "" if it may be one of another format.
+func failedCopy(head []byte) string {
+	text := bytes.ToLower(bytes.TrimSpace(bytes.TrimPrefix(head, []byte("\ufeff"))))
+	switch {
+	case bytes.HasPrefix(text, []byte("<!doctype")), bytes.HasPrefix(text, []byte("<html")), bytes.HasPrefix(text, []byte("<head")):
+		return "a web page"
+	case bytes.HasPrefix(text, []byte(`{"`)), bytes.HasPrefix(text, []byte("[{")):
+		return "a JSON answer"
+	case bytes.HasPrefix(text, []byte("version http")):
+		return "a Git LFS pointer"
+	case len(bytes.Trim(head, "\x00")) == 0:
+		return "nothing but zeros"
+	}
+	return ""
 }
 
 // explain adds to a decoder's error what to do.

@@ -96,10 +96,14 @@ func ScheduleFromDiffusers(config []byte) (Schedule, Prediction, error) {
 		return Schedule{}, "", fmt.Errorf("sampler: scheduler config: prediction_type is %.60q, want %s, %s or %s", c.Prediction, Epsilon, VPrediction, Sample)
 	}
 	if _, err := c.schedule().Table(); err != nil {
-		return Schedule{}, "", fmt.Errorf("sampler: scheduler config: %w", err)
+		return Schedule{}, "", errors.New("sampler: scheduler config: " + scheduleKeys.Replace(err.Error()))
 	}
 	return c.schedule(), c.Prediction, nil
 }
+
+// scheduleKeys are the keys of a configuration that fill the fields of a Schedule.
+var scheduleKeys = strings.NewReplacer("sampler: ", "", "Schedule.TrainSteps", "num_train_timesteps", "Schedule.BetaStart", "beta_start",
+	"Schedule.BetaEnd", "beta_end", "Schedule.Betas", "beta_schedule")
 
 var errTrainedBetas = errors.New("sampler: scheduler config: trained_betas is not supported; use beta_schedule")
 

@@ -206,8 +206,8 @@ func TestScheduleFromDiffusers(t *testing.T) {
 	if string(config) != kept {
 		t.Error("the caller's bytes were changed")
 	}
-	if _, _, err := ScheduleFromDiffusers([]byte(`{"beta_schedule":"laplace"}`)); err == nil || !strings.Contains(err.Error(), "laplace") {
-		t.Errorf("error %v, want one that names laplace", err)
+	if _, _, err := ScheduleFromDiffusers([]byte(`{"beta_schedule":"laplace"}`)); err == nil || !strings.Contains(err.Error(), "beta_schedule is laplace") || strings.Contains(err.Error(), "Schedule.") {
+		t.Errorf("error %v, want one that names the key and laplace", err)
 	}
 }
 

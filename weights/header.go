@@ -11,6 +11,8 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/nlpodyssey/safetensors"
 
@@ -49,6 +51,9 @@ func headerLength(data io.ReaderAt, size int64) (int64, error) {
 		return 0, notSafetensors(head, "shorter than the 8 bytes every safetensors file begins with")
 	}
 	n := binary.LittleEndian.Uint64(head)
+	if n == 0 && size > 64 {
+		return 0, notSafetensors(head, "its header does not begin with '{'")
+	}
 	if n > maxHeaderBytes {
 		return 0, notSafetensors(head, fmt.Sprintf("header length %d is beyond %d bytes", n, maxHeaderBytes))
 	}
@@ -70,6 +75,14 @@ func notSafetensors(head []byte, reason string) error {
 		return errors.New("a web page, not safetensors: the download was refused or needs a login; download it again in a browser")
 	case isJSON(text):
 		return fmt.Errorf("a JSON answer, not safetensors (%.200q): the download was refused or needs a login; download it again in a browser, or with an access token", text)
+	case bytes.HasPrefix(head, []byte("\x1f\x8b")), bytes.HasPrefix(head, []byte("Rar!")), bytes.HasPrefix(head, []byte("7z\xbc\xaf")):
+		return errors.New("a packed archive, not safetensors; unpack it")
+	case bytes.HasPrefix(head, []byte("\x89PNG")), bytes.HasPrefix(head, []byte("\xff\xd8\xff")), bytes.HasPrefix(head, []byte("RIFF")):
+		return errors.New("a picture, not safetensors; name the model's file")
+	case len(head) > 64 && len(bytes.Trim(head, "\x00")) == 0:
+		return errors.New("nothing but zeros, not a safetensors file: the download or copy failed; get it again")
+	case len(text) > 0 && bytes.IndexFunc(text, func(r rune) bool { return r == utf8.RuneError || unicode.IsControl(r) && !unicode.IsSpace(r) }) < 0:
+		return fmt.Errorf("text, not a safetensors file (%.200q): the download failed, or it is another file", text)
 	case len(head) == 0:
 		return errors.New("an empty file, not a safetensors file: the download or copy failed; get it again")
 	}

@@ -53,7 +53,7 @@ func (s *source) readPrediction(option sampler.Prediction, scheduler []byte) (Pr
 		case sampler.Epsilon, sampler.VPrediction, sampler.Sample:
 			return Prediction{from.typ, zeroSNR, from.source}, nil
 		default:
-			return Prediction{}, fmt.Errorf("weights: %s: prediction type %.40q (%s) is none of epsilon, v_prediction and sample; set Options.Prediction", s.path, from.typ, from.source)
+			return Prediction{}, fmt.Errorf("weights: %s: prediction type %.40q (%s) is none of epsilon, v_prediction and sample; correct it there", s.path, from.typ, from.source)
 		}
 	}
 	return Prediction{sampler.Epsilon, zeroSNR, "default"}, nil

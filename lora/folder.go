@@ -1,6 +1,7 @@
 package lora
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,7 +24,7 @@ type Folder struct {
 	mu      sync.Mutex
 	files   []string            // in the order of dirs, each once
 	stems   map[string]string   // file by stem
-	places  map[string]string   // file by path below one of dirs, with slashes and without extension
+	places  map[string]string   // file by path below one of dirs, with slashes, with its extension and without
 	read    map[string]metadata // what each file says, as far as asked for
 	aliases map[string][]string // files by alias, nil until a name is asked for that is no stem
 	unseen  []error             // what could not be looked at
@@ -42,7 +43,7 @@ var extensions = []string{".safetensors", ".pt", ".ckpt"}
 // OpenFolder looks through directories. An adapter's name is its file name without extension, or its alias, the
 // ss_output_name of its metadata; both count exactly as they are written. The rules are the A1111 web UI's: where two
 // files have the same stem the later one counts, in the order of dirs and then of paths; an alias that is also a stem
-// means the file of that stem. Beyond them a name may have its extension, or be a path below one of the directories. Other
+// means the file of that stem. Beyond them a name may have its extension, or be a path below one of the directories; with both it means that very file. Other
 // files are read, no further than their metadata, when a name is asked for that is neither. A directory that is not there
 // is an error; one below that cannot be read is named when a name is not found.
 func OpenFolder(dirs ...string) (*Folder, error) {
@@ -87,7 +88,7 @@ func (f *Folder) names() []string {
 }
 
 func (f *Folder) lookup(name string) (path string, err error) {
-	place := withoutExtension(strings.ReplaceAll(name, `\`, "/"))
+	place := strings.ReplaceAll(name, `\`, "/")
 	if path, ok := f.stems[name]; ok {
 		return path, nil
 	}
@@ -98,6 +99,10 @@ func (f *Folder) lookup(name string) (path string, err error) {
 	case len(files) > 1:
 		return "", f.ambiguous(name, files)
 	}
+	if path, ok := f.places[place]; ok {
+		return path, nil
+	}
+	place = withoutExtension(place)
 	if path, ok := f.stems[place]; ok {
 		return path, nil
 	}
@@ -111,15 +116,22 @@ func (f *Folder) lookup(name string) (path string, err error) {
 func (f *Folder) ambiguous(name string, files []string) error {
 	e := &NotFoundError{Name: name, Dirs: f.dirs, Names: f.names(), Unseen: f.unseen, Files: files}
 	for _, path := range files {
-		choice := stem(path)
-		for place, at := range f.places {
-			if at == path && f.stems[choice] != path {
-				choice = place
-			}
-		}
-		e.Choices = append(e.Choices, choice)
+		e.Choices = append(e.Choices, f.choice(path))
 	}
 	return e
+}
+
+// choice is the shortest name that means a file, "" where others hide it.
+func (f *Folder) choice(path string) string {
+	if f.stems[stem(path)] == path {
+		return stem(path)
+	}
+	for _, place := range slices.SortedFunc(maps.Keys(f.places), func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) }) {
+		if found, err := f.lookup(place); err == nil && found == path {
+			return place
+		}
+	}
+	return ""
 }
 
 // byAlias has the files of each alias. It reads the metadata of files that are new or have changed. What cannot be read has
@@ -190,13 +202,13 @@ func (f *Folder) look(dir, place string, seen map[string]bool) {
 		case info.IsDir():
 			f.look(path, place+"/", seen)
 		case slices.Contains(extensions, strings.ToLower(filepath.Ext(path))):
-			f.add(path, withoutExtension(place))
+			f.add(path, place)
 		}
 	}
 }
 
 func (f *Folder) add(path, place string) {
-	f.stems[stem(path)], f.places[place] = path, path
+	f.stems[stem(path)], f.places[withoutExtension(place)], f.places[place] = path, path, path
 	if !slices.Contains(f.files, path) {
 		f.files = append(f.files, path)
 	}
@@ -219,7 +231,7 @@ type NotFoundError struct {
 	Names   []string // what is there
 	Unseen  []error  // folders and files there that could not be looked at
 	Files   []string // that have the name as their alias
-	Choices []string // for each of Files a name that means it
+	Choices []string // for each of Files a name that means it, "" where others hide it
 }
 
 // Error names the directories, the names that come close or the files to choose from, and what could not be looked at.
@@ -228,8 +240,9 @@ func (e *NotFoundError) Error() string {
 	case len(e.Dirs) == 0:
 		return fmt.Sprintf("lora: no folder to look for %q in; name the folder of your LoRA files", e.Name)
 	case len(e.Files) > 0:
+		choices := slices.DeleteFunc(slices.Clone(e.Choices), func(name string) bool { return name == "" })
 		return fmt.Sprintf("lora: %d files have %.100q as their ss_output_name: %s; choose one by the name of its file: %s", len(e.Files), e.Name,
-			some(e.Files, "%s"), some(e.Choices, "<lora:%s:1>"))
+			some(e.Files, "%s"), some(choices, "<lora:%s:1>"))
 	}
 	hint := e.hint()
 	if len(e.Unseen) > 0 {

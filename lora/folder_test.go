@@ -155,17 +155,17 @@ func TestFolderErrors(t *testing.T) {
 // TestFolderAmbiguous asks for the name that two files were saved under, and follows the advice.
 func TestFolderAmbiguous(t *testing.T) {
 	dir := t.TempDir()
-	paths := []string{put(t, dir, "x-000001.safetensors", "x"), put(t, dir, "x-000002.safetensors", "x"), put(t, dir, "old/x-000001.safetensors", "x")}
+	paths := []string{put(t, dir, "x-000001.safetensors", "x"), put(t, dir, "x-000002.safetensors", "x"), put(t, dir, "old/x-000001.safetensors", "x"), put(t, dir, "z/x-000002.safetensors", "x")}
 	f, err := lora.OpenFolder(dir, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = f.Find("x")
 	e, ok := errors.AsType[*lora.NotFoundError](err)
-	if !ok || len(e.Files) != 3 {
+	if !ok || len(e.Files) != 4 {
 		t.Fatalf("the error is %v", err)
 	}
-	for _, part := range append(paths, "ss_output_name", "<lora:x-000002:1>") {
+	for _, part := range append(paths, "ss_output_name", "<lora:x-000002:1>", "<lora:x-000002.safetensors:1>") {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("the error does not say %q: %v", part, err)
 		}
@@ -177,6 +177,9 @@ func TestFolderAmbiguous(t *testing.T) {
 		if path, err := f.Find(choice); err != nil || path != e.Files[i] {
 			t.Errorf("%q finds %q, %v; want %q", choice, path, err, e.Files[i])
 		}
+	}
+	if len(slices.Compact(slices.Sorted(slices.Values(e.Choices)))) != len(e.Choices) {
+		t.Errorf("choices are not distinct: %q", e.Choices)
 	}
 	if slices.Contains(f.Names(), "x") {
 		t.Errorf("%q finds nothing but is among the names", "x")

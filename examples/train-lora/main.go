@@ -24,6 +24,7 @@ import (
 	"github.com/atelier-go/atelier/examples/internal/cli"
 	"github.com/atelier-go/atelier/lora/kohya"
 	"github.com/atelier-go/atelier/lora/train"
+	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -100,6 +101,9 @@ func run(ctx context.Context, args []string, log io.Writer) (err error) {
 		return err
 	}
 	defer config.Checkpoint.Close()
+	if err := c.agrees(config.Checkpoint); err != nil {
+		return err
+	}
 	if config.Device, err = c.openDevice(config.MixedPrecision, log); err != nil {
 		return err
 	}
@@ -153,6 +157,23 @@ func (c *command) open(ctx context.Context, log io.Writer) (*weights.Checkpoint,
 		fmt.Fprintln(log, "note: no -model given: this trains the built-in tiny portrait model")
 	}
 	return c.model.Open(ctx, log)
+}
+
+// agrees reports switches that are said to be off, while the checkpoint's files say that they are on.
+func (c *command) agrees(checkpoint *weights.Checkpoint) error {
+	is := checkpoint.Prediction()
+	for _, s := range []struct {
+		name, what string
+		on         bool
+	}{
+		{"v_parameterization", "predicts v", is.Type == sampler.VPrediction},
+		{"zero_terminal_snr", "was trained with zero terminal SNR", is.ZeroSNR},
+	} {
+		if by := c.options.Denied(s.name); by != "" && s.on {
+			return fmt.Errorf("%s is false, but %s %s (%s): leave it out", by, checkpoint.Path(), s.what, is.Source)
+		}
+	}
+	return nil
 }
 
 // openDevice opens the device for a mixed_precision, and says where it computes in another one.

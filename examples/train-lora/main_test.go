@@ -16,6 +16,7 @@ import (
 	"github.com/atelier-go/atelier/examples/internal/cli"
 	"github.com/atelier-go/atelier/examples/internal/program"
 	"github.com/atelier-go/atelier/lora/train"
+	"github.com/atelier-go/atelier/tinyportrait"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -189,6 +190,24 @@ func TestSamples(t *testing.T) {
 	}
 	if want := "sample picture: " + filepath.Join(dir, "sample", "person_"); !strings.Contains(log.String(), want) {
 		t.Errorf("the log does not say %q:\n%s", want, log.String())
+	}
+}
+
+// TestDenied says of a model that predicts v that it does not.
+func TestDenied(t *testing.T) {
+	model := t.TempDir()
+	if err := os.CopyFS(model, tinyportrait.FS()); err != nil {
+		t.Fatal(err)
+	}
+	config := `{"prediction_type": "v_prediction", "rescale_betas_zero_snr": true}`
+	if err := os.WriteFile(filepath.Join(model, "scheduler", "scheduler_config.json"), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"v_parameterization", "zero_terminal_snr"} {
+		err := run(t.Context(), []string{"-data", photos, "-model", model, "-output_dir", t.TempDir(), "-" + name + "=false"}, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), "-"+name+" is false, but "+model) || !strings.Contains(err.Error(), "scheduler_config.json") {
+			t.Errorf("-%s=false: %v", name, err)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -70,12 +71,18 @@ func settingsIn(tree map[string]any) (list []string) {
 	return list
 }
 
+// commandLine is what a text that starts a program has in it, alone or in a script.
+var commandLine = regexp.MustCompile(`(?m)^(#!|--\w|@echo|.*(accelerate(\.exe)? launch|train_network\.py).*)`)
+
 // foreignText reports that a file which cannot be read is in a form that other trainers use.
 func foreignText(data []byte) error {
 	for _, begin := range []string{"---", "job:", "config:", "compute_environment:"} {
 		if bytes.HasPrefix(data, []byte(begin)) {
 			return errors.New("this is YAML, as ai-toolkit and accelerate write it; want TOML or JSON with sd-scripts' options")
 		}
+	}
+	if commandLine.Match(data) {
+		return errors.New("this is a command line; give its options, which begin with --, on the command line")
 	}
 	return nil
 }

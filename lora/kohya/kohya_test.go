@@ -416,6 +416,8 @@ func TestFileErrors(t *testing.T) {
 		{"OneTrainer", `{"__version": 6, "training_method": "LORA", "optimizer": {"optimizer": "ADAMW"}, "lora_rank": 16, "batch_size": 2}`, []string{"another trainer, OneTrainer", "network_dim 16", "train_batch_size 2"}},
 		{"diffusion-pipe", "epochs = 3\n[model]\ntype = 'sdxl'\n[adapter]\ntype = 'lora'\nrank = 4", []string{"another trainer, diffusion-pipe", "max_train_epochs 3", "network_dim 4"}},
 		{"SimpleTuner", `{"--model_type": "lora", "--lora_rank": 16}`, []string{"another trainer, SimpleTuner", "network_dim 16"}},
+		{"command line", "--network_dim=8 --resolution=128\n", []string{"this is a command line"}},
+		{"script", "#!/bin/sh\naccelerate launch train_network.py \\\n  --network_dim=8\n", []string{"this is a command line"}},
 		{"YAML", "---\njob: extension\nconfig:\n  name: x", []string{"this is YAML, as ai-toolkit"}},
 		{"a Windows path", "pretrained_model_name_or_path = \"C:\\Users\\x.safetensors\"", []string{"single quotes"}},
 		{"a Windows path in JSON", `{"vae": "C:\models"}`, []string{`write \\ or /`}},
@@ -820,6 +822,38 @@ func FuzzLines(f *testing.F) {
 }
 
 // TestOneError gives an option a value it cannot have: what follows from its absence is no further error.
+// TestDenied asks who said that a switch is off.
+func TestDenied(t *testing.T) {
+	toml := filepath.Join(t.TempDir(), "off.toml")
+	if err := os.WriteFile(toml, []byte("v_parameterization = false\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	form := filepath.Join(t.TempDir(), "form.json")
+	if err := os.WriteFile(form, []byte(`{"LoRA_type": "Standard", "v_parameterization": false}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{nil, ""},
+		{[]string{"-v_parameterization"}, ""},
+		{[]string{"-v_parameterization=false"}, "-v_parameterization"},
+		{[]string{"-config_file", toml}, toml + ": v_parameterization"},
+		{[]string{"-config_file", toml, "-v_parameterization"}, ""},
+		{[]string{"-config_file", form}, ""},
+		{[]string{"-config_file", form, "-v_parameterization=false"}, "-v_parameterization"},
+	} {
+		o, err := parse(c.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if by := o.Denied("v_parameterization"); by != c.want {
+			t.Errorf("%v: %q, want %q", c.args, by, c.want)
+		}
+	}
+}
+
 func TestOneError(t *testing.T) {
 	for _, args := range [][]string{
 		{"-resolution", "512x512"}, {"-learning_rate", "1e-4,5e-5", "-unet_lr", "0", "-text_encoder_lr", "0"}, {"-learning_rate", "1e-4,5e-5"}, {"-network_dim", "8x"},

@@ -166,6 +166,19 @@ func (o *Options) named(name string) bool {
 	return o.line[name] != nil || o.file[name] != nil
 }
 
+// Denied tells who said that a switch is off: the command line, or a file that somebody wrote; "" if nobody did. The GUI's form
+// does not count, where a box without a tick says nothing.
+func (o *Options) Denied(name string) (by string) {
+	if o.line[name] == nil && o.gui || rows[name] == nil || !o.named(name) {
+		return ""
+	}
+	values, by := o.lookup(name)
+	if set, err := truth(values); set || err != nil {
+		return ""
+	}
+	return by
+}
+
 // defaults are those that come before sd-scripts'.
 func (o *Options) defaults() map[string]string {
 	own := o.Defaults
@@ -334,7 +347,7 @@ func (o *Options) chooseDataset(s *settings) (notes []string, err error) {
 	}
 	s.Dataset.Sets = []dataset.Set{s.Set}
 	var errs []error
-	if s.Set.TrainDataDir == "" {
+	if s.Set.TrainDataDir == "" && !s.isWrong("train_data_dir") {
 		errs = append(errs, errors.New("kohya: train_data_dir is missing: name the folder that holds the REPEATS_NAME folders of photos, or a dataset_config"))
 	}
 	if s.Set.Resolution == (dataset.Size{}) && !s.isWrong("resolution") {

@@ -69,17 +69,16 @@ func (n names) findCaption(picture, extension string) (file string, usual bool) 
 	return "", false
 }
 
-// readCaption reads a caption file.
-func readCaption(path string, wildcards bool) (string, error) {
+// readCaption reads a caption file, and tells whether there is more in it than is used.
+func readCaption(path string, wildcards bool) (caption string, more bool, err error) {
 	data, err := openfile.ReadFile(path, maxCaptionBytes)
 	if err != nil {
-		return "", fmt.Errorf("dataset: caption: %w", err)
+		return "", false, fmt.Errorf("dataset: caption: %w", err)
 	}
-	caption, err := parseCaption(data, wildcards)
-	if err != nil {
-		return "", fmt.Errorf("dataset: caption %s: %w", path, err)
+	if caption, err = parseCaption(data, wildcards); err != nil {
+		return "", false, fmt.Errorf("dataset: caption %s: %w", path, err)
 	}
-	return caption, nil
+	return caption, len(bytes.Fields(data)) > len(strings.Fields(caption)), nil
 }
 
 // parseCaption takes the first line of a caption file, or with wildcards all lines that are not blank, each stripped.

@@ -46,6 +46,7 @@ type folder struct {
 	uncaption []string // pictures without a caption file
 	unusual   []string // caption files that sd-scripts would not find
 	blank     []string // caption files that begin with a blank line
+	longer    []string // and those that go on behind their first line, which is all that is used
 	captions  map[string]bool
 }
 
@@ -221,10 +222,17 @@ func (f *folder) caption(p *Picture, name string) (err error) {
 	if !usual {
 		f.unusual = append(f.unusual, file)
 	}
-	if p.Caption, err = readCaption(filepath.Join(f.ImageDir, file), f.Wildcard); err == nil && p.Caption == "" {
+	var more bool
+	p.Caption, more, err = readCaption(filepath.Join(f.ImageDir, file), f.Wildcard)
+	switch {
+	case err != nil:
+		return err
+	case p.Caption == "":
 		f.blank = append(f.blank, file)
+	case more && !f.Wildcard:
+		f.longer = append(f.longer, file)
 	}
-	return err
+	return nil
 }
 
 // noteFiles warns of files that are not used as their owner may expect.
@@ -240,6 +248,10 @@ func (f *folder) noteFiles() {
 	}
 	if len(f.blank) > 0 {
 		f.warn("%s: %d caption files begin with a blank line, so that their pictures are learned without a caption: %s", f.ImageDir, len(f.blank), list(f.blank))
+	}
+	if len(f.longer) > 0 {
+		f.warn("%s: %d caption files have more lines than the first, which alone is learned: %s; put all into one line, or set CaptionOptions.Wildcard to draw one of the lines each time",
+			f.ImageDir, len(f.longer), list(f.longer))
 	}
 	f.noteUnused()
 	if n := len(f.uncaption); n > 0 {

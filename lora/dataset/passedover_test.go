@@ -45,7 +45,7 @@ func TestPassedOver(t *testing.T) {
 	dir := pictures(t, filepath.Join(root, "3_a"), "a", 2, 64, 64)
 	picture := readFile(t, filepath.Join(dir, "a000.png"))
 	for name, content := range map[string]string{
-		"a000.txt": "\r\n\r\nbelow", "a001.txt": "man", "lonely.txt": "x", "a001.caption": "second", "notes.docx": "x", "b.HEIC": "x", "clip.mp4": "x", "c.jfif": picture, "d.JPE": picture,
+		"a000.txt": "\r\n\r\nbelow", "a001.txt": "man\nwith glasses\n", "lonely.txt": "x", "a001.caption": "second", "notes.docx": "x", "b.HEIC": "x", "clip.mp4": "x", "c.jfif": picture, "d.JPE": picture,
 		".DS_Store": "x", "Thumbs.db": "x", "._a000.png": "x", "a000_0064x0064_sd.npz": "x", "../beside.jpg": picture, "../beside.heic": "x",
 	} {
 		writeFile(t, filepath.Join(dir, name), content)
@@ -60,6 +60,7 @@ func TestPassedOver(t *testing.T) {
 		"2 captions are not used, as they are no picture's: a001.caption, lonely.txt",
 		"2 files are passed over, as they are neither pictures nor captions: clip.mp4, notes.docx",
 		"1 caption files begin with a blank line, so that their pictures are learned without a caption: a000.txt",
+		"1 caption files have more lines than the first, which alone is learned: a001.txt",
 		"2 pictures beside the folders are not used: beside.heic, beside.jpg",
 	} {
 		if !hasWarning(r, want) {

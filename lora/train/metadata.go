@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/internal/openfile"
 	"github.com/atelier-go/atelier/internal/python"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/weights"
@@ -169,7 +170,7 @@ func describeFile(ctx context.Context, m map[string]any, name, hash, newHash, pa
 		m[hash] = "IsADirectory"
 		return nil
 	}
-	f, err := os.Open(path)
+	f, err := openfile.Open(path)
 	if err != nil {
 		return fmt.Errorf("lora: %w", err)
 	}

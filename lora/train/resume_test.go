@@ -3,7 +3,6 @@ package train_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -290,6 +290,37 @@ func TestLatestState(t *testing.T) {
 	}
 }
 
+// TestStateDamaged changes a byte of each file of a state, wherever it may be: the one before it is gone on from.
+func TestStateDamaged(t *testing.T) {
+	cfg := trainConfig(t, 1)
+	cfg.SaveState, cfg.SaveEveryNSteps, cfg.Dataset.MaxTrainEpochs, cfg.Dataset.MaxTrainSteps = true, 1, 0, 2
+	mustTrain(t, cfg)
+	last := filepath.Join(cfg.OutputDir, "x-state")
+	before, err := os.ReadDir(last)
+	if err != nil || len(before) != 3 {
+		t.Fatalf("the state has %v, %v", before, err)
+	}
+	for _, e := range before {
+		path := filepath.Join(last, e.Name())
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range []float64{0.1, 0.5, 0.9} {
+			damaged := slices.Clone(data)
+			damaged[int(part*float64(len(data)))] ^= 0x15
+			replaceFile(t, path, string(damaged))
+			if latest, passed, err := train.LatestState(cfg.OutputDir, "x"); err != nil || latest == last || len(passed) != 1 {
+				t.Errorf("%s at %v: the latest state is %s, passed over %v, %v", e.Name(), part, latest, passed, err)
+			}
+		}
+		replaceFile(t, path, string(data))
+	}
+	if latest, _, err := train.LatestState(cfg.OutputDir, "x"); latest != last {
+		t.Errorf("the whole state is not found: %s, %v", latest, err)
+	}
+}
+
 // TestResumeLonger goes on with more steps than the state's training had: to the file of a training that had them from the
 // start where nothing depends on their number, else with a warning.
 func TestResumeLonger(t *testing.T) {
@@ -373,19 +404,16 @@ func TestResumeErrors(t *testing.T) {
 			}
 		}
 	}
-	without := func(key string, edit func(t *testing.T, c *train.Config)) func(t *testing.T, c *train.Config) {
+	sums := regexp.MustCompile(`(?s)"sha256": \{.*?\},\s*|"sha256_here": ".*?",\s*`)
+	unsummed := func(change func(t *testing.T, c *train.Config)) func(t *testing.T, c *train.Config) { // as of an earlier version
 		return func(t *testing.T, c *train.Config) {
-			edit(t, c)
-			path, whole := filepath.Join(c.Resume, "train_state.json"), make(map[string]any)
+			change(t, c)
+			path := filepath.Join(c.Resume, "train_state.json")
 			data, err := os.ReadFile(path)
-			if err == nil {
-				err = json.Unmarshal(data, &whole)
-			}
-			delete(whole, key)
-			data, _ = json.Marshal(whole)
-			if err = errors.Join(err, os.WriteFile(path, data, 0o666)); err != nil {
+			if err != nil {
 				t.Fatal(err)
 			}
+			replaceFile(t, path, sums.ReplaceAllString(string(data), ""))
 		}
 	}
 	replace := func(old, new string) func(data []byte) []byte {
@@ -433,10 +461,10 @@ func TestResumeErrors(t *testing.T) {
 			}
 		}, []string{"is a state of sd-scripts; its pickled files", "as Config.NetworkWeights"}},
 		{"no JSON", edit("train_state.json", func(data []byte) []byte { return data[:len(data)/2] }), []string{"train_state.json: ", "take an earlier state"}},
-		{"another format", edit("train_state.json", replace(`"format": 1`, `"format": 2`)), []string{"format is 2, want 1"}},
-		{"no place", edit("train_state.json", replace(`"current_step": 3`, `"current_step": -3`)), []string{"no place in a training"}},
-		{"another place", edit("train_state.json", replace(`"current_epoch": 2`, `"current_epoch": 1`)), []string{"step 3 of 3 is not that of batch 0 of epoch 1"}},
-		{"scaler", edit("train_state.json", replace(`"rate_scale"`, `"scaler": {"Exponent": 1}, "rate_scale"`)), []string{"the scaler of fp16"}},
+		{"another format", unsummed(edit("train_state.json", replace(`"format": 1`, `"format": 2`))), []string{"format is 2, want 1"}},
+		{"no place", unsummed(edit("train_state.json", replace(`"current_step": 3`, `"current_step": -3`))), []string{"no place in a training"}},
+		{"another place", unsummed(edit("train_state.json", replace(`"current_epoch": 2`, `"current_epoch": 1`))), []string{"step 3 of 3 is not that of batch 0 of epoch 1"}},
+		{"scaler", unsummed(edit("train_state.json", replace(`"rate_scale"`, `"scaler": {"Exponent": 1}, "rate_scale"`))), []string{"the scaler of fp16"}},
 		{"no model", edit("model.safetensors", func([]byte) []byte { return nil }), []string{"model.safetensors"}},
 		{"half a model", edit("model.safetensors", func(data []byte) []byte { return data[:len(data)/2] }), []string{"model.safetensors", "take an earlier state"}},
 		{"half an optimizer", edit("optimizer.safetensors", func(data []byte) []byte { return data[:len(data)-1] }), []string{"optimizer.safetensors", "take an earlier state"}},
@@ -444,14 +472,14 @@ func TestResumeErrors(t *testing.T) {
 			data[len(data)-1] ^= 1
 			return data
 		}), []string{"model.safetensors has another SHA-256", "take an earlier state"}},
-		{"the model twice", without("sha256", edit("optimizer.safetensors", func([]byte) []byte {
+		{"the model twice", unsummed(edit("optimizer.safetensors", func([]byte) []byte {
 			data, err := os.ReadFile(filepath.Join(state, "model.safetensors"))
 			if err != nil {
 				t.Fatal(err)
 			}
 			return data
 		})), []string{".m\" is missing"}},
-		{"of another step", without("sha256", edit("optimizer.safetensors", replace(`"ss_steps":"3"`, `"ss_steps":"2"`))), []string{"the files do not belong together"}},
+		{"of another step", unsummed(edit("optimizer.safetensors", replace(`"ss_steps":"3"`, `"ss_steps":"2"`))), []string{"the files do not belong together"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			changed := cfg

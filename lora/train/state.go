@@ -1,6 +1,7 @@
 package train
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -61,7 +62,8 @@ type trainState struct {
 	Session   uint32             `json:"session_id"`
 	Started   time.Time          `json:"training_started_at"`
 	Saved     time.Time          `json:"saved_at"`
-	Sums      map[string]string  `json:"sha256"` // the other files' hashes, by name
+	Sums      map[string]string  `json:"sha256"`      // the other files' hashes, by name
+	Sum       string             `json:"sha256_here"` // of this file, with zeros in its place
 	identity
 }
 
@@ -235,12 +237,27 @@ func (now snapshot) write(dir string) error {
 			return err
 		}
 	}
-	data, err := json.MarshalIndent(whole, "", "\t")
+	data, err := whole.marshal()
 	if err != nil {
 		return err
 	}
 	return atomicfile.WriteFile(filepath.Join(dir, stateFile), data)
 }
+
+// noSum stands where a file has its own sum while that is taken.
+var noSum = strings.Repeat("0", 2*sha256.Size)
+
+// marshal is the content of stateFile.
+func (s trainState) marshal() ([]byte, error) {
+	s.Sum = noSum
+	data, err := json.MarshalIndent(s, "", "\t")
+	if err != nil {
+		return nil, err
+	}
+	return bytes.Replace(data, []byte(noSum), []byte(sumOf(data)), 1), nil
+}
+
+func sumOf(data []byte) string { return fmt.Sprintf("%x", sha256.Sum256(data)) }
 
 // replaceFolder gives a folder beside path its name. What has it is moved aside first, so that at every moment one of the
 // two is there in whole.
@@ -292,6 +309,9 @@ func readTrainState(dir string) (s trainState, err error) {
 func (s *trainState) parse(data []byte) error {
 	if err := json.Unmarshal(data, s); err != nil {
 		return err
+	}
+	if s.Sum != "" && s.Sum != sumOf(bytes.Replace(data, []byte(s.Sum), []byte(noSum), 1)) {
+		return errors.New("it has another SHA-256 than when it was saved: the file is damaged")
 	}
 	switch a := s.Average; {
 	case s.Format != stateFormat:

@@ -54,6 +54,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 			if c.name == args[0] {
 				usage := fmt.Sprintf("lora %s: %s\n\n  %s\n", c.name, c.what, c.usage)
 				err := c.run(ctx, &command{cli.NewFlags("lora "+c.name, usage, log), args[1:], out, log})
+				if missing, ok := errors.AsType[*weights.MissingError](err); ok && missing.Err == nil { // no flag here supplies it
+					err = fmt.Errorf("%s has no %s, only %v; name a checkpoint that has one", missing.Path, missing.Kind, missing.Holds)
+				}
 				return cli.InFlags(err, nil)
 			}
 		}
@@ -222,6 +225,9 @@ func (o *output) check(inputs ...string) (compute.DType, error) {
 		if other, otherErr := os.Stat(input); err == nil && otherErr == nil && os.SameFile(info, other) {
 			return precision, fmt.Errorf("-output: %s is an input, which is never overwritten; choose another name", o.path)
 		}
+	}
+	if err == nil && info.IsDir() {
+		return precision, fmt.Errorf("-output: %s is no free name but a folder, which is never written into; choose another", o.path)
 	}
 	return precision, cli.Writable("output", o.path)
 }

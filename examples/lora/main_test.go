@@ -330,6 +330,17 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// partial is a model without a text encoder.
+func partial(t *testing.T) string {
+	dir := t.TempDir()
+	for _, part := range []string{"unet", "vae"} {
+		if err := os.CopyFS(filepath.Join(dir, part), os.DirFS(filepath.Join(model, part))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 func TestErrors(t *testing.T) {
 	dir := t.TempDir()
 	to := filepath.Join(dir, "out.safetensors")
@@ -359,6 +370,8 @@ func TestErrors(t *testing.T) {
 		{"no model", "-model is missing", "merge|-lora|" + kohya + "|-o|" + to},
 		{"no LoRA", "-lora is missing", "merge|-model|" + model + "|-o|" + filepath.Join(dir, "out")},
 		{"nothing to combine", "-lora is missing", "combine|-o|" + to},
+		{"a model without text encoder", "name a checkpoint that has one", "merge|-model|" + partial(t) + "|-lora|" + kohya + "|-o|" + filepath.Join(dir, "out")},
+		{"into a folder", "never written into; choose another", "merge|-model|" + model + "|-lora|" + kohya + "|-o|" + folder},
 		{"no output", "-output is missing", "merge|-model|" + model + "|-lora|" + kohya},
 		{"ratio first", "behind its -lora", "merge|-ratio|0.5|-lora|" + kohya},
 		{"two ratios", "behind its -lora", "merge|-lora|" + kohya + "|-ratio|0.5|-ratio|1"},

@@ -150,6 +150,7 @@ func (d *Drawing) Run(ctx context.Context, out, log io.Writer) error {
 		return err
 	}
 	defer checkpoint.Close()
+	d.pipeline.Logger = Warnings(log)
 	pipe, err := sd.New(ctx, checkpoint, dev, d.pipeline)
 	if err != nil {
 		return err

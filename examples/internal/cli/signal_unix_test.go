@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -93,6 +94,17 @@ func TestSecondSignal(t *testing.T) {
 	case <-time.After(time.Minute):
 		p.Process.Kill()
 		t.Error("it still runs")
+	}
+}
+
+// TestStylesPipe: a named pipe in place of a file is an error, and nobody waits for it.
+func TestStylesPipe(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "styles.csv")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadStyles(pipe); err == nil || !strings.Contains(err.Error(), "named pipe") {
+		t.Errorf("the error is %v", err)
 	}
 }
 

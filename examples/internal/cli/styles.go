@@ -3,8 +3,8 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
 
+	"github.com/atelier-go/atelier/internal/openfile"
 	"github.com/atelier-go/atelier/sd"
 	"github.com/atelier-go/atelier/sd/prompt"
 )
@@ -20,7 +20,7 @@ const maxStyles = 16 << 20
 
 // ReadStyles reads a styles.csv of the web UI.
 func ReadStyles(path string) (prompt.Styles, error) {
-	f, err := os.Open(path)
+	f, err := openfile.Open(path)
 	if err != nil {
 		return nil, err
 	}

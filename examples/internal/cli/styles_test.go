@@ -32,3 +32,14 @@ func TestStyles(t *testing.T) {
 		}
 	}
 }
+
+// TestWarnings shows a warning with what it is about, in one line that a terminal can take, and nothing below.
+func TestWarnings(t *testing.T) {
+	var log strings.Builder
+	w := Warnings(&log)
+	w.Info("opened", "file", "a.pt")
+	w.Warn("embedding skipped", "file", "\x1b[2Je.pt", "reason", "a JSON answer")
+	if got, want := log.String(), "warning: embedding skipped: \\x1b[2Je.pt: a JSON answer\n"; got != want {
+		t.Errorf("the log is %q, want %q", got, want)
+	}
+}

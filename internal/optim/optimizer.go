@@ -203,8 +203,11 @@ func (a argument) parse(text string) error {
 	if !ok {
 		list = []any{value}
 	}
-	if len(list) != len(a.numbers) {
-		return fmt.Errorf("want %d numbers", len(a.numbers))
+	switch n := len(a.numbers); {
+	case len(list) != n && n == 1:
+		return errors.New("want one number")
+	case len(list) != n:
+		return fmt.Errorf("want %d numbers", n)
 	}
 	for i, element := range list {
 		v, ok := element.(float64)

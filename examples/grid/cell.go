@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,6 +21,7 @@ import (
 	"github.com/atelier-go/atelier/sd"
 	"github.com/atelier-go/atelier/sd/grid"
 	"github.com/atelier-go/atelier/weights"
+	"github.com/atelier-go/atelier/weights/hub"
 )
 
 // cell is a picture to make.
@@ -43,7 +46,11 @@ func (o *options) cells() (all []cell, err error) {
 }
 
 func (o *options) cell(at grid.Cell) (cell, error) {
-	c := cell{request: o.request, model: o.model}
+	request, err := clone(o.request)
+	if err != nil {
+		return cell{}, err
+	}
+	c := cell{request: request, model: o.model}
 	job := &grid.Job{Prompt: o.request.Prompt, Negative: o.request.NegativePrompt, Settings: map[string]any{"steps": o.request.Steps}}
 	if err := o.axes.Apply(at, job); err != nil {
 		return c, err
@@ -56,10 +63,13 @@ func (o *options) cell(at grid.Cell) (cell, error) {
 	c.request.Prompt, c.request.NegativePrompt = o.styles.Apply(job.Prompt, job.Negative, job.Styles...)
 	for _, settings := range []map[string]any{job.Settings, job.Overrides} {
 		for _, key := range slices.Sorted(maps.Keys(settings)) {
-			if err := c.set(key, settings[key]); err != nil {
+			if err := c.set(o, key, settings[key]); err != nil {
 				return c, err
 			}
 		}
+	}
+	if err := c.check(); err != nil {
+		return c, err
 	}
 	var labels []string
 	for i, a := range []*grid.Axis{o.axes.X, o.axes.Y, o.axes.Z} {
@@ -81,13 +91,73 @@ var fields = map[string]string{
 	"sigma_min": "sampler_options.schedule_min_sigma", "sigma_max": "sampler_options.schedule_max_sigma", "rho": "sampler_options.schedule_rho",
 	"beta_dist_alpha": "sampler_options.beta_schedule_alpha", "beta_dist_beta": "sampler_options.beta_schedule_beta", "uni_pc_order": "sampler_options.order",
 	"always_discard_next_to_last_sigma": "sampler_options.discard_penultimate_sigma", "sgm_noise_multiplier": "sampler_options.sgm_noise_multiplier",
-	"hr_second_pass_steps": "hires.steps", "hr_upscaler": "hires.upscaler", "denoising_strength": "hires.denoising_strength",
+	"hr_second_pass_steps": "hires.steps", "hr_upscaler": "hires.upscaler", "initial_noise_multiplier": "initial_noise_multiplier", "img2img_extra_noise": "img2img_extra_noise",
+	"inpainting_mask_weight": "inpaint.conditional_mask_weight", "token_merging_ratio": "speed.token_merging_ratio", "token_merging_ratio_hr": "speed.token_merging_ratio_hr",
+	"refiner_checkpoint": "refiner.checkpoint", "refiner_switch_at": "refiner.switch_at",
+}
+
+// without are settings that have no effect with these values alone, and why they can have no others.
+var without = map[string]struct {
+	axis   string
+	values []any
+	why    string
+}{
+	"image_cfg_scale":        {"ImageCFGScale", nil, "checkpoints of InstructPix2Pix, which alone have it, are not read"},
+	"restore_faces":          {"Facerestore", []any{false}, "there is no GFPGAN and no CodeFormer"},
+	"face_restoration_model": {"Facerestore", nil, "there is no GFPGAN and no CodeFormer"},
+	"fp8_storage":            {"FP8mode", []any{"Disable"}, "weights are kept in their own type"},
+}
+
+// clone is a request that shares no field with another, but for its picture: values are read into what pointers point to.
+func clone(r sd.Request) (own sd.Request, err error) {
+	picture := r.Image
+	r.Image = nil
+	text, err := json.Marshal(r)
+	if err != nil {
+		return own, err
+	}
+	err = json.Unmarshal(text, &own)
+	own.Image = picture
+	return own, err
+}
+
+// check complains about values that have no effect on the picture.
+func (c *cell) check() error {
+	switch r := c.request; {
+	case r.Refiner != nil && r.Refiner.Checkpoint == "":
+		return invalid.Field("Axis.Refinerswitchat", *r.Refiner.SwitchAt, "another checkpoint that takes over: an axis Refiner checkpoint, or -set refiner.checkpoint=NAME")
+	case r.Inpaint != nil && len(r.Inpaint.Mask) == 0:
+		return invalid.Field("Axis.Cond.ImageMaskWeight", *r.Inpaint.Weight, "a mask: -image FILE -mask FILE")
+	case len(r.Image) == 0 && r.NoiseMultiplier != nil:
+		return invalid.Field("Axis.Initialnoisemultiplier", *r.NoiseMultiplier, "a picture to begin with: -image FILE")
+	}
+	return nil
 }
 
 // set does to a cell what a setting of the web UI's API does.
-func (c *cell) set(key string, value any) (err error) {
+func (c *cell) set(o *options, key string, value any) (err error) {
 	r := &c.request
+	if no, ok := without[key]; ok {
+		if slices.Contains(no.values, value) {
+			return nil
+		}
+		return invalid.Field("Axis."+no.axis, value, "another axis: %s", no.why)
+	}
+	if number, ok := value.(float64); ok && (math.IsNaN(number) || math.IsInf(number, 0)) {
+		return invalid.Field("Axis."+key, number, "a finite number")
+	}
 	switch key {
+	case "denoising_strength":
+		strength := value.(float64)
+		if len(r.Image) > 0 {
+			r.Strength = &strength
+			return nil
+		}
+		c.hires().Strength = &strength
+		return nil
+	case "hr_sampler_name":
+		c.hires().Sampler, _, err = sampler.Parse(value.(string), "")
+		return err
 	case "sampler_name":
 		r.Sampler, _, err = sampler.Parse(value.(string), "")
 		return err
@@ -95,25 +165,36 @@ func (c *cell) set(key string, value any) (err error) {
 		_, r.Spacing, err = sampler.Parse("", value.(string))
 		return err
 	case "sd_model_checkpoint":
-		c.model.Path = value.(string)
+		path, err := weights.FindCheckpoint(value.(string), c.model.Path, o.pipeline.CheckpointDirs...)
+		if err != nil && !hub.IsID(value.(string)) {
+			return &invalid.FieldError{Field: "Axis.Checkpointname", Value: value, Err: err}
+		}
+		c.model.Path = cmp.Or(path, value.(string))
 		return nil
 	case "sd_vae":
-		if name := value.(string); name == "None" {
-			c.model.Options.VAE = ""
-		} else if name != "Automatic" {
-			c.model.Options.VAE = name
+		c.model.Options.VAE = value.(string)
+		if name := c.model.NameOfVAE([]string{"."}); name != "" {
+			r.VAE = name
 		}
 		return nil
 	}
 	name, ok := fields[key]
 	if !ok {
-		return fmt.Errorf("an axis sets %q, which this program cannot yet; choose another", key)
+		return fmt.Errorf("an axis sets %q, which this program does not know", key)
 	}
 	text, err := json.Marshal(value)
 	for _, part := range slices.Backward(strings.Split(name, ".")) {
 		text = fmt.Appendf(nil, "{%q:%s}", part, text)
 	}
 	return errors.Join(err, json.Unmarshal(text, r))
+}
+
+// hires is the second pass, which there is from then on.
+func (c *cell) hires() *sd.Hires {
+	if c.request.Hires == nil {
+		c.request.Hires = new(sd.Hires)
+	}
+	return c.request.Hires
 }
 
 // studio is what draws, with one model at a time.
@@ -158,8 +239,8 @@ func (s *studio) close() {
 	}
 }
 
-// draw makes a cell's picture and keeps it.
-func (s *studio) draw(ctx context.Context, c cell, progress func(step, of int)) error {
+// check finds out before the work whether a cell's picture can be made.
+func (s *studio) check(ctx context.Context, c cell) error {
 	if err := s.open(ctx, c.model); err != nil {
 		return err
 	}
@@ -167,7 +248,12 @@ func (s *studio) draw(ctx context.Context, c cell, progress func(step, of int)) 
 	if err != nil {
 		return err
 	}
-	if err := cli.Fits(memory.Total()); err != nil {
+	return cli.Fits(memory.Total())
+}
+
+// draw makes a cell's picture and keeps it.
+func (s *studio) draw(ctx context.Context, c cell, progress func(step, of int)) error {
+	if err := s.open(ctx, c.model); err != nil {
 		return err
 	}
 	for step, err := range s.pipe.Steps(ctx, c.request) {

@@ -42,6 +42,8 @@ type options struct {
 	styles   prompt.Styles
 	pipeline sd.Options
 	request  sd.Request // of all cells
+	image    string     // a file of the picture to begin with
+	mask     string
 }
 
 const usage = `grid makes a picture for every combination of values, and one of all.
@@ -78,17 +80,22 @@ func parse(args []string, log io.Writer) (o options, err error) {
 	f.Int64Var(&o.request.Seed, "seed", 1, "`NUMBER` of every picture")
 	f.IntVar(&o.request.Width, "width", 0, "`PIXELS` a multiple of 8 (default: the model's own, 512 for SD 1.5)")
 	f.IntVar(&o.request.Height, "height", 0, "`PIXELS` likewise")
-	f.Group("Picture", "prompt", "negative", "styles", "seed", "width", "height")
+	f.Group("Picture", "prompt", "negative", "styles", "seed", "width", "height", "image")
+	f.StringVar(&o.image, "image", "", "`FILE` a picture to begin with")
+	f.StringVar(&o.mask, "mask", "", "`FILE` white where it is drawn anew; the rest stays")
+	f.Optional(&o.request.Strength, "strength", "`NUMBER` how much of it is drawn anew, 0 to 1 (default: 0.75)")
+	f.Request(&o.request)
 	f.Model(&o.model)
 	f.Weights(&o.model.Options, "vae", "text-encoder", "model-config", "variant")
 	f.Folders(&o.pipeline)
-	f.Group("Model", "model", "lora-dir", "embedding-dir", "vae")
+	f.Upscalers(&o.pipeline)
+	f.Group("Model", "model", "checkpoint-dir", "lora-dir", "upscaler-dir")
 	f.IntVar(&o.request.Steps, "steps", 20, "`NUMBER` sampling steps")
 	named := f.String("sampler", "DPM++ 2M", "`NAME` as in the web UI, ComfyUI or diffusers")
 	schedule := f.String("schedule", "Automatic", "`NAME` of the noise levels, likewise")
 	o.request.Guidance = f.Float64("cfg", 7.5, "`NUMBER` guidance: how strictly to follow the prompt")
 	f.IntVar(&o.request.ClipSkip, "clip-skip", 1, "`NUMBER` as in the web UI: 1 is the text encoder's last layer")
-	f.Group("Sampling", "steps", "sampler", "schedule", "cfg", "clip-skip")
+	f.Group("Sampling", "steps", "sampler", "schedule", "cfg", "set")
 	f.Device(&o.device)
 	f.Precision(&o.device)
 	f.Group("Computing", "device", "threads", "precision")
@@ -98,6 +105,7 @@ func parse(args []string, log io.Writer) (o options, err error) {
 	if o.request.Sampler, o.request.Spacing, err = sampler.Parse(*named, *schedule); err != nil {
 		return o, fmt.Errorf("-sampler %q -schedule %q: %w", *named, *schedule, err)
 	}
+	o.request.VAE = o.model.NameOfVAE(o.pipeline.VAEDirs)
 	return o, o.check()
 }
 
@@ -128,6 +136,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	defer func() { err = cli.InFlags(err, flags) }()
 	o, err := parse(args, log)
 	if err != nil {
+		return err
+	}
+	if err := o.readPictures(ctx); err != nil {
 		return err
 	}
 	cells, err := o.cells()
@@ -161,6 +172,29 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	return nil
 }
 
+// readPictures reads the picture to begin with, and its mask.
+func (o *options) readPictures(ctx context.Context) (err error) {
+	if o.image == "" {
+		if o.mask != "" {
+			return errors.New("-mask is about a picture to begin with: give -image FILE")
+		}
+		return nil
+	}
+	if _, o.request.Image, err = cli.ReadPicture(ctx, o.image); err != nil {
+		return fmt.Errorf("-image: %w", err)
+	}
+	if o.mask == "" {
+		return nil
+	}
+	if o.request.Inpaint == nil {
+		o.request.Inpaint = new(sd.Inpaint)
+	}
+	if _, o.request.Inpaint.Mask, err = cli.ReadPicture(ctx, o.mask); err != nil {
+		return fmt.Errorf("-mask: %w", err)
+	}
+	return nil
+}
+
 // folder is where cells are until the grid is there.
 func (o *options) folder() string { return o.output + ".cells" }
 
@@ -169,9 +203,18 @@ func (o *options) draw(ctx context.Context, s *studio, cells []cell, log io.Writ
 	if err := os.MkdirAll(o.folder(), 0o777); err != nil {
 		return fmt.Errorf("-output: %w", err)
 	}
+	size := o.axes.Size()
+	for at := range o.axes.Cells() {
+		c := cells[(at.Z*size.Y+at.Y)*size.X+at.X]
+		if _, err := os.Stat(c.path); err != nil {
+			if err := s.check(ctx, c); err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+		}
+	}
 	bar := terminal.NewBar(log, fmt.Sprintf("%d pictures", len(cells)), "step")
 	defer bar.Done()
-	done, total, size := 0, 0, o.axes.Size()
+	done, total := 0, 0
 	for _, c := range cells {
 		total += c.request.Steps
 	}

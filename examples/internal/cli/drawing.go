@@ -79,9 +79,7 @@ func (d *Drawing) Computing(f *Flags) {
 	d.Request.Guidance = f.Float64("cfg", 7.5, "`NUMBER` guidance: how strictly to follow the prompt")
 	f.IntVar(&d.Request.ClipSkip, "clip-skip", 1, "`NUMBER` as in the web UI: 1 is the text encoder's last layer")
 	f.StringVar((*string)(&d.Request.Noise), "noise", string(sd.NV), "`NAME` NV, as NVIDIA cards and the web UI make it, or CPU, as PyTorch")
-	f.Func("set", "`FIELD=VALUE` any other field of a request by its JSON name: eta=0.5, variation.strength=0.2, sampler_options.ensd=31337; repeat it for several", func(text string) error {
-		return set(&d.Request, text)
-	})
+	f.Request(&d.Request)
 	f.Group("Sampling", "steps", "sampler", "schedule", "cfg", "set")
 
 	f.Device(&d.device)
@@ -207,6 +205,13 @@ func announce(pipe *sd.Pipeline, dev compute.Device, r sd.Request, log io.Writer
 	}
 	fmt.Fprintf(log, "%s on %s, needs %s of memory\n", pipe.Name(), dev.Name(), terminal.Bytes(memory.Total()))
 	return Fits(memory.Total())
+}
+
+// Request defines -set.
+func (f *Flags) Request(r *sd.Request) {
+	f.Func("set", "`FIELD=VALUE` any other field of a request by its JSON name: eta=0.5, variation.strength=0.2, sampler_options.ensd=31337; repeat it for several", func(text string) error {
+		return set(r, text)
+	})
 }
 
 // set reads a field of a request from its name in JSON and a value, that of an inner one with a dot. Words need no quotes.

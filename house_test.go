@@ -48,7 +48,7 @@ var rules = []rule{
 	{"cuda/internal/simgpu", "internal/f16", "", "it reads the text that a driver would get, and shares nothing with what wrote it: for tests"},
 	{"cuda/internal/simdriver", "cuda/internal/library cuda/internal/simgpu", "github.com/ebitengine/purego golang.org/x/sys", "it is called as the driver is, and knows nothing of who calls: for tests"},
 	{"cuda/internal/kernel", "cuda/internal/ptx compute", "", "kernels are text: they know the vocabulary and no driver"},
-	{"device", "compute cpu invalid", "", "the only package that knows all devices"},
+	{"device", "compute cpu cuda invalid", "", "the only package that knows all devices"},
 	{"lora", "clip unet sampler weights weights/pickle compute internal/atomicfile internal/openfile internal/python internal/rng internal/svd invalid", "", "files and their algebra: never training, never drawing"},
 	{"lora/internal/loratest", "lora clip unet weights compute internal/golden", "", "what the tests of adapters and of training share"},
 	{"lora/dataset", "internal/atomicfile internal/openfile internal/picture internal/rng invalid", "golang.org/x/text", "pictures and captions only; names of files need Unicode tables"},

@@ -73,14 +73,29 @@ var (
 
 var errClosed = errors.New("cuda: the device is closed")
 
-// Open takes a card into use. Without a driver the error says where one was looked for, without a card it is [ErrNoDevice].
+// Open takes a card into use. Without a driver, or without a card, the error is [ErrNoDevice] and says what was looked
+// for.
 func Open(o Options) (*Device, error) {
 	d, err := driver.Open(library.Here())
 	if err != nil {
-		return nil, fmt.Errorf("cuda: %w", err)
+		return nil, fmt.Errorf("cuda: %w", absent(err))
 	}
 	return open(d, o)
 }
+
+// absent makes an error about a missing driver ErrNoDevice.
+func absent(err error) error {
+	if _, ok := errors.AsType[*library.NotFoundError](err); ok {
+		return noDriver{err}
+	}
+	return err
+}
+
+// noDriver is the error of a computer without NVIDIA's driver.
+type noDriver struct{ error }
+
+func (e noDriver) Unwrap() error        { return e.error }
+func (e noDriver) Is(target error) bool { return target == ErrNoDevice }
 
 // open takes a card of a driver into use.
 func open(d *driver.Driver, o Options) (*Device, error) {

@@ -2,7 +2,7 @@ package cuda
 
 import "github.com/atelier-go/atelier/cuda/internal/driver"
 
-// ErrNoDevice is wrapped by the error of [Open] where the driver has no card to offer.
+// ErrNoDevice is wrapped by the error of [Open] where there is no driver, or it has no card to offer.
 var ErrNoDevice = driver.ErrNoDevice
 
 // ErrOutOfMemory is what every *OutOfMemoryError is.

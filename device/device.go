@@ -2,25 +2,63 @@
 package device
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/cpu"
+	"github.com/atelier-go/atelier/cuda"
 )
 
 // Options configures whichever device is opened. The zero value is the fastest that keeps float32 precision.
 type Options struct {
 	Workers   int               // CPU goroutines computing at once; 0 means one for each processor
-	Precision compute.Precision // what matrix products are computed in; FP32 is 0, BF16 runs in FP32 where the processor lacks it (compute.Preciser tells)
+	Precision compute.Precision // what is computed in; FP32 is 0. Devices that lack another run in one they have (compute.Preciser tells)
+	Logger    *slog.Logger      // told why "auto" takes no card, as a warning if there is one; nil means slog.Default()
 }
 
-// Open opens a device: "cpu", or "auto" for the best this machine has. Close it after everything that was opened on it.
-//
-// CUDA devices ("cuda:0") are announced by the design but not built yet; asking for one is an error.
+// Open opens a device: "cpu"; "cuda" or "cuda:0" for the first NVIDIA card, "cuda:1" for the second; or "auto" for the first card if it
+// is of use and passes a [SelfTest], and the CPU otherwise. Close it after everything that was opened on it.
 func Open(name string, o Options) (compute.Device, error) {
-	switch name {
-	case "", "auto", "cpu":
+	kind, number, numbered := strings.Cut(name, ":")
+	card, err := strconv.Atoi(cmp.Or(number, "0"))
+	switch {
+	case !numbered && (kind == "" || kind == "auto"):
+		return auto(o)
+	case !numbered && kind == "cpu":
 		return cpu.Open(cpu.Options{Workers: o.Workers, Precision: o.Precision})
+	case kind == "cuda" && err == nil && numbered == (number != ""):
+		return orNil(cuda.Open(cuda.Options{Card: card, Precision: o.Precision}))
 	}
-	return nil, fmt.Errorf("device: no device is called %.40q; there are auto and cpu", name)
+	return nil, fmt.Errorf("device: no device is called %.40q; there are auto and cpu, and cuda (the first card), cuda:1 …", name)
+}
+
+// orNil keeps a device that failed to open from being one that is not nil.
+func orNil(d *cuda.Device, err error) (compute.Device, error) {
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// auto opens the first card or the CPU.
+func auto(o Options) (compute.Device, error) {
+	card, err := orNil(cuda.Open(cuda.Options{Precision: o.Precision}))
+	if err == nil {
+		if err = SelfTest(card); err == nil {
+			return card, nil
+		}
+		err = errors.Join(err, card.Close())
+	}
+	level := slog.LevelWarn
+	if errors.Is(err, cuda.ErrNoDevice) {
+		level = slog.LevelDebug // most computers have none
+	}
+	cmp.Or(o.Logger, slog.Default()).Log(context.Background(), level, "computing on the CPU", "reason", err)
+	return cpu.Open(cpu.Options{Workers: o.Workers, Precision: o.Precision})
 }

@@ -290,7 +290,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"-phases unet_step,unet_step", []string{"-phases", `"unet_step"`, "once"}},
 		{"-width 7", []string{"-width 7", "multiples of 8"}},
 		{"-height 100000", []string{"-height 100000", "to 4096"}},
-		{"-device abacus", []string{`"abacus"`, "auto and cpu"}},
+		{"-device abacus", []string{`"abacus"`, "auto and cpu, and cuda"}},
 		{"-interactive -model nothing.safetensors", []string{"nothing.safetensors"}},
 		{"-colour red", []string{"-colour"}},
 	} {

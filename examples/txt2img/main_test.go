@@ -270,7 +270,7 @@ func TestBadCommandLines(t *testing.T) {
 		{"-sampler magic", []string{"-sampler", `"magic"`, "DPM++ 2M"}},
 		{"-schedule magic", []string{"-schedule", `"magic"`, "Karras"}},
 		{"-precision fp8", []string{"-precision", `"fp8"`, "fp32, bf16 or fp16"}},
-		{"-device abacus", []string{"-device", `"abacus"`, "auto and cpu"}},
+		{"-device abacus", []string{"-device", `"abacus"`, "auto and cpu, and cuda"}},
 		{"-threads -1", []string{"-threads is -1", "all processors"}},
 		{"-o picture.gif", []string{"-output", "picture.gif", ".png"}},
 		{"-output picture.png/below.png", []string{"-output", "make it first"}},

@@ -181,7 +181,7 @@ func (f *Flags) Folders(o *sd.Options) {
 
 // Device defines -device and -threads.
 func (f *Flags) Device(d *Device) {
-	f.StringVar(&d.Name, "device", "auto", "`NAME` where to compute: auto or cpu")
+	f.StringVar(&d.Name, "device", "auto", "`NAME` where to compute: auto, cpu, or cuda (an NVIDIA card; not tried on one yet)")
 	f.IntVar(&d.Options.Workers, "threads", 0, "`NUMBER` processors to use (default: all)")
 }
 

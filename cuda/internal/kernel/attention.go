@@ -22,9 +22,13 @@ func (a PlainAttention) Grid(samples, queries, heads int) [3]int {
 	return [3]int{ceil(queries, attentionWarps), heads, samples}
 }
 
+func (a PlainAttention) name(what string) string {
+	return fmt.Sprintf("%s_%d_%t%s", what, a.Head, a.Causal, suffix(a.Type))
+}
+
 // Kernel has the parameters y, q, k, v, and the numbers of queries and of keys.
 func (a PlainAttention) Kernel() *ptx.Kernel {
-	k := ptx.New(fmt.Sprintf("plain_attention_%d_%t%s", a.Head, a.Causal, suffix(a.Type)), 32*attentionWarps)
+	k := ptx.New(a.name("plain_attention"), 32*attentionWarps)
 	y, q, keys, values := declare(k, "y", a.Type), declare(k, "q", a.Type), declare(k, "k", a.Type), declare(k, "v", a.Type)
 	queryCount, keyCount := k.Uint("queries"), k.Uint("keys")
 	channels, head := k.Blocks(1).Times(a.Head), k.Block(1).Times(a.Head)

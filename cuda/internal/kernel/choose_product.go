@@ -115,16 +115,24 @@ type convolution2D struct {
 }
 
 func (c *choice) conv2D(op compute.Conv2D) {
-	x, w, y := c.shape(op.X), c.shape(op.Weight), c.shape(c.out[0])
+	w := c.shape(op.Weight)
+	v := c.convolution(op.X, op.X2, [2]int{w[2], w[3]}, op.Stride, op.Pad, op.Resize, c.shape(c.out[0]))
+	v.weight = op.Weight
+	c.convolve(v, w[0], op.Bias, op.Epilogue)
+}
+
+// convolution is one whose result has a shape.
+func (c *choice) convolution(first, second compute.Value, window [2]int, stride int, pad compute.Padding, resize [2]int, y compute.Shape) convolution2D {
+	x := c.shape(first)
 	v := convolution2D{
-		x: op.X, x2: op.X2, weight: op.Weight, height: x[1], width: x[2], resized: [2]int{x[1], x[2]}, out: [2]int{y[1], y[2]},
-		Conv2D: Conv2D{Parts: 1, Window: [2]int{w[2], w[3]}, Stride: op.Stride, Top: op.Pad.Top, Left: op.Pad.Left},
+		x: first, x2: second, height: x[1], width: x[2], resized: [2]int{x[1], x[2]}, out: [2]int{y[1], y[2]},
+		Conv2D: Conv2D{Parts: 1, Window: window, Stride: stride, Top: pad.Top, Left: pad.Left},
 	}
-	if op.X2.Valid() {
+	if second.Valid() {
 		v.Parts = 2
 	}
-	if op.Resize != [2]int{} {
-		v.resized = op.Resize
+	if resize != [2]int{} {
+		v.resized = resize
 	}
 	switch v.resized {
 	case [2]int{v.height, v.width}:
@@ -133,25 +141,26 @@ func (c *choice) conv2D(op compute.Conv2D) {
 	default:
 		v.Enlargement = Resized
 	}
-	c.convolve(v, w[0], op.Bias, op.Epilogue)
+	return v
+}
+
+// picture is the arguments for what a convolution reads.
+func (c *choice) picture(v convolution2D, t compute.DType) (arguments []any) {
+	for _, x := range []compute.Value{v.x, v.x2}[:v.Parts] {
+		arguments = append(arguments, c.operand(x, t), c.shape(x).Last())
+	}
+	return append(arguments, v.height, v.width, v.resized[0], v.resized[1], v.out[0], v.out[1])
 }
 
 func (c *choice) convolve(v convolution2D, columns int, bias compute.Value, e compute.Epilogue) {
 	rows, t := c.shape(c.out[0]).Rows(), c.precision(v.x, v.x2, e.Residual)
 	end := c.end(t, rows, columns, bias, e)
-	w := c.operand(v.weight, t)
-	planar := v.Window != [2]int{1, 1}
-	if a, ok := w.(Array); ok && planar && c.program.Values[v.weight.Index()].Kind == compute.ParamKind {
-		a.Order, planar = ChannelsLast, false
-		w = a
-	}
-	arguments := []any{w, c.operand(v.x, t), c.shape(v.x).Last()}
+	w, planar := c.weights(v.weight, t)
+	arguments := append([]any{w}, c.picture(v, t)...)
 	channels := []int{c.shape(v.x).Last()}
 	if v.Parts == 2 {
 		channels = append(channels, c.shape(v.x2).Last())
-		arguments = append(arguments, c.operand(v.x2, t), channels[1])
 	}
-	arguments = append(arguments, v.height, v.width, v.resized[0], v.resized[1], v.out[0], v.out[1])
 	if c.whole(t, channels...) && !planar {
 		v.Tile, v.Odd, v.Promoted = TileFor(rows, columns, c.card.Multiprocessors), columns%2 == 1, c.card.Promoted
 		c.product(end, v.Tile, rows, columns, c.shape(v.weight)[1]*v.Window[0]*v.Window[1], func(e Epilogue, split bool) writer {

@@ -13,21 +13,41 @@ func eight(lengths ...int) int {
 }
 
 func (c *choice) groupNorm(op compute.GroupNorm) {
-	t, shape := c.precision(op.X, op.X2), c.shape(c.out[0])
-	samples, channels := shape[0], shape.Last()
-	positions, elements := shape.Rows()/samples, shape.Elements()
-	x, lengths := []any{c.operand(op.X, t), c.shape(op.X).Last()}, []int{c.shape(op.X).Last()}
-	if op.X2.Valid() {
-		lengths = append(lengths, c.shape(op.X2).Last())
-		x = append(x, c.operand(op.X2, t), lengths[1])
-	}
-	y, done := c.result(c.out[0], t)
-	g := GroupNorm{Parts: len(lengths), Size: channels / op.Groups, Width: eight(lengths...), Activation: op.Activation, Type: t}
-	statistics := c.scratch(2 * samples * op.Groups * 4)
-	type key struct{ statistics GroupNorm }
-	c.put(c.kernel(key{g}, g.Statistics), g.StatisticsGrid(samples, op.Groups), StatisticsShared, append([]any{statistics, positions, float32(op.Eps)}, x...)...)
-	c.launch(g, g.Grid(elements), 0, append([]any{y, statistics, c.operand(op.Weight, compute.F32), c.operand(op.Bias, compute.F32), elements, positions}, x...)...)
+	n := c.normalization(op.X, op.X2, c.out[0], op.Groups, op.Activation)
+	y, done := c.result(c.out[0], n.Type)
+	statistics := c.scratch(2 * n.samples * op.Groups * 4)
+	c.statistics(n, statistics, op.Groups, op.Eps)
+	arguments := append(append([]any{y, statistics}, c.values(op.Weight, op.Bias)...), n.elements, n.positions)
+	c.launch(n.GroupNorm, n.Grid(n.elements), 0, append(arguments, n.x...)...)
 	done()
+}
+
+// normalization is what GroupNorm and its gradient need to know.
+type normalization struct {
+	GroupNorm
+	samples, positions, elements int
+	x                            []any // arguments
+}
+
+// normalization is that of x in its parts to something of the shape of joined.
+func (c *choice) normalization(x, x2, joined compute.Value, groups int, a compute.Activation) normalization {
+	shape, t := c.shape(joined), c.precision(x, x2, joined)
+	n := normalization{samples: shape[0], positions: shape.Rows() / shape[0], elements: shape.Elements()}
+	n.GroupNorm = GroupNorm{Size: shape.Last() / groups, Width: 8, Activation: a, Type: t}
+	for _, part := range []compute.Value{x, x2} {
+		if part.Valid() {
+			channels := c.shape(part).Last()
+			n.Parts, n.Width = n.Parts+1, min(n.Width, eight(channels))
+			n.x = append(n.x, c.operand(part, t), channels)
+		}
+	}
+	return n
+}
+
+// statistics finds those of each group.
+func (c *choice) statistics(n normalization, to any, groups int, eps float64) {
+	type key struct{ statistics GroupNorm }
+	c.put(c.kernel(key{n.GroupNorm}, n.Statistics), n.StatisticsGrid(n.samples, groups), StatisticsShared, append([]any{to, n.positions, float32(eps)}, n.x...)...)
 }
 
 func (c *choice) layerNorm(op compute.LayerNorm) {

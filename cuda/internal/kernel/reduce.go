@@ -34,13 +34,22 @@ func warpMax(v ptx.Float) ptx.Float {
 // blockSum is the sum of what the threads of a block hold, the same in each. It takes four bytes a warp of shared memory, from so many
 // bytes on, which nobody else may use.
 func blockSum(k *ptx.Kernel, v ptx.Float, offset int) ptx.Float {
-	v = warpSum(v)
+	return acrossWarps(k, warpSum(v), offset, func(a, b ptx.Float) ptx.Float { return a.Plus(b) })
+}
+
+// blockMax is blockSum for the greatest.
+func blockMax(k *ptx.Kernel, v ptx.Float, offset int) ptx.Float {
+	return acrossWarps(k, warpMax(v), offset, func(a, b ptx.Float) ptx.Float { return a.Max(b) })
+}
+
+// acrossWarps combines what the warps of a block hold.
+func acrossWarps(k *ptx.Kernel, v ptx.Float, offset int, combine func(a, b ptx.Float) ptx.Float) ptx.Float {
 	shared := k.Shared()
 	k.If(k.Thread().Mod(32).Equal(0), func() { k.StoreShared(shared.Plus(k.Thread().Over(32).Times(4)), offset, v) })
 	k.Barrier()
-	sum := k.LoadShared(shared, offset)
+	all := k.LoadShared(shared, offset)
 	for warp := 1; warp < k.Threads()/32; warp++ {
-		sum = sum.Plus(k.LoadShared(shared, offset+4*warp))
+		all = combine(all, k.LoadShared(shared, offset+4*warp))
 	}
-	return sum
+	return all
 }

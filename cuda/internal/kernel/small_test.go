@@ -195,3 +195,49 @@ func TestLoss(t *testing.T) {
 		}
 	}
 }
+
+// TestSlopes has each activation's derivative, also where the activation is none.
+func TestSlopes(t *testing.T) {
+	x := append(numbers(2057, 3), 0, 20, -20)
+	dy := numbers(len(x), 1)
+	for a := compute.Identity; a <= compute.LeakyReLU; a++ {
+		want := oracle(t, func(b *compute.Builder, input func([]float64, ...int) compute.Value) compute.Value {
+			return b.Op(compute.ActivateGradient{X: input(x, len(x)), DY: input(dy, len(x)), Activation: a})
+		})
+		have, _ := job{kernel: ActivateGradient{a, compute.F32}.Kernel(), grid: ElementGrid(len(x)), arguments: []any{out{len(x), compute.F32}, in{x, compute.F32}, in{dy, compute.F32}, len(x)}}.run(t)
+		compare(t, have, want, tolerance(compute.F32))
+	}
+}
+
+// TestClipNorm has gradients whose squares overflow a float32, limits that clip and that do not, and numbers that are none.
+func TestClipNorm(t *testing.T) {
+	for _, test := range []struct {
+		scale  float64
+		limits []float64
+		last   float64
+		factor float64
+	}{
+		{1, []float64{0.5, 0}, 1, 0.5}, {1e30, []float64{1e-30, 1}, 1, 0}, {1e-30, []float64{1, 1}, 1e-30, 1},
+		{0, []float64{1, 1}, 0, 1}, {1, []float64{1, 1}, math.NaN(), 0}, {1, []float64{1, 1}, math.Inf(-1), 0},
+	} {
+		gradients := [][]float64{numbers(300, 1), {test.last}}
+		square := 0.0
+		for i, v := range gradients[0] {
+			gradients[0][i] = v * test.scale
+			square += gradients[0][i] * gradients[0][i]
+		}
+		norm := math.Sqrt(square+test.last*test.last) * test.limits[0]
+		var measures []float64
+		for _, g := range gradients {
+			measure, _ := job{kernel: ClipNorm{}.Measure(), grid: [3]int{1, 1, 1}, shared: ClipNormShared, arguments: []any{out{2, compute.F32}, in{g, compute.F32}, len(g)}}.run(t)
+			measures = append(measures, measure...)
+		}
+		have, _ := job{kernel: ClipNorm{}.Kernel(), grid: [3]int{1, 1, 1}, shared: ClipNormShared, arguments: []any{out{2, compute.F32}, in{measures, compute.F32}, 2, in{test.limits, compute.F32}}}.run(t)
+		if test.limits[1] != 0 && !math.IsNaN(norm) && !math.IsInf(norm, 0) {
+			test.factor = test.limits[0] * min(1, test.limits[1]/(norm+1e-6))
+		}
+		if finite := !math.IsNaN(norm) && !math.IsInf(norm, 0); math.Abs(have[0]-test.factor) > 2e-6*test.factor || finite && math.Abs(have[1]-norm) > 2e-6*norm || !finite && have[1]-have[1] == 0 {
+			t.Errorf("%v: factor %g and norm %g, want %g and %g", test, have[0], have[1], test.factor, norm)
+		}
+	}
+}

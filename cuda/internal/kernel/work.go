@@ -38,7 +38,7 @@ const (
 	ChannelsLast       // [Cout][kh][kw][Cin] of what is stored as [Cout][Cin][kh][kw]
 )
 
-// Scratch is the address so many bytes, a multiple of 256, behind the beginning of the op's scratch.
+// Scratch is the address so many bytes behind the beginning of the op's scratch.
 type Scratch int
 
 // Table is the address of numbers, as float32, that are the same in every run.
@@ -142,7 +142,7 @@ func (c *choice) choose(op compute.Op) bool {
 		dy := c.operand(op.DY, compute.F32)
 		c.loss(compute.Loss{Prediction: op.Prediction, Target: op.Target, Weights: op.Weights, Mask: op.Mask, C: op.C, Function: op.Function}, c.out[0], dy)
 	default:
-		return false
+		return c.chooseGradient(op)
 	}
 	return true
 }

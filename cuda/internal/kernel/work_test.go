@@ -29,6 +29,17 @@ func (r *recording) input(shape ...int) compute.Value {
 	return r.Input(fmt.Sprint("input ", len(r.inputs)), compute.F32, shape...)
 }
 
+// positive is an input of numbers around a half.
+func (r *recording) positive(shape ...int) compute.Value {
+	v := r.input(shape...)
+	x := r.inputs[len(r.inputs)-1].([]float64)
+	for i := range x {
+		x[i] = 0.5 + 0.1*math.Tanh(x[i])
+	}
+	copy(x, values(bytes(x, compute.F32), compute.F32))
+	return v
+}
+
 func (r *recording) ids(words []int32, shape ...int) compute.Value {
 	r.inputs = append(r.inputs, words)
 	return r.Input(fmt.Sprint("input ", len(r.inputs)), compute.I32, shape...)
@@ -294,16 +305,76 @@ var ops = map[string]func(r *recording) compute.Op{
 	},
 }
 
+// gradients is a program of each op that only training needs.
+var gradients = map[string]func(r *recording) compute.Op{
+	"LinearInputGradient": func(r *recording) compute.Op {
+		return compute.LinearInputGradient{DY: r.input(2, 5, 16), Weight: r.param(16, 24), First: 8, Channels: 16, Add: r.input(2, 5, 16)}
+	},
+	"LinearInputGradient/odd": func(r *recording) compute.Op {
+		return compute.LinearInputGradient{DY: r.input(2, 5, 7), Weight: r.param(7, 9, 1, 1), First: 2, Channels: 5}
+	},
+	"Conv2DInputGradient": func(r *recording) compute.Op {
+		return compute.Conv2DInputGradient{DY: r.input(2, 5, 4, 8), Weight: r.param(8, 24, 3, 3), Height: 5, Width: 4, First: 8, Channels: 16, Stride: 1, Pad: compute.SamePadding(1), Add: r.input(2, 5, 4, 16)}
+	},
+	"Conv2DInputGradient/stride": func(r *recording) compute.Op {
+		return compute.Conv2DInputGradient{DY: r.input(2, 3, 2, 5), Weight: r.param(5, 3, 3, 3), Height: 5, Width: 4, Channels: 3, Stride: 2, Pad: compute.SamePadding(1)}
+	},
+	"Conv2DInputGradient/twice": func(r *recording) compute.Op {
+		return compute.Conv2DInputGradient{DY: r.input(1, 6, 4, 5), Weight: r.input(5, 3, 3, 3), Height: 3, Width: 2, Channels: 3, Stride: 1, Pad: compute.SamePadding(1), Resize: [2]int{6, 4}}
+	},
+	"Conv2DInputGradient/resized": func(r *recording) compute.Op {
+		return compute.Conv2DInputGradient{DY: r.input(1, 7, 3, 5), Weight: r.param(5, 3, 3, 3), Height: 3, Width: 5, Channels: 3, Stride: 1, Pad: compute.SamePadding(1), Resize: [2]int{7, 3}}
+	},
+	"Conv2DWeightGradient": func(r *recording) compute.Op {
+		return compute.Conv2DWeightGradient{X: r.input(2, 5, 4, 3), X2: r.input(2, 5, 4, 2), DY: r.input(2, 5, 4, 4), Kernel: [2]int{3, 3}, Stride: 1, Pad: compute.SamePadding(1), Add: r.input(4, 5, 3, 3)}
+	},
+	"GroupNormGradient": func(r *recording) compute.Op {
+		return compute.GroupNormGradient{X: r.input(2, 7, 16), X2: r.input(2, 7, 8), DY: r.input(2, 7, 24), Weight: r.param(24), Bias: r.param(24), Groups: 3, Eps: 1e-5, Activation: compute.SiLU, Add: r.input(2, 7, 16)}
+	},
+	"GroupNormGradient/odd": func(r *recording) compute.Op {
+		return compute.GroupNormGradient{X: r.input(1, 7, 6), DY: r.input(1, 7, 6), Weight: r.param(6), Bias: r.param(6), Groups: 2, Eps: 1e-5}
+	},
+	"LayerNormGradient": func(r *recording) compute.Op {
+		return compute.LayerNormGradient{X: r.input(2, 5, 19), DY: r.input(2, 5, 19), Weight: r.param(19), Eps: 1e-5, Add: r.input(2, 5, 19)}
+	},
+	"AttentionGradient": func(r *recording) compute.Op {
+		return compute.AttentionGradient{Q: r.input(2, 35, 16), K: r.input(2, 7, 16), V: r.input(2, 7, 16), DY: r.input(2, 35, 16), Heads: 2}
+	},
+	"AttentionGradient/causal": func(r *recording) compute.Op {
+		return compute.AttentionGradient{Q: r.input(1, 37, 35), K: r.input(1, 37, 35), V: r.input(1, 37, 35), DY: r.input(1, 37, 35), Heads: 1, Causal: true}
+	},
+	"ActivateGradient": func(r *recording) compute.Op {
+		return compute.ActivateGradient{X: r.input(3, 7), DY: r.input(3, 7), Activation: compute.QuickGELU}
+	},
+	"GEGLUGradient": func(r *recording) compute.Op { return compute.GEGLUGradient{X: r.input(3, 32), DY: r.input(3, 16)} },
+	"SumPositions":  func(r *recording) compute.Op { return compute.SumPositions{X: r.input(2, 3, 5, 37)} },
+	"SumPositions/all": func(r *recording) compute.Op {
+		return compute.SumPositions{X: r.input(2, 3, 5, 7), AllSamples: true}
+	},
+	"ClipNorm": func(r *recording) compute.Op {
+		return compute.ClipNorm{Gradients: []compute.Value{r.input(3, 5), r.input(400)}, Limits: r.positive(1, 2)}
+	},
+	"AdamW": func(r *recording) compute.Op {
+		return compute.AdamW{Parameter: r.input(3, 5), Gradient: r.input(3, 5), M: r.input(3, 5), V: r.positive(3, 5), Hyper: r.positive(1, 7), Clip: r.positive(1, 2)}
+	},
+}
+
+// TestGradientWork is TestWork for what only training needs.
+func TestGradientWork(t *testing.T) { testWork(t, gradients) }
+
 // TestWork computes each op by what is chosen for it, and goes on with the result.
-func TestWork(t *testing.T) {
+func TestWork(t *testing.T) { testWork(t, ops) }
+
+func testWork(t *testing.T, ops map[string]func(r *recording) compute.Op) {
 	for name, op := range ops {
 		for _, card := range []Card{{Multiprocessors: 4}, {Half: true, Multiprocessors: 4}} {
 			t.Run(fmt.Sprint(name, card.Half), func(t *testing.T) {
 				r := new(recording)
-				y := r.Op(op(r))
-				r.Output(y)
-				inner := r.Op(compute.Activate{X: y, Activation: compute.SiLU})
-				r.Output(r.Op(compute.Add{A: inner, B: y}))
+				for _, y := range r.Results(op(r)) {
+					r.Output(y)
+					inner := r.Op(compute.Activate{X: y, Activation: compute.SiLU})
+					r.Output(r.Op(compute.Add{A: inner, B: y}))
+				}
 				r.verify(t, card)
 			})
 		}

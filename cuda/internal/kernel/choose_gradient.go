@@ -1,0 +1,184 @@
+package kernel
+
+import "github.com/atelier-go/atelier/compute"
+
+// chooseGradient adds the launches of an op that only training has.
+func (c *choice) chooseGradient(op compute.Op) bool {
+	switch op := op.(type) {
+	case compute.LinearInputGradient:
+		c.linearInputGradient(op)
+	case compute.Conv2DInputGradient:
+		c.conv2DInputGradient(op)
+	case compute.Conv2DWeightGradient:
+		c.conv2DWeightGradient(op)
+	case compute.GroupNormGradient:
+		c.groupNormGradient(op)
+	case compute.LayerNormGradient:
+		c.layerNormGradient(op)
+	case compute.AttentionGradient:
+		c.attentionGradient(op)
+	case compute.ActivateGradient:
+		t, n := c.precision(op.X, op.DY), c.elements(op.X)
+		y, done := c.result(c.out[0], t)
+		c.launch(ActivateGradient{op.Activation, t}, ElementGrid(n), 0, y, c.operand(op.X, t), c.operand(op.DY, t), n)
+		done()
+	case compute.GEGLUGradient:
+		t, n, half := c.precision(op.X, op.DY), c.elements(op.DY), c.shape(op.DY).Last()
+		y, done := c.result(c.out[0], t)
+		g := GEGLUGradient{GEGLU{eight(half), t}}
+		c.launch(g, g.Grid(n), 0, y, c.operand(op.X, t), c.operand(op.DY, t), n, half)
+		done()
+	case compute.SumPositions:
+		shape := c.shape(c.out[0])
+		s := SumPositions{c.kept(op.X), c.kept(c.out[0])}
+		c.launch(s, s.Grid(shape[0], shape[1]), SumPositionsShared, c.stored(c.out[0]), c.stored(op.X), c.shape(op.X).Rows()/shape[0], shape[1])
+	case compute.ClipNorm:
+		c.clipNorm(op)
+	case compute.AdamW:
+		c.adamW(op)
+	default:
+		return false
+	}
+	return true
+}
+
+// stored is a value as it is kept.
+func (c *choice) stored(v compute.Value) Array { return Array{Value: v, Type: c.kept(v)} }
+
+func (c *choice) linearInputGradient(op compute.LinearInputGradient) {
+	t, dy, w := c.precision(op.DY), c.shape(op.DY), c.shape(op.Weight)
+	rows, outputs := dy.Rows(), dy.Last()
+	end := c.end(t, rows, op.Channels, compute.Value{}, compute.Epilogue{Residual: op.Add})
+	weight := c.operand(op.Weight, t)
+	if a, ok := weight.(Array); ok {
+		a.Offset = op.First * t.Size()
+		weight = a
+	} else {
+		weight = weight.(Scratch) + Scratch(op.First*t.Size())
+	}
+	plain := PlainMatrix{PlainFor(rows, op.Channels), end.Epilogue, t, t, t, false, plainWidth(op.Channels)}
+	c.launch(plain, plain.Grid(rows, op.Channels), plain.Shared(), end.with(c.operand(op.DY, t), outputs, 1, weight, 1, w[1], outputs)...)
+	end.done()
+}
+
+// weights are those of a convolution as elements of a type, and whether their channels count slowest.
+func (c *choice) weights(v compute.Value, t compute.DType) (w any, planar bool) {
+	shape := c.shape(v)
+	if len(shape) < 4 || shape[2] == 1 && shape[3] == 1 {
+		return c.operand(v, t), false
+	}
+	if c.program.Values[v.Index()].Kind == compute.ParamKind {
+		return Array{Value: v, Type: t, Order: ChannelsLast}, false
+	}
+	return c.operand(v, t), true
+}
+
+func (c *choice) conv2DInputGradient(op compute.Conv2DInputGradient) {
+	t, w, dy, y := c.precision(op.DY), c.shape(op.Weight), c.shape(op.DY), c.shape(c.out[0])
+	v := Conv2D{Window: [2]int{w[2], w[3]}, Stride: op.Stride, Top: op.Pad.Top, Left: op.Pad.Left}
+	resized := [2]int{op.Height, op.Width}
+	if op.Resize != [2]int{} && op.Resize != resized {
+		resized, v.Enlargement = op.Resize, Resized
+	}
+	end := c.end(t, y.Rows(), op.Channels, compute.Value{}, compute.Epilogue{Residual: op.Add})
+	v.Epilogue = end.Epilogue
+	weights, planar := c.weights(op.Weight, t)
+	plain := PlainConv2DGradient{PlainFor(y.Rows(), op.Channels), v, planar, t, t, t, plainWidth(op.Channels)}
+	c.launch(plain, plain.Grid(y.Rows(), op.Channels), plain.Plain.Shared(), end.with(
+		weights, c.operand(op.DY, t), dy[3], w[1], op.First, op.Height, op.Width, resized[0], resized[1], dy[1], dy[2],
+		ceil(resized[0], op.Height), ceil(resized[1], op.Width))...)
+	end.done()
+}
+
+func (c *choice) conv2DWeightGradient(op compute.Conv2DWeightGradient) {
+	dy := c.shape(op.DY)
+	v := c.convolution(op.X, op.X2, op.Kernel, op.Stride, op.Pad, op.Resize, dy)
+	columns := c.shape(c.out[0])[1:].Elements()
+	end := c.end(c.kept(c.out[0]), dy[3], columns, compute.Value{}, compute.Epilogue{Residual: op.Add})
+	v.Epilogue = end.Epilogue
+	t := c.precision(op.X, op.X2, op.DY)
+	plain := PlainConv2DWeights{PlainFor(dy[3], columns), v.Conv2D, t, t, c.kept(c.out[0]), plainWidth(columns)}
+	c.launch(plain, plain.Grid(dy[3], columns), plain.Plain.Shared(), append(end.with(c.operand(op.DY, t)), append(c.picture(v, t), dy.Rows())...)...)
+	end.done()
+}
+
+func (c *choice) groupNormGradient(op compute.GroupNormGradient) {
+	n := c.normalization(op.X, op.X2, op.DY, op.Groups, op.Activation)
+	t := n.Type
+	g := GroupNormGradient{n.GroupNorm, op.Add.Valid()}
+	statistics, means := c.scratch(2*n.samples*op.Groups*4), c.scratch(2*n.samples*op.Groups*4)
+	c.statistics(n, statistics, op.Groups, op.Eps)
+	slopes := append([]any{c.operand(op.DY, t), statistics}, c.values(op.Weight, op.Bias)...)
+	type key struct{ means GroupNorm }
+	c.put(c.kernel(key{n.GroupNorm}, n.Means), g.StatisticsGrid(n.samples, op.Groups), StatisticsShared, append(append(append([]any{means}, slopes...), n.positions), n.x...)...)
+	var results []any
+	var finish []func()
+	for _, out := range c.out {
+		y, done := c.result(out, t)
+		results, finish = append(results, y), append(finish, done)
+	}
+	arguments := append(append(results, slopes...), means, n.elements, n.positions)
+	if g.Add {
+		arguments = append(arguments, c.operand(op.Add, t))
+	}
+	c.launch(g, OneGrid(n.elements), 0, append(arguments, n.x...)...)
+	for _, done := range finish {
+		done()
+	}
+}
+
+func (c *choice) layerNormGradient(op compute.LayerNormGradient) {
+	t, shape := c.precision(op.X, op.DY), c.shape(op.X)
+	y, done := c.result(c.out[0], t)
+	l := LayerNormGradient{t, op.Add.Valid()}
+	arguments := []any{y, c.operand(op.X, t), c.operand(op.DY, t), c.operand(op.Weight, compute.F32), shape.Rows(), shape.Last(), float32(op.Eps)}
+	if l.Add {
+		arguments = append(arguments, c.operand(op.Add, t))
+	}
+	c.launch(l, LayerNorm{}.Grid(shape.Rows()), 0, arguments...)
+	done()
+}
+
+func (c *choice) attentionGradient(op compute.AttentionGradient) {
+	t, q, keys := c.precision(op.Q, op.K, op.DY), c.shape(op.Q), c.shape(op.K)[1]
+	a := PlainAttentionGradient{PlainAttention{q[2] / op.Heads, op.Causal, t}}
+	operands := []any{c.scratch(16 * q[0] * q[1] * op.Heads)}
+	for _, v := range []compute.Value{op.Q, op.K, op.V, op.DY} {
+		operands = append(operands, c.operand(v, t))
+	}
+	operands = append(operands, q[1], keys)
+	var results []any
+	var finish []func()
+	for _, out := range c.out {
+		y, done := c.result(out, t)
+		results, finish = append(results, y), append(finish, done)
+	}
+	type queries struct{ PlainAttentionGradient }
+	type byKeys struct{ PlainAttentionGradient }
+	c.put(c.kernel(queries{a}, a.Queries), a.Grid(q[0], q[1], op.Heads), 0, append(results[:1:1], operands...)...)
+	c.put(c.kernel(byKeys{a}, a.Keys), a.Grid(q[0], keys, op.Heads), 0, append(results[1:], operands...)...)
+	for _, done := range finish {
+		done()
+	}
+}
+
+func (c *choice) clipNorm(op compute.ClipNorm) {
+	measures := c.scratch(8 * len(op.Gradients))
+	for i, g := range op.Gradients {
+		c.put(c.kernel("measure", ClipNorm{}.Measure), [3]int{1, 1, 1}, ClipNormShared, measures+Scratch(8*i), c.operand(g, compute.F32), c.elements(g))
+	}
+	y, done := c.result(c.out[0], compute.F32)
+	c.launch(ClipNorm{}, [3]int{1, 1, 1}, ClipNormShared, y, measures, len(op.Gradients), c.operand(op.Limits, compute.F32))
+	done()
+}
+
+func (c *choice) adamW(op compute.AdamW) {
+	n := c.elements(op.Parameter)
+	var arguments []any
+	for _, v := range c.out {
+		arguments = append(arguments, c.stored(v))
+	}
+	arguments = append(arguments, c.values(op.Parameter, op.Gradient, op.M, op.V, op.Hyper)...)
+	arguments = append(append(arguments, n), c.values(op.Clip)...)
+	c.launch(AdamW{op.Clip.Valid()}, OneGrid(n), 0, arguments...)
+}

@@ -203,3 +203,20 @@ func (c *choice) loss(op compute.Loss, out compute.Value, dy any) {
 	}
 	done()
 }
+
+func (c *choice) mergeTokens(op compute.MergeTokens) {
+	t, shape := c.precision(op.X), c.shape(op.X)
+	samples, tokens, channels := shape[0], shape[1], shape[2]
+	m, x := MergeTokens{t}, c.operand(op.X, t)
+	y, done := c.result(c.out[0], t)
+	rows := c.stored(c.out[1])
+	cosines, matches, merged := c.scratch(4*samples*tokens), c.scratch(4*samples*tokens), c.scratch(4*samples*tokens)
+	perToken := OneGrid(tokens)
+	perToken[1] = samples
+	type match struct{ MergeTokens }
+	c.put(c.kernel(match{m}, m.Match), m.Grid(samples, tokens), 0, cosines, matches, x, channels, op.Height, op.Width)
+	c.put(c.kernel("merge rank", m.Rank), perToken, 0, merged, cosines, op.Merged, op.Height, op.Width)
+	c.put(c.kernel("merge rows", m.Rows), perToken, 0, rows, merged, matches, op.Merged, op.Height, op.Width)
+	c.launch(m, m.Grid(samples, tokens), 0, y, x, rows, merged, channels, op.Height, op.Width)
+	done()
+}

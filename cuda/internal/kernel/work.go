@@ -141,6 +141,8 @@ func (c *choice) choose(op compute.Op) bool {
 	case compute.LossGradient:
 		dy := c.operand(op.DY, compute.F32)
 		c.loss(compute.Loss{Prediction: op.Prediction, Target: op.Target, Weights: op.Weights, Mask: op.Mask, C: op.C, Function: op.Function}, c.out[0], dy)
+	case compute.MergeTokens:
+		c.mergeTokens(op)
 	default:
 		return c.chooseGradient(op)
 	}

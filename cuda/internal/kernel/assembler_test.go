@@ -32,6 +32,8 @@ func fullSize() (kernels []*ptx.Kernel) {
 	} {
 		kernels = append(kernels, Linear{Tile: tile, Epilogue: everything}.Kernel())
 		kernels = append(kernels, Conv2D{Tile: tile, Epilogue: everything, Parts: 2, Window: [2]int{3, 3}, Stride: 1, Top: 1, Left: 1, Enlargement: Twice}.Kernel())
+		kernels = append(kernels, Linear{Tile: tile, Transposed: true}.Kernel())
+		kernels = append(kernels, Conv2D{Tile: tile, Epilogue: Epilogue{Residual: true}, Parts: 1, Window: [2]int{3, 3}, Stride: 1, Top: 1, Left: 1, Backward: true}.Kernel())
 		if tile.WarpColumns == 32 {
 			kernels = append(kernels, Linear{Tile: tile, Epilogue: Epilogue{Bias: true}, Promoted: true}.Kernel())
 		}

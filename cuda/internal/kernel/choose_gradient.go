@@ -49,16 +49,32 @@ func (c *choice) linearInputGradient(op compute.LinearInputGradient) {
 	t, dy, w := c.precision(op.DY), c.shape(op.DY), c.shape(op.Weight)
 	rows, outputs := dy.Rows(), dy.Last()
 	end := c.end(t, rows, op.Channels, compute.Value{}, compute.Epilogue{Residual: op.Add})
-	weight := c.operand(op.Weight, t)
-	if a, ok := weight.(Array); ok {
-		a.Offset = op.First * t.Size()
-		weight = a
+	weight := behind(c.operand(op.Weight, t), op.First*t.Size())
+	x := c.operand(op.DY, t)
+	if c.whole(t, outputs, op.Channels, op.First, w[1]) {
+		c.transposed(end, rows, op.Channels, outputs, x, weight, outputs, w[1])
 	} else {
-		weight = weight.(Scratch) + Scratch(op.First*t.Size())
+		plain := PlainMatrix{PlainFor(rows, op.Channels), end.Epilogue, t, t, t, false, plainWidth(op.Channels)}
+		c.launch(plain, plain.Grid(rows, op.Channels), plain.Shared(), end.with(x, outputs, 1, weight, 1, w[1], outputs)...)
 	}
-	plain := PlainMatrix{PlainFor(rows, op.Channels), end.Epilogue, t, t, t, false, plainWidth(op.Channels)}
-	c.launch(plain, plain.Grid(rows, op.Channels), plain.Shared(), end.with(c.operand(op.DY, t), outputs, 1, weight, 1, w[1], outputs)...)
 	end.done()
+}
+
+// behind is an argument so many bytes further.
+func behind(argument any, bytes int) any {
+	if a, ok := argument.(Array); ok {
+		a.Offset += bytes
+		return a
+	}
+	return argument.(Scratch) + Scratch(bytes)
+}
+
+// transposed launches a product with a w that is [depth,columns] on tensor cores. Its arguments are x, w, depth and the pitch of w.
+func (c *choice) transposed(end finish, rows, columns, depth int, arguments ...any) {
+	tile := TileFor(rows, columns, c.card.Multiprocessors)
+	c.product(end, tile, rows, columns, depth, func(e Epilogue, split bool) writer {
+		return Linear{Tile: tile, Epilogue: e, Promoted: c.card.Promoted, Split: split, Transposed: true}
+	}, arguments...)
 }
 
 // weights are those of a convolution as elements of a type, and whether their channels count slowest.
@@ -83,11 +99,27 @@ func (c *choice) conv2DInputGradient(op compute.Conv2DInputGradient) {
 	end := c.end(t, y.Rows(), op.Channels, compute.Value{}, compute.Epilogue{Residual: op.Add})
 	v.Epilogue = end.Epilogue
 	weights, planar := c.weights(op.Weight, t)
+	if c.whole(t, op.Channels, op.First, w[1]) && dy[3]%64 == 0 && v.Stride == 1 && v.Enlargement == AsIs && !planar {
+		c.backward(end, v, behind(weights, op.First*t.Size()), c.operand(op.DY, t), dy, y, w[1])
+		end.done()
+		return
+	}
 	plain := PlainConv2DGradient{PlainFor(y.Rows(), op.Channels), v, planar, t, t, t, plainWidth(op.Channels)}
 	c.launch(plain, plain.Grid(y.Rows(), op.Channels), plain.Plain.Shared(), end.with(
 		weights, c.operand(op.DY, t), dy[3], w[1], op.First, op.Height, op.Width, resized[0], resized[1], dy[1], dy[2],
 		ceil(resized[0], op.Height), ceil(resized[1], op.Width))...)
 	end.done()
+}
+
+// backward launches the input gradient of a convolution of stride 1 on tensor cores. The convolution has so many inputs.
+func (c *choice) backward(end finish, v Conv2D, w, x any, dy, y compute.Shape, inputs int) {
+	rows, columns, window := y.Rows(), y[3], v.Window[0]*v.Window[1]
+	v.Tile, v.Parts, v.Promoted, v.Backward = TileFor(rows, columns, c.card.Multiprocessors), 1, c.card.Promoted, true
+	v.Top, v.Left = v.Window[0]-1-v.Top, v.Window[1]-1-v.Left
+	c.product(end, v.Tile, rows, columns, window*dy[3], func(e Epilogue, split bool) writer {
+		v.Epilogue, v.Split = e, split
+		return v
+	}, w, x, dy[3], dy[1], dy[2], dy[1], dy[2], y[1], y[2], window*inputs, inputs)
 }
 
 func (c *choice) conv2DWeightGradient(op compute.Conv2DWeightGradient) {

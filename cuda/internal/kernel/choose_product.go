@@ -98,7 +98,7 @@ func (c *choice) linear(op compute.Linear) {
 	if c.whole(t, depth) {
 		tile := TileFor(rows, columns, c.card.Multiprocessors)
 		c.product(end, tile, rows, columns, depth, func(e Epilogue, split bool) writer {
-			return Linear{tile, e, columns%2 == 1, split, c.card.Promoted}
+			return Linear{Tile: tile, Epilogue: e, Odd: columns%2 == 1, Promoted: c.card.Promoted, Split: split}
 		}, x, w, depth)
 		return
 	}
@@ -186,6 +186,10 @@ func (c *choice) matMul(op compute.MatMul) {
 		columns, bRow, bDepth = b.Rows(), b.Last(), 1
 	}
 	end := c.end(c.kept(c.out[0]), rows, columns, compute.Value{}, compute.Epilogue{Residual: op.Add})
+	if t := c.kept(c.out[0]); c.whole(t, depth, columns) && !op.TransposeA && (op.Scale == 0 || op.Scale == 1) {
+		c.matMulWhole(op, end, rows, columns, depth)
+		return
+	}
 	plain := PlainMatrix{PlainFor(rows, columns), end.Epilogue, c.kept(op.A), c.kept(op.B), c.kept(c.out[0]), op.Scale != 0 && op.Scale != 1, plainWidth(columns)}
 	arguments := end.arguments
 	if plain.Scaled {
@@ -193,6 +197,19 @@ func (c *choice) matMul(op compute.MatMul) {
 	}
 	c.launch(plain, plain.Grid(rows, columns), plain.Shared(), append(arguments,
 		Array{Value: op.A, Type: plain.A}, aRow, aDepth, Array{Value: op.B, Type: plain.B}, bRow, bDepth, depth)...)
+}
+
+// matMulWhole is a product of halves to halves on tensor cores.
+func (c *choice) matMulWhole(op compute.MatMul, end finish, rows, columns, depth int) {
+	a, b := c.operand(op.A, compute.F16), c.operand(op.B, compute.F16)
+	if !op.TransposeB {
+		c.transposed(end, rows, columns, depth, a, b, depth, columns)
+		return
+	}
+	tile := TileFor(rows, columns, c.card.Multiprocessors)
+	c.product(end, tile, rows, columns, depth, func(e Epilogue, split bool) writer {
+		return Linear{Tile: tile, Epilogue: e, Promoted: c.card.Promoted, Split: split}
+	}, a, b, depth)
 }
 
 func (c *choice) attention(op compute.Attention) {

@@ -30,21 +30,33 @@ type Conv2D struct {
 	Enlargement Enlargement
 
 	Odd, Promoted, Split bool // as for Linear
+
+	// Backward is the derivative of a convolution of stride 1 by its input: x is that by its result, and the products are with the weights of
+	// each channel, in the order of the window turned by half a turn.
+	Backward bool
 }
 
 // Kernel has the parameters of Linear up to the epilogue's, then w, x with its channels, x2 with its own, height and width of x, those
-// that it is resized to (the same without), height and width of y, and the slices of a part if it is split.
+// that it is resized to (the same without), height and width of y, backward the number of elements of w
+// from an output to the next and from a pixel to the next, and the slices of a part if it is split.
 func (c Conv2D) Kernel() *ptx.Kernel {
-	k := ptx.New(fmt.Sprintf("conv_%v_%s%v%s", c.Tile, c.shape(), c.Epilogue, variant(c.Odd, c.Promoted, c.Split)), c.Threads())
-	p := product{Kernel: k, tile: c.Tile, promoted: c.Promoted}
+	k := ptx.New(fmt.Sprintf("conv_%v_%s%v%s", c.Tile, c.shape(), c.Epilogue, variant(c.Odd, c.Promoted, c.Split, c.Backward)), c.Threads())
+	p := product{Kernel: k, tile: c.Tile, promoted: c.Promoted, transposed: c.Backward}
 	end := declareEnd(k, c.Epilogue, productType(c.Split), pairs(c.Odd))
 	w := k.Pointer("w")
 	x := &patches{product: &p, picture: declarePicture(k, c, compute.F16)}
+	var pitch, between ptx.Int
+	if c.Backward {
+		pitch, between = k.Uint("w_pitch"), k.Uint("w_pixel")
+	}
 	p.begin(c.Split)
 	depth := x.channels.Times(c.Window[0] * c.Window[1])
 	x.place(end.rows)
-	columns := p.matrix(w, k.Block(1).Times(c.Columns), end.columns, depth, c.Columns, c.Rows*c.pitch())
-	p.multiply(depth, x, columns)
+	if c.Backward {
+		p.multiply(depth, x, p.tall(w, end.columns, x.channels, pitch, between, c.Window[0]*c.Window[1], c.Rows*c.pitch()))
+	} else {
+		p.multiply(depth, x, p.matrix(w, k.Block(1).Times(c.Columns), end.columns, depth, c.Columns, c.Rows*c.pitch()))
+	}
 	end.write(&p)
 	return k
 }
@@ -70,7 +82,7 @@ const far = 1 << 30
 
 // place finds the positions of the rows that the thread copies.
 func (p *patches) place(rows ptx.Int) {
-	slots, chunk := p.product.slots(p.tile.Rows, 0)
+	slots, chunk := p.product.slots(p.tile.Rows, p.tile.chunks(), 0)
 	p.slots = slots
 	first := p.window(chunk.Times(8).Plus(p.start))
 	p.windowRow, p.windowColumn, p.channel = p.Int(first[0]), p.Int(first[1]), p.Int(first[2])

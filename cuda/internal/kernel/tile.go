@@ -34,11 +34,12 @@ func (t Tile) pitch() int { return 2 * t.Depth }
 // chunks is how many pieces of 16 bytes a row of a slice has.
 func (t Tile) chunks() int { return t.Depth / 8 }
 
-// place is where a chunk of a row lies in a slice. Chunks change places from row to row, so that the eight rows of an 8×8 matrix lie in
-// eight different groups of banks.
-func (t Tile) place(row, chunk ptx.Int) ptx.Int {
-	turn := row.Over(8 / t.chunks()).And(t.chunks() - 1)
-	return row.Times(t.pitch()).Plus(chunk.Xor(turn).Times(16))
+// swizzled is where one of a row's chunks lies in a slice. Chunks change places from row to row, so that the eight rows of an 8×8 matrix lie
+// in eight different groups of banks.
+func swizzled(row, chunk ptx.Int, chunks int) ptx.Int {
+	near := min(chunks, 8)
+	turn := row.Over(8 / near).And(near - 1)
+	return row.Times(16 * chunks).Plus(chunk.Xor(turn).Times(16))
 }
 
 // String names the tile by its sides, those of a warp and its stages, for the names of kernels.
@@ -51,6 +52,7 @@ type product struct {
 	*ptx.Kernel
 	tile        Tile
 	promoted    bool
+	transposed  bool // w is given as [depth][columns]
 	shared      ptx.Int
 	lane        ptx.Int
 	row, column ptx.Int // the warp's first in the block
@@ -71,17 +73,18 @@ type slot struct {
 	to  ptx.Int
 }
 
-// slots are those of a thread for an operand with so many rows, behind an offset in the stage; chunk is its part of each row.
-func (p *product) slots(rows, offset int) (slots []slot, chunk ptx.Int) {
-	chunk = p.Thread().Mod(p.tile.chunks())
-	first := p.Thread().Over(p.tile.chunks())
-	atOnce := p.tile.Threads() / p.tile.chunks()
+// slots are those of a thread for an operand with so many rows of so many chunks, behind an offset in the stage; chunk is its part of each
+// row.
+func (p *product) slots(rows, chunks, offset int) (slots []slot, chunk ptx.Int) {
+	chunk = p.Thread().Mod(chunks)
+	first := p.Thread().Over(chunks)
+	atOnce := p.tile.Threads() / chunks
 	if rows%atOnce != 0 {
 		panic(fmt.Sprintf("kernel: tile %v: %d rows cannot be shared by threads that copy %d at once", p.tile, rows, atOnce))
 	}
 	for r := 0; r < rows; r += atOnce {
 		row := first.Plus(r)
-		slots = append(slots, slot{row, p.shared.Plus(p.tile.place(row, chunk)).Plus(offset)})
+		slots = append(slots, slot{row, p.shared.Plus(swizzled(row, chunk, chunks)).Plus(offset)})
 	}
 	return slots, chunk
 }
@@ -129,12 +132,12 @@ func (p *product) multiply(depth ptx.Int, x, w source) {
 	for range p.tile.Stages - 1 {
 		fetch()
 	}
-	xAt, wAt := p.fragments()
+	xs, ws := p.fragments()
 	p.Repeat(func() ptx.Pred {
 		p.Await(p.tile.Stages - 2) // the slice to read is there,
 		p.Barrier()                // for all, and nobody reads the one before any more,
 		fetch()                    // whose place the next takes
-		p.slice(read, xAt, wAt)
+		p.slice(read, xs, ws)
 		p.ring(read)
 		left.Advance(-1)
 		return left.Positive()
@@ -142,22 +145,62 @@ func (p *product) multiply(depth ptx.Int, x, w source) {
 	p.Await(0)
 }
 
-// fragments are, for each 16 of a slice's depth, where the lane finds its row of the warp's first matrices of x and of w.
-func (p *product) fragments() (x, w []ptx.Int) {
+// fragments load the warp's matrices of x and of w for 16 of a slice's depth, the slice being that at an offset.
+type fragments func(offset ptx.Int, depth int) [][4]ptx.Int
+
+// fragments finds where the lane has its rows. Rows 16 further on are turned alike, so that only the offset differs.
+func (p *product) fragments() (x, w fragments) {
+	chunks, pitch := p.tile.chunks(), p.tile.pitch()
 	xRow := p.row.Plus(p.lane.Mod(16))
-	wRow := p.column.Plus(p.lane.Over(16).Times(8)).Plus(p.lane.Mod(8))
-	for k := range p.tile.Depth / 16 {
-		x = append(x, p.shared.Plus(p.tile.place(xRow, p.lane.Over(16).Plus(2*k))))
-		w = append(w, p.shared.Plus(p.tile.place(wRow, p.lane.Over(8).Mod(2).Plus(2*k))).Plus(p.tile.Rows*p.tile.pitch()))
+	x = p.along(p.tile.Depth/16, p.tile.WarpRows/16, 16*pitch, func(depth int) ptx.Int {
+		return swizzled(xRow, p.lane.Over(16).Plus(2*depth), chunks)
+	})
+	behind := p.tile.Rows * pitch
+	if p.transposed {
+		return x, p.across(behind)
 	}
+	wRow := p.column.Plus(p.lane.Over(16).Times(8)).Plus(p.lane.Mod(8))
+	w = p.along(p.tile.Depth/16, p.tile.WarpColumns/16, 16*pitch, func(depth int) ptx.Int {
+		return swizzled(wRow, p.lane.Over(8).Mod(2).Plus(2*depth), chunks).Plus(behind)
+	})
 	return x, w
 }
 
+// along loads n matrices at each depth, rows of the warp.
+func (p *product) along(depths, n, step int, at func(depth int) ptx.Int) fragments {
+	var places []ptx.Int
+	for depth := range depths {
+		places = append(places, p.shared.Plus(at(depth)))
+	}
+	return func(offset ptx.Int, depth int) (matrices [][4]ptx.Int) {
+		from := places[depth].Plus(offset)
+		for i := range n {
+			matrices = append(matrices, p.LoadMatrices(from, i*step))
+		}
+		return matrices
+	}
+}
+
+// across loads the matrices of a w whose rows are the depth.
+func (p *product) across(behind int) fragments {
+	var places []ptx.Int
+	for i := range p.tile.WarpColumns / 16 {
+		chunk := p.column.Over(8).Plus(p.lane.Over(16)).Plus(2 * i)
+		places = append(places, p.shared.Plus(swizzled(p.lane.Mod(16), chunk, p.tile.Columns/8)).Plus(behind))
+	}
+	return func(offset ptx.Int, depth int) (matrices [][4]ptx.Int) {
+		for _, at := range places {
+			matrices = append(matrices, p.LoadTransposed(at.Plus(offset), 16*depth*2*p.tile.Columns))
+		}
+		return matrices
+	}
+}
+
 // slice multiplies the slice at an offset.
-func (p *product) slice(offset ptx.Int, xAt, wAt []ptx.Int) {
+func (p *product) slice(offset ptx.Int, x, w fragments) {
 	partial := p.partial()
-	for k := range xAt {
-		xs, ws := p.loadAll(xAt[k].Plus(offset), p.tile.WarpRows/16), p.loadAll(wAt[k].Plus(offset), p.tile.WarpColumns/16)
+	for depth := range p.tile.Depth / 16 {
+		xs, ws := x(offset, depth), w(offset, depth)
 		for i := range p.sums {
 			for j := range p.sums[i] {
 				w := [2]ptx.Int(ws[j/2][j%2*2:])
@@ -170,14 +213,6 @@ func (p *product) slice(offset ptx.Int, xAt, wAt []ptx.Int) {
 		}
 	}
 	p.promote(partial)
-}
-
-// loadAll loads the matrices of n times 16 rows. Rows 16 further on are turned alike, so that only the offset differs.
-func (p *product) loadAll(at ptx.Int, n int) (matrices [][4]ptx.Int) {
-	for i := range n {
-		matrices = append(matrices, p.LoadMatrices(at, 16*i*p.tile.pitch()))
-	}
-	return matrices
 }
 
 // partial are zeros in half precision for the sums of a slice.

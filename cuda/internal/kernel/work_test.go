@@ -132,11 +132,15 @@ func (x *execution) run(t *testing.T, work Work, seed uint32) {
 			l.Arguments = append(l.Arguments, x.argument(t, a, scratch))
 		}
 		kernel, err := simgpu.Parse(launch.Kernel.Text())
+		var stats simgpu.Stats
 		if err == nil {
-			_, err = x.device.Run(kernel, l)
+			stats, err = x.device.Run(kernel, l)
 		}
 		if err != nil {
 			t.Fatal(err)
+		}
+		if stats.Products > 0 && stats.Conflicts > 0 {
+			t.Errorf("%s has %d bank conflicts", kernel.Name, stats.Conflicts)
 		}
 	}
 	for report, at := range x.reported {
@@ -313,6 +317,22 @@ var ops = map[string]func(r *recording) compute.Op{
 var gradients = map[string]func(r *recording) compute.Op{
 	"LinearInputGradient": func(r *recording) compute.Op {
 		return compute.LinearInputGradient{DY: r.input(2, 5, 16), Weight: r.param(16, 24), First: 8, Channels: 16, Add: r.input(2, 5, 16)}
+	},
+	"LinearInputGradient/split": func(r *recording) compute.Op {
+		return compute.LinearInputGradient{DY: r.input(70, 520), Weight: r.param(520, 72), Channels: 72}
+	},
+	"MatMul/halves": func(r *recording) compute.Op {
+		half := r.Op(compute.Activate{X: r.input(70, 16)})
+		return compute.MatMul{A: half, B: r.input(16, 80), Add: r.input(70, 80)}
+	},
+	"MatMul/halves transposed": func(r *recording) compute.Op {
+		return compute.MatMul{A: r.Op(compute.Activate{X: r.input(7, 16)}), B: r.input(24, 16), TransposeB: true}
+	},
+	"Conv2DInputGradient/whole": func(r *recording) compute.Op {
+		return compute.Conv2DInputGradient{DY: r.input(2, 5, 4, 64), Weight: r.param(64, 24, 3, 3), Height: 5, Width: 4, First: 8, Channels: 16, Stride: 1, Pad: compute.SamePadding(1), Add: r.input(2, 5, 4, 16)}
+	},
+	"Conv2DInputGradient/padded": func(r *recording) compute.Op {
+		return compute.Conv2DInputGradient{DY: r.input(1, 6, 3, 64), Weight: r.param(64, 72, 2, 3), Height: 6, Width: 4, Channels: 72, Stride: 1, Pad: compute.Padding{Bottom: 1, Right: 1}}
 	},
 	"LinearInputGradient/odd": func(r *recording) compute.Op {
 		return compute.LinearInputGradient{DY: r.input(2, 5, 7), Weight: r.param(7, 9, 1, 1), First: 2, Channels: 5}

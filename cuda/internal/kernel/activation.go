@@ -29,14 +29,22 @@ func sigmoid(k *ptx.Kernel, x ptx.Float) ptx.Float {
 	return x.Times(-math.Log2E).Exp2().Plus(1.0).Reciprocal()
 }
 
-// erf is the error function within 3e-7: Abramowitz and Stegun, "Handbook of Mathematical Functions", 7.1.26.
+// erf is the error function, within two units in the last place: below 1 by a polynomial of erf(x)/x - 1 in x², above by one of the
+// logarithm of 1 - erf(x), which beyond 4.1 is nothing.
 func erf(k *ptx.Kernel, x ptx.Float) ptx.Float {
 	m := x.Magnitude()
-	t := m.TimesPlus(0.3275911, 1.0).Reciprocal()
-	sum := t.TimesPlus(1.061405429, -1.453152027)
-	for _, c := range []float64{1.421413741, -0.284496736, 0.254829592} {
-		sum = sum.TimesPlus(t, c)
+	near := polynomial(k, m.Times(m), 0.128379166, -0.37612626, 0.112835974, -0.0268543288, 0.00518931216, -0.000801885501, 7.88249745e-05)
+	rest := polynomial(k, m.Less(4.1).ChooseFloat(m, 4.1),
+		0.000405123894, -1.63035333, -0.911922038, -0.158445522, 0.0379092917, -0.0067931884, 0.000845294271, -6.45791588e-05, 2.26716952e-06)
+	return m.Less(1.0).ChooseFloat(near.TimesPlus(x, x), k.Float(1.0).Minus(rest.Exp2()).Signed(x))
+}
+
+// polynomial is Σ cᵢ·xⁱ.
+func polynomial(k *ptx.Kernel, x ptx.Float, coefficients ...float64) ptx.Float {
+	last := len(coefficients) - 1
+	sum := k.Float(coefficients[last])
+	for i := last - 1; i >= 0; i-- {
+		sum = sum.TimesPlus(x, coefficients[i])
 	}
-	tail := m.Times(m).Times(-math.Log2E).Exp2().Times(sum).Times(t)
-	return k.Float(1.0).Minus(tail).Signed(x)
+	return sum
 }

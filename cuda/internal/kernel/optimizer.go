@@ -8,7 +8,7 @@ import (
 )
 
 // ClipNorm is compute.ClipNorm: a launch for each gradient, and one that puts them together. Squares of what was divided by the greatest
-// magnitude overflow nothing, and are no number where a gradient has one that is not finite.
+// magnitude overflow nothing, and the norm is not finite where a gradient has a number that is not.
 type ClipNorm struct{}
 
 // ClipNormShared is the bytes of shared memory that both kernels need.
@@ -33,8 +33,10 @@ func (ClipNorm) Measure() *ptx.Kernel {
 	return k
 }
 
-// orOne is v, or 1 where that is 0.
-func orOne(v ptx.Float) ptx.Float { return v.Equal(0.0).ChooseFloat(1.0, v) }
+// orOne is v, or 1 where that is 0 or infinite.
+func orOne(v ptx.Float) ptx.Float {
+	return v.Times(0.0).Equal(0.0).And(v.Equal(0.0).Not()).ChooseFloat(v, 1.0)
+}
 
 // Kernel has the parameters y, measures, how many there are, limits. It is launched with one block.
 func (ClipNorm) Kernel() *ptx.Kernel {

@@ -45,11 +45,8 @@ func sine(k *ptx.Kernel, angle ptx.Float, quarters ptx.Int) ptx.Float {
 	}
 	quarters = quarters.Plus(shifted.Bits())
 	square := r.Times(r)
-	sine, cosine := k.Float(2.7557319e-06), k.Float(2.4801587e-05)
-	for i, c := range []float64{-1.9841270e-04, 8.3333333e-03, -1.6666667e-01} {
-		sine = sine.TimesPlus(square, c)
-		cosine = cosine.TimesPlus(square, []float64{-1.3888889e-03, 4.1666667e-02, -0.5}[i])
-	}
-	v := quarters.Mod(2).Equal(0).ChooseFloat(sine.Times(square).TimesPlus(r, r), cosine.TimesPlus(square, 1.0))
+	sine := polynomial(k, square, -1.0/6, 1.0/120, -1.0/5040, 1.0/362880)
+	cosine := polynomial(k, square, 1, -1.0/2, 1.0/24, -1.0/720, 1.0/40320)
+	v := quarters.Mod(2).Equal(0).ChooseFloat(sine.Times(square).TimesPlus(r, r), cosine)
 	return quarters.And(2).Equal(0).ChooseFloat(v, k.Float(0.0).Minus(v))
 }

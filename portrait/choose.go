@@ -157,23 +157,33 @@ type Choice struct {
 	Reason  string // in plain words
 }
 
-// alikeErrors is by how many standard errors of the difference likeness is to be less than the best there is, to be told from it.
-const alikeErrors = 1
+const (
+	// alikeErrors is how many standard errors a difference is to be, to be told from chance.
+	alikeErrors = 2
+	// leastObedience is what is to be left of what prompts ask for, and moreObedience how much more is worth something.
+	leastObedience = 0.3
+	moreObedience  = 0.1
+)
 
 // Choose is the choice among trials: of those as like the person as the best of them, as far as can be told on photos that were not
-// learned, the one that leaves most of what prompts ask for.
+// learned, those with the greatest weight, and of these the epoch that has learned most, or one that follows prompts clearly better. What
+// is drawn grows more like with the weight, and with what is learned, for longer than the loss on photos tells: at 0.6, 0.8 and 1 of a LoRA that
+// does equally well by that, the tiny model draws all that makes its person in few, in two and in five of six pictures.
 func Choose(trials []Trial) (Choice, error) {
 	if len(trials) == 0 {
 		return Choice{}, errors.New("portrait: there is no epoch to choose from: none was saved, or none was tried")
 	}
-	best := slices.MaxFunc(trials, func(a, b Trial) int { return cmp.Compare(a.HeldOut.Mean, b.HeldOut.Mean) })
-	alike := func(t Trial) bool {
-		less := best.HeldOut.Minus(t.HeldOut)
-		return less.Mean <= alikeErrors*less.Error
+	obedient := slices.DeleteFunc(slices.Clone(trials), func(t Trial) bool { return t.Obedience.Mean < leastObedience })
+	if len(obedient) == 0 {
+		obedient = trials
 	}
-	chosen := best
-	for _, t := range trials {
-		if alike(t) && t.Obedience.Mean > chosen.Obedience.Mean {
+	best := slices.MaxFunc(obedient, func(a, b Trial) int { return cmp.Compare(a.HeldOut.Mean, b.HeldOut.Mean) })
+	alike := slices.DeleteFunc(obedient, func(t Trial) bool { return best.HeldOut.Minus(t.HeldOut).surely(0) })
+	chosen := slices.MaxFunc(alike, func(a, b Trial) int {
+		return cmp.Or(cmp.Compare(a.Weight, b.Weight), cmp.Compare(a.Trained.Mean, b.Trained.Mean))
+	})
+	for _, t := range alike {
+		if t.Weight == chosen.Weight && t.Obedience.Minus(chosen.Obedience).surely(moreObedience) {
 			chosen = t
 		}
 	}
@@ -190,6 +200,9 @@ func Choose(trials []Trial) (Choice, error) {
 	c.Reason = c.reason(best)
 	return c, nil
 }
+
+// surely reports whether a difference is more than chance makes it, and more than so much.
+func (s Score) surely(least float64) bool { return s.Mean > max(least, alikeErrors*s.Error) }
 
 // overfit is the first epoch after the one that knows held-out photos best, at the weight of most trials, from which on they are known worse for
 // sure while those trained are known better.
@@ -211,7 +224,7 @@ func overfit(trials []Trial) int {
 	peak := slices.MaxFunc(line, func(a, b Trial) int { return cmp.Compare(a.HeldOut.Mean, b.HeldOut.Mean) })
 	for _, t := range line {
 		lost := peak.HeldOut.Minus(t.HeldOut)
-		if t.Epoch.Number > peak.Epoch.Number && lost.Mean > 2*lost.Error && t.Trained.Mean > peak.Trained.Mean {
+		if t.Epoch.Number > peak.Epoch.Number && lost.surely(0) && t.Trained.Mean > peak.Trained.Mean {
 			return t.Epoch.Number
 		}
 	}
@@ -225,7 +238,15 @@ func (c Choice) reason(best Trial) string {
 	if best.Epoch == c.Epoch && best.Weight == c.Weight {
 		s += ", the most of all that were tried"
 	} else {
-		s += fmt.Sprintf(", which cannot be told from the most there is (%.0f %%, epoch %d at %.1f)", percent(best.HeldOut.Mean), best.Epoch.Number, best.Weight)
+		more := "with more weight"
+		switch {
+		case c.Weight != best.Weight:
+		case c.Obedience.Minus(best.Obedience).surely(0):
+			more = "following prompts better"
+		default:
+			more = "having learned more"
+		}
+		s += fmt.Sprintf(", which cannot be told from the most there is (%.0f %%, epoch %d at %.1f), %s", percent(best.HeldOut.Mean), best.Epoch.Number, best.Weight, more)
 	}
 	s += fmt.Sprintf("; of what a prompt asks for besides, %.0f %% is left.", 100*c.Obedience.Mean)
 	switch {

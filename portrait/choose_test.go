@@ -32,7 +32,10 @@ func TestChoose(t *testing.T) {
 	}{
 		{"still learning", []portrait.Trial{trial(1, 1, 0.1, 0.1, 0.9), trial(2, 1, 0.3, 0.3, 0.8), trial(3, 1, 0.5, 0.5, 0.7)}, 3, 1, 0, "the most of all"},
 		{"learned by heart", []portrait.Trial{trial(1, 1, 0.3, 0.3, 0.9), trial(2, 1, 0.5, 0.6, 0.8), trial(3, 1, 0.3, 0.9, 0.5)}, 2, 1, 3, "From epoch 3"},
-		{"as like, and more obedient", []portrait.Trial{trial(1, 1, 0.2, 0.3, 0.9), trial(2, 0.6, 0.498, 0.6, 0.9), trial(2, 1, 0.5, 0.6, 0.5), trial(3, 1, 0.497, 0.9, 0.4)}, 2, 0.6, 3, "cannot be told"},
+		{"as like, and with more of it", []portrait.Trial{trial(1, 1, 0.2, 0.3, 0.9), trial(2, 0.6, 0.5, 0.6, 0.9), trial(2, 1, 0.5, 0.6, 0.5)}, 2, 1, 0, "cannot be told"},
+		{"as like, and more obedient", []portrait.Trial{trial(1, 1, 0.2, 0.3, 0.9), trial(3, 1, 0.5, 0.6, 0.5), trial(2, 1, 0.5, 0.5, 0.8)}, 2, 1, 0, "cannot be told"},
+		{"as like, and learned more", []portrait.Trial{trial(1, 1, 0.2, 0.3, 0.9), trial(2, 1, 0.5, 0.6, 0.55), trial(3, 1, 0.4985, 0.9, 0.5)}, 3, 1, 0, "having learned more"},
+		{"deaf to prompts", []portrait.Trial{trial(1, 0.6, 0.4, 0.3, 0.5), trial(1, 1, 0.5, 0.6, 0.1)}, 1, 0.6, 0, "the most of all"},
 		{"alone", []portrait.Trial{trial(4, 0.8, 0.2, 0.3, 0.9)}, 4, 0.8, 0, "Epoch 4 at weight 0.8"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -44,7 +47,7 @@ func TestChoose(t *testing.T) {
 			if got.Epoch.Number != c.epoch || got.Weight != c.weight || got.Overfit != c.overfit || !strings.Contains(got.Reason, c.say) {
 				t.Errorf("epoch %d at %v, over-fitted from %d, want %d at %v, %d", got.Epoch.Number, got.Weight, got.Overfit, c.epoch, c.weight, c.overfit)
 			}
-			if len(c.trials) > 1 && (got.Next.Epoch.Number == c.epoch || got.Next.Epoch.Number == 0 || got.Margin == 0) {
+			if len(c.trials) > 2 && (got.Next.Epoch.Number == c.epoch || got.Next.Epoch.Number == 0 || got.Margin == 0) {
 				t.Errorf("next is epoch %d, by %.1f", got.Next.Epoch.Number, got.Margin)
 			}
 		})

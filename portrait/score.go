@@ -31,8 +31,8 @@ type ScoreOptions struct {
 }
 
 // Scorer tells how well a model, with a LoRA or without, knows pictures: by the loss with which it finds the noise that was mixed into
-// them, on the head. All pictures and LoRAs get the same noises at the same timesteps, so that what differs is not chance. It is used
-// by one goroutine, and closed before the device and the checkpoint.
+// them, most of all on the head. All LoRAs get the same noises at the same timesteps, so that what differs is not chance. It is used by
+// one goroutine, and closed before the device and the checkpoint.
 type Scorer struct {
 	device   compute.Device
 	networks *engine.Networks
@@ -105,8 +105,11 @@ type Subject struct {
 	Caption string
 
 	latents []float32 // [h,w,C], scaled as the UNet knows them
-	mask    []float32 // [h,w], 1 on the head
+	mask    []float32 // [h,w], 1 on the head and less around it
 }
+
+// aroundHead is how much what is around a head counts: there are hair and clothes.
+const aroundHead = 0.3
 
 // Subjects makes pictures ready, each with its caption. Pictures of another size than the scorer's are cropped as for a training.
 func (s *Scorer) Subjects(ctx context.Context, pictures []Example, captions []string) (all []Subject, err error) {
@@ -131,7 +134,7 @@ func (s *Scorer) Subjects(ctx context.Context, pictures []Example, captions []st
 			one.mask[j] = 1
 			if f.Size > 0 {
 				at := func(k int) float64 { return (float64(k) + 0.5) * float64(config.ScaleFactor()) }
-				one.mask[j] = float32(inHead(f, at(j%z.Width), at(j/z.Width)))
+				one.mask[j] = float32(aroundHead + (1-aroundHead)*inHead(f, at(j%z.Width), at(j/z.Width)))
 			}
 		}
 		all = append(all, one)
@@ -168,14 +171,19 @@ func (s *Scorer) noisy(latents []float32, timestep, number int) noisy {
 	return x
 }
 
-// Loss is how badly the model, with so much of a LoRA or with nil without one, finds the noise in pictures, on their heads: the mean square
+// Loss is how badly the model, with so much of a LoRA or with nil without one, finds the noise in pictures, most of all on their heads: the mean square
 // of what it is wrong by, for each picture with each noise at each timestep, in this order.
 func (s *Scorer) Loss(ctx context.Context, subjects []Subject, a *lora.Adapter, weight float64) ([]float64, error) {
+	return s.loss(ctx, subjects, a, weight, s.options.Noises)
+}
+
+// loss is Loss with noises that each picture shares with the one before but for so many.
+func (s *Scorer) loss(ctx context.Context, subjects []Subject, a *lora.Adapter, weight float64, apart int) ([]float64, error) {
 	var asked []question
-	for _, one := range subjects {
+	for i, one := range subjects {
 		for n := range s.options.Noises {
 			for _, t := range s.options.Timesteps {
-				asked = append(asked, question{s.noisy(one.latents, t, n), one.Caption, one.mask})
+				asked = append(asked, question{s.noisy(one.latents, t, i*apart+n), one.Caption, one.mask})
 			}
 		}
 	}
@@ -348,8 +356,7 @@ func (s Score) Minus(other Score) Score {
 }
 
 // DrawnLikeness is the Judge that asks a LoRA of the person: a drawn picture that the model knows much better with it than
-// without is like the person. What is around the head counts a little too: it has hair and clothes. It does not see what the LoRA has
-// learned wrongly.
+// without is like the person. It does not see what the LoRA has learned wrongly.
 type DrawnLikeness struct {
 	Scorer  *Scorer
 	Adapter *lora.Adapter
@@ -357,25 +364,17 @@ type DrawnLikeness struct {
 	Caption string // "photo of NAME CLASS"
 }
 
-// aroundHead is how much what is no head counts in a drawn picture.
-const aroundHead = 0.3
-
 // Judge implements Judge.
 func (d *DrawnLikeness) Judge(ctx context.Context, drawn []Example) ([]float64, error) {
 	subjects, err := d.Scorer.Subjects(ctx, drawn, slices.Repeat([]string{d.Caption}, len(drawn)))
 	if err != nil {
 		return nil, err
 	}
-	for _, one := range subjects {
-		for i, m := range one.mask {
-			one.mask[i] = aroundHead + (1-aroundHead)*m
-		}
-	}
-	base, err := d.Scorer.Loss(ctx, subjects, nil, 0)
+	base, err := d.Scorer.loss(ctx, subjects, nil, 0, 0) // with the same noises for all, which are compared to each other
 	if err != nil {
 		return nil, err
 	}
-	with, err := d.Scorer.Loss(ctx, subjects, d.Adapter, d.Weight)
+	with, err := d.Scorer.loss(ctx, subjects, d.Adapter, d.Weight, 0)
 	if err != nil {
 		return nil, err
 	}

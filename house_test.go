@@ -88,7 +88,7 @@ var rules = []rule{
 }
 
 // testOnly are packages that tests may import besides what the code may.
-const testOnly = "compute/... cuda/internal/driver cuda/internal/ptx cuda/internal/simdriver cuda/internal/simgpu invalid cpu weights/... internal/f16 internal/golden internal/rng internal/webui lora/dataset lora/internal/loratest tinyportrait/... sampler clip unet vae nn"
+const testOnly = "compute/... sd cuda/internal/driver cuda/internal/ptx cuda/internal/simdriver cuda/internal/simgpu invalid cpu weights/... internal/f16 internal/golden internal/rng internal/webui lora/dataset lora/internal/loratest tinyportrait/... sampler clip unet vae nn"
 
 // simulation are the packages that stand in for a card.
 const simulation = "cuda/internal/simdriver cuda/internal/simgpu"

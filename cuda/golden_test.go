@@ -1,6 +1,8 @@
 package cuda
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -40,6 +42,27 @@ func TestGolden(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestOrder runs a network on cards that take streams, blocks and warps in different orders: the bits are the same.
+func TestOrder(t *testing.T) {
+	var first []float32
+	for seed := range uint64(3) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			for _, kit := range golden.Kits(t) {
+				if kit.Name != "tiny-random" {
+					continue
+				}
+				have, _ := text(t, kit, opener(Options{Precision: compute.PrecisionFP16}, simdriver.Options{Seed: seed})(t))
+				if first == nil {
+					first = have
+				}
+				if !slices.Equal(have, first) {
+					t.Error("another order gives other bits")
+				}
+			}
+		})
 	}
 }
 

@@ -12,6 +12,7 @@ type Context struct {
 	Card   Card
 	device uintptr
 	thread *thread
+	steady [8]uintptr // arguments of repeat
 }
 
 // Context takes a card into use.
@@ -49,6 +50,12 @@ func (c *Context) Close() error {
 	})
 	c.thread.close()
 	return err
+}
+
+// repeat is call for what is called again and again with no address of host memory among its arguments: it allocates nothing.
+func (c *Context) repeat(f function, arguments ...uintptr) error {
+	n := copy(c.steady[:], arguments)
+	return c.call(f, c.steady[:n]...)
 }
 
 // Synchronize waits until the card has done all it was given.

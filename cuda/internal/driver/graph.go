@@ -32,7 +32,7 @@ func (s Stream) Capture(f func() error) (Graph, error) {
 }
 
 // Replay gives the graph's work to a stream.
-func (s Stream) Replay(g Graph) error { return s.call(cuGraphLaunch, g.handle, s.handle) }
+func (s Stream) Replay(g Graph) error { return s.repeat(cuGraphLaunch, g.handle, s.handle) }
 
 // Destroy gives the graph back.
 func (g Graph) Destroy() error { return g.call(cuGraphExecDestroy, g.handle) }

@@ -60,10 +60,10 @@ func (s Stream) Download(to []byte, from Address) error {
 
 // Copy copies within device memory, in the stream's order.
 func (s Stream) Copy(to, from Address, bytes int64) error {
-	return s.call(cuMemcpyDtoDAsync, uintptr(to), uintptr(from), uintptr(bytes), s.handle)
+	return s.repeat(cuMemcpyDtoDAsync, uintptr(to), uintptr(from), uintptr(bytes), s.handle)
 }
 
 // Fill sets words of device memory to a value, in the stream's order.
 func (s Stream) Fill(to Address, value uint32, words int64) error {
-	return s.call(cuMemsetD32Async, uintptr(to), uintptr(value), uintptr(words), s.handle)
+	return s.repeat(cuMemsetD32Async, uintptr(to), uintptr(value), uintptr(words), s.handle)
 }

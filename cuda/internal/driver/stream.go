@@ -23,7 +23,7 @@ func (s Stream) Handle() uintptr { return s.handle }
 func (s Stream) Destroy() error { return s.call(cuStreamDestroy, s.handle) }
 
 // Wait waits until all that the stream was given is done. What a kernel did wrong is reported here.
-func (s Stream) Wait() error { return s.call(cuStreamSynchronize, s.handle) }
+func (s Stream) Wait() error { return s.repeat(cuStreamSynchronize, s.handle) }
 
 // Event is a point in a stream's work.
 type Event struct {
@@ -42,7 +42,7 @@ func (c *Context) Event() (Event, error) {
 func (e Event) Destroy() error { return e.call(cuEventDestroy, e.handle) }
 
 // Record places the event behind all that the stream was given so far.
-func (s Stream) Record(e Event) error { return s.call(cuEventRecord, e.handle, s.handle) }
+func (s Stream) Record(e Event) error { return s.repeat(cuEventRecord, e.handle, s.handle) }
 
 // After makes what the stream is given from now on wait for an event of another one.
 func (s Stream) After(e Event) error { return s.call(cuStreamWaitEvent, s.handle, e.handle, 0) }

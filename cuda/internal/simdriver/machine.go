@@ -16,7 +16,8 @@ import (
 // Options describe a machine. The zero value has an RTX 3060.
 type Options struct {
 	Card  Card         // the zero value is RTX3060
-	Seed  uint64       // decides the order of work in different streams, of blocks and of warps, and the last bits of approximations
+	Seed  uint64       // decides the order of work in different streams, of blocks and of warps
+	Off   uint32       // decides the last bits of approximations
 	Chip  *simgpu.Chip // sums products as tensor cores do, bit for bit and slowly; nil sums them in float32
 	Lacks []string     // functions that the library does not export
 }

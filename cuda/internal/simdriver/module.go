@@ -86,7 +86,7 @@ var ofModules = map[string]any{
 				return InvalidValue
 			}
 			l := simgpu.Launch{
-				Grid: [3]int{int(gx), int(gy), int(gz)}, Shared: int(shared), Arguments: k.arguments(arguments), Seed: m.random.Uint32(), Off: uint32(m.Seed), Chip: m.Chip,
+				Grid: [3]int{int(gx), int(gy), int(gz)}, Shared: int(shared), Arguments: k.arguments(arguments), Seed: m.random.Uint32(), Off: m.Off, Chip: m.Chip,
 			}
 			return m.enqueue(stream, func() error {
 				m.launches++

@@ -1,0 +1,60 @@
+package cuda
+
+import (
+	"errors"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/cuda/internal/driver"
+	"github.com/atelier-go/atelier/cuda/internal/library"
+	"github.com/atelier-go/atelier/cuda/internal/simdriver"
+)
+
+// idle is a driver whose functions of a run do nothing, without allocating as those of a simulation do: a function of C that always
+// returns 0 stands in for them.
+type idle struct{ driver, c library.Symbols }
+
+func (i idle) Symbol(name string) (uintptr, error) {
+	if slices.Contains([]string{
+		"cuLaunchKernel", "cuMemcpyHtoDAsync_v2", "cuMemcpyDtoHAsync_v2", "cuMemcpyDtoDAsync_v2", "cuMemsetD32Async", "cuStreamSynchronize",
+	}, name) {
+		return i.c.Symbol("sched_yield")
+	}
+	return i.driver.Symbol(name)
+}
+
+// TestNoAllocations repeats a run. A transfer allocates once: the call's arguments, among which is an address of host memory.
+func TestNoAllocations(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the function that stands in for the driver's is Linux's")
+	}
+	c, err := library.Here().Open("libc.so.6")
+	check(t, err)
+	lib := simdriver.New(simdriver.Options{}).Library()
+	lib.Symbols = idle{lib.Symbols, c}
+	handle, err := driver.New(lib)
+	check(t, err)
+	d, err := open(handle, Options{})
+	check(t, err)
+	defer d.Close()
+	program, source := layer(t, 32)
+	params, err := d.Load(source)
+	check(t, err)
+	defer params.Close()
+	exe, err := d.Compile(program, params)
+	check(t, err)
+	defer exe.Close()
+	x, err := d.NewTensor(compute.F32, 4, 32)
+	check(t, err)
+	defer x.Close()
+	tensors, host := []compute.Tensor{x}, compute.Floats(make([]float32, 4*32))
+	ctx := t.Context()
+	if n := testing.AllocsPerRun(20, func() { err = errors.Join(err, exe.Run(ctx, tensors, tensors)) }); n != 0 || err != nil {
+		t.Errorf("a run allocates %g times, %v; want 0", n, err)
+	}
+	if n := testing.AllocsPerRun(20, func() { err = errors.Join(err, x.Upload(host), x.Download(host)) }); n > 2 || err != nil {
+		t.Errorf("an upload and a download allocate %g times, %v; want 2 at most", n, err)
+	}
+}

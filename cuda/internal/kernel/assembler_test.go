@@ -20,6 +20,7 @@ func fullSize() (kernels []*ptx.Kernel) {
 		}
 	}
 	kernels = append(kernels, PlainConv2D{Plain{64, 64}, Conv2D{Epilogue: everything, Parts: 2, Window: [2]int{3, 3}, Stride: 1, Top: 1, Left: 1, Enlargement: Resized}, false, compute.F32, compute.F32, compute.F32, 4}.Kernel())
+	kernels = append(kernels, gradientKernels()...)
 	for _, head := range []int{40, 64, 80, 160, 512} {
 		flash, _ := FlashFor(head, 4096, head == 64)
 		kernels = append(kernels, flash.Kernel())
@@ -39,6 +40,27 @@ func fullSize() (kernels []*ptx.Kernel) {
 		}
 	}
 	return kernels
+}
+
+// gradientKernels are those that only training has, and small ones.
+func gradientKernels() (kernels []*ptx.Kernel) {
+	window := Conv2D{Parts: 2, Window: [2]int{3, 3}, Stride: 2, Top: 1, Left: 1, Enlargement: Resized}
+	for _, t := range types {
+		norm := GroupNormGradient{GroupNorm{2, 30, 8, compute.SiLU, t}, true}
+		attention := PlainAttentionGradient{PlainAttention{160, true, t}}
+		kernels = append(kernels, norm.Means(), attention.Queries(), attention.Keys(), MergeTokens{t}.Match())
+		for _, w := range []writer{
+			norm, LayerNormGradient{t, true}, ActivateGradient{compute.GELU, t}, GEGLUGradient{GEGLU{8, t}}, SumPositions{t, compute.F32},
+			PlainConv2DGradient{Plain{64, 64}, window, true, t, t, t, 4}, PlainConv2DWeights{Plain{64, 64}, window, t, t, compute.F32, 4},
+			PlainMatrix{Plain{64, 64}, everything, t, t, compute.F32, true, 2}, PlainAttention{160, false, t}, Finish{everything, t, 4},
+			MergeTokens{t}, Embed{t, t, true}, Move{t, compute.F32}, Scale{t}, Fill{t}, GuidanceCombine{2, t}, Rescale{t},
+		} {
+			kernels = append(kernels, w.Kernel())
+		}
+	}
+	loss := Loss{compute.Huber, true, true}
+	return append(kernels, loss.Kernel(), loss.Gradient(), ClipNorm{}.Measure(), ClipNorm{}.Kernel(), AdamW{true}.Kernel(), CheckIDs(),
+		TimestepEmbedding{true}.Kernel(), MergeTokens{}.Rank(), MergeTokens{}.Rows())
 }
 
 var spills = regexp.MustCompile(`[1-9]\d* bytes spill`)

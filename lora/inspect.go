@@ -144,10 +144,11 @@ type TensorCheck struct {
 
 // CheckReport is what Check finds out about a file.
 type CheckReport struct {
-	Tensors []TensorCheck // in file order
-	Modules int           // with up and down factors
-	Factors int           // up and down tensors: what sd-scripts' check_lora_weights calls the number of modules
-	Refused *KindError    // the kind of adapter that Open refuses the file for, nil if its tensors are of none
+	Tensors []TensorCheck  // in file order
+	Modules int            // with up and down factors
+	Parts   map[string]int // tensors of adapters that are neither those nor alphas, such as "hada_w1_a" and "dora_scale"
+	Factors int            // up and down tensors: what sd-scripts' check_lora_weights calls the number of modules
+	Refused *KindError     // the kind of adapter that Open refuses the file for, nil if its tensors are of none
 }
 
 // Check measures every tensor of a file, whatever model it is for. If some are not all numbers, the error is, or joins,
@@ -158,7 +159,7 @@ func Check(ctx context.Context, path string) (*CheckReport, error) {
 		return nil, fmt.Errorf("lora: %w", err)
 	}
 	defer f.Close()
-	report, modules, factors := new(CheckReport), make(map[string]int), map[part]int{partUp: 1, partDown: 2}
+	report, modules, factors := &CheckReport{Parts: make(map[string]int)}, make(map[string]int), map[part]int{partUp: 1, partDown: 2}
 	var errs []error
 	for _, key := range f.Names() {
 		if ctx.Err() != nil {
@@ -173,6 +174,8 @@ func Check(ctx context.Context, path string) (*CheckReport, error) {
 		if c.Factor = ok && (p == partUp || p == partDown); c.Factor {
 			report.Factors++
 			modules[module] |= factors[p]
+		} else if ok && p != partAlpha {
+			report.Parts[string(p)]++
 		}
 		if kind := otherKind(key); kind != "" && report.Refused == nil {
 			report.Refused = &KindError{path, kind, key}

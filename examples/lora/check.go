@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/atelier-go/atelier/lora"
 )
@@ -22,6 +24,10 @@ func check(ctx context.Context, c *command) error {
 		return err
 	}
 	fmt.Fprintf(c.out, "number of modules: %d\nnumber of up and down tensors: %d\n", report.Modules, report.Factors)
+	for _, part := range slices.Sorted(maps.Keys(report.Parts)) {
+		fmt.Fprintf(c.out, "tensors called %s: %d\n", part, report.Parts[part])
+	}
+	all = all || report.Factors == 0
 	for _, t := range report.Tensors {
 		if !all && !t.Factor && t.NonFinite == 0 {
 			continue
@@ -37,7 +43,7 @@ func check(ctx context.Context, c *command) error {
 	case report.Refused != nil:
 		fmt.Fprintf(c.out, "kind: %s, which is not supported\n", report.Refused.Kind)
 		err = report.Refused
-	case report.Factors == 0:
+	case report.Factors == 0 && len(report.Parts) == 0:
 		err = fmt.Errorf("%s: none of its %d tensors belongs to a LoRA; see lora inspect", path, len(report.Tensors))
 	}
 	return err

@@ -192,6 +192,31 @@ func TestCheckKinds(t *testing.T) {
 	}
 }
 
+// TestCheckParts checks adapters of the kinds that are read, whose tensors are not those of a LoRA alone.
+func TestCheckParts(t *testing.T) {
+	for algorithm, ends := range map[string][]string{
+		"LoHa": {"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"}, "LoKr": {"lokr_w1", "lokr_w2"}, "OFT": {"oft_blocks"}, "DoRA": {"lora_down.weight", "lora_up.weight", "dora_scale"},
+	} {
+		path := filepath.Join(t.TempDir(), "x.safetensors")
+		var tensors []weights.Tensor
+		for _, end := range ends {
+			tensors = append(tensors, weights.Tensor{Name: "lora_unet_conv_in." + end, DType: weights.F32, Shape: compute.Shape{1, 1}, Data: []byte{0, 0, 0x80, 0x3f}})
+		}
+		if err := weights.Write(path, tensors, nil); err != nil {
+			t.Fatal(err)
+		}
+		out := do(t, "check", path)
+		for _, end := range ends {
+			if !strings.HasPrefix(end, "lora_") {
+				says(t, out, "tensors called "+end+": 1\n")
+			}
+			if !strings.Contains(out, "."+end+`" F32`) && end != "dora_scale" {
+				t.Errorf("%s: %s is not listed in\n%s", algorithm, end, out)
+			}
+		}
+	}
+}
+
 // TestInspectOthers shows what a file is that is no LoRA, and fails.
 func TestInspectOthers(t *testing.T) {
 	var out bytes.Buffer

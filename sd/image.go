@@ -34,6 +34,9 @@ func (r *Request) picture(ctx context.Context, side int) (*image.NRGBA, error) {
 		return nil, nil
 	}
 	img, err := picture.Decode(ctx, r.Image, picture.Limits{})
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	if err != nil {
 		return nil, &invalid.FieldError{Field: "Request.Image", Err: fmt.Errorf("the picture cannot be read: %w", err)}
 	}

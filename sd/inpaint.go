@@ -165,6 +165,9 @@ func (r Request) mask(ctx context.Context, plan *sampler.Plan) (*image.Gray, err
 		return nil, invalid.Field("Request.Inpaint.Soft", string(r.Sampler), "none with this sampler, which mixes what stays into what the network sees; take another sampler")
 	}
 	img, err := picture.Decode(ctx, in.Mask, picture.Limits{})
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	if err != nil {
 		return nil, &invalid.FieldError{Field: "Request.Inpaint.Mask", Err: fmt.Errorf("the picture cannot be read: %w", err)}
 	}

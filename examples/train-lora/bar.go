@@ -49,7 +49,13 @@ func (b *bars) show(event train.Event) {
 }
 
 // inOptions is a text that names fields of a training, with the options in their place.
-func inOptions(text string) string { return cli.Words(text, kohya.Flags(text)) }
+func inOptions(text string) string { return cli.Words(cli.Words(text, ofPrompts), kohya.Flags(text)) }
+
+// ofPrompts are the options in a line of sample_prompts that fill the fields of a picture's request.
+var ofPrompts = map[string]string{
+	"Request.NegativePrompt": "--n", "Request.Width": "--w", "Request.Height": "--h", "Request.Seed": "--d", "Request.Steps": "--s",
+	"Request.Guidance": "--l", "Request.Sampler": "--ss",
+}
 
 // note is what kohya's trainer writes behind the rate.
 func note(e train.StepDone) (s string) {

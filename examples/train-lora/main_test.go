@@ -336,6 +336,9 @@ func TestBar(t *testing.T) {
 // TestInOptions says by their options what warnings of the library say of fields.
 func TestInOptions(t *testing.T) {
 	text := "Config.LRWarmupSteps 100 and Bucketing.MinReso; CaptionOptions.Prefix. Config.Device, x.Y"
+	if have, want := inOptions("sd: Request.Width is 100000"), "sd: --w is 100000"; have != want {
+		t.Errorf("%q, want %q", have, want)
+	}
 	if have, want := inOptions(text), "-lr_warmup_steps 100 and -min_bucket_reso; -caption_prefix. Config.Device, x.Y"; have != want {
 		t.Errorf("%q, want %q", have, want)
 	}

@@ -58,6 +58,14 @@ func (c Cascades) Find(ctx context.Context, img *image.NRGBA) ([]Face, error) {
 	return surest(faces), nil
 }
 
+// Boxes are the boxes of the faces in a picture, as package sd asks for them to draw faces anew; see the function Boxes for confidence,
+// which takes the place of MinScore.
+func (c Cascades) Boxes(ctx context.Context, img *image.NRGBA, confidence float64) ([]image.Rectangle, error) {
+	c.MinScore = max(scoreOf(confidence), 1) // 0 would be the default
+	faces, err := c.Find(ctx, img)
+	return Boxes(faces, confidence), err
+}
+
 // search looks for faces at several angles.
 func (c Cascades) search(ctx context.Context, g *grey, turns []int) ([]Face, error) {
 	cascade, err := faceCascade()

@@ -44,6 +44,18 @@ func (f Face) Box() image.Rectangle {
 		int(math.Round(f.Centre.X+half)), int(math.Round(f.Centre.Y+half)))
 }
 
+// Boxes are the boxes of the faces of which a detector is as sure as confidence, 0 to 1: 0.3 stands for a Score of 60, 0.5 for 100.
+func Boxes(faces []Face, confidence float64) (boxes []image.Rectangle) {
+	for _, f := range faces {
+		if f.Score >= scoreOf(confidence) {
+			boxes = append(boxes, f.Box())
+		}
+	}
+	return boxes
+}
+
+func scoreOf(confidence float64) float64 { return 200 * confidence }
+
 // overlap is the share of the smaller of two faces' squares that lies in the other.
 func (f Face) overlap(g Face) float64 {
 	reach := (f.Size + g.Size) / 2

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/atelier-go/atelier/internal/engine"
 	"github.com/atelier-go/atelier/invalid"
@@ -53,6 +54,9 @@ type text struct {
 func (p *Pipeline) read(one *pass) (*conditioning, error) {
 	set, err := p.openAdapters(one.request)
 	if err != nil {
+		for _, e := range invalid.Fields(err) {
+			e.Field = strings.Replace(e.Field, "Request.Prompt", one.field("Prompt"), 1)
+		}
 		return nil, err
 	}
 	c := &conditioning{adapters: set}

@@ -139,6 +139,16 @@ func (r Request) second(width, height int) Request {
 	return r
 }
 
+// enlarged appends the second pass.
+func (p *Pipeline) enlarged(c *course) error {
+	second, err := p.hiresPass(c.request, c.passes[0])
+	if err != nil {
+		return err
+	}
+	c.passes, c.size = append(c.passes, second), image.Pt(second.request.Width, second.request.Height)
+	return nil
+}
+
 // hiresPass is the second pass of a resolved request, behind the first one.
 func (p *Pipeline) hiresPass(r Request, first *pass) (*pass, error) {
 	if err := r.Hires.check(); err != nil {
@@ -150,7 +160,7 @@ func (p *Pipeline) hiresPass(r Request, first *pass) (*pass, error) {
 	if width, height := size.X*factor, size.Y*factor; !goodSide(width) || !goodSide(height) {
 		return nil, invalid.Field("Request.Hires.Scale", r.Hires.Scale, "one with which no side is over %d pixels; the picture would be %d×%d", MaxSide, width, height)
 	}
-	one := &pass{request: r.second(size.X*factor, size.Y*factor), first: r.Steps}
+	one := &pass{request: r.second(size.X*factor, size.Y*factor), part: "Hires.", first: r.Steps}
 	c := one.request.config(p.networks.Schedule, p.networks.Prediction)
 	c.Denoise, c.ExactSteps = r.Hires.Strength, true
 	if !r.refines(true) {
@@ -158,25 +168,25 @@ func (p *Pipeline) hiresPass(r Request, first *pass) (*pass, error) {
 	}
 	var err error
 	if one.plan, err = sampler.New(c); err != nil {
-		return nil, inHires(err)
+		return nil, inPart("Hires", Hires{}, err)
 	}
 	enlarge, err := p.upscaler(r, first, t.Upscaled)
 	if err != nil {
 		return nil, &invalid.FieldError{Field: "Request.Hires.Upscaler", Err: err}
 	}
-	one.clean = func(ctx context.Context, before []float32) ([]float32, error) {
+	one.enlarge = func(ctx context.Context, before []float32) ([]float32, error) {
 		latents, err := enlarge(ctx, before)
 		return crop(latents, r.BatchSize, scaled, t.Truncate), err
 	}
 	return one, nil
 }
 
-// inHires renames the fields in the error of the second pass's plan.
-func inHires(err error) error {
+// inPart renames the fields in the error of a plan that a part of the request has of its own, such as "Hires".
+func inPart(part string, of any, err error) error {
 	var errs []error
 	for _, e := range invalid.Fields(inRequest(err)) {
-		if name := strings.TrimPrefix(e.Field, "Request."); has(Hires{}, name) {
-			e.Field = "Request.Hires." + name
+		if name := strings.TrimPrefix(e.Field, "Request."); has(of, name) {
+			e.Field = "Request." + part + "." + name
 		}
 		errs = append(errs, e)
 	}

@@ -118,9 +118,12 @@ func TestStrength(t *testing.T) {
 // TestImageSize takes the picture's shape where no size is given.
 func TestImageSize(t *testing.T) {
 	p := openTiny(t, ref.New()) // its side is the shorter one
-	r, passes, err := p.passes(t.Context(), Request{Image: snapshot(t)})
-	if err != nil || len(passes) != 1 || r.Height != p.Side() || r.Width != (p.Side()*5/3+4)/8*8 {
-		t.Errorf("%d×%d, %d passes, %v; want 5:3 on %d", r.Width, r.Height, len(passes), err, p.Side())
+	c, err := p.course(t.Context(), Request{Image: snapshot(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := c.request; len(c.passes) != 1 || r.Height != p.Side() || r.Width != (p.Side()*5/3+4)/8*8 {
+		t.Errorf("%d×%d, %d passes, %v; want 5:3 on %d", r.Width, r.Height, len(c.passes), err, p.Side())
 	}
 }
 

@@ -1,6 +1,7 @@
 package sd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -76,14 +77,10 @@ func (p *Pipeline) digits(ctx context.Context, path string, compute func(context
 	return hash[:min(modelHash, len(hash))]
 }
 
-// describe says how picture i of a resolved request is made. Adapters that the prompt does not name are added to it.
+// describe says how picture i of a resolved request is made. Adapters that the prompts do not name are added to them.
 func describe(r Request, applied adapters, m model, i int) infotext.Text {
-	t := infotext.Text{Prompt: r.Prompt, Negative: r.NegativePrompt}
-	for _, a := range applied {
-		if !a.tagged {
-			t.Prompt += " " + a.tag()
-		}
-	}
+	tags := applied.tags()
+	t := infotext.Text{Prompt: r.Prompt + tags, Negative: r.NegativePrompt}
 	add := func(key, value string) {
 		if value != "" {
 			t.Add(key, value)
@@ -104,7 +101,7 @@ func describe(r Request, applied adapters, m model, i int) infotext.Text {
 	add("Model", m.name)
 	add("VAE hash", m.hashes.vae)
 	add("VAE", m.vae)
-	if r.Encoder == TAESD && len(r.Image) > 0 {
+	if r.Encoder == TAESD && (len(r.Image) > 0 || r.Hires != nil || r.Faces != nil) {
 		add("VAE Encoder", string(r.Encoder))
 	}
 	if r.Decoder == TAESD {
@@ -138,7 +135,7 @@ func describe(r Request, applied adapters, m model, i int) infotext.Text {
 	if r.PromptOptions.OldTimelines && strings.Contains(r.Prompt+r.NegativePrompt, "[") {
 		add("Old prompt editing timelines", "True")
 	}
-	if m := r.NoiseMultiplier; m != nil && *m != 1 && len(r.Image) > 0 {
+	if m := r.NoiseMultiplier; m != nil && *m != 1 && (len(r.Image) > 0 || r.Faces != nil) {
 		add("Noise multiplier", number(*m))
 	}
 	if r.ExtraNoise != 0 {
@@ -147,11 +144,14 @@ func describe(r Request, applied adapters, m model, i int) infotext.Text {
 	if r.masked() {
 		r.Inpaint.describe(add)
 	}
-	if r.ColorCorrection && len(r.Image) > 0 {
+	if r.ColorCorrection && (len(r.Image) > 0 || r.Faces != nil) {
 		add("Color correction", "True")
 	}
+	if r.Faces != nil {
+		r.describeFaces(add, tags)
+	}
 	if r.Hires != nil {
-		r.describeHires(add)
+		r.describeHires(add, tags)
 	}
 	if m.refiner != "" {
 		r.Refiner.describe(add, m.refiner, m.hashes.refiner)
@@ -217,8 +217,77 @@ func (f *Refiner) describe(add func(key, value string), name, hash string) {
 	}
 }
 
+// faceModel is what ADetailer finds faces with, which goes by this name in the web UI so that it takes the text for a job.
+const faceModel = "face_yolov8n.pt"
+
+// describeFaces says how faces are drawn anew, in ADetailer's words and order, and behind them what it has no words for.
+func (r Request) describeFaces(add func(key, value string), tags string) {
+	f := *r.Faces
+	whole := func(key string, n, preset int) {
+		if n != preset {
+			add(key, strconv.Itoa(n))
+		}
+	}
+	add("ADetailer model", faceModel)
+	add("ADetailer prompt", taggedFacePrompt(f.Prompt, tags))
+	add("ADetailer negative prompt", f.NegativePrompt)
+	add("ADetailer confidence", number(*f.Confidence))
+	whole("ADetailer mask only top k largest", f.Largest, 0)
+	if f.MinRatio != 0 {
+		add("ADetailer mask min ratio", number(f.MinRatio))
+	}
+	if f.MaxRatio != 1 {
+		add("ADetailer mask max ratio", number(f.MaxRatio))
+	}
+	add("ADetailer dilate erode", strconv.Itoa(*f.Dilate))
+	add("ADetailer mask blur", number(*f.Blur))
+	add("ADetailer denoising strength", number(*f.Strength))
+	add("ADetailer inpaint only masked", "True")
+	add("ADetailer inpaint padding", strconv.Itoa(*f.Padding))
+	if f.Width != r.Width || f.Height != r.Height {
+		add("ADetailer use inpaint width height", "True")
+		add("ADetailer inpaint width", strconv.Itoa(f.Width))
+		add("ADetailer inpaint height", strconv.Itoa(f.Height))
+	}
+	if f.Steps != r.Steps {
+		add("ADetailer use separate steps", "True")
+		add("ADetailer steps", strconv.Itoa(f.Steps))
+	}
+	if *f.Guidance != *r.Guidance {
+		add("ADetailer use separate CFG scale", "True")
+		add("ADetailer CFG scale", number(*f.Guidance))
+	}
+	if f.Sampler != r.Sampler || f.Spacing != r.Spacing {
+		add("ADetailer use separate sampler", "True")
+		add("ADetailer sampler", string(f.Sampler))
+		add("ADetailer scheduler", cmp.Or(string(f.Spacing), "Automatic"))
+	}
+	var boxes []string
+	for _, box := range f.Boxes {
+		boxes = append(boxes, fmt.Sprint(box.Min.X, box.Min.Y, box.Max.X, box.Max.Y))
+	}
+	add("ADetailer boxes", strings.Join(boxes, "; "))
+	if f.Order != AsFound {
+		add("ADetailer sort by", string(f.Order))
+	}
+}
+
+// taggedFacePrompt has tags behind the prompts of faces that are not made of the whole picture's.
+func taggedFacePrompt(text, tags string) string {
+	if text == "" || tags == "" {
+		return text
+	}
+	all := between.Split(text, -1)
+	for i, one := range all {
+		if one = strings.TrimSpace(one); one != "" && one != skipFace && !strings.Contains(one, wholePrompt) {
+			all[i] += tags
+		}
+	}
+	return strings.Join(all, " [SEP] ")
+}
+
 // describeHires says how the second pass is made where it differs from the first.
-func (r Request) describeHires(add func(key, value string)) {
+func (r Request) describeHires(add func(key, value string), tags string) {
 	h := *r.Hires
 	if len(r.Image) > 0 {
 		add("Hires denoising strength", number(*h.Strength))
@@ -244,7 +313,7 @@ func (r Request) describeHires(add func(key, value string)) {
 		add("Hires CFG Scale", number(*h.Guidance))
 	}
 	if h.Prompt != r.Prompt {
-		add("Hires prompt", h.Prompt)
+		add("Hires prompt", h.Prompt+tags)
 	}
 	if h.NegativePrompt != r.NegativePrompt {
 		add("Hires negative prompt", h.NegativePrompt)
@@ -261,6 +330,16 @@ func (a *adapter) tag() string {
 		s += ":" + strconv.Itoa(a.Rank)
 	}
 	return s + ">"
+}
+
+// tags apply the adapters that no prompt names.
+func (all adapters) tags() (text string) {
+	for _, a := range all {
+		if !a.tagged {
+			text += " " + a.tag()
+		}
+	}
+	return text
 }
 
 // hashes lists the adapters by name and the first digits of their hash.

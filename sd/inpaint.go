@@ -136,6 +136,14 @@ type source struct {
 	mask []float32 // how much of each latent is drawn, 0 to 1; nil is all
 }
 
+// drawn is the mask of what is drawn, in the finished picture; nil is all.
+func (s *source) drawn() *image.Gray {
+	if s == nil {
+		return nil
+	}
+	return s.OverlayMask
+}
+
 // source prepares a picture for a resolved request.
 func (p *Pipeline) source(r Request, img *image.NRGBA, mask *image.Gray) *source {
 	s := canvas.Setup{Size: image.Pt(r.Width, r.Height), Mode: canvas.Mode(slices.Index(ResizeModes, r.ResizeMode)), Mask: mask}

@@ -14,18 +14,18 @@ import (
 
 // Memory reports what generating the request will hold on the device, all three networks' parameters included,
 // before any parameter is read. Of a checkpoint and its refiner the larger counts: they take turns. Adapters add nothing to it: their weights take the place of the checkpoint's. A model that
-// enlarges pictures between two passes is not counted. The device must be able to tell (compute.Estimator).
+// enlarges pictures between two passes is not counted; faces to be looked for are counted as if there were some. The device must be able to tell (compute.Estimator).
 func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 	var total compute.MemoryReport
 	estimator, ok := p.device.(compute.Estimator)
 	if !ok {
 		return total, fmt.Errorf("sd: %s cannot tell what it will need", p.device.Name())
 	}
-	r, passes, err := p.passes(context.Background(), r)
+	c, err := p.course(context.Background(), r)
 	if err != nil {
 		return total, err
 	}
-	stages, err := p.stages(r, passes)
+	stages, err := p.stages(c)
 	if err != nil {
 		return total, err
 	}
@@ -73,18 +73,19 @@ func (s *stage) estimate(by compute.Estimator) (total compute.MemoryReport, err 
 }
 
 // stages are those of a request. That of a refiner has no text encoder: it is given back before the UNet comes.
-func (p *Pipeline) stages(r Request, passes []*pass) (all []*stage, err error) {
-	own := &stage{pipe: p}
+func (p *Pipeline) stages(c *course) (all []*stage, err error) {
+	r, own := c.request, &stage{pipe: p}
 	if own.vae, err = p.autoencoder(r); err != nil {
 		return nil, err
 	}
 	all = []*stage{own}
-	for i, one := range passes {
+	for i, one := range c.prompted() {
 		if one.cond, err = p.read(one); err != nil {
 			return nil, err
 		}
 		pixels := r.Hires != nil && !slices.Contains(canvas.Upscalers, r.Hires.Upscaler)
-		if i == 0 && len(r.Image) > 0 || i == 1 && pixels || p.networks.Shown() > 0 {
+		face := i >= len(c.passes)
+		if i == 0 && len(r.Image) > 0 || i == 1 && pixels || face || p.networks.Shown() > 0 {
 			own.keys = append(own.keys, p.encodeKey(one.request, own.vae))
 		}
 		own.keys = append(own.keys, engine.TextKey{
@@ -107,7 +108,7 @@ func (p *Pipeline) stages(r Request, passes []*pass) (all []*stage, err error) {
 			}
 			all = append(all, last)
 		}
-		if i == len(passes)-1 || pixels {
+		if i == len(c.passes)-1 || pixels || face {
 			last.keys = append(last.keys, last.pipe.decodeKey(one.request, last.vae))
 		}
 	}

@@ -2,7 +2,9 @@ package sd
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"image"
 
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/sd/prompt"
@@ -14,57 +16,94 @@ type pass struct {
 	plan    *sampler.Plan
 	first   int // steps of the first pass, if this is the hires pass, by which prompts count their edits
 	cond    *conditioning
+	part    string        // where a request has what is the pass's own: "Hires.", "Faces." or ""
 	source  *source       // the picture that the pass begins with, if there is one
+	face    *face         // of a picture that is finished but for its faces, if the pass draws one
 	refiner *Pipeline     // takes over on the way; nil is none
 	refined *conditioning // what the prompts say to it
-	// clean makes the latents that the pass begins with, [N,h,w,C], of those that the pass before it left; nil if it begins with noise alone.
-	clean func(ctx context.Context, before []float32) ([]float32, error)
+	// enlarge makes the latents that the hires pass begins with, [N,h,w,C], of those that the pass before it left.
+	enlarge func(ctx context.Context, before []float32) ([]float32, error)
 }
 
-// passes resolves a request and lists what is to be sampled for it.
-func (p *Pipeline) passes(ctx context.Context, r Request) (Request, []*pass, error) {
+// course is what is sampled for a request.
+type course struct {
+	request Request     // resolved
+	passes  []*pass     // one after the other, those of faces behind the others, once it is known where these are
+	faces   []*pass     // what the passes of each picture's faces are made of, the last for all further ones; nil leaves a face out
+	size    image.Point // of the finished pictures
+}
+
+// course resolves a request and lists what is to be sampled for it.
+func (p *Pipeline) course(ctx context.Context, r Request) (*course, error) {
 	picture, err := r.picture(ctx, p.Side())
 	if err != nil {
-		return r, nil, fmt.Errorf("sd: %w", err)
+		return nil, fmt.Errorf("sd: %w", err)
 	}
 	r, plan, err := p.plan(r)
 	if err != nil {
-		return r, nil, err
+		return nil, err
 	}
-	all := []*pass{{request: r, plan: plan}}
+	c := &course{request: r, passes: []*pass{{request: r, plan: plan}}, size: image.Pt(r.Width, r.Height)}
 	if picture != nil {
-		mask, err := r.mask(ctx, plan)
-		if err != nil {
-			return r, nil, fmt.Errorf("sd: %w", err)
-		}
-		all[0].source = p.source(r, picture, mask)
-		all[0].clean = func(ctx context.Context, _ []float32) ([]float32, error) {
-			return p.begin(ctx, r, all[0].source.Picture)
-		}
+		err = p.begun(ctx, c, picture)
 	}
-	if r.Hires != nil {
-		second, err := p.hiresPass(r, all[0])
-		if err != nil {
-			return r, nil, fmt.Errorf("sd: %w", err)
-		}
-		all = append(all, second)
+	if err == nil && r.Hires != nil {
+		err = p.enlarged(c)
 	}
-	refiner, err := p.refiner(ctx, r)
-	for _, one := range all {
+	if err == nil {
+		err = p.refine(ctx, c)
+	}
+	if err == nil && r.Faces != nil {
+		c.faces, err = p.facePasses(r)
+		err = errors.Join(err, r.Faces.inside(c.size))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sd: %w", err)
+	}
+	return c, nil
+}
+
+// refine lets the refiner take passes over.
+func (p *Pipeline) refine(ctx context.Context, c *course) error {
+	refiner, err := p.refiner(ctx, c.request)
+	for _, one := range c.passes {
 		if one.plan.Switched {
 			one.refiner = refiner
 		}
 	}
-	return r, all, err
+	return err
+}
+
+// begun lets the first pass begin with a picture.
+func (p *Pipeline) begun(ctx context.Context, c *course, picture *image.NRGBA) error {
+	first := c.passes[0]
+	mask, err := c.request.mask(ctx, first.plan)
+	if err != nil {
+		return err
+	}
+	if first.source = p.source(c.request, picture, mask); !first.source.PasteTo.Empty() {
+		c.size = first.source.Overlay.Rect.Size()
+	}
+	return nil
+}
+
+// prompted are the passes with all prompts that a request has, whatever faces there are.
+func (c *course) prompted() (all []*pass) {
+	for _, one := range c.passes {
+		if one.face == nil {
+			all = append(all, one)
+		}
+	}
+	for _, one := range c.faces {
+		if one != nil {
+			all = append(all, one)
+		}
+	}
+	return all
 }
 
 // field is where a request has what the pass carries out.
-func (one *pass) field(name string) string {
-	if one.first > 0 {
-		return "Request.Hires." + name
-	}
-	return "Request." + name
-}
+func (one *pass) field(name string) string { return "Request." + one.part + name }
 
 // timing is how the pass's prompts count their edits. Samplers of second order count each step twice.
 func (one *pass) timing() prompt.Timing {
@@ -114,20 +153,19 @@ func (p *Pipeline) job(one *pass) job {
 // start begins the sampling of a pass on what the pass before left.
 func (p *Pipeline) start(ctx context.Context, one *pass, before []float32) (*sampling, error) {
 	var clean []float32
-	if one.clean != nil {
-		var err error
-		if clean, err = one.clean(ctx, before); err != nil {
-			return nil, err
-		}
-		if err := p.trimRefiners(); err != nil {
-			return nil, err
-		}
-		if err := p.masked(one, clean); err != nil {
-			return nil, err
+	var err error
+	switch {
+	case one.enlarge != nil:
+		clean, err = one.enlarge(ctx, before)
+	case one.source != nil:
+		if clean, err = p.begin(ctx, one.request, one.source.Picture); err == nil {
+			err = p.masked(one, clean)
 		}
 	}
+	if err := errors.Join(err, p.trimRefiners()); err != nil {
+		return nil, err
+	}
 	j, c := p.job(one), p.networks.VAE.Config()
-	var err error
 	j.paint.clean = clean
 	if j.paint.shown, err = p.shown(ctx, one); err != nil {
 		return nil, err
@@ -137,7 +175,7 @@ func (p *Pipeline) start(ctx context.Context, one *pass, before []float32) (*sam
 	}
 	initial := make([]float32, j.batch*j.height*j.width*c.LatentChannels)
 	j.noise.draw(initial)
-	if m := one.request.NoiseMultiplier; m != nil && one.clean != nil && one.first == 0 {
+	if m := one.request.NoiseMultiplier; m != nil && one.source != nil {
 		for i := range initial {
 			initial[i] *= float32(*m)
 		}

@@ -32,6 +32,7 @@ type Options struct {
 	UpscalerDirs   []string        // folders in which models of the ESRGAN family are that Hires.Upscaler names: .pth, .pt and .safetensors
 	VAEDirs        []string        // folders in which, and below which, VAEs are that Request.VAE names, and TAESD
 	CheckpointDirs []string        // folders in which, and below which, checkpoints are that Refiner.Checkpoint names
+	Faces          FaceDetector    // finds the faces for Request.Faces; nil finds none
 	Logger         *slog.Logger    // is told what adapters are applied and what is left out; nil is silent
 }
 
@@ -54,6 +55,7 @@ type Pipeline struct {
 	folders        []string
 	embeddingDirs  []string
 	upscalerDirs   []string
+	faces          FaceDetector
 	embeddings     *embeddings           // nil until a prompt asks
 	folder         *lora.Folder          // nil until a tag asks
 	opened         map[string]openedFile // by path, of the last request
@@ -121,9 +123,9 @@ func nameOf(path string) string {
 func open(ctx context.Context, ckpt *weights.Checkpoint, name string, dev compute.Device, o Options) (*Pipeline, error) {
 	p := &Pipeline{
 		checkpoint: ckpt, device: dev, name: name, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), folders: slices.Clone(o.LoRADirs), embeddingDirs: slices.Clone(o.EmbeddingDirs),
-		upscalerDirs: slices.Clone(o.UpscalerDirs),
-		added:        make(map[string]openedFile),
-		vaeDirs:      slices.Clone(o.VAEDirs), vaes: make(map[string]vaeFile), tinies: make(map[string]*engine.Tiny),
+		upscalerDirs: slices.Clone(o.UpscalerDirs), faces: o.Faces,
+		added:   make(map[string]openedFile),
+		vaeDirs: slices.Clone(o.VAEDirs), vaes: make(map[string]vaeFile), tinies: make(map[string]*engine.Tiny),
 		checkpointDirs: slices.Clone(o.CheckpointDirs), refiners: make(map[string]*Pipeline),
 	}
 	if err := ctx.Err(); err != nil {

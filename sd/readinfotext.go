@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"image"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,17 +33,19 @@ func FromInfotext(t infotext.Text) (r Request, left []infotext.Field, err error)
 			errs = append(errs, &invalid.FieldError{Field: "Request.Hires.Sampler", Err: err})
 		}
 	}
+	if facesIn(t) {
+		r.Faces = new(FacePass)
+		if err := r.Faces.paste(t, r); err != nil {
+			errs = append(errs, &invalid.FieldError{Field: "Request.Faces.Sampler", Err: err})
+		}
+	}
 	for _, f := range t.Fields {
 		read, ok := pasted[f.Key]
-		if !ok {
+		if !ok || r.Hires == nil && strings.HasPrefix(read.field, "Request.Hires.") || r.Faces == nil && strings.HasPrefix(read.field, "Request.Faces.") {
 			left = append(left, f)
 			continue
 		}
 		if read.set == nil {
-			continue
-		}
-		if r.Hires == nil && strings.HasPrefix(read.field, "Request.Hires.") {
-			left = append(left, f)
 			continue
 		}
 		if err := read.set(&r, f.Value); err != nil {
@@ -54,6 +57,9 @@ func FromInfotext(t infotext.Text) (r Request, left []infotext.Field, err error)
 	}
 	if r.Refiner != nil {
 		r.Refiner.ByCalls = p.Text("Refiner switch by sampling steps") == "True"
+	}
+	if f := r.Faces; f != nil && f.Width == 0 {
+		f.Width, f.Height = r.Width, r.Height
 	}
 	r.PromptOptions.OldTimelines = p.Text("Old prompt editing timelines") == "True"
 	r.SamplerOptions.DowncastAlphas = p.Text("Downcast alphas_cumprod") == "True"
@@ -75,6 +81,27 @@ func (h *Hires) paste(p infotext.Parameters) (err error) {
 		}
 	}
 	h.Prompt, h.NegativePrompt = p.Text("Hires prompt"), p.Text("Hires negative prompt")
+	return err
+}
+
+// facesIn reports whether a text has a pass of ADetailer's that we can make: of faces, each cut out. What its other passes draw anew
+// is left.
+func facesIn(t infotext.Text) bool {
+	model, _ := t.Get("ADetailer model")
+	cut, ok := t.Get("ADetailer inpaint only masked")
+	return strings.Contains(strings.ToLower(model), "face") && (!ok || strings.EqualFold(cut, "true"))
+}
+
+// paste sets the sampler that faces have of their own, and its schedule: that of the request unless the text says another.
+func (f *FacePass) paste(t infotext.Text, r Request) (err error) {
+	own, ok := t.Get("ADetailer sampler")
+	if !ok {
+		return nil
+	}
+	schedule, _ := t.Get("ADetailer scheduler")
+	if f.Sampler, f.Spacing, err = sampler.Parse(own, schedule); f.Spacing == "" && (schedule == "" || schedule == "Use same scheduler") {
+		f.Spacing = r.Spacing
+	}
 	return err
 }
 
@@ -107,18 +134,15 @@ var pasted = map[string]struct {
 	"Noise multiplier":   {"Request.NoiseMultiplier", optional(func(r *Request) **float64 { return &r.NoiseMultiplier })},
 	"Extra noise":        {"Request.ExtraNoise", fraction(func(r *Request) *float64 { return &r.ExtraNoise })},
 
-	"Color correction":        {"Request.ColorCorrection", truth(func(r *Request) *bool { return &r.ColorCorrection })},
-	"Mask mode":               {"Request.Inpaint.Invert", means("Inpaint not masked", func(r *Request) *bool { return &r.inpaint().Invert })},
-	"Mask blur":               {"Request.Inpaint.Blur", optional(func(r *Request) **float64 { return &r.inpaint().Blur })},
-	"Mask blur x":             {"Request.Inpaint.BlurX", optional(func(r *Request) **float64 { return &r.inpaint().BlurX })},
-	"Mask blur y":             {"Request.Inpaint.BlurY", optional(func(r *Request) **float64 { return &r.inpaint().BlurY })},
-	"Masked content":          {"Request.Inpaint.Content", words(func(r *Request) *MaskedContent { return &r.inpaint().Content })},
-	"Inpaint area":            {"Request.Inpaint.Only", means("Only masked", func(r *Request) *bool { return &r.inpaint().Only })},
-	"Conditional mask weight": {"Request.Inpaint.Weight", optional(func(r *Request) **float64 { return &r.inpaint().Weight })},
-	"Masked area padding": {"Request.Inpaint.Padding", func(r *Request, value string) error {
-		r.inpaint().Padding = new(int)
-		return whole(func(r *Request) *int { return r.Inpaint.Padding })(r, value)
-	}},
+	"Color correction":                          {"Request.ColorCorrection", truth(func(r *Request) *bool { return &r.ColorCorrection })},
+	"Mask mode":                                 {"Request.Inpaint.Invert", means("Inpaint not masked", func(r *Request) *bool { return &r.inpaint().Invert })},
+	"Mask blur":                                 {"Request.Inpaint.Blur", optional(func(r *Request) **float64 { return &r.inpaint().Blur })},
+	"Mask blur x":                               {"Request.Inpaint.BlurX", optional(func(r *Request) **float64 { return &r.inpaint().BlurX })},
+	"Mask blur y":                               {"Request.Inpaint.BlurY", optional(func(r *Request) **float64 { return &r.inpaint().BlurY })},
+	"Masked content":                            {"Request.Inpaint.Content", words(func(r *Request) *MaskedContent { return &r.inpaint().Content })},
+	"Inpaint area":                              {"Request.Inpaint.Only", means("Only masked", func(r *Request) *bool { return &r.inpaint().Only })},
+	"Conditional mask weight":                   {"Request.Inpaint.Weight", optional(func(r *Request) **float64 { return &r.inpaint().Weight })},
+	"Masked area padding":                       {"Request.Inpaint.Padding", optionalWhole(func(r *Request) **int { return &r.inpaint().Padding })},
 	"Soft inpainting enabled":                   {"Request.Inpaint.Soft", func(r *Request, _ string) error { r.soft(); return nil }},
 	"Soft inpainting schedule bias":             {"Request.Inpaint.Soft.ScheduleBias", optional(func(r *Request) **float64 { return &r.soft().ScheduleBias })},
 	"Soft inpainting preservation strength":     {"Request.Inpaint.Soft.Preservation", optional(func(r *Request) **float64 { return &r.soft().Preservation })},
@@ -137,6 +161,27 @@ var pasted = map[string]struct {
 	"Refiner":           {"Request.Refiner.Checkpoint", words(func(r *Request) *string { return &r.takeover().Checkpoint })},
 	"Refiner switch at": {"Request.Refiner.SwitchAt", optional(func(r *Request) **float64 { return &r.takeover().SwitchAt })},
 	"Hires refiner":     {"Request.Refiner.Passes", words(func(r *Request) *RefinedPasses { return &r.takeover().Passes })},
+	"ADetailer model":   {"Request.Faces.Boxes", nil}, "ADetailer version": {"Request.Faces.Boxes", nil}, "ADetailer inpaint only masked": {"Request.Faces.Padding", nil},
+	"ADetailer use inpaint width height": {"Request.Faces.Width", nil}, "ADetailer use separate steps": {"Request.Faces.Steps", nil},
+	"ADetailer use separate CFG scale": {"Request.Faces.Guidance", nil}, "ADetailer use separate sampler": {"Request.Faces.Sampler", nil},
+	"ADetailer sampler": {"Request.Faces.Sampler", nil}, "ADetailer scheduler": {"Request.Faces.Spacing", nil},
+
+	"ADetailer prompt":                  {"Request.Faces.Prompt", words(func(r *Request) *string { return &r.Faces.Prompt })},
+	"ADetailer negative prompt":         {"Request.Faces.NegativePrompt", words(func(r *Request) *string { return &r.Faces.NegativePrompt })},
+	"ADetailer confidence":              {"Request.Faces.Confidence", optional(func(r *Request) **float64 { return &r.Faces.Confidence })},
+	"ADetailer mask only top k largest": {"Request.Faces.Largest", whole(func(r *Request) *int { return &r.Faces.Largest })},
+	"ADetailer mask min ratio":          {"Request.Faces.MinRatio", fraction(func(r *Request) *float64 { return &r.Faces.MinRatio })},
+	"ADetailer mask max ratio":          {"Request.Faces.MaxRatio", fraction(func(r *Request) *float64 { return &r.Faces.MaxRatio })},
+	"ADetailer dilate erode":            {"Request.Faces.Dilate", optionalWhole(func(r *Request) **int { return &r.Faces.Dilate })},
+	"ADetailer mask blur":               {"Request.Faces.Blur", optional(func(r *Request) **float64 { return &r.Faces.Blur })},
+	"ADetailer denoising strength":      {"Request.Faces.Strength", optional(func(r *Request) **float64 { return &r.Faces.Strength })},
+	"ADetailer inpaint padding":         {"Request.Faces.Padding", optionalWhole(func(r *Request) **int { return &r.Faces.Padding })},
+	"ADetailer inpaint width":           {"Request.Faces.Width", whole(func(r *Request) *int { return &r.Faces.Width })},
+	"ADetailer inpaint height":          {"Request.Faces.Height", whole(func(r *Request) *int { return &r.Faces.Height })},
+	"ADetailer steps":                   {"Request.Faces.Steps", whole(func(r *Request) *int { return &r.Faces.Steps })},
+	"ADetailer CFG scale":               {"Request.Faces.Guidance", optional(func(r *Request) **float64 { return &r.Faces.Guidance })},
+	"ADetailer boxes":                   {"Request.Faces.Boxes", pasteBoxes},
+	"ADetailer sort by":                 {"Request.Faces.Order", words(func(r *Request) *FaceOrder { return &r.Faces.Order })},
 
 	"Variation seed":          {"Request.Variation.Seed", seed(func(r *Request) *int64 { return &r.Variation.Seed })},
 	"Variation seed strength": {"Request.Variation.Strength", fraction(func(r *Request) *float64 { return &r.Variation.Strength })},
@@ -185,6 +230,7 @@ var pasted = map[string]struct {
 var (
 	errWhole = errors.New("a whole number")
 	errReal  = errors.New("a number")
+	errBoxes = errors.New("corners of boxes such as 16 20 80 84; 96 20 160 84")
 	errSides = errors.New("a size such as 512x768")
 )
 
@@ -220,6 +266,25 @@ func optional(field func(r *Request) **float64) func(r *Request, value string) e
 		*field(r) = new(float64)
 		return fraction(func(r *Request) *float64 { return *field(r) })(r, value)
 	}
+}
+
+func optionalWhole(field func(r *Request) **int) func(r *Request, value string) error {
+	return func(r *Request, value string) error {
+		*field(r) = new(int)
+		return whole(func(r *Request) *int { return *field(r) })(r, value)
+	}
+}
+
+// pasteBoxes reads the corners of boxes.
+func pasteBoxes(r *Request, value string) error {
+	for one := range strings.SplitSeq(value, ";") {
+		var box image.Rectangle
+		if n, err := fmt.Sscan(one, &box.Min.X, &box.Min.Y, &box.Max.X, &box.Max.Y); n < 4 || err != nil {
+			return errBoxes
+		}
+		r.Faces.Boxes = append(r.Faces.Boxes, box)
+	}
+	return nil
 }
 
 func truth(field func(r *Request) *bool) func(r *Request, value string) error {

@@ -2,6 +2,7 @@ package sd
 
 import (
 	"bytes"
+	"image"
 	"image/jpeg"
 	"os"
 	"path/filepath"
@@ -54,7 +55,17 @@ func TestFromInfotext(t *testing.T) {
 				Guidance: new(4.5), Prompt: "c, \"d\": e", NegativePrompt: "f",
 			},
 		},
-		"hires schedule": {Prompt: "a", Hires: &Hires{Scale: 1.5, Spacing: sampler.Exponential}},
+		"faces": {Prompt: "a", Steps: 12, Faces: &FacePass{}},
+		"all of faces": {
+			Prompt: "a", NegativePrompt: "b", Width: 640, Height: 832, NoiseMultiplier: new(0.9), ColorCorrection: true,
+			Faces: &FacePass{
+				Boxes: []image.Rectangle{image.Rect(16, 20, 80, 84), image.Rect(96, 20, 160, 84)}, Prompt: "c, \"d\": e\nf [SEP] [SKIP]", NegativePrompt: "[PROMPT], g",
+				Strength: new(0.0), Width: 640, Height: 512, Blur: new(0.0), Dilate: new(-3), Padding: new(0), Steps: 7, Guidance: new(4.5), Sampler: sampler.EulerA,
+				Confidence: new(0.0), MinRatio: 0.01, MaxRatio: 0.5, Largest: 2, Order: LeftToRight,
+			},
+		},
+		"faces of the request's size": {Prompt: "a", Width: 640, Height: 832, Faces: &FacePass{Width: 640, Height: 832, Spacing: sampler.Karras}, Hires: &Hires{}},
+		"hires schedule":              {Prompt: "a", Hires: &Hires{Scale: 1.5, Spacing: sampler.Exponential}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want, err := r.resolve(512)
@@ -71,6 +82,9 @@ func TestFromInfotext(t *testing.T) {
 			}
 			if want.Spacing == "" { // the text names the sampler's own
 				want.Spacing = want.Sampler.Spacing()
+				if f := want.Faces; f != nil && f.Spacing == "" && f.Sampler == want.Sampler {
+					f.Spacing = want.Spacing
+				}
 				if h := want.Hires; h != nil && h.Spacing == "" && h.Sampler == want.Sampler {
 					h.Spacing = want.Spacing
 				}
@@ -79,6 +93,52 @@ func TestFromInfotext(t *testing.T) {
 				t.Errorf("have %+v\nwant %+v, from\n%s", got, want, text)
 			}
 		})
+	}
+}
+
+// TestFacesFromADetailer reads texts of the web UI's extension.
+func TestFacesFromADetailer(t *testing.T) {
+	const before, after = "a\nSteps: 20, Sampler: DPM++ 2M, Schedule type: Karras, Seed: 1, Size: 512x768, ",
+		"ADetailer prompt: \"face, detailed: yes\", ADetailer confidence: 0.3, ADetailer dilate erode: 4, ADetailer mask blur: 4, " +
+			"ADetailer denoising strength: 0.35, ADetailer inpaint only masked: True, ADetailer inpaint padding: 24, "
+	base := FacePass{
+		Prompt: "face, detailed: yes", Confidence: new(0.3), Dilate: new(4), Blur: new(4.0), Strength: new(0.35), Padding: new(24), Width: 512, Height: 768,
+	}
+	with := func(change func(f *FacePass)) *FacePass { f := base; change(&f); return &f }
+	for text, want := range map[string]*FacePass{
+		"ADetailer model: face_yolov8n.pt, " + after + "ADetailer version: 24.4.2":     &base,
+		"ADetailer model: mediapipe_face_full, " + after + "ADetailer version: 24.4.2": &base,
+		"ADetailer model: hand_yolov8n.pt, " + after + "ADetailer version: 24.4.2":     nil,
+		after + "ADetailer version: 24.4.2":                                            nil,
+		"ADetailer model: face_yolov8n.pt, ADetailer inpaint only masked: False":       nil,
+		"ADetailer model: face_yolov8n.pt, " + after + "ADetailer use inpaint width height: True, ADetailer inpaint width: 640, ADetailer inpaint height: 320": with(func(f *FacePass) {
+			f.Width, f.Height = 640, 320
+		}),
+		"ADetailer model: face_yolov8n.pt, " + after + "ADetailer use separate sampler: True, ADetailer sampler: Euler a": with(func(f *FacePass) {
+			f.Sampler, f.Spacing = sampler.EulerA, sampler.Karras
+		}),
+		"ADetailer model: face_yolov8n.pt, " + after + "ADetailer use separate sampler: True, ADetailer sampler: Euler a, ADetailer scheduler: Automatic": with(func(f *FacePass) {
+			f.Sampler = sampler.EulerA
+		}),
+		"ADetailer model: face_yolov8n.pt, " + after + "ADetailer use separate sampler: True, ADetailer sampler: DPM++ SDE Exponential": with(func(f *FacePass) {
+			f.Sampler, f.Spacing = sampler.DPMPPSDE, sampler.Exponential
+		}),
+	} {
+		got, left, err := FromInfotext(infotext.Parse(before + text + ", ADetailer model 2nd: hand_yolov8n.pt"))
+		if err != nil || !reflect.DeepEqual(got.Faces, want) {
+			t.Errorf("%s: have %+v, %v\nwant %+v", text, got.Faces, err, want)
+		}
+		if i := slices.IndexFunc(left, func(f infotext.Field) bool { return f.Key == "ADetailer model 2nd" }); i < 0 || want != nil && len(left) > 1 || want == nil && len(left) < 2 {
+			t.Errorf("%s: left %v", text, left)
+		}
+	}
+	_, _, err := FromInfotext(infotext.Parse(before + "ADetailer model: face_yolov8n.pt, ADetailer boxes: 1 2 3; 4, ADetailer steps: x, ADetailer sampler: y"))
+	var fields []string
+	for _, e := range invalid.Fields(err) {
+		fields = append(fields, e.Field)
+	}
+	if want := []string{"Request.Faces.Sampler", "Request.Faces.Boxes", "Request.Faces.Steps"}; !slices.Equal(fields, want) {
+		t.Errorf("errors of %q, want %q: %v", fields, want, err)
 	}
 }
 

@@ -66,7 +66,7 @@ func (p *Pipeline) refiner(ctx context.Context, r Request) (*Pipeline, error) {
 		return nil, nil
 	}
 	refuse := func(err error) error {
-		return fmt.Errorf("sd: %w", &invalid.FieldError{Field: "Request.Refiner.Checkpoint", Value: r.Refiner.Checkpoint, Err: err})
+		return &invalid.FieldError{Field: "Request.Refiner.Checkpoint", Value: r.Refiner.Checkpoint, Err: err}
 	}
 	path, err := weights.FindCheckpoint(r.Refiner.Checkpoint, p.path, p.checkpointDirs...)
 	if err != nil {

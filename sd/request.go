@@ -67,11 +67,12 @@ type Request struct {
 	ResizeMode      ResizeMode `json:"resize_mode,omitzero"`              // how Image is brought to the size; "" is JustResize
 	NoiseMultiplier *float64   `json:"initial_noise_multiplier,omitzero"` // factor on the noise over Image; nil is 1
 	Inpaint         *Inpaint   `json:"inpaint,omitzero"`                  // draws only a part of Image; nil, or one without a mask, is all of it
-	ColorCorrection bool       `json:"img2img_color_correction,omitzero"` // the finished picture gets the colours of Image
+	ColorCorrection bool       `json:"img2img_color_correction,omitzero"` // the finished picture gets the colours of Image, and each face of Faces those of what was there
 	ExtraNoise      float64    `json:"img2img_extra_noise,omitzero"`      // so much more of it, beyond what the sampler expects; also in the hires pass
 
-	Hires   *Hires   `json:"hires,omitzero"`   // a second pass that enlarges the picture; nil is none
-	Refiner *Refiner `json:"refiner,omitzero"` // another checkpoint that takes over on the way; nil is none
+	Hires   *Hires    `json:"hires,omitzero"`   // a second pass that enlarges the picture; nil is none
+	Refiner *Refiner  `json:"refiner,omitzero"` // another checkpoint that takes over on the way; nil is none
+	Faces   *FacePass `json:"faces,omitzero"`   // passes that draw its faces anew, without the refiner; nil is none
 
 	VAE      string      `json:"vae,omitzero"`         // a file in Options.VAEDirs or beside the checkpoint, by its name; "" and "Automatic" are the one that is called like the checkpoint, "None" is the checkpoint's own
 	Encoder  Autoencoder `json:"vae_encoder,omitzero"` // what makes latents of pictures: FullVAE or TAESD; "" is FullVAE
@@ -96,10 +97,15 @@ func (p *Pipeline) plan(r Request) (Request, *sampler.Plan, error) {
 	}
 	var errs []error
 	f := p.networks.VAE.Config().ScaleFactor()
-	for _, side := range []struct {
+	type side struct {
 		field  string
 		pixels int
-	}{{"Request.Width", r.Width}, {"Request.Height", r.Height}} {
+	}
+	sides := []side{{"Request.Width", r.Width}, {"Request.Height", r.Height}}
+	if r.Faces != nil {
+		sides = append(sides, side{"Request.Faces.Width", r.Faces.Width}, side{"Request.Faces.Height", r.Faces.Height})
+	}
+	for _, side := range sides {
 		if side.pixels%f != 0 {
 			errs = append(errs, invalid.Field(side.field, side.pixels, "a multiple of %d, as this model makes pictures", f))
 		}
@@ -140,6 +146,9 @@ func (r Request) resolve(modelSide int) (Request, error) {
 		r.Inpaint = new(r.Inpaint.resolve())
 	}
 	r.Refiner = r.Refiner.resolve()
+	if r.Faces != nil {
+		r.Faces = new(r.Faces.resolve(r, modelSide))
+	}
 	setDefault(&r.PromptOptions.Emphasis, prompt.Original)
 	if !r.PromptOptions.KeepComments {
 		for _, text := range r.texts() {
@@ -160,6 +169,9 @@ func (r Request) resolve(modelSide int) (Request, error) {
 	}
 	if r.masked() {
 		errs = append(errs, r.Inpaint.check(r))
+	}
+	if r.Faces != nil {
+		errs = append(errs, r.Faces.check())
 	}
 	if m := r.NoiseMultiplier; m != nil {
 		check(*m >= 0 && *m <= 10, "NoiseMultiplier", *m, "a factor from 0 to 10")
@@ -199,6 +211,9 @@ func (r *Request) texts() []struct {
 	all := []text{{"Prompt", &r.Prompt}, {"NegativePrompt", &r.NegativePrompt}}
 	if r.Hires != nil {
 		all = append(all, text{"Hires.Prompt", &r.Hires.Prompt}, text{"Hires.NegativePrompt", &r.Hires.NegativePrompt})
+	}
+	if r.Faces != nil {
+		all = append(all, text{"Faces.Prompt", &r.Faces.Prompt}, text{"Faces.NegativePrompt", &r.Faces.NegativePrompt})
 	}
 	return all
 }

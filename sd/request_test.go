@@ -2,6 +2,7 @@ package sd
 
 import (
 	"encoding/json"
+	"image"
 	"math"
 	"reflect"
 	"slices"
@@ -68,6 +69,11 @@ func TestRequestJSON(t *testing.T) {
 			Guidance: new(3.0), Prompt: "a", NegativePrompt: "b",
 		},
 		Refiner: &Refiner{Checkpoint: "b", SwitchAt: new(0.0), ByCalls: true, Passes: RefineBoth},
+		Faces: &FacePass{
+			Boxes: []image.Rectangle{image.Rect(1, 2, 3, 4)}, Prompt: "a [SEP] b", NegativePrompt: "c", Strength: new(0.0), Width: 64, Height: 72, Blur: new(0.0),
+			Dilate: new(0), Padding: new(0), Steps: 7, Guidance: new(3.0), Sampler: sampler.Euler, Spacing: sampler.Karras, Confidence: new(0.0),
+			MinRatio: 0.25, MaxRatio: 0.5, Largest: 2, Order: LeftToRight,
+		},
 	}
 	for v, i := reflect.ValueOf(full), 0; i < v.NumField(); i++ {
 		if v.Field(i).IsZero() {
@@ -91,7 +97,11 @@ func TestRequestJSON(t *testing.T) {
 			`"difference_contrast":3},"conditional_mask_weight":0.5},"img2img_color_correction":true,"img2img_extra_noise":0.25,` +
 			`"hires":{"scale":1.5,"resize_x":128,"resize_y":192,"upscaler":"Latent","denoising_strength":0.5,"steps":7,"sampler":"Euler","spacing":"Karras",` +
 			`"guidance":3,"prompt":"a","negative_prompt":"b"},` +
-			`"refiner":{"checkpoint":"b","switch_at":0,"switch_by_sample_steps":true,"hires_pass":"both passes"},"vae":"a.pt","vae_encoder":"TAESD","vae_decoder":"TAESD","tiled_vae":true}`: full,
+			`"refiner":{"checkpoint":"b","switch_at":0,"switch_by_sample_steps":true,"hires_pass":"both passes"},` +
+			`"faces":{"boxes":[{"Min":{"X":1,"Y":2},"Max":{"X":3,"Y":4}}],"prompt":"a [SEP] b","negative_prompt":"c","denoising_strength":0,"width":64,"height":72,` +
+			`"mask_blur":0,"dilate_erode":0,"inpaint_padding":0,"steps":7,"guidance":3,"sampler":"Euler","spacing":"Karras","confidence":0,` +
+			`"mask_min_ratio":0.25,"mask_max_ratio":0.5,"mask_only_k_largest":2,"sort_by":"Position (left to right)"},` +
+			`"vae":"a.pt","vae_encoder":"TAESD","vae_decoder":"TAESD","tiled_vae":true}`: full,
 	} {
 		written, err := json.Marshal(want)
 		if err != nil || string(written) != text {

@@ -13,16 +13,19 @@ import (
 
 // Step is the state of a run after a sampling step. It is valid until the iteration goes on.
 type Step struct {
-	Index, Total int // Index is 0 to Total-1; the step at Total-1 is the last; until it comes, DPM adaptive only estimates Total
+	// Index is 0 to Total-1; the step at Total-1 is the last. Until it comes, DPM adaptive only estimates Total, and faces that Options.Faces
+	// finds add to it.
+	Index, Total int
 	pipe         *Pipeline
-	request      Request
-	vae          vaeFile
-	hashes       func() hashes // gives those of the checkpoint and of the VAE, once they are known
-	passes       []*pass
-	at           int       // the pass that runs
-	done         int       // steps of all passes
-	left         []float32 // latents that the last pass made
-	run          *sampling
+	*course
+	vae      vaeFile
+	hashes   func() hashes  // gives those of the checkpoint and of the VAE, once they are known
+	at       int            // the pass that runs
+	done     int            // steps of all passes
+	left     []float32      // latents that the last pass made
+	pictures []*image.NRGBA // finished but for their faces, and for those that the last passes made
+	made     []*image.NRGBA // those that the step leads to, if they have been looked at
+	run      *sampling
 }
 
 // Last reports whether the run is complete, so that Result has the finished pictures.
@@ -44,7 +47,7 @@ func (s *Step) Latents() (data []float32, shape []int, err error) {
 }
 
 // Preview makes pictures of the model's present idea of the finished ones. With FullVAE that costs as much as decoding the result, with
-// ApproxCheap next to nothing; their sides are then an eighth.
+// ApproxCheap next to nothing; their sides are then an eighth. Where a face is drawn anew, it is the picture of the face.
 func (s *Step) Preview(ctx context.Context, by Autoencoder) ([]*image.NRGBA, error) {
 	latents, err := s.run.estimate()
 	if err != nil {
@@ -60,12 +63,12 @@ func (s *Step) Preview(ctx context.Context, by Autoencoder) ([]*image.NRGBA, err
 
 // Result decodes the latents as they are: after the last step these are the finished pictures.
 func (s *Step) Result(ctx context.Context) (*Result, error) {
-	images, err := s.run.pipe.pictures(ctx, s.passes[s.at], s.run)
+	images, err := s.images(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var embedded []string
-	for _, one := range s.passes {
+	for _, one := range s.prompted() {
 		for _, name := range one.cond.embedded() {
 			if hash := one.cond.known.hash(name); !slices.Contains(embedded, hash) {
 				embedded = append(embedded, hash)
@@ -85,9 +88,24 @@ func (s *Step) Result(ctx context.Context) (*Result, error) {
 	return r, nil
 }
 
+// images are the pictures that the step leads to.
+func (s *Step) images(ctx context.Context) ([]*image.NRGBA, error) {
+	if s.made != nil {
+		return s.made, nil
+	}
+	one := s.passes[s.at]
+	images, err := s.run.pipe.pictures(ctx, one, s.run)
+	if err != nil || one.face == nil {
+		return images, err
+	}
+	all := slices.Clone(s.pictures)
+	all[one.face.picture] = images[0]
+	return all, nil
+}
+
 // adapters are those of all passes, each once.
 func (s *Step) adapters() (all adapters) {
-	for _, one := range s.passes {
+	for _, one := range s.prompted() {
 		for _, a := range one.cond.adapters {
 			if !slices.ContainsFunc(all, func(b adapter) bool { return a.Adapter == b.Adapter && a.tagged == b.tagged }) {
 				all = append(all, a)
@@ -117,23 +135,23 @@ type Result struct {
 //	}
 func (p *Pipeline) Steps(ctx context.Context, r Request) iter.Seq2[*Step, error] {
 	return func(yield func(*Step, error) bool) {
-		r, passes, err := p.passes(ctx, r)
+		c, err := p.course(ctx, r)
 		var vae autoencoder
 		if err == nil {
-			vae, err = p.finishes(passes[len(passes)-1]).autoencoder(r)
+			vae, err = p.finishes(c.passes[len(c.passes)-1]).autoencoder(c.request)
 		}
 		if err == nil {
-			err = p.encodeAll(ctx, passes)
+			err = p.encodeAll(ctx, c.prompted())
 		}
 		if err != nil {
 			yield(nil, err)
 			return
 		}
 		ctx, stop := context.WithCancel(ctx)
-		hashes := p.startHashes(ctx, vae.path, takesOver(passes))
+		hashes := p.startHashes(ctx, vae.path, takesOver(c.passes))
 		defer func() { stop(); hashes() }()
-		step := &Step{pipe: p, request: r, vae: vae.vaeFile, passes: passes, hashes: hashes}
-		for step.at = range passes {
+		c.drawGiven()
+		for step := (&Step{pipe: p, course: c, vae: vae.vaeFile, hashes: hashes}); step.at < len(c.passes); step.at++ {
 			if more, err := step.sample(ctx, yield); err != nil {
 				yield(nil, err)
 				return
@@ -147,6 +165,10 @@ func (p *Pipeline) Steps(ctx context.Context, r Request) iter.Seq2[*Step, error]
 // sample carries out the pass that the run has come to, on what the pass before left, and tells whether the caller wants more.
 func (s *Step) sample(ctx context.Context, yield func(*Step, error) bool) (more bool, err error) {
 	one := s.passes[s.at]
+	if one.face != nil {
+		img := s.pictures[one.face.picture]
+		one.source = s.pipe.source(one.request, img, one.face.mask(img.Rect.Size()))
+	}
 	if s.run, err = s.pipe.start(ctx, one, s.left); err != nil {
 		return false, err
 	}
@@ -156,7 +178,12 @@ func (s *Step) sample(ctx context.Context, yield func(*Step, error) bool) (more 
 		if err != nil {
 			return false, err
 		}
-		s.Index, s.done = before+progress.Step, before+progress.Step+1
+		s.Index, s.done, s.made = before+progress.Step, before+progress.Step+1, nil
+		if progress.Step == progress.Total-1 {
+			if err := s.findFaces(ctx); err != nil {
+				return false, err
+			}
+		}
 		s.Total = before + progress.Total
 		for _, later := range s.passes[s.at+1:] {
 			s.Total += max(later.plan.Steps, 1)
@@ -165,10 +192,33 @@ func (s *Step) sample(ctx context.Context, yield func(*Step, error) bool) (more 
 			return false, nil
 		}
 	}
-	if s.at < len(s.passes)-1 {
+	switch {
+	case s.at == len(s.passes)-1:
+	case s.passes[s.at+1].face != nil:
+		s.pictures, err = s.images(ctx)
+	default:
 		s.left, err = s.run.latents()
 	}
 	return true, err
+}
+
+// findFaces appends the passes of faces that are to be looked for, if the pictures are finished but for them.
+func (s *Step) findFaces(ctx context.Context) (err error) {
+	one := s.passes[s.at]
+	if s.at < len(s.passes)-1 || len(s.faces) == 0 || len(s.request.Faces.Boxes) > 0 || one.face != nil {
+		return nil
+	}
+	if s.made, err = s.images(ctx); err != nil {
+		return err
+	}
+	for i, img := range s.made {
+		boxes, err := s.pipe.findFaces(ctx, *s.request.Faces, img, one.source.drawn())
+		if err != nil {
+			return err
+		}
+		s.draw(i, boxes)
+	}
+	return nil
 }
 
 // Generate runs a request to its end.

@@ -25,6 +25,12 @@ func (Detector) Find(ctx context.Context, img *image.NRGBA) (faces []face.Face, 
 	return faces, err
 }
 
+// Boxes are the boxes of the faces, as package sd asks for them; see face.Boxes for confidence.
+func (d Detector) Boxes(ctx context.Context, img *image.NRGBA, confidence float64) ([]image.Rectangle, error) {
+	faces, err := d.Find(ctx, img)
+	return face.Boxes(faces, confidence), err
+}
+
 // Head is the outline of a head: the ellipse that would be a bald one, with centre and half axes in pixels.
 type Head struct {
 	X, Y, W, H float64

@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/atelier-go/atelier/face"
@@ -167,6 +168,18 @@ func TestTwo(t *testing.T) {
 	for range 3 {
 		if again, _ := (face.Cascades{}).Find(t.Context(), both); !reflect.DeepEqual(again, first) {
 			t.Errorf("%v, then %v", first, again)
+		}
+	}
+}
+
+// TestBoxes finds the box that Find does, as long as no more confidence is wanted than its score stands for.
+func TestBoxes(t *testing.T) {
+	img := open(t)
+	f := surest(t, img)
+	for confidence, want := range map[float64]bool{0: true, 0.3: true, 0.99 * f.Score / 200: true, 1.01 * f.Score / 200: false} {
+		got, err := face.Cascades{MinScore: 1e9}.Boxes(t.Context(), img, confidence)
+		if err != nil || slices.Contains(got, f.Box()) != want {
+			t.Errorf("confidence %v: %v, %v; there is %v with a score of %v", confidence, got, err, f.Box(), f.Score)
 		}
 	}
 }

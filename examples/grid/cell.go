@@ -217,7 +217,7 @@ func (s *studio) open(ctx context.Context, m cli.Model) (err error) {
 	if s.checkpoint, err = m.Open(ctx, s.log); err != nil {
 		return err
 	}
-	s.options.pipeline.Logger = cli.Warnings(s.log)
+	s.options.pipeline.Logger, s.options.pipeline.Faces = cli.Warnings(s.log), m.Detector()
 	s.pipe, err = sd.New(ctx, s.checkpoint, s.device, s.options.pipeline)
 	return err
 }

@@ -38,7 +38,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	f, d := cli.NewFlags("img2img", usage, log), new(cli.Drawing)
 	image := f.String("image", "", "`FILE` the picture to begin with: JPEG, PNG, WebP, BMP, TIFF or GIF")
 	d.Request.Strength = f.Float64("strength", 0.75, "`NUMBER` how much of it is drawn anew, 0 to 1")
-	f.Func("resize-mode", "`NAME` how it is brought to -width and -height: stretch, crop, fill or latent (default: stretch)", func(name string) error {
+	f.Func("resize-mode", "`NAME` how it is brought to the size: stretch (the default), crop, fill or latent", func(name string) error {
 		mode, ok := modes[strings.ToLower(name)]
 		if !ok {
 			return errors.New("want stretch, crop, fill or latent")
@@ -51,8 +51,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	f.Group("Picture to begin with", "image", "strength", "resize-mode", "mask")
 	d.Request.NoiseMultiplier = f.Float64("noise-multiplier", 1, "`NUMBER` factor on the noise over the picture")
 	f.Float64Var(&d.Request.ExtraNoise, "extra-noise", 0, "`NUMBER` more of it than the sampler expects")
-	d.Picture(f)
+	d.Picture(f, "faces")
 	f.Lookup("width").Usage = "`PIXELS` a multiple of 8 (default: by the picture's shape, the shorter side the model's own)"
+	d.Faces(f)
 	d.Computing(f)
 	if err := d.Parse(f, args); err != nil {
 		return err

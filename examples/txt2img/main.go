@@ -29,8 +29,9 @@ const usage = `txt2img makes a picture from a prompt. -h all lists all flags.
 func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	defer func() { err = cli.InFlags(err, cli.RequestFlags) }()
 	f, d := cli.NewFlags("txt2img", usage, log), new(cli.Drawing)
-	d.Picture(f, "preset")
+	d.Picture(f, "preset", "faces")
 	d.Hires(f)
+	d.Faces(f)
 	d.Computing(f)
 	if err := d.Parse(f, args); err != nil {
 		return err

@@ -247,6 +247,40 @@ func TestPromptsFromFile(t *testing.T) {
 	}
 }
 
+// TestFaces draws the faces of two people anew, found and given, and changes nothing else.
+func TestFaces(t *testing.T) {
+	draw := func(args ...string) image.Image {
+		t.Helper()
+		path := filepath.Join(t.TempDir(), "a.png")
+		base := []string{"-prompt", "portrait of a woman, red hair, glasses", "-seed", "8", "-steps", "6", "-width", "192", "-o", path}
+		if err := run(t.Context(), append(base, args...), io.Discard, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		img, text := read(t, path)
+		if strings.Contains(text, "ADetailer model: ") != (len(args) > 0) {
+			t.Errorf("%q: the text is\n%s", args, text)
+		}
+		return img
+	}
+	plain := draw()
+	for name, args := range map[string][]string{
+		"found": {"-faces", "-set", "faces.steps=2"},
+		"given": {"-face-box", "40,30,88,78", "-face-box", "100,30,150,80", "-face-strength", "0.5", "-face-prompt", "a man [SEP] a woman", "-face-negative", "hat", "-set", "faces.steps=2"},
+	} {
+		img, changed := draw(args...), image.Rectangle{}
+		for y := range 128 {
+			for x := range 192 {
+				if img.At(x, y) != plain.At(x, y) {
+					changed = changed.Union(image.Rect(x, y, x+1, y+1))
+				}
+			}
+		}
+		if changed.Dx() < 60 || changed.Min.Y == 0 || changed.Max.Y > 120 {
+			t.Errorf("%s: %v has changed", name, changed)
+		}
+	}
+}
+
 func TestBadCommandLines(t *testing.T) {
 	for _, c := range []struct {
 		args string
@@ -297,6 +331,11 @@ func TestBadCommandLines(t *testing.T) {
 		{"-folder a -o a.png", []string{"-output", "-folder"}},
 		{"-folder-pattern ../[seed] -width 32 -height 32 -steps 1", []string{"Pattern", "stays in its folder"}},
 		{"-preset passport", []string{"-preset", "linkedin and cv"}},
+		{"-face-box 1,2,3", []string{"-face-box", "four numbers"}},
+		{"-face-box 0,0,129,9", []string{"-face-box is (0,0)-(129,9)", "128×128"}},
+		{"-face-strength 2", []string{"-face-strength is 2", "0 to 1"}},
+		{"-face-size 0", []string{"-face-size is 0", "above it"}},
+		{"-face-size 12", []string{"-face-size is 12", "multiple of 8"}},
 		{"-hires-scale 0", []string{"-hires-scale is 0", "above it"}},
 		{"-hires-scale 9", []string{"-hires-scale is 9", "1 to 8"}},
 		{"-hires-width 7", []string{"-hires-width is 7", "multiple of 8"}},

@@ -87,7 +87,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	if err := sameModel(ctx, checkpoint, text, log); err != nil {
 		return err
 	}
-	o.pipeline.Logger = cli.Warnings(log)
+	o.pipeline.Logger, o.pipeline.Faces = cli.Warnings(log), o.model.Detector()
 	pipe, err := sd.New(ctx, checkpoint, dev, o.pipeline)
 	if err != nil {
 		return err

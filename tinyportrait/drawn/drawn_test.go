@@ -53,6 +53,9 @@ func TestSamples(t *testing.T) {
 			t.Errorf("%s: %d faces", name, len(faces))
 			continue
 		}
+		if boxes, err := (drawn.Detector{}).Boxes(t.Context(), img, 0.3); err != nil || len(boxes) != 1 || boxes[0] != faces[0].Box() {
+			t.Errorf("%s: boxes %v, %v", name, boxes, err)
+		}
 		f, w, h := faces[0], float64(img.Rect.Dx()), float64(img.Rect.Dy())
 		if f.Size < 0.25*w || f.Size > 0.55*w || f.Eyes[0].X < 0.25*w || f.Eyes[1].X > 0.8*w || f.Eyes[0].Y < 0.2*h || f.Eyes[0].Y > 0.55*h {
 			t.Errorf("%s of %v: %+v", name, img.Rect.Size(), f)

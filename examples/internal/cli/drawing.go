@@ -29,6 +29,7 @@ type Drawing struct {
 	pipeline          sd.Options
 	sampler, schedule string
 	hires             hires
+	faces             faces
 	preset            string
 	styles            Styles
 	refiner           sd.Refiner
@@ -47,6 +48,8 @@ var RequestFlags = map[string]string{
 	"Request.Hires.Scale": "-hires-scale", "Request.Hires.Width": "-hires-width", "Request.Hires.Height": "-hires-height",
 	"Request.Hires.Upscaler": "-hires-upscaler", "Request.Hires.Strength": "-hires-strength", "Request.Hires.Steps": "-hires-steps",
 	"Request.Hires.Sampler": "-hires-sampler", "Request.Hires.Spacing": "-hires-schedule", "Request.Hires.Guidance": "-hires-cfg",
+	"Request.Faces.Prompt": "-face-prompt", "Request.Faces.NegativePrompt": "-face-negative", "Request.Faces.Strength": "-face-strength",
+	"Request.Faces.Width": "-face-size", "Request.Faces.Height": "-face-size", "Request.Faces.Boxes": "-face-box",
 	"Request.Hires.Prompt": "-hires-prompt", "Request.Hires.NegativePrompt": "-hires-negative",
 }
 
@@ -99,7 +102,7 @@ func (d *Drawing) Parse(f *Flags, args []string) (err error) {
 	if d.Request.Sampler, d.Request.Spacing, err = sampler.Parse(d.sampler, d.schedule); err != nil {
 		return fmt.Errorf("-sampler %q -schedule %q: %w", d.sampler, d.schedule, err)
 	}
-	if err := d.second(f); err != nil {
+	if err := errors.Join(d.second(f), d.faced(f)); err != nil {
 		return err
 	}
 	return d.complete(f)

@@ -27,10 +27,16 @@ var packages = regexp.MustCompile(`(?m)^(\w+: )+-`)
 // fieldPath is the path to a field in a text, such as "Request.Width".
 var fieldPath = regexp.MustCompile(`\b[A-Z]\w*(\[\d+\])?(\.[A-Z]\w*(\[\d+\])?)+`)
 
+// index is that of an element, behind the path to it.
+var index = regexp.MustCompile(`\[\d+\]$`)
+
 // Words is a text that names fields, such as "Request.Width", with the flags in their place that fill them: those of a program's
 // own, and those that are defined here.
 func Words(text string, own map[string]string) string {
-	return fieldPath.ReplaceAllStringFunc(text, func(field string) string { return cmp.Or(own[field], flagOf[field], field) })
+	return fieldPath.ReplaceAllStringFunc(text, func(field string) string {
+		whole := index.ReplaceAllString(field, "") // a flag that is repeated fills them all
+		return cmp.Or(own[field], own[whole], flagOf[field], field)
+	})
 }
 
 // InFlags says what is wrong with fields in the [Words] of a command line.

@@ -43,8 +43,8 @@ type Inpaint struct {
 	Weight  *float64      `json:"conditional_mask_weight,omitzero"`  // how well the mask hides its part from checkpoints made for inpainting, 0 to 1; nil is 1
 }
 
-// Soft is the web UI's soft inpainting: grey in the mask is drawn in part, more so the later in the run. The zero value of every field is
-// a sensible default.
+// Soft is the web UI's soft inpainting: grey in the mask is drawn in part, more so the later in the run. DDIM, PLMS and UniPC cannot do
+// it: with them what stays would end as noise, as it does in the web UI. The zero value of every field is a sensible default.
 type Soft struct {
 	ScheduleBias        *float64 `json:"schedule_bias,omitzero"`             // how much earlier what stays has its way, 0 to 8; nil is 1
 	Preservation        *float64 `json:"preservation_strength,omitzero"`     // how much of it stays where the mask is grey, 0 to 8; nil is 0.5
@@ -104,7 +104,7 @@ func (in Inpaint) check(r Request) error {
 		}
 	}
 	check(len(r.Image) > 0, "Mask", "a mask", "none without Request.Image, of which it says what is drawn anew")
-	check(r.Hires == nil, "Mask", "a mask", "none with Request.Hires; enlarge the picture afterwards")
+	check(r.Hires == nil, "Mask", "a mask", "none with Request.Hires, whose pass would draw anew what the mask keeps; enlarge the picture afterwards")
 	blur := func(name string, pixels float64) { check(pixels >= 0 && pixels <= 64, name, pixels, "0 to 64 pixels") }
 	if blur("Blur", *in.Blur); in.BlurX != in.Blur {
 		blur("BlurX", *in.BlurX)
@@ -170,7 +170,7 @@ func (r Request) mask(ctx context.Context, plan *sampler.Plan) (*image.Gray, err
 	}
 	in := *r.Inpaint
 	if in.Soft != nil && plan.MasksInput {
-		return nil, invalid.Field("Request.Inpaint.Soft", string(r.Sampler), "none with this sampler, which mixes what stays into what the network sees; take another sampler")
+		return nil, invalid.Field("Request.Inpaint.Soft", string(r.Sampler), "none with this sampler: its network sees what stays without noise, which soft inpainting then leaves as noise, in the web UI too; take another, such as Euler")
 	}
 	img, err := picture.Decode(ctx, in.Mask, picture.Limits{})
 	if ctx.Err() != nil {

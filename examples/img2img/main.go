@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	d.Request.NoiseMultiplier = f.Float64("noise-multiplier", 1, "`NUMBER` factor on the noise over the picture")
 	f.Float64Var(&d.Request.ExtraNoise, "extra-noise", 0, "`NUMBER` more of it than the sampler expects")
 	d.Picture(f, "faces")
-	f.Lookup("width").Usage = "`PIXELS` a multiple of 8 (default: by the picture's shape, the shorter side the model's own)"
+	f.Lookup("width").Usage = "`PIXELS` a multiple of 8 (default: the picture's shape, at the model's own side)"
 	d.Faces(f)
 	d.Computing(f)
 	if err := d.Parse(f, args); err != nil {

@@ -167,8 +167,8 @@ const (
 
 // Choose is the choice among trials: of those as like the person as the best of them, as far as can be told on photos that were not
 // learned, those with the greatest weight, and of these the epoch that has learned most, or one that follows prompts clearly better. What
-// is drawn grows more like with the weight, and with what is learned, for longer than the loss on photos tells: at 0.6, 0.8 and 1 of a LoRA that
-// does equally well by that, the tiny model draws all that makes its person in few, in two and in five of six pictures.
+// is drawn grows more like with the weight, and with what is learned, for longer than the loss on photos tells: at 0.8 and at 1 of a LoRA
+// that does about equally well by that, the tiny model drew all that makes its person in 23 of 56 and in 7 of 8 pictures.
 func Choose(trials []Trial) (Choice, error) {
 	if len(trials) == 0 {
 		return Choice{}, errors.New("portrait: there is no epoch to choose from: none was saved, or none was tried")

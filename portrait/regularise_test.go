@@ -15,6 +15,7 @@ import (
 
 // TestRegularise stops after the first picture and goes on to the same as without a stop.
 func TestRegularise(t *testing.T) {
+	long(t)
 	dev, c := tiny(t)
 	pipe, err := sd.New(t.Context(), c, dev, sd.Options{})
 	if err != nil {

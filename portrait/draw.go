@@ -53,7 +53,7 @@ func (p Pictures) defaults(side int) Pictures {
 		p.Request.Seed = 1
 	}
 	if p.Hires == nil {
-		p.Hires = &sd.Hires{Scale: 2, Upscaler: sd.Lanczos, Strength: new(0.33)}
+		p.Hires = &sd.Hires{Scale: 2, Upscaler: sd.Lanczos, Strength: new(0.33), Steps: (p.Request.Steps + 1) / 2}
 	}
 	return p
 }

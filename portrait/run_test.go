@@ -110,6 +110,9 @@ func same(t *testing.T, got, want map[string]string) {
 
 // TestRun goes the whole way: with all files as they should be, again, erased, with another prompt, and stopped at random moments.
 func TestRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it does a whole job several times")
+	}
 	c := smallJob(t)
 	events, result := finish(t, c)
 	want := left(t, c, result)
@@ -285,10 +288,7 @@ func testErased(t *testing.T, c portrait.Config, result portrait.Result) {
 // testInterrupted stops a job at random moments of every stage, as many of each as ATELIER_MOMENTS says, by its context or by leaving the
 // loop, and takes from it what a program that is killed does not get to save.
 func testInterrupted(t *testing.T, c portrait.Config, want map[string]string) {
-	moments := 3
-	if testing.Short() {
-		moments = 1
-	}
+	moments := 1
 	if n, err := strconv.Atoi(os.Getenv("ATELIER_MOMENTS")); err == nil {
 		moments = n
 	}
@@ -384,6 +384,9 @@ func TestRunRefuses(t *testing.T) {
 
 // TestRunPhotos has folders of photos as people have them too.
 func TestRunPhotos(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it looks for faces and makes data sets")
+	}
 	good := smallJob(t)
 	for name, c := range map[string]struct {
 		photos string

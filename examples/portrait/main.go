@@ -1,33 +1,30 @@
-// Portrait is the main job from end to end: it trains a LoRA on photos of a person and draws the person before and after.
+// Portrait is the main job from end to end: from a folder of photos of a person to linkedin.png and cv.png.
 //
 //	go run ./examples/portrait
-//	go run ./examples/portrait -model v1-5-pruned-emaonly.safetensors -data training
+//	go run ./examples/portrait -model v1-5-pruned-emaonly.safetensors -photos ~/me -name personname -class woman
 //
-// Without -data it puts sample photos into portraits/training, a folder laid out as one's own photos should be, and without
-// -model it teaches the tiny portrait model built into the program, which takes a minute or two.
+// It looks at the photos, learns the person, chooses epoch and weight, draws candidates and finishes the best of them. What it did and
+// why is in portraits/report.html. Stopped and started again it goes on where it was. Without -photos it puts sample photos into
+// portraits/photos, and without -model it teaches the tiny portrait model built into the program, which takes two or three minutes.
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"image"
-	"image/draw"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
-	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/examples/internal/cli"
 	"github.com/atelier-go/atelier/examples/internal/terminal"
-	"github.com/atelier-go/atelier/lora"
-	"github.com/atelier-go/atelier/lora/dataset"
 	"github.com/atelier-go/atelier/lora/train"
+	"github.com/atelier-go/atelier/portrait"
 	"github.com/atelier-go/atelier/sd"
 	"github.com/atelier-go/atelier/tinyportrait"
+	"github.com/atelier-go/atelier/tinyportrait/drawn"
 	"github.com/atelier-go/atelier/weights"
 )
 
@@ -35,113 +32,156 @@ func main() {
 	cli.Main("portrait", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stdout) })
 }
 
-// portrait is the job.
-type portrait struct {
-	model                      cli.Model
-	on                         cli.Device
-	data, output, name, prompt string
-	pictures, steps            int
+// job is what the command line asks for.
+type job struct {
+	portrait.Config
+	model           cli.Model
+	on              cli.Device
+	epochs, repeats int
 
-	device     compute.Device
-	checkpoint *weights.Checkpoint
-	log        io.Writer
+	log io.Writer
 }
 
 // flags fill these fields.
-var flags = map[string]string{"Config.OutputName": "-name", "Config.OutputDir": "-output"}
+var flags = map[string]string{
+	"Config.Photos": "-photos", "Config.Output": "-output", "Config.Others": "-others", "Config.Pick": "-pick",
+	"Config.Prepare.Name": "-name", "Config.Prepare.Class": "-class", "Config.Prepare.Resolution": "-resolution", "Config.Prepare.Caption": "-caption",
+	"Config.Pictures.Preset": "-preset", "Config.Pictures.Candidates": "-n", "Config.Pictures.Best": "-best", "Config.Pictures.Request.Seed": "-seed",
+	"CheckOptions.Keep": "-keep", "CheckOptions.Drop": "-drop",
+}
 
-const usage = `portrait trains a LoRA on photos of a person and draws the person before and after.
+const usage = `portrait makes linkedin.png and cv.png of a person from a folder of photos.
 
   portrait
-  portrait -model v1-5-pruned-emaonly.safetensors -data training
+  portrait -model v1-5-pruned-emaonly.safetensors -photos ~/me -name personname -class woman
 `
 
-func parse(args []string, log io.Writer) (p portrait, err error) {
+func parse(args []string, log io.Writer) (j job, err error) {
 	f := cli.NewFlags("portrait", usage, log)
-	f.StringVar(&p.data, "data", "", "`FOLDER` holds a folder 12_NAME CLASS of photos (default: OUTPUT/training, with sample photos if it is not there)")
-	f.StringVar(&p.name, "name", "personname_lora_v1", "`NAME` the LoRA's, without extension")
-	f.IntVar(&p.steps, "max_train_steps", 0, "`NUMBER` training steps (default: as many as the model wants)")
-	f.Group("Training", "data", "name", "max_train_steps")
-	p.output = "portraits"
-	f.Output(&p.output, "`FOLDER` where everything is written")
-	f.StringVar(&p.prompt, "prompt", "", "`TEXT` what the pictures show (default: the first photo's caption up to a comma)")
-	f.IntVar(&p.pictures, "n", 8, "`NUMBER` pictures before and after, with the seeds from 1")
-	f.Group("Pictures", "output", "prompt", "n")
-	f.Model(&p.model)
-	f.Weights(&p.model.Options, "vae", "text-encoder", "model-config", "variant")
+	j.log, j.Output = log, "portraits"
+	f.StringVar(&j.Photos, "photos", "", "`FOLDER` 10 to 30 photos of the person (default: sample photos in OUTPUT/photos)")
+	f.StringVar(&j.Prepare.Name, "name", "personname", "`WORD` that will stand for the person in prompts: best one that means nothing yet")
+	f.StringVar(&j.Prepare.Class, "class", "", "`WORD` what the person is to the model: man, woman (default: person)")
+	names := func(into *[]string) func(string) error {
+		return func(name string) error { *into = append(*into, name); return nil }
+	}
+	f.Func("keep", "`NAME` a photo to use whatever is found; repeat it for several", names(&j.Check.Keep))
+	f.Func("drop", "`NAME` a photo not to use, likewise", names(&j.Check.Drop))
+	keepPhotos := f.Bool("keep-photos", true, "keep the crops and masks made of the photos; =false erases them in the end")
+	f.StringVar(&j.Others, "others", "", "`FOLDER` pictures of other people, so that these stay as they are")
+	f.StringVar(&j.Prepare.Caption, "caption", "", "`TEXT` of photos without a text file beside them (default: photo of NAME CLASS)")
+	f.IntVar(&j.Prepare.Resolution, "resolution", 0, "`PIXELS` side of what is trained (default: the model's own)")
+	f.IntVar(&j.epochs, "epochs", 0, "`NUMBER` of the training (default: as the photos want)")
+	f.IntVar(&j.repeats, "repeats", 0, "`NUMBER` of times a photo is used in an epoch (default: likewise)")
+	f.Group("Person", "photos", "name", "class", "keep", "drop", "keep-photos")
+	f.Output(&j.Output, "`FOLDER` where everything is written, and gone on from")
+	f.StringVar(&j.Pictures.Preset, "preset", "", "`NAME` linkedin, cv, studio or outdoor (default: linkedin)")
+	f.StringVar(&j.Pictures.Prompt, "prompt", "", "`TEXT` words of your own instead; {person} stands for the person")
+	f.StringVar(&j.Pictures.Negative, "negative", "", "`TEXT` what is not to be seen")
+	f.IntVar(&j.Pictures.Candidates, "n", 32, "`NUMBER` candidates to draw")
+	f.IntVar(&j.Pictures.Best, "best", 8, "`NUMBER` of them to finish")
+	f.IntVar(&j.Pick, "pick", 1, "`NUMBER` which of these becomes linkedin.png and cv.png")
+	f.Int64Var(&j.Pictures.Request.Seed, "seed", 1, "`NUMBER` of the first candidate")
+	f.Group("Pictures", "output", "preset", "prompt", "negative", "n", "best", "pick")
+	f.Model(&j.model)
+	f.Weights(&j.model.Options, "vae", "text-encoder", "model-config", "variant")
 	f.Group("Model", "model", "vae", "text-encoder", "model-config", "variant")
-	f.Device(&p.on)
+	f.Device(&j.on)
 	f.Group("Computing", "device", "threads")
 	if err := f.Parse(args, 0); err != nil {
-		return p, err
+		return j, err
 	}
-	if p.pictures < 1 || p.pictures > sd.MaxBatchSize {
-		return p, fmt.Errorf("-n is %d, want 1 to %d", p.pictures, sd.MaxBatchSize)
+	j.Erase = !*keepPhotos
+	return j, j.check()
+}
+
+// check refuses numbers that stand for defaults in the configuration, and such as cannot be.
+func (j *job) check() error {
+	var errs []error
+	for _, n := range []struct {
+		name         string
+		value, least int
+	}{{"n", j.Pictures.Candidates, 1}, {"best", j.Pictures.Best, 1}, {"pick", j.Pick, 1}, {"epochs", j.epochs, 0}, {"repeats", j.repeats, 0}} {
+		if n.value < n.least || n.value > portrait.MaxCandidates {
+			errs = append(errs, fmt.Errorf("-%s is %d, want %d to %d", n.name, n.value, n.least, portrait.MaxCandidates))
+		}
 	}
-	if p.steps < 0 {
-		return p, fmt.Errorf("-max_train_steps is %d, want a number above 0", p.steps)
-	}
-	p.log = log
-	return p, nil
+	return errors.Join(errs...)
 }
 
 // run does what the command line asks for.
 func run(ctx context.Context, args []string, log io.Writer) (err error) {
 	defer func() { err = cli.InFlags(err, flags) }()
-	p, err := parse(args, log)
+	j, err := parse(args, log)
 	if err != nil {
 		return err
 	}
-	if err := p.findPhotos(); err != nil {
-		return err
-	}
-	if err := cli.Writable("output", p.sheet()); err != nil {
-		return err
-	}
-	if p.checkpoint, err = p.model.Open(ctx, log); err != nil {
-		return err
-	}
-	defer p.checkpoint.Close()
-	if p.device, err = p.on.Open(); err != nil {
-		return err
-	}
-	defer p.device.Close()
-	if err := p.train(ctx); err != nil {
-		return err
-	}
-	before, err := p.draw(ctx, "before", p.prompt)
+	closeAll, err := j.open(ctx)
 	if err != nil {
 		return err
 	}
-	after, err := p.draw(ctx, "after", p.prompt, sd.Adapter{Path: p.adapter()})
-	if err != nil {
-		return err
-	}
-	if err := (sd.Picture{Image: sideBySide(before, after)}).Save(p.sheet()); err != nil {
-		return err
-	}
-	p.report()
-	return nil
+	defer closeAll()
+	return j.work(ctx)
 }
 
-// sheet is the path of the picture of all pictures.
-func (p *portrait) sheet() string { return filepath.Join(p.output, "before-after.png") }
+// open lays out the sample photos if there are no others, and opens what is computed with.
+func (j *job) open(ctx context.Context) (closeAll func(), err error) {
+	if err := j.findPhotos(); err != nil {
+		return nil, err
+	}
+	if j.Checkpoint, err = j.model.Open(ctx, j.log); err != nil {
+		return nil, err
+	}
+	if j.Device, err = j.on.Open(); err != nil {
+		return nil, errors.Join(err, j.Checkpoint.Close())
+	}
+	if j.model.IsTiny() {
+		j.beTiny()
+	}
+	j.Recipe = j.recipe
+	return func() { j.Device.Close(); j.Checkpoint.Close() }, nil
+}
 
-// adapter is the path of the LoRA.
-func (p *portrait) adapter() string { return filepath.Join(p.output, p.name+".safetensors") }
+// beTiny has what the tiny model wants: it draws faces of 128 pixels in named colours, and follows a prompt best with less guidance than
+// usual of what its LoRA knows well.
+func (j *job) beTiny() {
+	j.Detector = drawn.Detector{}
+	p := &j.Pictures
+	p.Request.Width, p.Request.Height, p.Request.Steps, p.Request.Guidance = 128, 128, 20, new(4.0)
+	p.Hires = &sd.Hires{Scale: 2, Upscaler: sd.Lanczos, Strength: new(0.15), Steps: 10}
+	if p.Preset == "" && p.Prompt == "" {
+		p.Prompt = "photo of {person}"
+	}
+}
+
+// recipe is portrait.Recipe, as long as the flags say.
+func (j *job) recipe(s portrait.DataSet, c *weights.Checkpoint) train.Config {
+	cfg := portrait.Recipe(s, c)
+	if j.repeats > 0 {
+		cfg.Dataset.Sets[0].Subsets[0].Repeats = j.repeats
+	}
+	if j.epochs > 0 {
+		cfg.Dataset.MaxTrainEpochs = j.epochs
+	}
+	return cfg
+}
 
 // findPhotos lays out the sample photos if there are no others.
-func (p *portrait) findPhotos() error {
-	if err := os.MkdirAll(p.output, 0o777); err != nil {
+func (j *job) findPhotos() error {
+	if err := os.MkdirAll(j.Output, 0o777); err != nil {
 		return fmt.Errorf("-output: %w; choose a folder that can be written to", err)
 	}
 	var errs []error
-	if p.data == "" {
-		p.data = filepath.Join(p.output, "training")
-		errs = append(errs, layOut(p.data, "12_personname man"))
+	if j.Photos == "" {
+		j.Photos = filepath.Join(j.Output, "photos")
+		errs = append(errs, layOut(j.Photos, "12_personname man"))
+		if j.Prepare.Class == "" {
+			j.Prepare.Class = "man"
+		}
 	}
-	if p.model.IsTiny() {
-		errs = append(errs, layOut(p.others(), "1_man"))
+	if j.model.IsTiny() && j.Others == "" {
+		j.Others = filepath.Join(j.Output, "others")
+		errs = append(errs, layOut(j.Others, "1_man"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("-output: %w; choose a folder that can be written to", err)
@@ -149,10 +189,7 @@ func (p *portrait) findPhotos() error {
 	return nil
 }
 
-// others is a folder of pictures of other people.
-func (p *portrait) others() string { return filepath.Join(p.output, "reg") }
-
-// layOut copies a folder of the sample photos into dir, whole or not at all, unless dir is there.
+// layOut copies a folder of the sample photos to dir, whole or not at all, unless dir is there.
 func layOut(dir, folder string) error {
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -167,149 +204,98 @@ func layOut(dir, folder string) error {
 	}
 	defer os.RemoveAll(temporary)
 	whole := filepath.Join(temporary, filepath.Base(dir))
-	if err := os.CopyFS(filepath.Join(whole, folder), photos); err != nil {
+	if err := os.CopyFS(whole, photos); err != nil {
 		return err
 	}
 	return os.Rename(whole, dir)
 }
 
-// dataset is how the photos are used: as in the recipe people follow for SD 1.5, or with the tiny model in larger batches of
-// small pictures, among which are some of others, so that these stay as they are. Half of them have no caption: guidance
-// leads away from what the model draws without one, and that must not become the person.
-func (p *portrait) dataset() dataset.Config {
-	set := dataset.Set{
-		TrainDataDir: p.data, Folder: dataset.Subset{EXIFOrientation: true},
-		Resolution: dataset.Size{W: 512, H: 512}, BatchSize: 2, Bucketing: dataset.Bucketing{Enable: true},
-	}
-	c := dataset.Config{MaxTrainEpochs: 12, MaxTrainSteps: p.steps, CacheLatents: true}
-	if p.model.IsTiny() {
-		set.Resolution, set.BatchSize, set.MinReso = dataset.Size{W: 128, H: 128}, 4, 128
-		others := dataset.Subset{ImageDir: filepath.Join(p.others(), "1_man"), Repeats: 2}
-		others.DropoutRate = 0.5
-		set.Subsets = []dataset.Subset{others}
-		c.MaxTrainSteps = cmp.Or(p.steps, 1000)
-	}
-	if c.MaxTrainSteps > 0 {
-		c.MaxTrainEpochs = 0
-	}
-	c.Sets = []dataset.Set{set}
-	return c
+// titles are what stages are called while they are done.
+var titles = map[portrait.Stage]string{
+	portrait.Checking: "photos", portrait.Training: "training", portrait.Choosing: "likeness", portrait.Drawing: "candidates",
+	portrait.Ranking: "ranking", portrait.Refining: "finishing",
 }
 
-// recipe is how much is learned, and how: as people do it for SD 1.5, and with the larger learning rates that the tiny model
-// wants. That learns with its convolutions too; and the noise of several sizes teaches it not to take large shapes and colours,
-// such as the sweater's, from the noise that a picture begins with.
-func (p *portrait) recipe() train.Config {
-	c := train.Config{
-		Network: lora.Network{Dim: 16, Alpha: 16}, Trainer: train.Options{MaxGradNorm: 1},
-		UNetLR: 1e-4, TextEncoderLR: 5e-5,
-	}
-	if p.model.IsTiny() {
-		c.Network.ConvDim, c.UNetLR, c.TextEncoderLR, c.LRScheduler = 8, 3e-3, 1e-3, "cosine"
-		c.Noise.MultiresNoiseIterations = 6
-	}
-	return c
-}
-
-// train makes the LoRA, and finds the prompt in the first caption.
-func (p *portrait) train(ctx context.Context) error {
-	c := p.recipe()
-	c.Device, c.Checkpoint, c.Dataset, c.OutputDir, c.OutputName = p.device, p.checkpoint, p.dataset(), p.output, p.name
-	latents, steps := terminal.NewBar(p.log, "latents", "picture"), terminal.NewBar(p.log, "training", "step")
-	defer latents.Done()
-	defer steps.Done()
-	for event, err := range train.Run(ctx, c) {
+// work does the job and tells how it goes.
+func (j *job) work(ctx context.Context) error {
+	t := &teller{job: j}
+	defer func() { t.bar.Done() }()
+	t.begin("")
+	for event, err := range portrait.Run(ctx, j.Config) {
 		if err != nil {
 			return err
 		}
-		switch e := event.(type) {
-		case train.Started:
-			if err := p.announce(e.Report); err != nil {
-				return err
-			}
-		case train.LatentsCached:
-			latents.Set(e.Done, e.Total)
-			steps.Skip()
-		case train.StepDone:
-			latents.Done()
-			steps.Set(e.Step, e.Steps)
-		case train.Warning:
-			latents.Done()
-			steps.Done()
-			fmt.Fprintln(p.log, "warning:", cli.Printable(e.Text))
+		if err := t.tell(event); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// announce says what is going to be trained, unless it does not fit.
-func (p *portrait) announce(r train.Report) error {
-	if p.model.IsTiny() {
-		r.Warnings = nil // its learning rates are meant
-	}
-	fmt.Fprint(p.log, cli.Printable(r.String()))
-	if p.prompt == "" {
-		p.prompt, _, _ = strings.Cut(r.Dataset.FirstCaption, ",")
-	}
-	return cli.Fits(r.Memory)
+// teller writes what happens.
+type teller struct {
+	*job
+	bar *terminal.Bar
 }
 
-// draw makes pictures of a prompt, of the seeds from 1.
-func (p *portrait) draw(ctx context.Context, title, prompt string, adapters ...sd.Adapter) (pictures []*image.NRGBA, err error) {
-	pipe, err := sd.New(ctx, p.checkpoint, p.device, sd.Options{})
-	if err != nil {
-		return nil, err
-	}
-	defer pipe.Close()
-	bar := terminal.NewBar(p.log, title, "picture")
-	defer bar.Done()
-	for i := range p.pictures {
-		bar.Set(i, p.pictures)
-		result, err := pipe.Generate(ctx, sd.Request{Prompt: prompt, Seed: int64(1 + i), Adapters: adapters, Guidance: new(p.guidance())})
-		if err != nil {
-			return nil, err
+// begin begins a bar of another stage.
+func (t *teller) begin(s portrait.Stage) { t.bar = terminal.NewBar(t.log, titles[s], "step") }
+
+// say writes a line below the bar.
+func (t *teller) say(format string, args ...any) {
+	t.bar.Done()
+	fmt.Fprintln(t.log, cli.Printable(fmt.Sprintf(format, args...)))
+}
+
+func (t *teller) tell(event portrait.Event) error {
+	switch e := event.(type) {
+	case portrait.StageBegun:
+		t.begin(e.Stage)
+	case portrait.Progress:
+		t.bar.Set(e.Done, e.Total)
+	case portrait.StageDone:
+		if t.bar.Done(); e.Kept && titles[e.Stage] != "" && e.Stage != portrait.Checking {
+			t.say("%s: done before", titles[e.Stage])
 		}
-		pictures = append(pictures, result.Pictures[0].Image)
-	}
-	bar.Set(p.pictures, p.pictures)
-	return pictures, nil
-}
-
-// guidance is how strictly pictures follow the prompt. The tiny model wants less than usual of what its LoRA knows well: with
-// 7.5 most backgrounds are the same.
-func (p *portrait) guidance() float64 {
-	if p.model.IsTiny() {
-		return 4
-	}
-	return 7.5
-}
-
-// sideBySide puts rows of pictures of one size below each other.
-func sideBySide(rows ...[]*image.NRGBA) *image.NRGBA {
-	size := rows[0][0].Bounds().Size()
-	sheet := image.NewNRGBA(image.Rect(0, 0, len(rows[0])*size.X, len(rows)*size.Y))
-	for y, row := range rows {
-		for x, picture := range row {
-			at := image.Pt(x*size.X, y*size.Y)
-			draw.Draw(sheet, image.Rectangle{at, at.Add(size)}, picture, picture.Bounds().Min, draw.Src)
+	case portrait.PhotoChecked:
+		if v := e.Photo.Verdict(); v > portrait.Keep {
+			t.say("%s %s: %s", v, e.Photo.Name, e.Photo.Findings[0])
 		}
+	case portrait.Warning:
+		t.say("note: %s", e.Text)
+	case portrait.DataSetMade:
+		t.say("%d photos are learned, %d are held out to compare with", len(e.DataSet.Training), len(e.DataSet.HeldOut))
+	case portrait.Learning:
+		if started, ok := e.Event.(train.Started); ok {
+			return cli.Fits(started.Report.Memory)
+		}
+	case portrait.Chosen:
+		t.say("%s", e.Choice.Reason)
+	case portrait.Finished:
+		t.report(e.Result)
 	}
-	return sheet
+	return nil
 }
 
 // report says what there is now and what to do with it.
-func (p *portrait) report() {
-	model, strength := "", "1"
-	if !p.model.IsTiny() {
-		model, strength = fmt.Sprintf(`-model "%s" `, p.model.Path), "0.6"
-	}
-	fmt.Fprintf(p.log, `
-%s is the LoRA.
-%s shows %q, without it above and with it below.
+func (t *teller) report(r portrait.Result) {
+	t.say(`
+%s
+%s
+are the portraits, with JPEGs to upload beside them. Why these, and all others: %s
 
-Draw with it:
-  go run ./examples/txt2img %s-lora-dir "%s" -cfg %v -prompt "%s, <lora:%s:%s>"
-Teach a real model somebody you know, with photos and captions in folders as in %s:
-  go run ./examples/portrait -model v1-5-pruned-emaonly.safetensors -data training -output me -name me_v1
-`, p.adapter(), p.sheet(), p.prompt, model, p.output, p.guidance(), p.prompt, p.name, strength, p.data)
+Draw anything else with the LoRA:
+  go run ./examples/txt2img %s-lora-dir "%s" -prompt "photo of %s, <lora:%s:0.8>"`,
+		r.LinkedIn[0], r.CV[0], r.Report, t.modelFlag(), t.Output, t.Prepare.Name, strings.TrimSuffix(filepath.Base(r.LoRA), ".safetensors"))
+	if t.Erase {
+		t.say("\nCopies and crops of the photos are erased. These files still show the person, or have learned the person:\n  %s", strings.Join(r.Remaining, "\n  "))
+	}
+}
+
+// modelFlag is what names the model to other programs.
+func (t *teller) modelFlag() string {
+	if t.model.IsTiny() {
+		return "-cfg 4 "
+	}
+	return fmt.Sprintf("-model %q ", t.model.Path)
 }

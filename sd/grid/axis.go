@@ -112,6 +112,9 @@ func (k *Kind) read(list []string) (values []any, err error) {
 		}
 		return values, nil
 	}
+	if len(list) > MaxValues {
+		return nil, k.invalid(len(list), "%d values at most", MaxValues)
+	}
 	for _, text := range list {
 		if strings.HasSuffix(strings.ToLower(k.Name), "sampler") {
 			if _, _, err := sampler.Parse(text, ""); err != nil {
@@ -119,9 +122,6 @@ func (k *Kind) read(list []string) (values []any, err error) {
 			}
 		}
 		values = append(values, text)
-	}
-	if len(values) > MaxValues {
-		return nil, k.invalid(len(values), "%d values at most", MaxValues)
 	}
 	return values, nil
 }
@@ -198,7 +198,7 @@ func (k *Kind) numbers(text string) (values []any, err error) {
 		numbers = []float64{one}
 	}
 	if err != nil {
-		return nil, k.invalid(text, "a number, or a range: 1-5, 0.5-1 (+0.1), 0-1 [5]; %v", err)
+		return nil, k.invalid(text, "a number, or a range: 1-5, 0.5-1 (+0.1), 0-1 [5]; %.100s", err.Error())
 	}
 	for _, n := range numbers {
 		if k.values == wholes {

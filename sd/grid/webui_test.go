@@ -196,6 +196,21 @@ func TestRest(t *testing.T) {
 	}
 }
 
+// TestFloods reads a megabyte of values: of too many it reads none, and what is wrong with one is said in a few words.
+func TestFloods(t *testing.T) {
+	for _, name := range []string{"Sampler", "CFG Scale", "Seed", "Size", "Prompt order"} {
+		for _, unit := range []string{"Euler,", ",", "1-5,", "a", "\"\""} {
+			_, err := Parse(name, strings.Repeat(unit, 1<<20/len(unit)))
+			if err != nil && len(err.Error()) > 1000 {
+				t.Errorf("%s of %q: an error of %d bytes", name, unit, len(err.Error()))
+			}
+			if name == "Sampler" && (err == nil || strings.HasSuffix(unit, ",") && !strings.Contains(err.Error(), "values at most")) {
+				t.Errorf("%q: %v", unit, err)
+			}
+		}
+	}
+}
+
 // TestCells wants every cell once, the dearest axis changing least.
 func TestCells(t *testing.T) {
 	x, _ := Parse("Seed", "1-3")

@@ -28,12 +28,12 @@ func ReadLines(r io.Reader) (lines []Line, err error) {
 	number := 0
 	for text := range strings.Lines(strings.TrimPrefix(string(file), "\ufeff")) {
 		number++
-		line := Line{"prompt": trim(text)}
-		if line["prompt"] == "" {
+		if text = trim(text); text == "" {
 			continue
 		}
-		if strings.HasPrefix(line["prompt"], "--") {
-			if line, err = ParseLine(line["prompt"]); err != nil {
+		line := Line{"prompt": text}
+		if strings.HasPrefix(text, "--") {
+			if line, err = ParseLine(text); err != nil {
 				return nil, fmt.Errorf("prompt: line %d: %w", number, err)
 			}
 		}

@@ -1,6 +1,9 @@
 package prompt
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // parse finds the edits and alternations of a prompt, by the offset of their bracket. A bracket or colon that is part of no whole
 // construct is text; a text that no construct can hold, a "|" outside of brackets or a "\\" that escapes nothing, makes all of it text.
@@ -12,11 +15,11 @@ import "strings"
 //
 // Constructs are looked for from the end to the start, so that those inside are known and each takes the time of what is
 // directly in it: no depth of brackets needs a stack, and no broken bracket is read twice.
-func parse(text string) map[int]*node {
+func parse(text string) []node {
 	if !strings.Contains(text, "[") {
 		return nil
 	}
-	p := &parser{text: text, ends: make([]int32, len(text)), nodes: make(map[int]*node)}
+	p := &parser{text: text, ends: make([]int32, len(text)), nodes: make([]node, 0, strings.Count(text, "["))}
 	for at := len(text) - 1; at >= 0; at-- {
 		if c := text[at]; c == '(' || c == '[' {
 			p.ends[at] = int32(p.construct(at))
@@ -25,23 +28,29 @@ func parse(text string) map[int]*node {
 	return p.reached()
 }
 
+// parser keeps what it finds in few arrays: a flood of brackets is no flood of memory.
 type parser struct {
-	text  string
-	ends  []int32 // where constructs end, by their start; 0 where there is none
-	nodes map[int]*node
+	text    string
+	ends    []int32 // where constructs end, by their start; 0 where there is none
+	nodes   []node  // the last one first
+	options []span  // of all nodes
 }
 
-// reached are the nodes that reading from the start comes to, nil if the prompt cannot be read.
-func (p *parser) reached() map[int]*node {
-	reached := make(map[int]*node)
+// reached are the nodes that reading from the start comes to, in its order, none if the prompt cannot be read.
+func (p *parser) reached() []node {
+	slices.Reverse(p.nodes)
+	left, reached := p.nodes, p.nodes[:0]
 	inside := 0 // the end of the construct that is being read
 	for at := 0; at < len(p.text); {
 		length := escaped(p.text[at:])
 		if length == 0 || p.text[at] == '|' && at >= inside {
 			return nil
 		}
-		if n := p.nodes[at]; n != nil {
-			reached[at] = n
+		for len(left) > 0 && left[0].at < at {
+			left = left[1:]
+		}
+		if len(left) > 0 && left[0].at == at {
+			reached = append(reached, left[0])
 		}
 		inside = max(inside, int(p.ends[at]))
 		at += length
@@ -93,17 +102,20 @@ func (p *parser) construct(at int) int {
 	if p.text[at] == '(' {
 		return p.round(first)
 	}
-	n := &node{options: []span{first}}
+	n, before := node{at: at}, len(p.options)
 	switch {
 	case p.is(first.to, ']'):
 		return first.to + 1
 	case p.is(first.to, '|'):
-		n.end = p.alternation(n)
+		n.end = p.alternation(first)
 	case p.is(first.to, ':'):
-		n.end = p.edit(n)
+		n.when, n.end = p.edit(first)
 	}
 	if n.end > 0 {
-		p.nodes[at] = n
+		n.options = p.options[before:len(p.options):len(p.options)]
+		p.nodes = append(p.nodes, n)
+	} else {
+		p.options = p.options[:before]
 	}
 	return n.end
 }
@@ -120,11 +132,11 @@ func (p *parser) round(inner span) int {
 }
 
 // alternation reads the options behind the first.
-func (p *parser) alternation(n *node) (end int) {
-	last := n.options[0]
+func (p *parser) alternation(last span) (end int) {
+	p.options = append(p.options, last)
 	for p.is(last.to, '|') {
 		last = p.inner(last.to + 1)
-		n.options = append(n.options, last)
+		p.options = append(p.options, last)
 	}
 	if p.is(last.to, ']') {
 		return last.to + 1
@@ -133,19 +145,17 @@ func (p *parser) alternation(n *node) (end int) {
 }
 
 // edit reads what is behind the colon after the first text, which is what comes after the edit if there is no other.
-func (p *parser) edit(n *node) (end int) {
-	first := n.options[0]
-	if n.when, end = p.number(first.to + 1); end > 0 {
-		n.options = []span{{}, first}
-		return end
+func (p *parser) edit(first span) (when string, end int) {
+	if when, end = p.number(first.to + 1); end > 0 {
+		p.options = append(p.options, span{}, first)
+		return when, end
 	}
 	second := p.inner(first.to + 1)
 	if !p.is(second.to, ':') {
-		return 0
+		return "", 0
 	}
-	n.options = append(n.options, second)
-	n.when, end = p.number(second.to + 1)
-	return end
+	p.options = append(p.options, first, second)
+	return p.number(second.to + 1)
 }
 
 // number reads the number that ends an edit, with blanks around it, and the closing bracket.

@@ -3,6 +3,7 @@ package prompt
 import (
 	"math"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -109,12 +110,20 @@ func readAll(text string) {
 	}
 }
 
+// TestFloods reads floods whole, and bounds the memory that a byte of them takes.
 func TestFloods(t *testing.T) {
+	const most = 400 // bytes a byte
 	for name, text := range floods(1 << 18) {
 		if testing.Short() && len(name) > 2 {
 			continue
 		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
 		readAll(text)
+		runtime.ReadMemStats(&after)
+		if took := (after.TotalAlloc - before.TotalAlloc) / uint64(len(text)); took > most {
+			t.Errorf("%s: %d bytes a byte, want %d at most", name, took, most)
+		}
 	}
 }
 

@@ -45,12 +45,13 @@ func (t Timing) when(number string) int {
 // Timeline says which text a prompt with edits, [before:after:WHEN], and alternations, [a|b], has at which step.
 type Timeline struct {
 	text  string
-	nodes map[int]*node // edits and alternations by the offset of their bracket
-	Ends  []int         // the step up to which a text holds; the last is the number of steps
+	nodes []node // edits and alternations in the order of their brackets
+	Ends  []int  // the step up to which a text holds; the last is the number of steps
 }
 
 // node is an edit or an alternation.
 type node struct {
+	at      int    // offset of its bracket
 	end     int    // offset behind its closing bracket
 	options []span // what it becomes: of an alternation in turn, of an edit before and after
 	when    string // the number of an edit; "" is an alternation
@@ -65,9 +66,10 @@ type span struct{ from, to int }
 func NewTimeline(text string, t Timing) *Timeline {
 	l := &Timeline{text: text, nodes: parse(text), Ends: []int{t.steps()}}
 	alternates := false
-	for _, n := range l.nodes {
+	for i := range l.nodes {
+		n := &l.nodes[i]
 		alternates = alternates || n.when == ""
-		if n.last = t.when(n.when); n.last >= 1 {
+		if n.last = t.when(n.when); n.last >= 1 && n.last != l.Ends[len(l.Ends)-1] {
 			l.Ends = append(l.Ends, n.last)
 		}
 	}
@@ -100,21 +102,29 @@ func (l *Timeline) Text(step int) string {
 	type resume struct{ at, to int } // where the text goes on behind a node, and how far
 	var stack []resume
 	var b strings.Builder
+	nodes := l.nodes // those that are not behind
 	for at, to := 0, len(l.text); ; {
-		switch n := l.nodes[at]; {
-		case at >= to && len(stack) == 0:
-			return b.String()
-		case at >= to:
-			top := stack[len(stack)-1]
-			at, to, stack = top.at, top.to, stack[:len(stack)-1]
-		case n != nil:
-			stack = append(stack, resume{n.end, to})
-			option := n.choose(step)
-			at, to = option.from, option.to
-		default:
-			next := min(at+escaped(l.text[at:]), to)
+		for len(nodes) > 0 && nodes[0].at < at {
+			nodes = nodes[1:]
+		}
+		next := to // where plain text ends
+		if len(nodes) > 0 {
+			next = min(next, nodes[0].at)
+		}
+		switch {
+		case at < next:
 			b.WriteString(l.text[at:next])
 			at = next
+		case at < to:
+			n := &nodes[0]
+			stack = append(stack, resume{n.end, to})
+			option := n.choose(step)
+			at, to = max(option.from, at), max(option.to, at)
+		case len(stack) == 0:
+			return b.String()
+		default:
+			top := stack[len(stack)-1]
+			at, to, stack = top.at, top.to, stack[:len(stack)-1]
 		}
 	}
 }

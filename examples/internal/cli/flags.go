@@ -181,13 +181,13 @@ func (f *Flags) Folders(o *sd.Options) {
 
 // Device defines -device and -threads.
 func (f *Flags) Device(d *Device) {
-	f.StringVar(&d.Name, "device", "auto", "`NAME` where to compute: auto, cpu, or cuda (an NVIDIA card; not tried on one yet)")
+	f.StringVar(&d.Name, "device", "auto", "`NAME` auto, cpu or cuda (an NVIDIA card; not tried on one yet)")
 	f.IntVar(&d.Options.Workers, "threads", 0, "`NUMBER` processors to use (default: all)")
 }
 
 // Precision defines -precision.
 func (f *Flags) Precision(d *Device) {
-	f.TextVar(&d.Options.Precision, "precision", d.Options.Precision, "`NAME` fp32; bf16 or fp16 where the device has them (faster, slightly different)")
+	f.TextVar(&d.Options.Precision, "precision", d.Options.Precision, "`NAME` fp32, bf16 or fp16 (faster, less exact), as the device can")
 }
 
 // Output defines -output and its short form -o; what is it that is written.

@@ -67,8 +67,8 @@ type Pipeline struct {
 	refiners       map[string]*Pipeline // by path and state of the file
 }
 
-// Open opens the checkpoint at path, a diffusers folder or a single safetensors file, on dev, which the caller keeps and
-// closes after the pipeline. It reads headers and configurations; weights are read when a picture first needs them.
+// Open opens the checkpoint at path, a diffusers folder or a single file, safetensors or PyTorch's, on dev, which the caller keeps
+// and closes after the pipeline. It reads headers and configurations; weights are read when a picture first needs them.
 // The error names the file and what to do about it.
 func Open(ctx context.Context, path string, dev compute.Device, o Options) (*Pipeline, error) {
 	if _, err := os.Stat(path); err != nil {

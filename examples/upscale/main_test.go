@@ -75,7 +75,7 @@ func TestMistakes(t *testing.T) {
 		{[]string{"-upscaler", model, "-tile", "8", path}, []string{"-tile is 8", "32 to 4096"}},
 		{[]string{"-upscaler", model, "-denoise", "0.3", path}, []string{"-weak"}},
 		{[]string{"-upscaler", model, "-output", "x.jpg", path}, []string{"x.jpg", ".png"}},
-		{[]string{"-upscaler", path, path}, []string{path, "not a safetensors file"}},
+		{[]string{"-upscaler", path, path}, []string{path, "a picture, not safetensors"}},
 		{[]string{"-upscaler", model, "-output", output, model}, []string{model}},
 		{[]string{"-upscaler", "../../testdata/tiny-random/goldens/lora_kohya.safetensors", path}, []string{"a LoRA", "ESRGAN family"}},
 	} {

@@ -63,23 +63,20 @@ var ofGraphs = map[string]any{
 		})
 	},
 	"cuGraphExecDestroy": func(exec handle) uintptr {
-		return call("cuGraphExecDestroy", context, func(m *Machine) Code {
-			if m.execs[exec] == nil {
-				return InvalidHandle
-			}
-			delete(m.execs, exec)
-			return 0
-		})
+		return call("cuGraphExecDestroy", context, func(m *Machine) Code { return destroy(m.execs, exec) })
 	},
 	"cuGraphDestroy": func(g handle) uintptr {
-		return call("cuGraphDestroy", context, func(m *Machine) Code {
-			if m.graphs[g] == nil {
-				return InvalidHandle
-			}
-			delete(m.graphs, g)
-			return 0
-		})
+		return call("cuGraphDestroy", context, func(m *Machine) Code { return destroy(m.graphs, g) })
 	},
+}
+
+// destroy takes recorded work away.
+func destroy(from map[handle]*graph, g handle) Code {
+	if from[g] == nil {
+		return InvalidHandle
+	}
+	delete(from, g)
+	return 0
 }
 
 // capturing reports whether a stream is being recorded.

@@ -1,6 +1,7 @@
 package portrait
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/atelier-go/atelier/internal/picture"
 	"github.com/atelier-go/atelier/invalid"
@@ -139,7 +139,7 @@ func openSketch(ctx context.Context, path string, seed int64) (Sketch, error) {
 	if err != nil {
 		return s, err
 	}
-	text, err := infotext.Extract(strings.NewReader(string(data)))
+	text, err := infotext.Extract(bytes.NewReader(data))
 	if err == nil {
 		s.Infotext = text.Infotext()
 		s.Image, err = picture.Decode(ctx, data, picture.Limits{})

@@ -23,6 +23,7 @@ import (
 
 	"github.com/atelier-go/atelier/face"
 	"github.com/atelier-go/atelier/internal/atomicfile"
+	"github.com/atelier-go/atelier/internal/openfile"
 	"github.com/atelier-go/atelier/internal/picture"
 	"github.com/atelier-go/atelier/invalid"
 )
@@ -75,7 +76,7 @@ func (s DataSet) Uses() int { return len(s.Training) * s.Repeats * s.Epochs }
 
 // Open reads a crop.
 func (s DataSet) Open(ctx context.Context, c Crop) (Example, error) {
-	img, _, err := readPhoto(ctx, filepath.Join(s.Dir, filepath.FromSlash(c.File)))
+	img, err := readPhoto(ctx, filepath.Join(s.Dir, filepath.FromSlash(c.File)))
 	return Example{img, c.Face}, err
 }
 
@@ -320,7 +321,7 @@ func (p *preparation) source() (string, error) {
 	fmt.Fprintf(h, "%d %+v\n", manifestFormat, p.PrepareOptions)
 	p.captions = make(map[string]string)
 	for _, photo := range slices.Concat(p.train, p.hold) {
-		data, err := os.ReadFile(filepath.Join(p.photos, photo.Name))
+		digest, err := fileDigest(filepath.Join(p.photos, photo.Name))
 		if err != nil {
 			return "", err
 		}
@@ -329,30 +330,33 @@ func (p *preparation) source() (string, error) {
 			return "", err
 		}
 		p.captions[photo.Name] = caption
-		fmt.Fprintf(h, "%q %x %v %q\n", photo.Name, sha256.Sum256(data), photo.Face, caption)
+		fmt.Fprintf(h, "%q %s %v %q\n", photo.Name, digest, photo.Face, caption)
 	}
 	fmt.Fprintf(h, "%d %d", len(p.train), len(p.hold))
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// captionExtensions are those of the files that captions lie in.
-var captionExtensions = []string{".txt", ".caption"}
+// captionFiles are the names that the file with a photo's caption may have, the best first.
+func captionFiles(photo string) []string {
+	stem := strings.TrimSuffix(photo, filepath.Ext(photo))
+	return []string{stem + ".txt", stem + ".caption"}
+}
 
 // maxCaption bounds the files of captions.
 const maxCaption = 1 << 16
 
 // caption is what lies beside a photo, or else the caption of all with what is seen of this one.
 func (p *preparation) caption(photo Photo) (string, error) {
-	base := filepath.Join(p.photos, strings.TrimSuffix(photo.Name, filepath.Ext(photo.Name)))
-	for _, extension := range captionExtensions {
-		info, err := os.Stat(base + extension)
+	for _, name := range captionFiles(photo.Name) {
+		file := filepath.Join(p.photos, name)
+		info, err := os.Stat(file)
 		if err != nil || info.Size() == 0 || !info.Mode().IsRegular() {
 			continue
 		}
 		if info.Size() > maxCaption {
-			return "", fmt.Errorf("%s has %d bytes, a caption has a line", base+extension, info.Size())
+			return "", fmt.Errorf("%s has %d bytes, a caption has a line", file, info.Size())
 		}
-		data, err := os.ReadFile(base + extension)
+		data, err := openfile.ReadFile(file, maxCaption)
 		if err != nil {
 			return "", err
 		}
@@ -394,8 +398,7 @@ func (p *preparation) existing(source string) (*DataSet, error) {
 		return nil, nil
 	}
 	for name, digest := range m.Files {
-		data, err := os.ReadFile(filepath.Join(p.Dir, filepath.FromSlash(name)))
-		if err != nil || digestOf(data) != digest {
+		if d, err := fileDigest(filepath.Join(p.Dir, filepath.FromSlash(name))); err != nil || d != digest {
 			return nil, nil
 		}
 	}
@@ -431,7 +434,7 @@ func (p *preparation) make(ctx context.Context) error {
 
 // crop makes the files of a photo.
 func (p *preparation) crop(ctx context.Context, photo Photo, file, mask string) (c Crop, err error) {
-	img, _, err := readPhoto(ctx, filepath.Join(p.photos, photo.Name))
+	img, err := readPhoto(ctx, filepath.Join(p.photos, photo.Name))
 	if err != nil {
 		return c, err
 	}
@@ -461,17 +464,18 @@ func (p *preparation) crop(ctx context.Context, photo Photo, file, mask string) 
 	return c, nil
 }
 
-// readPhoto reads a picture upright, and its digest.
-func readPhoto(ctx context.Context, path string) (*image.NRGBA, string, error) {
-	data, err := os.ReadFile(path)
+// readPhoto reads a picture upright.
+func readPhoto(ctx context.Context, path string) (*image.NRGBA, error) {
+	f, err := picture.Open(path, picture.Limits{})
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	img, err := picture.Decode(ctx, data, picture.Limits{})
+	defer f.Close()
+	img, err := f.Decode(ctx)
 	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", path, err)
+		return nil, err
 	}
-	return img, digestOf(data), nil
+	return picture.Orient(img, f.Orientation), nil
 }
 
 // squared is the part of an upright picture to train on, with a number of pixels a side, and the face in it. Without a face it is the

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 )
 
 // What photos are held to, measured on portraits: a photo's and drawn ones, as they are and made worse.
@@ -112,9 +111,8 @@ func (p *Photo) checkLight() {
 
 // checkCaption looks for the text beside a photo.
 func (p *Photo) checkCaption(dir string) {
-	base := strings.TrimSuffix(p.Name, filepath.Ext(p.Name))
-	for _, extension := range []string{".txt", ".caption"} {
-		if info, err := os.Stat(filepath.Join(dir, base+extension)); err == nil && info.Size() > 0 {
+	for _, name := range captionFiles(p.Name) {
+		if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Size() > 0 {
 			return
 		}
 	}

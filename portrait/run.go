@@ -217,8 +217,7 @@ func (r *run) photoDigests(ctx context.Context) (map[string]string, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		base := name[:len(name)-len(filepath.Ext(name))]
-		for _, file := range []string{name, base + ".txt", base + ".caption"} {
+		for _, file := range append(captionFiles(name), name) {
 			if digest, err := fileDigest(filepath.Join(r.Photos, file)); err == nil {
 				digests[file] = digest
 			}

@@ -9,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -148,7 +149,8 @@ func (j *job) beTiny() {
 	j.Detector = drawn.Detector{}
 	p := &j.Pictures
 	p.Request.Width, p.Request.Height, p.Request.Steps, p.Request.Guidance = 128, 128, 20, new(4.0)
-	p.Hires = &sd.Hires{Scale: 2, Upscaler: sd.Lanczos, Strength: new(0.15), Steps: 10}
+	// Larger than that its VAE smears eyes, so the best are drawn anew in part at their own size.
+	p.Hires = &sd.Hires{Scale: 1, Upscaler: sd.Lanczos, Strength: new(0.15), Steps: 10}
 	if p.Preset == "" && p.Prompt == "" {
 		p.Prompt = "photo of {person}"
 	}
@@ -235,7 +237,8 @@ func (j *job) work(ctx context.Context) error {
 // teller writes what happens.
 type teller struct {
 	*job
-	bar *terminal.Bar
+	bar    *terminal.Bar
+	weight float64 // that was chosen; 0 if that was not told, because all was done before
 }
 
 // begin begins a bar of another stage.
@@ -270,6 +273,7 @@ func (t *teller) tell(event portrait.Event) error {
 			return cli.Fits(started.Report.Memory)
 		}
 	case portrait.Chosen:
+		t.weight = e.Choice.Weight
 		t.say("%s", e.Choice.Reason)
 	case portrait.Finished:
 		t.report(e.Result)
@@ -285,8 +289,8 @@ func (t *teller) report(r portrait.Result) {
 are the portraits, with JPEGs to upload beside them. Why these, and all others: %s
 
 Draw anything else with the LoRA:
-  go run ./examples/txt2img %s-lora-dir "%s" -prompt "photo of %s, <lora:%s:0.8>"`,
-		r.LinkedIn[0], r.CV[0], r.Report, t.modelFlag(), t.Output, t.Prepare.Name, strings.TrimSuffix(filepath.Base(r.LoRA), ".safetensors"))
+  go run ./examples/txt2img %s-lora-dir "%s" -prompt "photo of %s %s, <lora:%s:%.2g>"`,
+		r.LinkedIn[0], r.CV[0], r.Report, t.modelFlag(), t.Output, t.Prepare.Name, t.Prepare.Class, strings.TrimSuffix(filepath.Base(r.LoRA), ".safetensors"), cmp.Or(t.weight, 0.8))
 	if t.Erase {
 		t.say("\nCopies and crops of the photos are erased. These files still show the person, or have learned the person:\n  %s", strings.Join(r.Remaining, "\n  "))
 	}

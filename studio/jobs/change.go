@@ -40,7 +40,7 @@ func (q *Queue) Submit(ctx context.Context, j Job) (Job, error) {
 		j.ID = rand.Text()
 	}
 	j.State, j.Created = Pending, time.Now().UTC()
-	j.Position = float64(j.Created.UnixMicro())
+	j.Position = q.mirror.behind()
 	record, err := json.Marshal(j)
 	if err != nil {
 		return j, fmt.Errorf("jobs: %w", err)
@@ -108,7 +108,7 @@ func (q *Queue) gap(id, before string) (position float64, priority int, err erro
 	if before != "" {
 		return 0, 0, &NotFoundError{before}
 	}
-	return float64(time.Now().UnixMicro()), 0, nil
+	return q.mirror.behind(), 0, nil
 }
 
 // Retry makes a job that failed, or was cancelled, wait again.

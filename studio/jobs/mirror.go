@@ -14,6 +14,7 @@ type mirror struct {
 	mu       sync.Mutex
 	jobs     map[string]mirrored
 	gone     map[string]uint64 // revisions at which jobs were removed, so that older news do not bring them back
+	end      float64           // the highest position there was
 	previews map[string][]byte
 	lookers  map[*looker]struct{}
 }
@@ -44,6 +45,7 @@ func (m *mirror) put(j Job, revision uint64) {
 		return
 	}
 	m.jobs[j.ID] = mirrored{j, revision, time.Now()}
+	m.end = max(m.end, j.Position)
 	if j.State != Running {
 		delete(m.previews, j.ID)
 	}
@@ -115,6 +117,14 @@ func (m *mirror) take(l *looker) (changed []Job) {
 	clear(l.changed)
 	slices.SortFunc(changed, first)
 	return changed
+}
+
+// behind is a position behind all others: the time, in microseconds, or more where the clock stands.
+func (m *mirror) behind() float64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.end = max(m.end+1, float64(time.Now().UnixMicro()))
+	return m.end
 }
 
 // all are the jobs, in the order in which they are to be done.

@@ -12,6 +12,7 @@
 package cpu
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -146,4 +147,14 @@ func (d *Device) each(n int, task func(task, worker int)) error {
 	d.pool.begin()
 	defer d.pool.end()
 	return d.pool.do(n, task)
+}
+
+// stopped is the cause if ctx is done.
+func stopped(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	default:
+		return nil
+	}
 }

@@ -70,7 +70,7 @@ func (e *executable) Run(ctx context.Context, out, in []compute.Tensor) error {
 	d.pool.begin()
 	defer d.pool.end()
 	for i := range e.steps {
-		if err := context.Cause(ctx); err != nil {
+		if err := stopped(ctx); err != nil {
 			return err
 		}
 		if err := e.step(i); err != nil {

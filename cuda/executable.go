@@ -176,7 +176,7 @@ func (e *executable) launch() error {
 	d := e.device
 	for i := range e.steps {
 		s := &e.steps[i]
-		if err := context.Cause(e.call.ctx); err != nil {
+		if err := stopped(e.call.ctx); err != nil {
 			e.profile.abandon()
 			return errors.Join(err, d.stream.Wait())
 		}
@@ -212,4 +212,14 @@ func (e *executable) reported() error {
 		}
 	}
 	return nil
+}
+
+// stopped is the cause if ctx is done.
+func stopped(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	default:
+		return nil
+	}
 }

@@ -17,14 +17,14 @@ import (
 
 // datasetOptions are those that only a dataset config has.
 var datasetOptions = []option{
-	{"image_dir", "Set.Folder.ImageDir", "", path, "folder of pictures"},
-	{"num_repeats", "Set.Folder.Repeats", "", count(1), "how often a picture is used in an epoch"},
-	{"class_tokens", "Set.Folder.ClassTokens", "", text, "caption of pictures without a caption file"},
-	{"is_reg", "Set.Folder.Reg", "", onOff, "regularisation pictures"},
-	{"batch_size", "Set.BatchSize", "", count(1), "pictures in a batch"},
-	{"network_multiplier", "", "", idleValue, ""},
-	{"custom_attributes", "", "", idleValue, ""},
-	{"metadata_file", "", "", refusedValue("metadata files are not read: name an image_dir with caption files beside the pictures"), ""},
+	{"image_dir", "Set.Folder.ImageDir", "", path, "folder of pictures", elsewhere},
+	{"num_repeats", "Set.Folder.Repeats", "", count(1), "how often a picture is used in an epoch", elsewhere},
+	{"class_tokens", "Set.Folder.ClassTokens", "", text, "caption of pictures without a caption file", elsewhere},
+	{"is_reg", "Set.Folder.Reg", "", onOff, "regularisation pictures", elsewhere},
+	{"batch_size", "Set.BatchSize", "", count(1), "pictures in a batch", elsewhere},
+	{"network_multiplier", "", "", idleValue, "", elsewhere},
+	{"custom_attributes", "", "", idleValue, "", elsewhere},
+	{"metadata_file", "", "", refusedValue("metadata files are not read: name an image_dir with caption files beside the pictures"), "", elsewhere},
 }
 
 // The tables of a dataset config.

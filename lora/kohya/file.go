@@ -28,15 +28,20 @@ const maxFileBytes = 256 << 10
 // The GUI's JSON follows the GUI: what it leaves out is as in an empty form, zeros and empty texts leave the option to
 // sd-scripts, numbers may be texts, keys of other models and of the launcher are passed over.
 func (o *Options) ReadFile(path string) error {
-	if o.path != "" {
-		return fmt.Errorf("kohya: %s: %s was read already; one file can be read", path, o.path)
-	}
 	data, err := openfile.ReadFile(path, maxFileBytes)
 	if errors.Is(err, os.ErrNotExist) && filepath.Ext(path) == "" {
 		data, err = openfile.ReadFile(path+".toml", maxFileBytes)
 	}
 	if err != nil {
 		return fmt.Errorf("kohya: options: %w", err)
+	}
+	return o.take(data, path)
+}
+
+// take reads the content of the one file that can be read.
+func (o *Options) take(data []byte, path string) error {
+	if o.path != "" {
+		return fmt.Errorf("kohya: %s: %s was read already; one file can be read", path, o.path)
 	}
 	if err := o.parse(data); err != nil {
 		return fmt.Errorf("kohya: %s: %w", path, err)

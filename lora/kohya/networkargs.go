@@ -12,21 +12,21 @@ import (
 
 // networkArguments are those of sd-scripts' networks.lora.
 var networkArguments = []option{
-	{name: "conv_dim", field: "Network.ConvDim", kind: count(0)},
-	{name: "conv_alpha", field: "Network.ConvAlpha", kind: number},
-	{name: "rank_dropout", field: "Network.RankDropout", kind: number},
-	{name: "module_dropout", field: "Network.ModuleDropout", kind: number},
-	{name: "loraplus_lr_ratio", field: "Trainer.LoRAPlusRatio", kind: number},
-	{name: "loraplus_unet_lr_ratio", field: "Trainer.LoRAPlusUNetRatio", kind: number},
-	{name: "loraplus_text_encoder_lr_ratio", field: "Trainer.LoRAPlusTextEncoderRatio", kind: number},
-	{name: "block_dims", field: "Network.BlockDims", kind: listOf[int](count(0))},
-	{name: "block_alphas", field: "Network.BlockAlphas", kind: listOf[float64](number)},
-	{name: "conv_block_dims", field: "Network.ConvBlockDims", kind: listOf[int](count(0))},
-	{name: "conv_block_alphas", field: "Network.ConvBlockAlphas", kind: listOf[float64](number)},
-	{name: "down_lr_weight", field: "DownLRWeight", kind: text},
-	{name: "mid_lr_weight", field: "MidLRWeight", kind: text},
-	{name: "up_lr_weight", field: "UpLRWeight", kind: text},
-	{name: "block_lr_zero_threshold", field: "BlockLRZeroThreshold", kind: number},
+	{name: "conv_dim", field: "Network.ConvDim", kind: count(0), gui: basic(32, "Convolution Rank (Dimension)")},
+	{name: "conv_alpha", field: "Network.ConvAlpha", kind: number, gui: basic(33, "Convolution Alpha")},
+	{name: "rank_dropout", field: "Network.RankDropout", kind: number, gui: basic(36, "Rank dropout")},
+	{name: "module_dropout", field: "Network.ModuleDropout", kind: number, gui: basic(37, "Module dropout")},
+	{name: "loraplus_lr_ratio", field: "Trainer.LoRAPlusRatio", kind: number, gui: basic(27, "LoRA+ learning rate ratio")},
+	{name: "loraplus_unet_lr_ratio", field: "Trainer.LoRAPlusUNetRatio", kind: number, gui: basic(28, "LoRA+ Unet learning rate ratio")},
+	{name: "loraplus_text_encoder_lr_ratio", field: "Trainer.LoRAPlusTextEncoderRatio", kind: number, gui: basic(29, "LoRA+ Text Encoder learning rate ratio")},
+	{name: "block_dims", field: "Network.BlockDims", kind: listOf[int](count(0)), gui: blocks(5, "Block dims")},
+	{name: "block_alphas", field: "Network.BlockAlphas", kind: listOf[float64](number), gui: blocks(6, "Block alphas")},
+	{name: "conv_block_dims", field: "Network.ConvBlockDims", kind: listOf[int](count(0)), gui: blocks(7, "Conv dims")},
+	{name: "conv_block_alphas", field: "Network.ConvBlockAlphas", kind: listOf[float64](number), gui: blocks(8, "Conv alphas")},
+	{name: "down_lr_weight", field: "DownLRWeight", kind: text, gui: blocks(1, "Down LR weights")},
+	{name: "mid_lr_weight", field: "MidLRWeight", kind: text, gui: blocks(2, "Mid LR weights")},
+	{name: "up_lr_weight", field: "UpLRWeight", kind: text, gui: blocks(3, "Up LR weights")},
+	{name: "block_lr_zero_threshold", field: "BlockLRZeroThreshold", kind: number, gui: blocks(4, "Blocks LR zero threshold")},
 }
 
 func argumentNames() []string {

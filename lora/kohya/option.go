@@ -19,6 +19,7 @@ type option struct {
 	unset string // what sd-scripts takes if nobody names it; "" is nothing, which leaves the field as it is
 	kind  kind
 	help  string
+	gui   place // where the GUI's form has it
 }
 
 // group is a part of the table, as help shows it.

@@ -275,11 +275,11 @@ func joinArguments(values map[string]string) (list []string) {
 func (o *Options) WriteJSON(w io.Writer, prompts string) error {
 	values := o.written()
 	f := map[string]any{"LoRA_type": "Standard", "epoch": 1, "lr_warmup": 0, "noise_offset_type": "Original", "additional_parameters": ""}
-	if zero(values["conv_dim"]) {
-		delete(values, "conv_dim")
-		delete(values, "conv_alpha")
-	} else {
-		f["LoRA_type"] = "Kohya LoCon"
+	if cmp.Or(values["conv_dim"], values["conv_alpha"], values["conv_block_dims"]) != "" {
+		f["LoRA_type"], values["conv_dim"] = "Kohya LoCon", cmp.Or(values["conv_dim"], "0")
+	}
+	if path := values["sample_prompts"]; prompts == "" && isFile(path) {
+		prompts, values["sample_prompts"] = path, ""
 	}
 	unused := words(`multires_noise_iterations multires_noise_discount`) // the form has one kind of noise or the other
 	if !zero(values["multires_noise_iterations"]) {
@@ -293,7 +293,7 @@ func (o *Options) WriteJSON(w io.Writer, prompts string) error {
 	}
 	for _, s := range Form() {
 		for _, field := range s.Fields {
-			if unused[field.Name] {
+			if unused[field.Name] || field.Name == "sample_prompts" {
 				field.Label = ""
 			}
 			if argument, ok := o.formValue(f, field, values[field.Name]); ok {
@@ -303,7 +303,7 @@ func (o *Options) WriteJSON(w io.Writer, prompts string) error {
 	}
 	delete(f, "network_module")
 	f["additional_parameters"] = strings.Join(additional, " ")
-	f["sample_prompts"] = cmp.Or(prompts, values["sample_prompts"])
+	f["sample_prompts"] = prompts
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(f)

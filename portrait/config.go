@@ -39,6 +39,13 @@ type Config struct {
 	Score ScoreOptions
 	// Weights are those that are tried, from 0 to 2; nil means 0.4, 0.6, 0.8 and 1.
 	Weights []float64
+	// Epoch and Weight are drawn with in place of the ones that Choose takes, where they are not 0: of a person who looked at the trials.
+	Epoch  int     `json:",omitempty"`
+	Weight float64 `json:",omitempty"`
+	// Samples says that a picture of the person is drawn after each epoch of the training, to be looked at: train.Sampled tells of it.
+	Samples bool `json:",omitempty"`
+	// Enough is asked after each epoch whether the training is to end there; nil is never. With the epochs that there are the job goes on.
+	Enough func() bool `json:"-"`
 
 	Pictures Pictures
 	// Pick is which of the best pictures becomes linkedin.png and cv.png, from 1 as they are ordered; 0 is the first.
@@ -95,6 +102,12 @@ func (c Config) check() error {
 	}
 	if len(c.Weights) == 0 || slices.ContainsFunc(c.Weights, func(w float64) bool { return !(w > 0 && w <= 2) }) {
 		refuse("Weights", fmt.Sprint(c.Weights), "one or more from above 0 to 2")
+	}
+	if !(c.Weight >= 0 && c.Weight <= 2) {
+		refuse("Weight", c.Weight, "above 0 to 2, or 0 for the one that is found best")
+	}
+	if c.Epoch < 0 {
+		refuse("Epoch", c.Epoch, "the number of an epoch from 1, or 0 for the one that is found best")
 	}
 	if c.Pick < 1 || c.Pictures.Best > 0 && c.Pick > c.Pictures.Best {
 		refuse("Pick", c.Pick, "1 to %d, as many as are finished", c.Pictures.Best)

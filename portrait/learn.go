@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -26,6 +27,9 @@ func (r *run) train(ctx context.Context) (files []string, err error) {
 	c := r.Config.Recipe(r.set, r.Checkpoint)
 	c.Device, c.Checkpoint, c.OutputDir, c.OutputName = r.Device, r.Checkpoint, r.work(folders[Training]), trainName
 	if !r.ledger.whole(Training, r.sources[Training]) {
+		if err := r.addSamples(&c); err != nil {
+			return nil, err
+		}
 		if err := r.learn(ctx, c); err != nil {
 			return nil, err
 		}
@@ -43,6 +47,23 @@ func (r *run) train(ctx context.Context) (files []string, err error) {
 		files = append(files, e.Path)
 	}
 	return files, nil
+}
+
+// addSamples has a picture drawn after each epoch, always of the same seed.
+func (r *run) addSamples(c *train.Config) error {
+	if !r.Samples || c.SamplePrompts != "" {
+		return nil
+	}
+	side := r.set.Resolution
+	prompt, err := json.Marshal([]any{map[string]any{"prompt": "photo of " + r.set.Name + " " + r.set.Class, "width": side, "height": side, "seed": 1, "sample_steps": 20}})
+	if err != nil {
+		return err
+	}
+	c.SamplePrompts, c.SampleEveryNEpochs = filepath.Join(c.OutputDir, "sample.json"), 1
+	if err := os.MkdirAll(c.OutputDir, 0o777); err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(c.SamplePrompts, prompt)
 }
 
 // learn trains, from where an interrupted training stopped.
@@ -68,6 +89,9 @@ func (r *run) learn(ctx context.Context, c train.Config) error {
 			r.tell(Warning{e.Text})
 		}
 		r.tell(Learning{event})
+		if _, ok := event.(train.EpochDone); ok && r.Enough != nil && r.Enough() {
+			return nil
+		}
 	}
 	return nil
 }

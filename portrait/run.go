@@ -1,6 +1,7 @@
 package portrait
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/atelier-go/atelier/face"
 	"github.com/atelier-go/atelier/internal/atomicfile"
 	"github.com/atelier-go/atelier/internal/engine"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sd"
 )
 
@@ -190,7 +192,7 @@ func (r *run) trace(ctx context.Context) error {
 		Preparing:  {r.Prepare, r.Others},
 		Training:   {filepath.Base(r.Checkpoint.Path()), hash, recipe},
 		Choosing:   {r.Score, r.Weights},
-		Drawing:    {r.Pictures.of(r.Prepare.Name, r.Prepare.Class, r.lora(), 1), r.Pictures.Candidates},
+		Drawing:    {r.Pictures.of(r.Prepare.Name, r.Prepare.Class, r.lora(), 1), r.Pictures.Candidates, r.Epoch, r.Weight},
 		Ranking:    {},
 		Refining:   {r.Pictures.Hires, r.Pictures.Best},
 		Publishing: {r.Pick, r.Erase},
@@ -278,15 +280,46 @@ func (r *run) choose(ctx context.Context) (files []string, err error) {
 	if r.choice, err = Choose(r.trials); err != nil {
 		return nil, err
 	}
-	path := filepath.Join(r.Output, r.lora()+".safetensors")
-	if !r.ledger.whole(Choosing, r.sources[Choosing]) {
-		if err := r.writeLoRA(path); err != nil {
+	if err := r.override(); err != nil {
+		return nil, err
+	}
+	if !r.ledger.whole(Drawing, r.sources[Drawing]) {
+		if err := r.writeLoRA(r.loraPath()); err != nil {
 			return nil, err
 		}
 	}
-	r.tell(Chosen{r.choice, path})
-	return []string{path, r.trialsPath()}, nil
+	r.tell(Chosen{r.choice, r.loraPath()})
+	return []string{r.trialsPath()}, nil
 }
+
+// override takes the epoch and the weight that the configuration says in place of the best.
+func (r *run) override() error {
+	epoch, weight := cmp.Or(r.Config.Epoch, r.choice.Epoch.Number), cmp.Or(r.Weight, r.choice.Weight)
+	if epoch == r.choice.Epoch.Number && weight == r.choice.Weight {
+		return nil
+	}
+	at := slices.IndexFunc(r.epochs, func(e Epoch) bool { return e.Number == epoch })
+	if at < 0 {
+		return invalid.Field("Config.Epoch", epoch, "one of the %d epochs of the training", len(r.epochs))
+	}
+	best := r.choice.Trial
+	r.choice.Trial = Trial{Epoch: r.epochs[at], Weight: weight}
+	for _, t := range r.trials {
+		if t.Epoch.Number == epoch && t.Weight == weight {
+			r.choice.Trial = t
+		}
+	}
+	r.choice.Next, r.choice.Margin = best, 0
+	if r.choice.HeldOut.Pairs != nil {
+		less := r.choice.HeldOut.Minus(best.HeldOut)
+		r.choice.Margin = less.Mean / max(less.Error, 1e-12)
+	}
+	r.choice.Reason = fmt.Sprintf("epoch %d at %.2g was chosen by hand; epoch %d at %.2g was found best", epoch, weight, best.Epoch.Number, best.Weight)
+	return nil
+}
+
+// loraPath is where the LoRA is that is drawn with.
+func (r *run) loraPath() string { return filepath.Join(r.Output, r.lora()+".safetensors") }
 
 // pipeline opens what draws.
 func (r *run) pipeline(ctx context.Context) (*sd.Pipeline, error) {
@@ -300,7 +333,7 @@ func (r *run) request() sd.Request {
 
 func (r *run) draw(ctx context.Context) (files []string, err error) {
 	r.drawn, err = r.sketches(ctx, Drawing, r.request(), seeds(r.Pictures.Request.Seed, r.Pictures.Candidates))
-	return paths(r.drawn), err
+	return append(paths(r.drawn), r.loraPath()), err
 }
 
 // sketches draws what is not there yet.
@@ -351,7 +384,7 @@ func (r *run) published() Result {
 	path := func(name string) string { return filepath.Join(r.Output, name) }
 	result := Result{
 		LinkedIn: []string{path("linkedin.png"), path("linkedin.jpg")}, CV: []string{path("cv.png"), path("cv.jpg")},
-		Sheet: path("candidates.png"), LoRA: path(r.lora() + ".safetensors"), Report: path("report.html"),
+		Sheet: path("candidates.png"), LoRA: r.loraPath(), Report: path("report.html"),
 	}
 	for i := range r.Pictures.Best {
 		result.Best = append(result.Best, path(filepath.Join("best", fmt.Sprintf("%d.png", i+1))))

@@ -144,6 +144,30 @@ func TestRun(t *testing.T) {
 			t.Error("another pick changes another file")
 		}
 	})
+	t.Run("chosen by hand", func(t *testing.T) {
+		c := c
+		c.Epoch, c.Weight = 1, 0.4
+		events, result := finish(t, c)
+		testKeptStages(t, events, portrait.Drawing)
+		for _, e := range events {
+			if e, ok := e.(portrait.Chosen); ok && (e.Choice.Epoch.Number != 1 || e.Choice.Weight != 0.4 || !strings.Contains(e.Choice.Reason, "by hand")) {
+				t.Errorf("%+v", e.Choice)
+			}
+		}
+		got := left(t, c, result)
+		if text, err := infotext.Read(strings.NewReader(got["linkedin.png"])); err != nil || !strings.Contains(text.Prompt, "<lora:personname_lora_v1:0.4>") {
+			t.Errorf("%+v, %v", text, err)
+		}
+		if got["personname_lora_v1.safetensors"] == want["personname_lora_v1.safetensors"] {
+			t.Error("the LoRA is still that of the epoch that was found best")
+		}
+		c.Epoch = 9
+		for _, err := range portrait.Run(t.Context(), c) {
+			if err != nil && !strings.Contains(err.Error(), "Config.Epoch is 9") {
+				t.Error(err)
+			}
+		}
+	})
 	t.Run("erased, with another prompt", func(t *testing.T) {
 		c := c
 		c.Erase, c.Pictures.Prompt = true, "photo of {person}, green jacket"
@@ -155,6 +179,41 @@ func TestRun(t *testing.T) {
 			t.Errorf("again: %d events", len(events))
 		}
 	})
+}
+
+// TestRunEnough ends a training after its first epoch, of which there is a picture.
+func TestRunEnough(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it trains")
+	}
+	c := smallJob(t)
+	c.Samples, c.Enough = true, func() bool { return true }
+	sampled := ""
+	for e, err := range portrait.Run(t.Context(), c) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch e := e.(type) {
+		case portrait.Learning:
+			switch e := e.Event.(type) {
+			case train.Sampled:
+				sampled = e.Path
+			case train.StepDone:
+				if e.Epoch != 1 {
+					t.Fatalf("step %d of epoch %d", e.Step, e.Epoch)
+				}
+			}
+		case portrait.Tried:
+			if e.Trial.Epoch.Number != 1 {
+				t.Errorf("epoch %d was tried", e.Trial.Epoch.Number)
+			}
+			if _, err := os.Stat(sampled); err != nil {
+				t.Error(err)
+			}
+			return
+		}
+	}
+	t.Error("nothing was tried")
 }
 
 // testEvents has all stages, each with its beginning and end, and the events that belong to them.

@@ -63,6 +63,8 @@ var rules = []rule{
 	{"face", "internal/picture", "github.com/esimov/pigo golang.org/x/sync", "leaf: the only user of pigo"},
 	{"portrait", "face lora lora/dataset lora/train sd sd/infotext clip unet vae sampler weights compute internal/atomicfile internal/openfile internal/engine internal/picture internal/rng invalid", "golang.org/x/image", "the way from photos to portraits stands above what trains and what draws; what computes is handed in"},
 	{"studio/jobs", "internal/filelock", "github.com/nats-io/nats-server/v2 github.com/nats-io/nats.go", "a queue of work knows none of it; the only user of NATS"},
+	{"studio/library", "lora sd sd/... weights internal/atomicfile internal/openfile internal/picture invalid", "", "what there is on disk: no device and no queue"},
+	{"studio/work", "compute esrgan face lora lora/kohya lora/train portrait sd sd/filename sd/infotext studio/jobs studio/library weights internal/atomicfile internal/canvas internal/openfile internal/picture invalid", "", "what jobs ask for, and who does it on a device that is handed in: no page and no protocol"},
 	{"tinyportrait", "", "", "data"},
 	{"tinyportrait/drawn", "face internal/picture", "", "eyes for the tiny model's people: for examples and tests"},
 	{"invalid", "", "", "a leaf that every package may import"},
@@ -84,7 +86,7 @@ var rules = []rule{
 	{"internal/tomltree", "", "github.com/BurntSushi/toml", "leaf"},
 	{"examples/internal/cli", "internal/openfile internal/picture compute device face sampler sd sd/filename sd/infotext sd/prompt examples/internal/terminal tinyportrait tinyportrait/drawn weights weights/hub internal/atomicfile invalid", "github.com/KimMachineGun/automemlimit", "what programs have in common: flags, the run under a bar, and what they tell before the work"},
 	{"examples/bench", "compute cpu device examples/internal/... internal/engine internal/rng invalid lora lora/train unet weights", "golang.org/x/sys", "it times the programs that the packages run, which no public name gives"},
-	{"examples/...", "clip compute cpu device esrgan examples/... lora/... portrait sampler sd/... tinyportrait/... unet vae weights/... internal/rng invalid", "golang.org/x/image golang.org/x/sys golang.org/x/term", "programs are users: what they import of this module, others can"},
+	{"examples/...", "clip compute cpu device esrgan examples/... lora/... portrait sampler sd/... studio/... tinyportrait/... unet vae weights/... internal/rng invalid", "golang.org/x/image golang.org/x/sys golang.org/x/term", "programs are users: what they import of this module, others can"},
 }
 
 // testOnly are packages that tests may import besides what the code may.

@@ -40,6 +40,13 @@ func (p *Pipeline) AddAdapter(name string, a *lora.Adapter) error {
 	return nil
 }
 
+// RemoveAdapter forgets an adapter that AddAdapter has made known under a name.
+func (p *Pipeline) RemoveAdapter(name string) {
+	p.files.Lock()
+	defer p.files.Unlock()
+	delete(p.added, name)
+}
+
 // Adapters opens the adapters that a request applies, and says with what strength: first those of the tags in the
 // prompt, in their order, then Request.Adapters. Names that no file has are reported together, each as
 // a *lora.NotFoundError; for files that are no adapter for this model see lora.Open.

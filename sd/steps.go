@@ -67,6 +67,24 @@ func (s *Step) Result(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.result(images), nil
+}
+
+// Estimate is the Result of the model's present idea of the finished pictures: what a run leaves that is ended here. Faces that are not
+// drawn anew yet are as they were.
+func (s *Step) Estimate(ctx context.Context) (*Result, error) {
+	if s.passes[s.at].face != nil || s.Last() {
+		return s.Result(ctx)
+	}
+	images, err := s.Preview(ctx, s.request.Decoder)
+	if err != nil {
+		return nil, err
+	}
+	return s.result(images), nil
+}
+
+// result are pictures with what is to be said of them.
+func (s *Step) result(images []*image.NRGBA) *Result {
 	var embedded []string
 	for _, one := range s.prompted() {
 		for _, name := range one.cond.embedded() {
@@ -85,7 +103,7 @@ func (s *Step) Result(ctx context.Context) (*Result, error) {
 			Image: img, Seed: seed, Infotext: describe(s.request, s.adapters(), m, i).String(),
 		})
 	}
-	return r, nil
+	return r
 }
 
 // images are the pictures that the step leads to.

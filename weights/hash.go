@@ -46,20 +46,44 @@ func HashFile(ctx context.Context, path string) (string, error) {
 	return "", fmt.Errorf("weights: %s: %w", path, err)
 }
 
-// hashOf hashes what is stored, unless that has been done before.
-func hashOf(ctx context.Context, data storage, path string) (string, error) {
-	var note, key string
+// KnownHash is what HashFile would be, if it has been computed before and the file is as it was then; else it is "". It reads nothing of
+// the file.
+func KnownHash(path string) string {
+	f, err := openfile.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	data, err := openStorage(f, 0)
+	if err != nil {
+		return ""
+	}
+	hash, _, _ := noted(data, path)
+	return hash
+}
+
+// noted is the hash that the cache has of what is stored, "" if none, with the note where it is kept and the key before it.
+func noted(data storage, path string) (hash, note, key string) {
 	if d, ok := data.(*disk); ok {
 		note, key = noteOf(path, d.opened)
 	}
 	if text, err := openfile.ReadFile(note, 1<<10); err == nil && len(text) == len(key)+sha256.Size*2 && string(text[:len(key)]) == key {
-		return string(text[len(key):]), nil
+		hash = string(text[len(key):])
+	}
+	return hash, note, key
+}
+
+// hashOf hashes what is stored, unless that has been done before.
+func hashOf(ctx context.Context, data storage, path string) (string, error) {
+	hash, note, key := noted(data, path)
+	if hash != "" {
+		return hash, nil
 	}
 	sum := sha256.New()
 	if _, err := io.Copy(sum, cancelled{ctx, io.NewSectionReader(data, 0, 1<<62)}); err != nil {
 		return "", err
 	}
-	hash := hex.EncodeToString(sum.Sum(nil))
+	hash = hex.EncodeToString(sum.Sum(nil))
 	if note != "" && os.MkdirAll(filepath.Dir(note), 0o777) == nil {
 		_ = atomicfile.WriteFile(note, []byte(key+hash)) // else it is computed again the next time
 	}

@@ -52,6 +52,12 @@ func TestHash(t *testing.T) {
 	if err := errors.Join(os.WriteFile(path, other, 0o666), os.Chtimes(path, info.ModTime(), info.ModTime())); err != nil {
 		t.Fatal(err)
 	}
+	if got := KnownHash(path); got != want {
+		t.Errorf("the known hash is %q, want %s", got, want)
+	}
+	if got := KnownHash(tinySingle); got != "" {
+		t.Errorf("of a file that nobody hashed %s is known", got)
+	}
 	if got, err := HashFile(t.Context(), path); err != nil || got != want {
 		t.Errorf("an unchanged file is hashed again: %s, %v", got, err)
 	}

@@ -89,6 +89,21 @@ func (t *Task) Kept(ctx context.Context, name string) (io.ReadCloser, error) {
 	return t.queue.Get(ctx, keptName(t.Job.ID, name))
 }
 
+// Result opens a result that Save stored, by this worker or one before; fs.ErrNotExist if there is none.
+func (t *Task) Result(ctx context.Context, name string) (io.ReadCloser, error) {
+	return t.queue.Result(ctx, t.Job.ID, name)
+}
+
+// Forget removes what was kept under a name, which the next worker has no use for any more.
+func (t *Task) Forget(ctx context.Context, name string) error {
+	if err := t.note(ctx, func(j *Job) {
+		j.Kept = slices.DeleteFunc(j.Kept, func(have string) bool { return have == name })
+	}); err != nil {
+		return err
+	}
+	return t.queue.delete(ctx, keptName(t.Job.ID, name))
+}
+
 // Input opens a file that was stored with Queue.Put.
 func (t *Task) Input(ctx context.Context, name string) (io.ReadCloser, error) {
 	return t.queue.Get(ctx, name)

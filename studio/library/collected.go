@@ -1,0 +1,186 @@
+package library
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/atelier-go/atelier/internal/atomicfile"
+	"github.com/atelier-go/atelier/internal/openfile"
+	"github.com/atelier-go/atelier/sd"
+)
+
+// collection is what was saved of a job's results, kept in a file of its own.
+type collection struct {
+	Job   string               `json:"job"`
+	Files map[string]collected `json:"files"` // by the results' names
+}
+
+// collected is where a result was saved.
+type collected struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"` // of the file
+	Done   bool   `json:"done"`   // it was written; until then it is only meant to be
+}
+
+// SaveOnce is SavePicture for a result of a job, which is saved once, however often it is asked for and wherever the program was killed
+// between: before a file is written it is noted where it goes and what its digest is, and afterwards that it is there. It needs
+// Options.DataDir, where the notes are, and one program at a time that does this.
+func (l *Library) SaveOnce(job, name, kind string, p sd.Picture) (path string, err error) {
+	if l.places.collected == "" {
+		return "", errors.New("library: there is no folder for what was saved of jobs; give Options.DataDir")
+	}
+	l.collecting.Lock()
+	defer l.collecting.Unlock()
+	c, err := l.openCollection(job)
+	if err != nil {
+		return "", err
+	}
+	have := c.Files[name]
+	if have.Done {
+		return have.Path, nil
+	}
+	file, ext, err := l.encode(kind, p)
+	if err != nil {
+		return "", err
+	}
+	digest := digestOf(file)
+	if !wrote(have.Path, digest) {
+		if have.Path, err = l.saveNoted(c, name, kind, ext, file, p); err != nil {
+			return "", err
+		}
+	}
+	c.Files[name] = collected{have.Path, digest, true}
+	return have.Path, l.saveCollection(c)
+}
+
+// wrote reports whether a file is there and is the one that was meant to be written.
+func wrote(path, digest string) bool {
+	data, err := openfile.ReadFile(path, maxPicture)
+	return err == nil && digestOf(data) == digest
+}
+
+// saveNoted notes where a picture goes and then writes it there.
+func (l *Library) saveNoted(c collection, name, kind, ext string, file []byte, p sd.Picture) (path string, err error) {
+	if meant := c.Files[name].Path; meant != "" && isEmpty(meant) { // its name was taken for it, and no more
+		if err := os.Remove(meant); err != nil {
+			return "", fmt.Errorf("library: %w", err)
+		}
+	}
+	for {
+		if path, err = l.nextPath(kind, ext, valuesOf(kind, p)); err != nil {
+			return "", err
+		}
+		c.Files[name] = collected{Path: path, SHA256: digestOf(file)}
+		if err := l.saveCollection(c); err != nil {
+			return "", err
+		}
+		switch err := create(path, file); {
+		case errors.Is(err, fs.ErrExist):
+		case err != nil:
+			return "", fmt.Errorf("library: saving a picture: %w", err)
+		default:
+			return path, nil
+		}
+	}
+}
+
+func isEmpty(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode().IsRegular() && info.Size() == 0
+}
+
+func digestOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// Saved are the paths of the pictures that SaveOnce saved of a job, by the results' names.
+func (l *Library) Saved(job string) (map[string]string, error) {
+	l.collecting.Lock()
+	defer l.collecting.Unlock()
+	c, err := l.openCollection(job)
+	paths := make(map[string]string)
+	for name, f := range c.Files {
+		if f.Done {
+			paths[name] = f.Path
+		}
+	}
+	return paths, err
+}
+
+// ForgetSaved drops what is known of the saved results of jobs that are no more; what was saved stays.
+func (l *Library) ForgetSaved(gone func(job string) bool) error {
+	l.collecting.Lock()
+	defer l.collecting.Unlock()
+	notes, err := os.ReadDir(l.places.collected)
+	if errors.Is(err, fs.ErrNotExist) || l.places.collected == "" {
+		return nil
+	}
+	for _, e := range notes {
+		path := filepath.Join(l.places.collected, e.Name())
+		c, e2 := readCollection(path)
+		if !strings.HasSuffix(path, ".json") || e2 != nil || !gone(c.Job) {
+			continue
+		}
+		err = errors.Join(err, os.Remove(path))
+	}
+	if err != nil {
+		return fmt.Errorf("library: %w", err)
+	}
+	return nil
+}
+
+// maxCollection is the most bytes that notes of a job have.
+const maxCollection = 16 << 20
+
+func (l *Library) notePath(job string) string {
+	return filepath.Join(l.places.collected, digestOf([]byte(job))[:32]+".json")
+}
+
+// openCollection reads what was saved of a job.
+func (l *Library) openCollection(job string) (collection, error) {
+	none := collection{Job: job, Files: make(map[string]collected)}
+	if l.places.collected == "" {
+		return none, nil
+	}
+	c, err := readCollection(l.notePath(job))
+	if errors.Is(err, fs.ErrNotExist) {
+		return none, nil
+	}
+	if err != nil {
+		return none, fmt.Errorf("library: what was saved of job %s: %w", job, err)
+	}
+	return c, nil
+}
+
+func readCollection(path string) (c collection, err error) {
+	data, err := openfile.ReadFile(path, maxCollection)
+	if err == nil {
+		err = json.Unmarshal(data, &c)
+	}
+	if c.Files == nil {
+		c.Files = make(map[string]collected)
+	}
+	return c, err
+}
+
+func (l *Library) saveCollection(c collection) error {
+	data, err := json.Marshal(c)
+	if err == nil {
+		err = os.MkdirAll(l.places.collected, 0o777)
+	}
+	if err == nil {
+		err = atomicfile.WriteFile(l.notePath(c.Job), data)
+	}
+	if err != nil {
+		return fmt.Errorf("library: noting what was saved of job %s: %w", c.Job, err)
+	}
+	return nil
+}

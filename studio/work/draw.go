@@ -1,0 +1,375 @@
+package work
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/atelier-go/atelier/invalid"
+	"github.com/atelier-go/atelier/sd"
+	"github.com/atelier-go/atelier/studio/jobs"
+	"github.com/atelier-go/atelier/studio/library"
+)
+
+// Draw asks for pictures. Results are 0.png, 1.png and so on, each with its infotext and as soon as it is finished, and info.json, an
+// [Info]; what an interrupted run leaves of a picture ends in -incomplete.png. While it runs it shows previews and counts steps of all
+// pictures in its Progress, Total/Count of them a batch.
+type Draw struct {
+	Request    sd.Request `json:"request"`
+	Checkpoint string     `json:"checkpoint,omitzero"` // by any name that library.Checkpoint knows; "" is that of the settings
+	Count      int        `json:"n_iter,omitzero"`     // batches, up to MaxCount, each of Request.BatchSize pictures with the seeds after those before; 0 is 1
+	Save       string     `json:"save,omitzero"`       // the kind of outputs that Collect saves the pictures among, library.Txt2Img or Img2Img; "" is none
+
+	// Names of files in the queue's store, as PutInput gives them.
+	Image string   `json:"image,omitzero"`  // in place of Request.Image
+	Mask  string   `json:"mask,omitzero"`   // in place of Request.Inpaint.Mask
+	LoRAs []string `json:"loras,omitempty"` // that prompts may name, as the names of files before their extension, before those of the worker
+}
+
+// MaxCount is the most batches of a job.
+const MaxCount = 10000
+
+// Kind implements Request.
+func (Draw) Kind() string { return DrawKind }
+
+// Check implements Request. What is wrong with Draw.Request the job itself says.
+func (d Draw) Check() error {
+	var errs []error
+	if d.Count < 0 || d.Count > MaxCount {
+		errs = append(errs, invalid.Field("Draw.Count", d.Count, "1 to %d", MaxCount))
+	}
+	if n := d.Request.BatchSize; n < 0 || n > sd.MaxBatchSize {
+		errs = append(errs, invalid.Field("Request.BatchSize", n, "1 to %d", sd.MaxBatchSize))
+	}
+	if !slices.Contains([]string{"", library.Txt2Img, library.Img2Img}, d.Save) {
+		errs = append(errs, invalid.Field("Draw.Save", d.Save, "%s, %s or nothing", library.Txt2Img, library.Img2Img))
+	}
+	for _, name := range []string{d.Image, d.Mask} {
+		if name != "" {
+			errs = append(errs, checkInputs("Draw.Image", name))
+		}
+	}
+	if d.Mask != "" && d.Request.Inpaint == nil {
+		errs = append(errs, invalid.Field("Draw.Mask", d.Mask, "Request.Inpaint beside it"))
+	}
+	return invalid.Join(append(errs, checkInputs("Draw.LoRAs", d.LoRAs...))...)
+}
+
+// stored is the request with its pictures in the queue's store.
+func (d Draw) stored(ctx context.Context, q *jobs.Queue) (_ Draw, err error) {
+	if len(d.Request.Image) > 0 {
+		if d.Image, err = PutInput(ctx, q, "image", d.Request.Image); err != nil {
+			return d, err
+		}
+		d.Request.Image = nil
+	}
+	if d.Request.Inpaint != nil && len(d.Request.Inpaint.Mask) > 0 {
+		inpaint := *d.Request.Inpaint
+		if d.Mask, err = PutInput(ctx, q, "mask", inpaint.Mask); err != nil {
+			return d, err
+		}
+		inpaint.Mask = nil
+		d.Request.Inpaint = &inpaint
+	}
+	return d, nil
+}
+
+// Info is info.json of a job that draws.
+type Info struct {
+	Request    sd.Request `json:"request"`             // of the first batch, as it was carried out, without the pictures that it begins with
+	Checkpoint string     `json:"checkpoint"`          // its title
+	Pictures   []Drawn    `json:"pictures"`            // in their order
+	Skipped    []int      `json:"skipped,omitempty"`   // batches, from 0, that somebody wished to skip
+	Incomplete bool       `json:"incomplete,omitzero"` // the last pictures were interrupted
+}
+
+// Drawn is a picture of a job.
+type Drawn struct {
+	File     string `json:"file"` // the result
+	Batch    int    `json:"batch"`
+	Seed     int64  `json:"seed"`
+	Subseed  int64  `json:"subseed,omitzero"`
+	Infotext string `json:"infotext"`
+	Width    int    `json:"width"`
+	Height   int    `json:"height"`
+}
+
+// ReadInfo reads the info.json of a job.
+func ReadInfo(ctx context.Context, q *jobs.Queue, id string) (info Info, err error) {
+	r, err := q.Result(ctx, id, infoFile)
+	if err != nil {
+		return info, err
+	}
+	defer r.Close()
+	return info, json.NewDecoder(r).Decode(&info)
+}
+
+const infoFile = "info.json"
+
+// drawing is a job that draws.
+type drawing struct {
+	Draw
+	task   *jobs.Task
+	open   *opened
+	info   Info
+	pace   pace
+	showed shown
+}
+
+// draw does a job that draws.
+func (m *Machine) draw(ctx context.Context, t *jobs.Task) error {
+	d, err := readRequest[Draw](t)
+	if err != nil {
+		return err
+	}
+	r := &drawing{Draw: d, task: t}
+	r.Count, r.Request.BatchSize = max(r.Count, 1), max(r.Request.BatchSize, 1)
+	return m.use(ctx, func() error {
+		t.Report(jobs.Progress{Stage: "opening the checkpoint"})
+		if r.open, err = m.checkpoint(ctx, d.Checkpoint); err != nil {
+			return err
+		}
+		remove, err := r.prepare(ctx, m)
+		if err != nil {
+			return err
+		}
+		defer remove()
+		return r.all(ctx)
+	})
+}
+
+// prepare fetches what the request needs, and what is there already of the job.
+func (r *drawing) prepare(ctx context.Context, m *Machine) (remove func(), err error) {
+	if r.Image != "" {
+		if r.Request.Image, err = input(ctx, r.task, r.Image); err != nil {
+			return nil, err
+		}
+	}
+	if r.Mask != "" {
+		if r.Request.Inpaint.Mask, err = input(ctx, r.task, r.Mask); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.seeds(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.resume(ctx); err != nil {
+		return nil, err
+	}
+	return m.addLoRAs(ctx, r.task, r.open, r.LoRAs)
+}
+
+// drawnSeeds are the seeds of a job that asked for random ones.
+type drawnSeeds struct {
+	Seed      int64 `json:"seed"`
+	Variation int64 `json:"variation"`
+}
+
+// seeds draws those that are to be random, once for the job, whoever goes on with it.
+func (r *drawing) seeds(ctx context.Context) error {
+	q := &r.Request
+	if q.Seed >= 0 && q.Variation.Seed >= 0 {
+		return nil
+	}
+	s := drawnSeeds{rand.Int64N(1 << 32), rand.Int64N(1 << 32)}
+	switch kept, err := r.task.Kept(ctx, "seeds.json"); {
+	case err == nil:
+		defer kept.Close()
+		if err := json.NewDecoder(kept).Decode(&s); err != nil {
+			return fmt.Errorf("work: the job's seeds: %w", err)
+		}
+	case errors.Is(err, fs.ErrNotExist):
+		data, err := json.Marshal(s)
+		if err == nil {
+			err = r.task.Keep(ctx, "seeds.json", bytes.NewReader(data))
+		}
+		if err != nil {
+			return err
+		}
+	default:
+		return err
+	}
+	if q.Seed < 0 {
+		q.Seed = s.Seed
+	}
+	if q.Variation.Seed < 0 {
+		q.Variation.Seed = s.Variation
+	}
+	return nil
+}
+
+// resume reads what a worker before has drawn of the job. Of a batch that is not there whole nothing counts.
+func (r *drawing) resume(ctx context.Context) error {
+	if err := readResult(ctx, r.task, infoFile, &r.info); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return fmt.Errorf("work: what was drawn before: %w", err)
+	}
+	there := make(map[string]bool)
+	for _, f := range r.task.Job.Files {
+		there[f.Name] = true
+	}
+	whole := make(map[int]int)
+	for _, p := range r.info.Pictures {
+		if there[p.File] {
+			whole[p.Batch]++
+		}
+	}
+	r.info.Incomplete = false
+	r.info.Pictures = slices.DeleteFunc(r.info.Pictures, func(p Drawn) bool { return whole[p.Batch] < r.Request.BatchSize })
+	return nil
+}
+
+// done reports whether a batch needs no drawing any more.
+func (r *drawing) done(batch int) bool {
+	return slices.Contains(r.info.Skipped, batch) || slices.ContainsFunc(r.info.Pictures, func(p Drawn) bool { return p.Batch == batch })
+}
+
+// all draws the batches that are not there.
+func (r *drawing) all(ctx context.Context) error {
+	running, stop := untilInterrupted(ctx)
+	defer stop()
+	begun := false
+	for batch := range r.Count {
+		if r.done(batch) {
+			continue
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if begun && r.task.Wish() == jobs.Finish {
+			break
+		}
+		begun = true
+		if err := r.batch(ctx, running, batch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// untilInterrupted is a context that ends as another, but for an interruption, which leaves time to keep what there is.
+func untilInterrupted(ctx context.Context) (running context.Context, stop func()) {
+	running, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	forget := context.AfterFunc(ctx, func() {
+		if cause := context.Cause(ctx); !errors.Is(cause, jobs.ErrInterrupted) {
+			end(cause)
+		}
+	})
+	return running, func() { forget(); end(nil) }
+}
+
+// request is that of a batch.
+func (r *drawing) request(batch int) sd.Request {
+	q := r.Request
+	if q.Variation.Strength == 0 {
+		q.Seed += int64(batch * q.BatchSize)
+	} else {
+		q.Variation.Seed += int64(batch * q.BatchSize)
+	}
+	return q
+}
+
+// batch draws a batch: to its end, until it is skipped or until somebody interrupts the job, with what there is then.
+func (r *drawing) batch(ctx, running context.Context, batch int) error {
+	for step, err := range r.open.pipe.Steps(running, r.request(batch)) {
+		if err != nil {
+			return err
+		}
+		if err := r.show(running, step, batch); err != nil {
+			return err
+		}
+		switch interrupted := ctx.Err() != nil; {
+		case r.task.Skipped():
+			r.info.Skipped = append(r.info.Skipped, batch)
+			return saveJSON(running, r.task, infoFile, r.info)
+		case interrupted && !step.Last():
+			result, err := step.Estimate(running)
+			if err == nil {
+				err = r.save(running, result, batch, true)
+			}
+			return cmp.Or(err, context.Cause(ctx))
+		case step.Last():
+			result, err := step.Result(running)
+			if err != nil {
+				return err
+			}
+			return r.save(running, result, batch, false)
+		}
+	}
+	return nil
+}
+
+// show reports a step and shows what it leads to.
+func (r *drawing) show(ctx context.Context, step *sd.Step, batch int) error {
+	done, total := batch*step.Total+step.Index+1, r.Count*step.Total
+	if r.pace == (pace{}) {
+		r.pace = newPace(done)
+	}
+	stage := "drawing"
+	if r.Count > 1 {
+		stage = fmt.Sprintf("drawing %d of %d", batch+1, r.Count)
+	}
+	r.task.Report(jobs.Progress{Stage: stage, Done: done, Total: total, Left: r.pace.left(done, total)})
+	if !r.showed.due() {
+		return nil
+	}
+	pictures, err := step.Preview(ctx, sd.ApproxCheap)
+	if err != nil {
+		return err
+	}
+	file, err := preview(pictures)
+	if err != nil {
+		return err
+	}
+	r.task.Preview(file)
+	return nil
+}
+
+// save stores a batch: first what is to be said of it, so that no picture is there of which that is not known.
+func (r *drawing) save(ctx context.Context, result *sd.Result, batch int, incomplete bool) error {
+	q := result.Request
+	if len(r.info.Pictures) == 0 {
+		r.info.Request, r.info.Checkpoint = withoutPictures(q), r.open.Title
+		r.info.Request.Seed = r.Request.Seed
+	}
+	r.info.Incomplete = incomplete
+	ending := ".png"
+	if incomplete {
+		ending = "-incomplete.png"
+	}
+	first := len(r.info.Pictures)
+	for i, p := range result.Pictures {
+		d := Drawn{fmt.Sprint(batch*q.BatchSize+i, ending), batch, p.Seed, 0, p.Infotext, p.Image.Rect.Dx(), p.Image.Rect.Dy()}
+		if q.Variation.Strength != 0 {
+			d.Subseed = q.Variation.Seed + int64(i)
+		}
+		r.info.Pictures = append(r.info.Pictures, d)
+	}
+	if err := saveJSON(ctx, r.task, infoFile, r.info); err != nil {
+		return err
+	}
+	for i, p := range result.Pictures {
+		if err := savePicture(ctx, r.task, r.info.Pictures[first+i].File, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// withoutPictures is a request without those that it begins with, which are large.
+func withoutPictures(q sd.Request) sd.Request {
+	q.Image = nil
+	if q.Inpaint != nil {
+		inpaint := *q.Inpaint
+		inpaint.Mask, q.Inpaint = nil, &inpaint
+	}
+	return q
+}

@@ -1,0 +1,197 @@
+package work
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/face"
+	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/portrait"
+	"github.com/atelier-go/atelier/sd"
+	"github.com/atelier-go/atelier/studio/jobs"
+	"github.com/atelier-go/atelier/studio/library"
+	"github.com/atelier-go/atelier/weights"
+)
+
+// Detector finds faces for drawing and for portraits: face.Cascades is one.
+type Detector interface {
+	face.Detector
+	sd.FaceDetector
+}
+
+// Options say how a machine works. The zero value is good.
+type Options struct {
+	// Dir is a folder for what jobs have on disk while they run; "" is one for temporary files. What a killed process left there is
+	// removed by the next.
+	Dir string
+	// Faces chooses what finds faces in what a checkpoint draws; nil is face.Cascades, for photos.
+	Faces func(library.Checkpoint) Detector
+	// Portrait completes a portrait's configuration for checkpoints that want something else than Stable Diffusion 1.5; nil leaves it.
+	Portrait func(library.Checkpoint, *portrait.Config)
+	// Weights say what to take from where besides a checkpoint.
+	Weights weights.Options
+	Logger  *slog.Logger // nil is silent
+}
+
+// Machine is a device that does jobs, one at a time, with one open checkpoint.
+type Machine struct {
+	device  compute.Device
+	library *library.Library
+	options Options
+	turn    chan struct{} // holds one while the device is in use
+
+	mu   sync.Mutex
+	open *opened // nil if no checkpoint is open; changed by who has the turn
+}
+
+// opened is a checkpoint that is open.
+type opened struct {
+	library.Checkpoint
+	version string // tells its file from what may take its place
+	weights *weights.Checkpoint
+	pipe    *sd.Pipeline
+	targets *lora.Targets
+}
+
+// NewMachine makes a machine of a device, which the caller closes after it. Nothing is opened yet.
+func NewMachine(dev compute.Device, lib *library.Library, o Options) *Machine {
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	if o.Faces == nil {
+		o.Faces = func(library.Checkpoint) Detector { return face.Cascades{} }
+	}
+	return &Machine{device: dev, library: lib, options: o, turn: make(chan struct{}, 1)}
+}
+
+// Handlers do the jobs of all kinds.
+func (m *Machine) Handlers() map[string]jobs.Handler {
+	return map[string]jobs.Handler{DrawKind: m.draw, UpscaleKind: m.upscale}
+}
+
+// Device is the name of what computes.
+func (m *Machine) Device() string { return m.device.Name() }
+
+// Loaded is the checkpoint that is open; ok is false if none is.
+func (m *Machine) Loaded() (c library.Checkpoint, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.open == nil {
+		return c, false
+	}
+	return m.open.Checkpoint, true
+}
+
+// Load opens a checkpoint by its name, "" being the one of the settings, when the job at hand is done.
+func (m *Machine) Load(ctx context.Context, name string) error {
+	return m.use(ctx, func() error {
+		_, err := m.checkpoint(ctx, name)
+		return err
+	})
+}
+
+// Unload closes the checkpoint, and gives back what it holds on the device, when the job at hand is done.
+func (m *Machine) Unload(ctx context.Context) error { return m.use(ctx, m.unload) }
+
+// Close waits for the job at hand and gives everything back.
+func (m *Machine) Close() error { return m.Unload(context.Background()) }
+
+// use has the device for itself while it does something.
+func (m *Machine) use(ctx context.Context, do func() error) error {
+	select {
+	case m.turn <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-m.turn }()
+	return do()
+}
+
+// unload closes what is open. The caller has the turn.
+func (m *Machine) unload() error {
+	m.mu.Lock()
+	o := m.open
+	m.open = nil
+	m.mu.Unlock()
+	if o == nil {
+		return nil
+	}
+	return errors.Join(o.pipe.Close(), o.weights.Close())
+}
+
+// checkpoint opens a checkpoint in place of the one that is open, unless it is that. The caller has the turn.
+func (m *Machine) checkpoint(ctx context.Context, name string) (*opened, error) {
+	found, err := m.find(name)
+	if err != nil {
+		return nil, err
+	}
+	version := versionOf(found.Path)
+	if o := m.open; o != nil && o.Name == found.Name && o.Path == found.Path && o.version == version {
+		return o, nil
+	}
+	if err := m.unload(); err != nil {
+		return nil, err
+	}
+	o := &opened{Checkpoint: found, version: version}
+	if o.weights, err = found.Open(m.options.Weights); err != nil {
+		return nil, err
+	}
+	options := m.library.PipelineOptions()
+	options.Faces, options.Logger = m.options.Faces(found), m.options.Logger
+	if o.targets, err = lora.TargetsOf(o.weights); err == nil {
+		o.pipe, err = sd.New(ctx, o.weights, m.device, options)
+	}
+	if err != nil {
+		return nil, errors.Join(err, o.weights.Close())
+	}
+	m.options.Logger.Info("checkpoint opened", "name", found.Title)
+	m.mu.Lock()
+	m.open = o
+	m.mu.Unlock()
+	return o, nil
+}
+
+// find is the checkpoint of a name; for "" that of the settings, else the one that is open, else the first.
+func (m *Machine) find(name string) (library.Checkpoint, error) {
+	if name = cmp.Or(name, m.library.Settings().Text("sd_model_checkpoint")); name != "" {
+		return m.library.Checkpoint(name)
+	}
+	if c, ok := m.Loaded(); ok {
+		return c, nil
+	}
+	all := m.library.Checkpoints()
+	if len(all) == 0 {
+		return library.Checkpoint{}, fmt.Errorf("work: there is no checkpoint; put one into a folder of %q", m.library.CheckpointDirs())
+	}
+	return all[0], nil
+}
+
+// versionOf tells a file from others that may have its path; of a folder it is that of the folder itself.
+func versionOf(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprint(info.Size(), info.ModTime().UnixNano())
+}
+
+// folder makes an empty folder for a job.
+func (m *Machine) folder(t *jobs.Task) (dir string, remove func() error, err error) {
+	if m.options.Dir == "" {
+		dir, err = os.MkdirTemp("", "atelier-"+t.Job.Kind+"-*")
+	} else {
+		dir = filepath.Join(m.options.Dir, t.Job.Kind+"-"+t.Job.ID)
+		if err = os.RemoveAll(dir); err == nil {
+			err = os.MkdirAll(dir, 0o777)
+		}
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("work: a folder for the job: %w", err)
+	}
+	return dir, func() error { return os.RemoveAll(dir) }, nil
+}

@@ -248,7 +248,7 @@ func TestDrawInterrupted(t *testing.T) {
 		{jobs.Skip, jobs.Done, func(files []string) bool { return slices.Equal(files, []string{"1.png", "info.json"}) }},
 	} {
 		t.Run(string(c.wish), func(t *testing.T) {
-			count, steps := 100, 60
+			count, steps := 100, 20
 			if c.wish == jobs.Skip {
 				count = 2
 			}

@@ -214,9 +214,9 @@ func TestDrawRefused(t *testing.T) {
 	}
 	s.work("a")
 	for says, d := range map[string]work.Draw{
-		"Request.Width":         {Request: sd.Request{Width: 7}},
+		"Request.Width":          {Request: sd.Request{Width: 7}},
 		"no checkpoint \"none\"": {Request: small("a", 1), Checkpoint: "none"},
-		"Lora not found":        {Request: small("<lora:nobody:1>", 1)},
+		"Lora not found":         {Request: small("<lora:nobody:1>", 1)},
 	} {
 		j := s.submit(d)
 		j = s.until(j.ID, func(j jobs.Job) bool { return j.State.Ended() })

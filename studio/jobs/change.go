@@ -122,6 +122,21 @@ func (q *Queue) Retry(ctx context.Context, id string) (Job, error) {
 	})
 }
 
+// Again makes a job that ended wait again, with another request if it is not nil. What it left, and what its workers kept, stays, so that
+// it goes on from there: one that was interrupted to its end, one that is done with what else is wanted of it.
+func (q *Queue) Again(ctx context.Context, id string, request json.RawMessage) (Job, error) {
+	return q.change(ctx, id, func(j *Job) error {
+		if !j.State.Ended() {
+			return &StateError{id, j.State, "done, failed or cancelled"}
+		}
+		if request != nil {
+			j.Request = request
+		}
+		j.State, j.Attempt, j.Partial, j.Error, j.Progress, j.Finished = Pending, 0, false, "", Progress{}, time.Time{}
+		return nil
+	})
+}
+
 // Remove forgets a job and its files. One that runs is a *StateError: cancel it first.
 func (q *Queue) Remove(ctx context.Context, id string) error {
 	j, err := q.change(ctx, id, func(j *Job) error {

@@ -3,6 +3,7 @@ package jobs_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -270,6 +271,39 @@ func TestWorkerEnds(t *testing.T) {
 	})
 	if j := until(t, q, j.ID, ended); j.State != jobs.Done || j.Worker != "second" || j.Attempt != 1 {
 		t.Errorf("the job is %+v", j)
+	}
+}
+
+// TestAgain: a job that is done is done again with another request, from what was kept of the first time.
+func TestAgain(t *testing.T) {
+	q := queue(t)
+	work(t, q, "a", func(ctx context.Context, task *jobs.Task) error {
+		before := "nothing"
+		if r, err := task.Kept(ctx, "state"); err == nil {
+			data, err := io.ReadAll(r)
+			r.Close()
+			if before = string(data); err != nil {
+				return err
+			}
+		}
+		if err := task.Keep(ctx, "state", strings.NewReader(string(task.Job.Request))); err != nil {
+			return err
+		}
+		return task.Save(ctx, "before", strings.NewReader(before))
+	})
+	done := func(j jobs.Job) bool { return j.State == jobs.Done }
+	j := until(t, q, submit(t, q, jobs.Job{Request: json.RawMessage(`1`)}).ID, done)
+	if _, err := q.Again(t.Context(), j.ID, json.RawMessage(`2`)); err != nil {
+		t.Fatal(err)
+	}
+	j = until(t, q, j.ID, func(j jobs.Job) bool { return done(j) && string(j.Request) == "2" })
+	r, err := q.Result(t.Context(), j.ID, "before")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if before, err := io.ReadAll(r); err != nil || string(before) != "1" {
+		t.Errorf("the second time it goes on from %q, %v", before, err)
 	}
 }
 

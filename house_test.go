@@ -65,6 +65,8 @@ var rules = []rule{
 	{"studio/jobs", "internal/filelock", "github.com/nats-io/nats-server/v2 github.com/nats-io/nats.go", "a queue of work knows none of it; the only user of NATS"},
 	{"studio/library", "lora sd sd/... weights internal/atomicfile internal/openfile internal/picture invalid", "", "what there is on disk: no device and no queue"},
 	{"studio/work", "compute esrgan face lora lora/kohya lora/train portrait sd sd/filename sd/infotext studio/jobs studio/library weights internal/atomicfile internal/canvas internal/openfile internal/picture invalid", "", "what jobs ask for, and who does it on a device that is handed in: no page and no protocol"},
+	{"studio", "studio/api studio/jobs", "", "pages over a queue; what does the work is handed in"},
+	{"studio/api", "studio/jobs invalid", "", "jobs as resources: it knows no page"},
 	{"tinyportrait", "", "", "data"},
 	{"tinyportrait/drawn", "face internal/picture", "", "eyes for the tiny model's people: for examples and tests"},
 	{"invalid", "", "", "a leaf that every package may import"},

@@ -1,0 +1,97 @@
+// Package studio is a page to make portraits, draw and train on, and to look at what came of it, with the HTTP APIs behind it: all that
+// examples/studio serves. It mounts in any server of Go's.
+//
+//	server, err := studio.New(studio.Options{Queue: queue, Library: lib})
+//	http.ListenAndServe("127.0.0.1:7860", server)
+//
+// Pages are made on the server, of templates; what happens meanwhile comes as events, and state is kept in the queue and the library, so
+// that a reload or a second tab loses nothing. Forms and results need no JavaScript.
+package studio
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+
+	"github.com/atelier-go/atelier/studio/api"
+	"github.com/atelier-go/atelier/studio/jobs"
+)
+
+// Options say what a Server works with and whom it serves.
+type Options struct {
+	Queue *jobs.Queue
+	// Token is what every request must show, as ?token= in the first address, on the page that asks for it, as a bearer's token or as the
+	// password of Basic authentication; at least MinToken bytes. "" asks for none, and then only requests to this machine by its own
+	// names, such as localhost and 127.0.0.1, are answered.
+	Token string
+	// Hosts are further names under which browsers reach the server, without ports: with a Token, any address of numbers is one
+	// already. Other names are refused, so that no page elsewhere can make its own name mean this machine.
+	Hosts  []string
+	Logger *slog.Logger // is told of requests, never of what they carry; nil is silent
+}
+
+// MinToken is the least number of bytes of a Token, so that nobody guesses it.
+const MinToken = 16
+
+// Server is the studio.
+type Server struct {
+	options Options
+	log     *slog.Logger
+	api     *api.Server
+	mux     *http.ServeMux
+	guarded http.Handler
+	pages   pages
+}
+
+// New makes a Server.
+func New(o Options) (*Server, error) {
+	if o.Queue == nil {
+		return nil, errors.New("studio: a server needs a queue")
+	}
+	if o.Token != "" && len(o.Token) < MinToken {
+		return nil, errors.New("studio: the token is too short: people could guess it. Use 16 characters or more, such as those of crypto/rand.Text")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{options: o, log: o.Logger, mux: http.NewServeMux()}
+	var err error
+	if s.api, err = api.New(api.Options{Queue: o.Queue, Check: s.checks(), Logger: o.Logger}); err != nil {
+		return nil, err
+	}
+	if s.pages, err = parsePages(); err != nil {
+		return nil, err
+	}
+	s.routes()
+	s.guarded = s.guard(s.mux)
+	return s, nil
+}
+
+// Close ends the streams of events. The queue and the library are the caller's.
+func (s *Server) Close() error { return s.api.Close() }
+
+// ServeHTTP answers a request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.guarded.ServeHTTP(w, r) }
+
+// routes are what there is. Each room has its own in its own file.
+func (s *Server) routes() {
+	s.mux.Handle(api.Prefix, s.api)
+	s.mux.HandleFunc("GET /events", s.api.Events)
+	s.mux.Handle("GET /static/", static())
+	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, rooms[0].Path, http.StatusSeeOther) })
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, r, &api.Problem{Status: http.StatusNotFound, Detail: "There is no such page."})
+	})
+	s.queueRoutes()
+}
+
+// checks say of each kind of job what is wrong with a request for it.
+func (s *Server) checks() map[string]func(context.Context, json.RawMessage) (json.RawMessage, error) {
+	return nil
+}
+
+//go:embed static
+var staticFiles embed.FS

@@ -45,12 +45,19 @@ func newStudio(t *testing.T) *studio {
 	t.Cleanup(func() { s.check(s.queue.Close()) })
 	s.library, err = library.Open(library.Options{DataDir: t.TempDir(), Embedded: tinyportrait.FS(), EmbeddedName: tinyportrait.Name})
 	s.check(err)
+	return s.another()
+}
+
+// another is a machine of its own on the same queue.
+func (s *studio) another() *studio {
+	s.Helper()
+	other := *s
 	dev, err := cpu.Open(cpu.Options{})
 	s.check(err)
-	t.Cleanup(func() { s.check(dev.Close()) })
-	s.machine = work.NewMachine(dev, s.library, work.Options{Dir: t.TempDir()})
-	t.Cleanup(func() { s.check(s.machine.Close()) })
-	return s
+	s.Cleanup(func() { s.check(dev.Close()) })
+	other.machine = work.NewMachine(dev, s.library, work.Options{Dir: s.TempDir()})
+	s.Cleanup(func() { s.check(other.machine.Close()) })
+	return &other
 }
 
 func (s *studio) check(err error) {

@@ -71,7 +71,7 @@ func NewMachine(dev compute.Device, lib *library.Library, o Options) *Machine {
 
 // Handlers do the jobs of all kinds.
 func (m *Machine) Handlers() map[string]jobs.Handler {
-	return map[string]jobs.Handler{DrawKind: m.draw, UpscaleKind: m.upscale}
+	return map[string]jobs.Handler{DrawKind: m.draw, UpscaleKind: m.upscale, TrainKind: m.train, PortraitKind: m.portrait}
 }
 
 // Device is the name of what computes.

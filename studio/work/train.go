@@ -39,11 +39,15 @@ type DataFile struct {
 // MaxDataFiles is the most files of a data set that a job carries.
 const MaxDataFiles = 2000
 
-// Losses are what a training has told so far.
+// Losses are how a training has gone so far.
 type Losses struct {
-	Steps []LossPoint  `json:"steps"`
-	Epoch []EpochPoint `json:"epochs"`
-	Saved []SavedPoint `json:"saved"`
+	Total     int               `json:"total"` // steps, in all
+	Steps     []LossPoint       `json:"steps"`
+	Validated []ValidationPoint `json:"validated,omitempty"`
+	Epochs    []EpochPoint      `json:"epochs"`
+	Samples   []SamplePoint     `json:"samples,omitempty"`
+	Saved     []SavedPoint      `json:"saved,omitempty"`
+	Warnings  []string          `json:"warnings,omitempty"`
 }
 
 // LossPoint is a step.
@@ -53,12 +57,26 @@ type LossPoint struct {
 	Average float64 `json:"average"` // over an epoch
 }
 
+// ValidationPoint is the loss on pictures that are kept from training.
+type ValidationPoint struct {
+	Step  int     `json:"step"`
+	Epoch int     `json:"epoch"`
+	Loss  float64 `json:"loss"`
+}
+
 // EpochPoint is the end of an epoch.
 type EpochPoint struct {
-	Epoch      int      `json:"epoch"`
-	Step       int      `json:"step"`
-	Average    float64  `json:"average"`
-	Validation *float64 `json:"validation,omitempty"` // nil where none was computed
+	Epoch   int     `json:"epoch"`
+	Step    int     `json:"step"`
+	Average float64 `json:"average"`
+}
+
+// SamplePoint is a sample picture.
+type SamplePoint struct {
+	File   string `json:"file"` // the result
+	Epoch  int    `json:"epoch"`
+	Step   int    `json:"step"`
+	Prompt string `json:"prompt"`
 }
 
 // SavedPoint is a file that was saved.

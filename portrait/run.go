@@ -186,10 +186,18 @@ func (r *run) trace(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	recipe := r.Config.Recipe(DataSet{Name: r.Prepare.Name, Class: r.Prepare.Class, Resolution: r.Prepare.Resolution, Repeats: 1, Epochs: 1, Others: r.Others}, r.Checkpoint)
+	others, err := othersListed(r.Others)
+	if err != nil {
+		return err
+	}
+	learned := DataSet{Name: r.Prepare.Name, Class: r.Prepare.Class, Resolution: r.Prepare.Resolution, Repeats: 1, Epochs: 1}
+	if r.Others != "" {
+		learned.Others = "others" // wherever the folder is
+	}
+	recipe := r.Config.Recipe(learned, r.Checkpoint)
 	parts := map[Stage][]any{
 		Checking:   {photos, r.Check, fmt.Sprintf("%T", r.Detector)},
-		Preparing:  {r.Prepare, r.Others},
+		Preparing:  {r.Prepare, others},
 		Training:   {filepath.Base(r.Checkpoint.Path()), hash, recipe},
 		Choosing:   {r.Score, r.Weights},
 		Drawing:    {r.Pictures.of(r.Prepare.Name, r.Prepare.Class, r.lora(), 1), r.Pictures.Candidates, r.Epoch, r.Weight},
@@ -206,6 +214,24 @@ func (r *run) trace(ctx context.Context) error {
 		r.sources[s] = before
 	}
 	return nil
+}
+
+// othersListed tells a folder of other people's pictures from most others, wherever it is: the sizes of its files by their names.
+func othersListed(dir string) (map[string]int64, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	sizes := make(map[string]int64)
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+			sizes[e.Name()] = info.Size()
+		}
+	}
+	return sizes, nil
 }
 
 // photoDigests tells the photos and their captions from all others.

@@ -33,6 +33,7 @@ type studio struct {
 	queue   *jobs.Queue
 	library *library.Library
 	machine *work.Machine
+	options work.Options // of further machines
 }
 
 func newStudio(t *testing.T) *studio {
@@ -55,7 +56,8 @@ func (s *studio) another() *studio {
 	dev, err := cpu.Open(cpu.Options{})
 	s.check(err)
 	s.Cleanup(func() { s.check(dev.Close()) })
-	other.machine = work.NewMachine(dev, s.library, work.Options{Dir: s.TempDir()})
+	other.options.Dir = s.TempDir()
+	other.machine = work.NewMachine(dev, s.library, other.options)
 	s.Cleanup(func() { s.check(other.machine.Close()) })
 	return &other
 }

@@ -41,6 +41,8 @@ type Suite struct {
 	// ValueRoundoff is the relative error to which the device rounds what ops hand on to others: 0 if it keeps float32, 2⁻¹¹ for half
 	// precision. If it is not 0, operands and results of cases are such values, not inputs and outputs of a program.
 	ValueRoundoff float64
+	// ValueStep is the distance of the smallest such values: 2⁻²⁴ for half precision, which has nothing between 0 and that; 0 for float32.
+	ValueStep float64
 	// Missing names what the device does not have yet: ops, as in "MatMul", or the beginnings of cases, as in
 	// "Conv2D/weight is a value". Such cases are skipped, which the test's log says, and it is an error if one compiles.
 	Missing []string
@@ -126,7 +128,7 @@ func (s Suite) testCase(t *testing.T, c Case, device, oracle compute.Device) {
 	got := make([]compute.Buffer, results)
 	for i := range got {
 		got[i] = run.output(t, i)
-		if err := c.Tolerance.check(got[i], reference.output(t, i), s.OperandRoundoff, s.ValueRoundoff); err != nil {
+		if err := c.Tolerance.check(got[i], reference.output(t, i), s.OperandRoundoff, s.ValueRoundoff, s.ValueStep); err != nil {
 			t.Errorf("result %d: %v", i, err)
 		}
 	}

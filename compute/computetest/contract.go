@@ -139,7 +139,7 @@ func (s Suite) testNetwork(t *testing.T, device compute.Device) {
 	x := start(t, device, r)
 	x.run(t)
 	got := x.output(t, 0)
-	if err := networkTolerance().check(got, want.output(t, 0), 4*s.OperandRoundoff, 4*s.ValueRoundoff); err != nil {
+	if err := networkTolerance().check(got, want.output(t, 0), 4*s.OperandRoundoff, 4*s.ValueRoundoff, s.ValueStep); err != nil {
 		t.Error(err)
 	}
 	for range 3 {
@@ -178,7 +178,7 @@ func (s Suite) testBatch(t *testing.T, device compute.Device) {
 			}
 		}
 		single.run(t)
-		if err := networkTolerance().check(compute.Floats(both[sample*half:][:half]), single.output(t, 0), 4*s.OperandRoundoff, 4*s.ValueRoundoff); err != nil {
+		if err := networkTolerance().check(compute.Floats(both[sample*half:][:half]), single.output(t, 0), 4*s.OperandRoundoff, 4*s.ValueRoundoff, s.ValueStep); err != nil {
 			t.Errorf("sample %d: %v", sample, err)
 		}
 	}

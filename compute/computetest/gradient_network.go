@@ -48,7 +48,7 @@ func (s Suite) testGradientNetwork(t *testing.T) {
 	tol := Tolerance{16384, 1, "the errors of some sixty ops, up to a few hundred roundoffs each, add up"}
 	for i := range x.out {
 		got := x.output(t, i)
-		if err := tol.check(got, want.output(t, i), 8*s.OperandRoundoff, 8*s.ValueRoundoff); err != nil {
+		if err := tol.check(got, want.output(t, i), 8*s.OperandRoundoff, 8*s.ValueRoundoff, s.ValueStep); err != nil {
 			t.Errorf("output %d, the loss being output 0: %v", i, err)
 		}
 		if at := firstDifference(again.output(t, i), got); at >= 0 {

@@ -13,7 +13,7 @@ import (
 // element may err by E·max(|want|, rms) and the normalised mean squared error may reach (E/4)². For each matrix product,
 // a device's OperandRoundoff adds 4 times itself to E: each factor errs by up to that much, and the errors of a
 // sum's terms add up like the terms do, so that a result errs by about one roundoff of its size, rarely four. Its
-// ValueRoundoff adds 6 times itself: operands and results are rounded, and in some ops what lies between.
+// ValueRoundoff adds 6 times itself: operands and results are rounded, and in some ops what lies between. Errors below its ValueStep are none.
 type Tolerance struct {
 	Roundings float64 // 0 demands the same value
 	Products  int     // matrix products that follow on one another in the op: 2 in attention
@@ -23,7 +23,7 @@ type Tolerance struct {
 const roundoff = 1.0 / (1 << 24)
 
 // check compares a device's result with the oracle's.
-func (tol Tolerance) check(got, want compute.Buffer, operandRoundoff, valueRoundoff float64) error {
+func (tol Tolerance) check(got, want compute.Buffer, operandRoundoff, valueRoundoff, step float64) error {
 	if want.I32 != nil {
 		for i, w := range want.I32 {
 			if got.I32[i] != w {
@@ -37,7 +37,7 @@ func (tol Tolerance) check(got, want compute.Buffer, operandRoundoff, valueRound
 	limit += 4*float64(tol.Products)*operandRoundoff + 6*valueRoundoff
 	var square, errorSquare float64
 	for i := range w {
-		d := float64(g[i]) - float64(w[i])
+		d := excess(g[i], w[i], step)
 		square += float64(w[i]) * float64(w[i])
 		errorSquare += d * d
 	}
@@ -46,7 +46,7 @@ func (tol Tolerance) check(got, want compute.Buffer, operandRoundoff, valueRound
 	for i := range w {
 		e := 0.0
 		if g[i] != w[i] {
-			e = math.Abs(float64(g[i])-float64(w[i])) / max(math.Abs(float64(w[i])), rms)
+			e = excess(g[i], w[i], step) / max(math.Abs(float64(w[i])), rms)
 		}
 		if math.IsNaN(e) {
 			e = math.Inf(1)
@@ -65,6 +65,9 @@ func (tol Tolerance) check(got, want compute.Buffer, operandRoundoff, valueRound
 	}
 	return nil
 }
+
+// excess is by how much more than a step two numbers differ.
+func excess(a, b float32, step float64) float64 { return max(math.Abs(float64(a)-float64(b))-step, 0) }
 
 // firstDifference is the first index at which two host arrays differ in any bit, or -1.
 func firstDifference(a, b compute.Buffer) int {

@@ -137,30 +137,70 @@ func (c *choice) conv2DWeightGradient(op compute.Conv2DWeightGradient) {
 func (c *choice) groupNormGradient(op compute.GroupNormGradient) {
 	n := c.normalization(op.X, op.X2, op.DY, op.Groups, op.Activation)
 	t := n.Type
+	if n.positions*n.Size <= smallNorm {
+		c.smallNormGradient(smallNormalization{n, op.DY, op.Weight, op.Bias, op.Add, op.Groups, op.Eps})
+		return
+	}
 	g := GroupNormGradient{n.GroupNorm, op.Add.Valid()}
 	statistics, means := c.scratch(2*n.samples*op.Groups*4), c.scratch(2*n.samples*op.Groups*4)
 	c.statistics(n, statistics, op.Groups, op.Eps)
 	slopes := append([]any{c.operand(op.DY, t), statistics}, c.values(op.Weight, op.Bias)...)
 	type key struct{ means GroupNorm }
 	c.put(c.kernel(key{n.GroupNorm}, n.Means), g.StatisticsGrid(n.samples, op.Groups), StatisticsShared, append(append(append([]any{means}, slopes...), n.positions), n.x...)...)
-	var results []any
-	var finish []func()
-	for _, out := range c.out {
-		y, done := c.result(out, t)
-		results, finish = append(results, y), append(finish, done)
-	}
+	results, done := c.results(t)
 	arguments := append(append(results, slopes...), means, n.elements, n.positions)
 	if g.Add {
 		arguments = append(arguments, c.operand(op.Add, t))
 	}
 	c.launch(g, OneGrid(n.elements), 0, append(arguments, n.x...)...)
-	for _, done := range finish {
-		done()
+	done()
+}
+
+// smallNormalization is what the gradient of one with small groups needs to know.
+type smallNormalization struct {
+	normalization
+	dy, weight, bias, add compute.Value
+	groups                int // of a sample
+	eps                   float64
+}
+
+func (c *choice) smallNormGradient(n smallNormalization) {
+	g := SmallNormGradient{n.Parts, n.Activation, n.Type, n.add.Valid()}
+	arguments, done := c.results(n.Type)
+	arguments = append(append(arguments, c.operand(n.dy, n.Type)), c.values(n.weight)...)
+	arguments = append(arguments, n.samples*n.groups, n.groups, n.Size, n.positions, float32(n.eps))
+	if n.Activation != compute.Identity {
+		arguments = append(arguments, c.values(n.bias)...)
+	}
+	if n.add.Valid() {
+		arguments = append(arguments, c.operand(n.add, n.Type))
+	}
+	c.launch(g, OneGrid(n.samples*n.groups), 0, append(arguments, n.x...)...)
+	done()
+}
+
+// results are all of the op's as elements of a type. Where they are kept as another, finish converts them.
+func (c *choice) results(t compute.DType) (ys []any, finish func()) {
+	var converting []func()
+	for _, out := range c.out {
+		y, done := c.result(out, t)
+		ys, converting = append(ys, y), append(converting, done)
+	}
+	return ys, func() {
+		for _, done := range converting {
+			done()
+		}
 	}
 }
 
 func (c *choice) layerNormGradient(op compute.LayerNormGradient) {
 	t, shape := c.precision(op.X, op.DY), c.shape(op.X)
+	if shape.Last() <= smallNorm {
+		n := normalization{samples: shape.Rows(), positions: 1, elements: shape.Elements(), x: []any{c.operand(op.X, t), shape.Last()}}
+		n.GroupNorm = GroupNorm{Parts: 1, Size: shape.Last(), Type: t}
+		c.smallNormGradient(smallNormalization{normalization: n, dy: op.DY, weight: op.Weight, add: op.Add, groups: 1, eps: op.Eps})
+		return
+	}
 	y, done := c.result(c.out[0], t)
 	l := LayerNormGradient{t, op.Add.Valid()}
 	arguments := []any{y, c.operand(op.X, t), c.operand(op.DY, t), c.operand(op.Weight, compute.F32), shape.Rows(), shape.Last(), float32(op.Eps)}
@@ -179,19 +219,12 @@ func (c *choice) attentionGradient(op compute.AttentionGradient) {
 		operands = append(operands, c.operand(v, t))
 	}
 	operands = append(operands, q[1], keys)
-	var results []any
-	var finish []func()
-	for _, out := range c.out {
-		y, done := c.result(out, t)
-		results, finish = append(results, y), append(finish, done)
-	}
+	results, done := c.results(t)
 	type queries struct{ PlainAttentionGradient }
 	type byKeys struct{ PlainAttentionGradient }
 	c.put(c.kernel(queries{a}, a.Queries), a.Grid(q[0], q[1], op.Heads), 0, append(results[:1:1], operands...)...)
 	c.put(c.kernel(byKeys{a}, a.Keys), a.Grid(q[0], keys, op.Heads), 0, append(results[1:], operands...)...)
-	for _, done := range finish {
-		done()
-	}
+	done()
 }
 
 func (c *choice) clipNorm(op compute.ClipNorm) {

@@ -27,6 +27,7 @@ const (
 	b32  class = "b32"
 	b64  class = "b64"
 	f32  class = "f32"
+	f64  class = "f64"
 	b16  class = "b16"
 	pred class = "pred"
 )
@@ -35,7 +36,7 @@ const (
 var classes = []struct {
 	class
 	prefix string
-}{{b16, "%h"}, {b32, "%r"}, {b64, "%d"}, {f32, "%f"}, {pred, "%p"}}
+}{{b16, "%h"}, {b32, "%r"}, {b64, "%d"}, {f32, "%f"}, {f64, "%e"}, {pred, "%p"}}
 
 // New starts a kernel for blocks of so many threads, a multiple of 32.
 func New(name string, threads int) *Kernel {

@@ -82,6 +82,9 @@ func (p *parser) step(s statement) step {
 	if f, ok := others[s.mnemonic]; ok {
 		return f(p, s)
 	}
+	if f, ok := doubles[s.mnemonic]; ok {
+		return p.double(s, f)
+	}
 	if relation, ok := strings.CutPrefix(s.mnemonic, "setp."); ok && relations[relation] != nil {
 		return p.compare(s, relations[relation])
 	}
@@ -94,7 +97,8 @@ var others map[string]func(p *parser, s statement) step
 func init() {
 	others = map[string]func(p *parser, s statement) step{
 		"mov.b32": (*parser).unpack, "selp.b32": (*parser).choose, "selp.f32": (*parser).choose, "selp.b64": (*parser).chooseLong,
-		"and.pred": (*parser).bothPreds, "not.pred": (*parser).notPred, "add.s64": (*parser).addLong, "mad.wide.u32": (*parser).index,
+		"and.pred": (*parser).bothPreds, "not.pred": (*parser).notPred, "add.s64": (*parser).addLong,
+		"cvt.f64.f32": (*parser).widen, "cvt.rn.f32.f64": (*parser).narrow, "mad.wide.u32": (*parser).index,
 		"ld.param.u64": (*parser).loadParam, "ld.param.u32": (*parser).loadParam, "ld.param.f32": (*parser).loadParam,
 		"cp.async.cg.shared.global": (*parser).copyAsync, "cp.async.commit_group": (*parser).commit, "cp.async.wait_group": (*parser).await,
 		"ldmatrix.sync.aligned.m8n8.x4.shared.b16": (*parser).loadMatrices, "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16": (*parser).loadMatrices, "shfl.sync.bfly.b32": (*parser).shuffle, "shfl.sync.idx.b32": (*parser).shuffle,
@@ -114,7 +118,7 @@ func init() {
 func (p *parser) word(operand string) int {
 	r := &p.kernel.registers
 	switch kind, ok := r.kind[operand]; {
-	case ok && kind != "b64" && kind != "pred":
+	case ok && kind != "b64" && kind != "f64" && kind != "pred":
 		return r.place[operand]
 	case ok:
 		panic(mistake(operand + " is a register of another kind"))

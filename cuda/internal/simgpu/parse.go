@@ -44,7 +44,7 @@ var (
 	paramLine = regexp.MustCompile(`^\.param \.(u64|u32|f32) (\w+),?$`)
 	threads   = regexp.MustCompile(`^\.maxntid (\d+), 1, 1$`)
 	minBlocks = regexp.MustCompile(`^\.minnctapersm \d+$`)
-	declared  = regexp.MustCompile(`^\.reg \.(b16|b32|b64|f32|pred) (%[a-z]+)<(\d+)>;$`)
+	declared  = regexp.MustCompile(`^\.reg \.(b16|b32|b64|f32|f64|pred) (%[a-z]+)<(\d+)>;$`)
 	label     = regexp.MustCompile(`^(\w+):$`)
 	operation = regexp.MustCompile(`^(?:@(!?%\w+) )?([a-z][\w.]*)(?: (.*))?;$`)
 )
@@ -172,7 +172,7 @@ func (r *registers) declare(kind, prefix string, n int) {
 
 func (r *registers) next(kind string) *int {
 	switch kind {
-	case "b64":
+	case "b64", "f64":
 		return &r.longs
 	case "pred":
 		return &r.preds

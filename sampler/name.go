@@ -145,6 +145,12 @@ func (s Sampler) Spacing() Spacing {
 	return m.spacing
 }
 
+// Aliases are other names by which Parse knows the sampler.
+func (s Sampler) Aliases() []string {
+	m, _ := s.find()
+	return slices.Clone(m.aliases)
+}
+
 // SecondOrder tells whether the web UI counts two evaluations for each step of this sampler where it divides a run, as for
 // prompts that change.
 func (s Sampler) SecondOrder() bool {

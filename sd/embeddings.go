@@ -170,22 +170,15 @@ func readEmbedding(path string, width, room int) (e Embedding, err error) {
 		return e, err
 	}
 	defer f.Close()
-	names := f.Names()
-	if slices.Contains(names, "clip_g") {
-		return e, errors.New("it is for Stable Diffusion XL; take the one for SD 1.5")
+	name, err := vectorsName(f)
+	if err != nil {
+		return e, err
 	}
-	params := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !strings.HasPrefix(name, "string_to_param") })
-	if len(params) == 0 {
-		params = names
-	}
-	if len(params) != 1 {
-		return e, fmt.Errorf("it has %d tensors, want one; it is no textual inversion", len(params))
-	}
-	info, _ := f.Info(params[0])
+	info, _ := f.Info(name)
 	if e.Vectors, err = vectorsIn(info.Shape, width, room); err != nil {
 		return e, err
 	}
-	t, err := f.Tensor(params[0])
+	t, err := f.Tensor(name)
 	if err != nil {
 		return e, err
 	}
@@ -194,6 +187,43 @@ func readEmbedding(path string, width, room int) (e Embedding, err error) {
 		return e, errors.New("its vectors are no finite numbers; the file is damaged")
 	}
 	return e, nil
+}
+
+// vectorsName is the name of the tensor that has a file's vectors.
+func vectorsName(f *weights.File) (string, error) {
+	names := f.Names()
+	if slices.Contains(names, "clip_g") {
+		return "", errors.New("it is for Stable Diffusion XL; take the one for SD 1.5")
+	}
+	params := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !strings.HasPrefix(name, "string_to_param") })
+	if len(params) == 0 {
+		params = names
+	}
+	if len(params) != 1 {
+		return "", fmt.Errorf("it has %d tensors, want one; it is no textual inversion", len(params))
+	}
+	return params[0], nil
+}
+
+// MeasureEmbedding is how many vectors the file of a textual inversion has and how long they are, whatever model they are for.
+func MeasureEmbedding(path string) (vectors, width int, err error) {
+	f, err := weights.OpenFile(path)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer f.Close()
+	name, err := vectorsName(f)
+	if err != nil {
+		return 0, 0, fmt.Errorf("sd: %s: %w", path, err)
+	}
+	info, _ := f.Info(name)
+	switch shape := info.Shape; len(shape) {
+	case 1:
+		return 1, shape[0], nil
+	case 2:
+		return shape[0], shape[1], nil
+	}
+	return 0, 0, fmt.Errorf("sd: %s: vectors of shape %v; it is no textual inversion", path, info.Shape)
 }
 
 // vectorsIn is the number of vectors in a tensor, if they fit a model of a width with room for so many in a chunk.

@@ -227,3 +227,38 @@ func setDefault[T comparable](field *T, value T) {
 		*field = value
 	}
 }
+
+// Check complains about what no model can do: fields out of their range, and samplers that cannot be had as they are asked for. What
+// depends on a checkpoint and on files is checked when the request runs.
+func (r Request) Check() error {
+	r, err := r.resolve(512)
+	if err != nil {
+		return fmt.Errorf("sd: %w", err)
+	}
+	check := func(c sampler.Config, part string, of any) error {
+		_, err := sampler.New(c)
+		if part == "" {
+			return inRequest(err)
+		}
+		return inPart(part, of, err)
+	}
+	c := r.config(sampler.Schedule{}, "")
+	if len(r.Image) > 0 {
+		c.Denoise = r.Strength
+	}
+	errs := []error{check(c, "", nil)}
+	if h := r.Hires; h != nil {
+		c := r.second(r.Width, r.Height).config(sampler.Schedule{}, "")
+		c.Denoise, c.ExactSteps = h.Strength, true
+		errs = append(errs, h.check(), check(c, "Hires", Hires{}))
+	}
+	if f := r.Faces; f != nil {
+		c := r.ofFace("", "").config(sampler.Schedule{}, "")
+		c.Denoise = f.Strength
+		errs = append(errs, check(c, "Faces", FacePass{}))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("sd: %w", err)
+	}
+	return nil
+}

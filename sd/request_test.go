@@ -271,3 +271,28 @@ func TestChunk(t *testing.T) {
 		})
 	}
 }
+
+func TestCheck(t *testing.T) {
+	if err := (Request{Prompt: "x", Hires: &Hires{}, Faces: &FacePass{}, Refiner: &Refiner{Checkpoint: "other"}}).Check(); err != nil {
+		t.Errorf("a request of defaults: %v", err)
+	}
+	for field, r := range map[string]Request{
+		"Request.Width":              {Width: 7},
+		"Request.Steps":              {Steps: -1},
+		"Request.Sampler":            {Sampler: "Eel"},
+		"Request.SamplerOptions.Rho": {SamplerOptions: SamplerOptions{Rho: -1}},
+		"Request.Hires.Scale":        {Hires: &Hires{Scale: 9}},
+		"Request.Hires.Strength":     {Hires: &Hires{Strength: new(2.0)}},
+		"Request.Faces.Steps":        {Faces: &FacePass{Steps: -1}},
+		"Request.Faces.Blur":         {Faces: &FacePass{Blur: new(100.0)}},
+		"Request.Strength":           {Image: []byte("x"), Strength: new(-1.0)},
+	} {
+		var found []string
+		for _, e := range invalid.Fields(r.Check()) {
+			found = append(found, e.Field)
+		}
+		if !slices.Equal(found, []string{field}) {
+			t.Errorf("want a complaint about %s, got %q", field, found)
+		}
+	}
+}

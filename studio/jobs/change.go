@@ -117,7 +117,7 @@ func (q *Queue) Retry(ctx context.Context, id string) (Job, error) {
 		if j.State != Failed && j.State != Cancelled {
 			return &StateError{id, j.State, "failed or cancelled"}
 		}
-		j.State, j.Attempt, j.Error, j.Finished = Pending, 0, "", time.Time{}
+		j.State, j.Attempt, j.Error, j.Refused, j.Finished = Pending, 0, "", false, time.Time{}
 		return nil
 	})
 }

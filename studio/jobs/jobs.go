@@ -36,6 +36,7 @@ type Job struct {
 	Kept     []string        `json:"kept,omitempty"`    // names of what its next worker goes on from; see Task.Keep
 	Partial  bool            `json:"partial,omitzero"`  // it is done as far as it came until somebody interrupted it
 	Error    string          `json:"error,omitzero"`    // why it failed
+	Refused  bool            `json:"refused,omitzero"`  // it failed by what it asks for, which no other worker would do either
 	Created  time.Time       `json:"created"`
 	Started  time.Time       `json:"started,omitzero"`
 	Finished time.Time       `json:"finished,omitzero"`

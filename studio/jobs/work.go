@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"time"
+
+	"github.com/atelier-go/atelier/invalid"
 )
 
 // Worker is what does jobs, one at a time.
@@ -155,7 +157,7 @@ func (q *Queue) finish(ctx context.Context, t *Task, err, cause error, leaving b
 			j.Finished, j.Attempt = time.Time{}, j.Attempt-1 // nobody died of it
 			return j.release()
 		default:
-			j.State, j.Error = Failed, err.Error()
+			j.State, j.Error, j.Refused = Failed, err.Error(), len(invalid.Fields(err)) > 0
 		}
 		return nil
 	})

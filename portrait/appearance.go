@@ -41,11 +41,10 @@ func (Appearance) embed(img *image.NRGBA, f face.Face) Embedding {
 	var e Embedding
 	for row := range appearanceSide {
 		for column := range appearanceSide {
-			// From 1.1 eye distances above the eyes to 1.7 below them, within an ellipse that leaves out the background.
-			right, down := 2.2*(float64(column)+0.5)/appearanceSide-1.1, 2.8*(float64(row)+0.5)/appearanceSide-1.1
-			if math.Hypot(right/1.1, (down-0.3)/1.4) > 1 {
+			if !inAppearance(row, column) {
 				continue
 			}
+			right, down := appearancePlace(row, column)
 			right, down = right*apart, down*apart
 			c := around(img, x0+cos*right-sin*down, y0+sin*right+cos*down, 0.1*apart)
 			e = append(e, 0.5*(c[0]+c[1]+c[2])/3, c[0]-c[1], c[1]-c[2])
@@ -66,6 +65,35 @@ func around(img *image.NRGBA, x, y, half float64) (mean [3]float64) {
 		}
 	}
 	return mean
+}
+
+// inAppearance reports whether a part of a head, by row and column, is within the ellipse that leaves out the background.
+func inAppearance(row, column int) bool {
+	right, down := appearancePlace(row, column)
+	return math.Hypot(right/1.1, (down-0.3)/1.4) <= 1
+}
+
+// appearancePlace is where a part of a head is, in eye distances right of the middle of the eyes and below it: from 1.1 above them to
+// 1.7 below.
+func appearancePlace(row, column int) (right, down float64) {
+	return 2.2*(float64(column)+0.5)/appearanceSide - 1.1, 2.8*(float64(row)+0.5)/appearanceSide - 1.1
+}
+
+// mirrored is the embedding by Appearance of the same face with left and right swapped.
+func (e Embedding) mirrored() (m Embedding) {
+	at := 0
+	for row := range appearanceSide {
+		begin := at
+		for column := range appearanceSide {
+			if inAppearance(row, column) {
+				at += 3
+			}
+		}
+		for i := at - 3; i >= begin; i -= 3 {
+			m = append(m, e[i:i+3]...)
+		}
+	}
+	return m
 }
 
 // unit takes the mean luma out and scales to length 1.

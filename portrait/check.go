@@ -14,6 +14,7 @@ import (
 
 	"github.com/atelier-go/atelier/face"
 	"github.com/atelier-go/atelier/internal/picture"
+	"github.com/atelier-go/atelier/lora/dataset"
 )
 
 // CheckOptions say how photos are looked at. The zero value is for training at 512 pixels.
@@ -33,15 +34,15 @@ const MaxPhotos = 1000
 // Check looks at the photos in a folder, with what finds faces. What cannot be read is a finding, not an error. Errors are of the
 // folder and of options that name photos that are not there.
 func Check(ctx context.Context, dir string, detector face.Detector, o CheckOptions) (Report, error) {
-	names, err := list(dir)
+	a, err := openAlbum(dir)
 	if err != nil {
 		return Report{}, fmt.Errorf("portrait: %w", err)
 	}
-	if err := o.check(dir, names); err != nil {
+	if err := o.check(dir, a.photos); err != nil {
 		return Report{}, err
 	}
 	r := Report{Dir: dir}
-	for _, name := range names {
+	for _, name := range a.photos {
 		p := Photo{Name: name}
 		if err := p.read(ctx, filepath.Join(dir, name), detector, o); err != nil {
 			return Report{}, err
@@ -51,10 +52,11 @@ func Check(ctx context.Context, dir string, detector face.Detector, o CheckOptio
 	r.choose(o)
 	for i := range r.Photos {
 		r.Photos[i].checkFace(cmp.Or(o.Resolution, 512))
-		r.Photos[i].checkCaption(dir)
+		r.Photos[i].checkCaption(a)
 	}
 	r.checkDuplicates()
 	r.checkStrangers()
+	r.checkMirrored()
 	for i := range r.Photos {
 		r.Photos[i].conclude(o)
 	}
@@ -65,26 +67,52 @@ func Check(ctx context.Context, dir string, detector face.Detector, o CheckOptio
 // unread are extensions of pictures in formats that are not read, which are findings.
 var unread = []string{".heic", ".heif", ".avif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".mov", ".mp4"}
 
-// list is the names of a folder's photos.
-func list(dir string) (names []string, err error) {
+// album is a folder of photos.
+type album struct {
+	dir      string
+	photos   []string // their names
+	captions dataset.CaptionFiles
+}
+
+// openAlbum lists a folder that has photos, and not too many.
+func openAlbum(dir string) (a album, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, err
+		return a, err
 	}
+	a.dir = dir
+	var files []string
 	for _, entry := range entries {
 		extension := strings.ToLower(filepath.Ext(entry.Name()))
-		if entry.IsDir() || strings.HasPrefix(entry.Name(), ".") || !slices.Contains(picture.Extensions, extension) && !slices.Contains(unread, extension) {
+		if entry.IsDir() || strings.HasPrefix(entry.Name(), ".") {
 			continue
 		}
-		names = append(names, entry.Name())
+		files = append(files, entry.Name())
+		if slices.Contains(picture.Extensions, extension) || slices.Contains(unread, extension) {
+			a.photos = append(a.photos, entry.Name())
+		}
 	}
-	switch {
-	case len(names) == 0:
-		return nil, fmt.Errorf("%s holds no photos: put 10 to 30 of the person into it, as JPEG, PNG or WebP", dir)
-	case len(names) > MaxPhotos:
-		return nil, fmt.Errorf("%s holds %d photos, at most %d are looked at: choose the 10 to 30 best ones", dir, len(names), MaxPhotos)
+	a.captions = dataset.NewCaptionFiles(files)
+	switch n := len(a.photos); {
+	case n == 0:
+		return a, fmt.Errorf("%s holds no photos: put 10 to 30 of the person into it, as JPEG, PNG or WebP", dir)
+	case n > MaxPhotos:
+		return a, fmt.Errorf("%s holds %d photos, at most %d are looked at: choose the 10 to 30 best ones", dir, n, MaxPhotos)
 	}
-	return names, nil
+	return a, nil
+}
+
+// caption is the path of a file with something in it that is a photo's caption, "" without one.
+func (a album) caption(photo string) string {
+	name := a.captions.Of(photo)
+	if name == "" {
+		return ""
+	}
+	path := filepath.Join(a.dir, name)
+	if info, err := os.Stat(path); err != nil || info.Size() == 0 || !info.Mode().IsRegular() {
+		return ""
+	}
+	return path
 }
 
 // check reports names that no photo has.

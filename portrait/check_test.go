@@ -2,12 +2,15 @@ package portrait_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
+	"fmt"
 	"image"
 	"image/color"
 	"image/draw"
 	"image/jpeg"
 	"image/png"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -173,6 +176,67 @@ func TestDuplicates(t *testing.T) {
 			t.Errorf("want a.jpg to be a %s of b.png:\n%s", kind, r)
 		}
 	}
+}
+
+// shifted is a picture moved within itself, as no two shots are the same.
+func shifted(img *image.NRGBA, by image.Point) *image.NRGBA {
+	return cut(img, image.Rect(by.X, by.Y, by.X+700, by.Y+700))
+}
+
+// TestMirroredSelfie finds the photo of another shot in which left and right are swapped.
+func TestMirroredSelfie(t *testing.T) {
+	img := open(t)
+	files := make(map[string][]byte)
+	for i, light := range []float64{1, 0.75, 1.15, 0.65, 0.9, 0.8} {
+		name := string(rune('a'+i)) + ".png"
+		shot := lit(shifted(img, image.Pt(15*i, 90-16*i)), light)
+		if i == 3 {
+			shot = mirror(shot)
+		}
+		files[name] = encoded(t, name, shot)
+	}
+	r := check(t, files, face.Cascades{}, portrait.CheckOptions{})
+	for _, p := range r.Photos {
+		if want := p.Name == "d.png"; p.Has(portrait.Mirrored) != want {
+			t.Errorf("%s is mirrored: want %v\n%s", p.Name, want, r)
+		}
+	}
+	if !strings.Contains(strings.Join(r.Remarks, "\n"), "same clothes") {
+		t.Errorf("nothing is said of the clothes: %q", r.Remarks)
+	}
+}
+
+// TestManyPhotos looks at 500 photos, of which 200 are prepared, and holds what that takes in memory.
+func TestManyPhotos(t *testing.T) {
+	if testing.Short() {
+		t.Skip("left out with -short: it reads 500 photos")
+	}
+	files := make(map[string][]byte)
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range 500 {
+		img := image.NewNRGBA(image.Rect(0, 0, 96, 96))
+		for j := range img.Pix {
+			img.Pix[j] = uint8(random.IntN(256)) | uint8(j&3/3*255)
+		}
+		name := fmt.Sprintf("%03d.jpg", i)
+		files[name] = encoded(t, name, img)
+	}
+	r := check(t, files, oneFace{}, portrait.CheckOptions{Resolution: 64})
+	if n := len(r.Kept()); n != 500 || !strings.Contains(strings.Join(r.Remarks, "\n"), "500 are more than are needed") {
+		t.Fatalf("%d are kept, %q", n, r.Remarks)
+	}
+	set, err := portrait.Prepare(t.Context(), filepath.Join(t.TempDir(), "data"), r, portrait.PrepareOptions{Resolution: 64})
+	if err != nil || len(set.Training)+len(set.HeldOut) != 200 || set.Uses() < 1200 || set.Uses() > 2400 || !strings.Contains(strings.Join(set.Warnings, "\n"), "500 photos are more than can be used") {
+		t.Errorf("%d trained, %d held out, %d uses, %q, %v", len(set.Training), len(set.HeldOut), set.Uses(), set.Warnings, err)
+	}
+}
+
+// oneFace finds a face in the middle of every picture.
+type oneFace struct{}
+
+func (oneFace) Find(_ context.Context, img *image.NRGBA) ([]face.Face, error) {
+	x, y := float64(img.Rect.Dx())/2, float64(img.Rect.Dy())/2
+	return []face.Face{{Centre: face.Point{X: x, Y: y}, Size: x, Score: 100, Eyes: [2]face.Point{{X: 0.8 * x, Y: 0.9 * y}, {X: 1.2 * x, Y: 0.9 * y}}}}, nil
 }
 
 // TestOverruled does as asked.

@@ -33,10 +33,15 @@ type Config struct {
 	Prepare PrepareOptions // its Name and Class are the person's, its Resolution that of the model if 0
 	// Others is a folder of pictures of other people with their captions, so that these stay as they are; "" is none.
 	Others string `json:",omitempty"`
+	// DrawOthers is how many pictures of other people of the class the model draws itself for that, before it learns the person; 0 is
+	// none. It takes the place of Others.
+	DrawOthers int `json:",omitempty"`
 	// Recipe is how the person is learned; nil is the function Recipe.
 	Recipe func(DataSet, *weights.Checkpoint) train.Config `json:"-"`
 
 	Score ScoreOptions
+	// Embedder compares the faces of candidates to those of the photos; nil is Appearance.
+	Embedder Embedder `json:"-"`
 	// Weights are those that are tried, from 0 to 2; nil means 0.4, 0.6, 0.8 and 1.
 	Weights []float64
 	// Epoch and Weight are drawn with in place of the ones that Choose takes, where they are not 0: of a person who looked at the trials.
@@ -65,6 +70,9 @@ func (c Config) defaults(side int) Config {
 	}
 	if c.Recipe == nil {
 		c.Recipe = Recipe
+	}
+	if c.Embedder == nil {
+		c.Embedder = Appearance{}
 	}
 	if c.Weights == nil {
 		c.Weights = []float64{0.4, 0.6, 0.8, 1}
@@ -112,6 +120,9 @@ func (c Config) check() error {
 	if c.Pick < 1 || c.Pictures.Best > 0 && c.Pick > c.Pictures.Best {
 		refuse("Pick", c.Pick, "1 to %d, as many as are finished", c.Pictures.Best)
 	}
+	if c.DrawOthers < 0 || c.DrawOthers > MaxPhotos || c.DrawOthers > 0 && c.Others != "" {
+		refuse("DrawOthers", c.DrawOthers, "1 to %d pictures, or 0 for none, which it must be where Others are given", MaxPhotos)
+	}
 	if c.Others != "" {
 		if info, err := os.Stat(c.Others); err != nil || !info.IsDir() {
 			refuse("Others", c.Others, "a folder of pictures of other people")
@@ -145,6 +156,14 @@ func (c Config) checkOutput() error {
 
 // lora is what the LoRA is called, as a file and in prompts.
 func (c Config) lora() string { return strings.ReplaceAll(c.Prepare.Name, " ", "_") + "_lora_v1" }
+
+// others is the folder of other people's pictures, "" if there is none.
+func (c Config) others() string {
+	if c.DrawOthers > 0 {
+		return c.work("others")
+	}
+	return c.Others
+}
 
 // work is a path in the folder for work.
 func (c Config) work(name string) string { return filepath.Join(c.Output, workFolder, name) }

@@ -30,6 +30,9 @@ type Pictures struct {
 	Request sd.Request
 	// Hires is how the best are drawn larger; nil means twice as large, a third of it anew, by Lanczos, which keeps the face.
 	Hires *sd.Hires
+	// Faces is how their faces are drawn anew after that, if Config.Detector is an sd.FaceDetector too, as face.Cascades is; nil means the
+	// largest, three tenths of it. A Strength of 0 leaves faces as they are.
+	Faces *sd.FacePass
 }
 
 // MaxCandidates is the most candidates that are drawn.
@@ -54,6 +57,9 @@ func (p Pictures) defaults(side int) Pictures {
 	}
 	if p.Hires == nil {
 		p.Hires = &sd.Hires{Scale: 2, Upscaler: sd.Lanczos, Strength: new(0.33), Steps: (p.Request.Steps + 1) / 2}
+	}
+	if p.Faces == nil {
+		p.Faces = &sd.FacePass{Strength: new(0.3), Largest: 1}
 	}
 	return p
 }
@@ -88,7 +94,7 @@ func (p Pictures) of(name, class, lora string, weight float64) sd.Request {
 		r.NegativePrompt = p.Negative
 	}
 	r.Prompt = fill(r.Prompt, name, class, lora, weight)
-	r.BatchSize, r.Hires, r.Image, r.Inpaint = 1, nil, nil, nil
+	r.BatchSize, r.Hires, r.Faces, r.Image, r.Inpaint = 1, nil, nil, nil, nil
 	return r
 }
 

@@ -102,6 +102,7 @@ type Result struct {
 	Best         []string // the finished pictures as they were drawn, the best first
 	Sheet        string   // the contact sheet of all candidates
 	LoRA         string
+	Weight       float64  // of the LoRA, at which the pictures are drawn
 	Report       string   // the page that tells everything
 	Remaining    []string // after Config.Erase: what still shows the person or has learned the person
 }

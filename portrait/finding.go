@@ -37,7 +37,7 @@ const (
 	Burnt        Kind = "burnt out"    // white where the face should be
 	Grey         Kind = "greyscale"    // no colours, or one tone
 	Duplicate    Kind = "duplicate"    // nearly the picture of another photo, which is sharper
-	Mirrored     Kind = "mirrored"     // nearly the mirror image of another photo
+	Mirrored     Kind = "mirrored"     // nearly the mirror image of another photo, or like the others only when mirrored
 	Stranger     Kind = "looks unlike" // unlike most of the others
 	NoCaption    Kind = "no caption"   // no text file beside it
 	Overruled    Kind = "overruled"    // kept or dropped because the options say so
@@ -50,7 +50,7 @@ type Finding struct {
 	Text    string  // what is wrong, in plain words
 	Mend    string  // what to do; empty if there is nothing to be done
 	Value   float64 // what was measured, in the unit that Text says; 0 if nothing was
-	Other   string  // the name of the other photo of a Duplicate or a Mirrored
+	Other   string  // the name of the other photo of a Duplicate or a Mirrored, if it is of one
 }
 
 // String is the text and the mend.

@@ -27,7 +27,7 @@ func (r *run) train(ctx context.Context) (files []string, err error) {
 	c := r.Config.Recipe(r.set, r.Checkpoint)
 	c.Device, c.Checkpoint, c.OutputDir, c.OutputName = r.Device, r.Checkpoint, r.work(folders[Training]), trainName
 	if !r.ledger.whole(Training, r.sources[Training]) {
-		if err := r.addSamples(&c); err != nil {
+		if err := errors.Join(r.drawOthers(ctx), r.addSamples(&c)); err != nil {
 			return nil, err
 		}
 		if err := r.learn(ctx, c); err != nil {
@@ -64,6 +64,30 @@ func (r *run) addSamples(c *train.Config) error {
 		return err
 	}
 	return atomicfile.WriteFile(c.SamplePrompts, prompt)
+}
+
+// drawOthers draws other people of the person's class, as many as Config.DrawOthers says.
+func (r *run) drawOthers(ctx context.Context) (err error) {
+	if r.DrawOthers == 0 {
+		return nil
+	}
+	pipe, err := r.pipeline(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, pipe.Close()) }()
+	q := r.Pictures.Request
+	q.Prompt, q.NegativePrompt = "photo of a "+r.set.Class, ""
+	q.Width, q.Height, q.BatchSize, q.Hires, q.Faces, q.Image, q.Inpaint, q.Adapters = r.set.Resolution, r.set.Resolution, 1, nil, nil, nil, nil, nil
+	m := meter{stage: Training, unit: "picture"}
+	r.tell(m.at(0, r.DrawOthers))
+	for done, err := range Regularise(ctx, pipe, r.set.Others, q, r.DrawOthers) {
+		if err != nil {
+			return err
+		}
+		r.tell(m.at(done, r.DrawOthers))
+	}
+	return nil
 }
 
 // learn trains, from where an interrupted training stopped.
@@ -110,6 +134,15 @@ func tidyTraining(dir string) error {
 
 func (r *run) trialsPath() string { return filepath.Join(r.work(folders[Choosing]), "trials.json") }
 
+// readTrials reads what was tried before.
+func (r *run) readTrials() (trials []Trial, err error) {
+	data, err := openfile.ReadFile(r.trialsPath(), 1<<26)
+	if err == nil {
+		err = json.Unmarshal(data, &trials)
+	}
+	return trials, err
+}
+
 // usualWeight is the one at which all epochs are compared if it is among the weights.
 const usualWeight = 0.8
 
@@ -118,8 +151,9 @@ const trialsOfBest = 2
 
 // tryAll tries every epoch at one weight, and the best of them at all, but for what was tried before.
 func (r *run) tryAll(ctx context.Context) (trials []Trial, err error) {
-	if data, err := openfile.ReadFile(r.trialsPath(), 1<<26); err == nil && json.Unmarshal(data, &trials) != nil {
-		trials = nil // damaged: once more
+	trials, err = r.readTrials()
+	if err != nil {
+		trials = nil // none, or damaged: once more
 	}
 	weight := r.Weights[len(r.Weights)-1]
 	if slices.Contains(r.Weights, usualWeight) {
@@ -220,13 +254,12 @@ func (x *examination) close() error {
 var moments = []string{"ss_session_id", "ss_training_started_at", "ss_training_finished_at", "modelspec.date", "sshs_model_hash", "sshs_legacy_hash"}
 
 // writeLoRA writes the chosen epoch under the person's name, with the metadata of its training.
-func (r *run) writeLoRA(path string) (err error) {
-	s, err := NewScorer(r.Device, r.Checkpoint, r.Score)
+func (r *run) writeLoRA(path string) error {
+	targets, err := lora.NewTargets(r.networks.Text.Config(), r.networks.UNet.Config())
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	a, err := s.Open(r.choice.Epoch.Path)
+	a, err := lora.Open(r.choice.Epoch.Path, targets)
 	if err != nil {
 		return err
 	}
@@ -284,7 +317,7 @@ func (r *run) judge(ctx context.Context, s *Scorer) (Judge, error) {
 			photos = append(photos, e)
 		}
 	}
-	looks, err := NewLikeness(ctx, Appearance{}, photos)
+	looks, err := NewLikeness(ctx, r.Embedder, photos)
 	if err != nil {
 		return nil, err
 	}

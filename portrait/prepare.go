@@ -319,13 +319,17 @@ func uses(pictures int) (repeats, epochs int) {
 func (p *preparation) source() (string, error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%d %+v\n", manifestFormat, p.PrepareOptions)
+	a, err := openAlbum(p.photos)
+	if err != nil {
+		return "", err
+	}
 	p.captions = make(map[string]string)
 	for _, photo := range slices.Concat(p.train, p.hold) {
 		digest, err := fileDigest(filepath.Join(p.photos, photo.Name))
 		if err != nil {
 			return "", err
 		}
-		caption, err := p.caption(photo)
+		caption, err := p.caption(a, photo)
 		if err != nil {
 			return "", err
 		}
@@ -336,29 +340,15 @@ func (p *preparation) source() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// captionFiles are the names that the file with a photo's caption may have, the best first.
-func captionFiles(photo string) []string {
-	stem := strings.TrimSuffix(photo, filepath.Ext(photo))
-	return []string{stem + ".txt", stem + ".caption"}
-}
-
 // maxCaption bounds the files of captions.
 const maxCaption = 1 << 16
 
 // caption is what lies beside a photo, or else the caption of all with what is seen of this one.
-func (p *preparation) caption(photo Photo) (string, error) {
-	for _, name := range captionFiles(photo.Name) {
-		file := filepath.Join(p.photos, name)
-		info, err := os.Stat(file)
-		if err != nil || info.Size() == 0 || !info.Mode().IsRegular() {
-			continue
-		}
-		if info.Size() > maxCaption {
-			return "", fmt.Errorf("%s has %d bytes, a caption has a line", file, info.Size())
-		}
+func (p *preparation) caption(a album, photo Photo) (string, error) {
+	if file := a.caption(photo.Name); file != "" {
 		data, err := openfile.ReadFile(file, maxCaption)
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("%w; a caption has a line", err)
 		}
 		text := strings.ToValidUTF8(strings.TrimPrefix(string(data), "\ufeff"), "")
 		line, _, _ := strings.Cut(strings.ReplaceAll(strings.TrimSpace(text), "\r", "\n"), "\n")

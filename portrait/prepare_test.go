@@ -187,6 +187,29 @@ func TestPrepareFew(t *testing.T) {
 	}
 }
 
+// TestCaptions finds the files of captions that a training finds.
+func TestCaptions(t *testing.T) {
+	photos := few(t, 5)
+	for name, text := range map[string]string{"001.TXT": "big letters", "002.jpg.txt": "both extensions\nand more", "003.caption": "another", "004.txt": "", "004.png.txt": "behind an empty one"} {
+		if err := os.WriteFile(filepath.Join(photos, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := looked(t, photos)
+	set, err := portrait.Prepare(t.Context(), filepath.Join(t.TempDir(), "data"), r, portrait.PrepareOptions{Resolution: 128, HeldOut: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"big letters", "both extensions", "another", "photo of personname person", "photo of personname person"} {
+		if got := set.Training[i].Caption; got != want {
+			t.Errorf("%s: %q, want %q", set.Training[i].Photo, got, want)
+		}
+		if r.Photos[i].Has(portrait.NoCaption) != (i > 2) {
+			t.Errorf("%s: %v", r.Photos[i].Name, r.Photos[i].Findings)
+		}
+	}
+}
+
 // TestPrepareNames has names that are unusual, and some that cannot be.
 func TestPrepareNames(t *testing.T) {
 	r := looked(t, few(t, 6))

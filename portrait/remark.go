@@ -1,6 +1,22 @@
 package portrait
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
+
+// turned is from where on a head is turned to the side, see turn.
+const turned = 0.06
+
+// turn is how far the eyes are beside the middle of the face, to its left or right, in sizes of it: what a head turned to the side shows.
+func (p Photo) turn() float64 {
+	if p.Face.Size == 0 {
+		return 0
+	}
+	sin, cos := math.Sincos(p.Face.Roll * math.Pi / 180)
+	x, y := (p.Face.Eyes[0].X+p.Face.Eyes[1].X)/2-p.Face.Centre.X, (p.Face.Eyes[0].Y+p.Face.Eyes[1].Y)/2-p.Face.Centre.Y
+	return (cos*x + sin*y) / p.Face.Size
+}
 
 // remark says what is to be said of the photos that are kept, together.
 func (r *Report) remark() {
@@ -30,6 +46,9 @@ func (r *Report) remark() {
 	same("clothes", func(l look) [3]float64 { return l.clothes })
 	if count(kept, func(p Photo) bool { return p.Face.Size > 0 && p.Face.Size < 0.22*float64(p.Size.Y) }) == 0 {
 		say("None shows more than head and shoulders: one or two down to the hips help.")
+	}
+	if count(kept, func(p Photo) bool { return math.Abs(p.turn()) > turned }) == 0 {
+		say("All look straight at the camera: one or two with the head turned to either side help.")
 	}
 	var light numbers
 	for _, p := range kept {

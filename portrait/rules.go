@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"image"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 )
 
@@ -22,6 +20,7 @@ const (
 	sameShot    = 0.99  // correlation of thumbs
 	sameMirror  = 0.996 // portraits are much like their own mirror images
 	unlike      = 0.16  // below what most have in common
+	likeMirror  = 0.08  // more like the others than it is as it was taken
 )
 
 // checkPicture holds a photo as a whole to what is wanted.
@@ -68,9 +67,9 @@ func (p *Photo) checkPlace(resolution int) {
 	size := p.Face.Size
 	switch least, wanted := leastFace*float64(resolution), wantedFace*float64(resolution); {
 	case size < least:
-		p.find(SmallFace, Drop, size, "take one from nearer, or the original", "the face has %.0f pixels, %.0f are the least", size, least)
+		p.find(SmallFace, Drop, size, "take one from nearer, or the original", "the face has %.0f pixels, %.0f are the least: it is enlarged %.1f times to be learned at %d", size, least, wanted/size, resolution)
 	case size < wanted:
-		p.find(SmallFace, Warn, size, "larger ones help", "the face has %.0f pixels, %.0f are wanted", size, wanted)
+		p.find(SmallFace, Warn, size, "larger ones help", "the face has %.0f pixels, %.0f are wanted: at %d it is learned without its fine detail", size, wanted, resolution)
 	}
 	whole := image.Rectangle{Max: p.Size}
 	out := func(r image.Rectangle) float64 {
@@ -110,11 +109,9 @@ func (p *Photo) checkLight() {
 }
 
 // checkCaption looks for the text beside a photo.
-func (p *Photo) checkCaption(dir string) {
-	for _, name := range captionFiles(p.Name) {
-		if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Size() > 0 {
-			return
-		}
+func (p *Photo) checkCaption(a album) {
+	if a.caption(p.Name) != "" {
+		return
 	}
 	p.find(NoCaption, Keep, 0, "", "it has no caption beside it and gets the one of all")
 }
@@ -164,6 +161,26 @@ func (r *Report) checkStrangers() {
 	}
 	for i, similarity := range strangers(all) {
 		with[i].find(Stranger, Warn, similarity, "drop it if it is somebody else", "it looks unlike most of the others: another person, other hair or other light")
+	}
+}
+
+// checkMirrored looks for faces that are like most of the others only when left and right are swapped, as front cameras do.
+func (r *Report) checkMirrored() {
+	var with []*Photo
+	var all []Embedding
+	for i := range r.Photos {
+		if p := &r.Photos[i]; len(p.Faces) > 0 && !p.Has(Stranger) && !p.Has(Mirrored) {
+			with, all = append(with, p), append(all, p.look().appearance)
+		}
+	}
+	if len(all) < 5 {
+		return
+	}
+	for i, e := range all {
+		others := slices.Delete(slices.Clone(all), i, i+1)
+		if more := nearness(e.mirrored(), others) - nearness(e, others); more > likeMirror {
+			with[i].find(Mirrored, Warn, more, "mirror it back if it is a selfie: faces are not alike on both sides", "it is more like the others with left and right swapped")
+		}
 	}
 }
 

@@ -47,8 +47,9 @@ type run struct {
 	stop  context.CancelCauseFunc
 	left  bool // the loop was left, or panics
 
-	ledger  *ledger
-	sources map[Stage]string
+	networks *engine.Networks
+	ledger   *ledger
+	sources  map[Stage]string
 
 	report  Report
 	set     DataSet
@@ -89,6 +90,7 @@ func (r *run) all(ctx context.Context, c Config) error {
 	if err != nil {
 		return fmt.Errorf("portrait: %w", err)
 	}
+	r.networks = networks
 	r.Config = c.defaults(networks.UNet.Config().SampleSize * networks.VAE.Config().ScaleFactor())
 	if err := r.Config.check(); err != nil {
 		return err
@@ -113,6 +115,7 @@ func (r *run) all(ctx context.Context, c Config) error {
 // finished tells the result.
 func (r *run) finished() error {
 	r.result = r.published()
+	r.result.Weight = r.chosenWeight()
 	if r.Erase {
 		if err := r.erase(); err != nil {
 			return &StageError{Publishing, r.Output, err}
@@ -169,6 +172,11 @@ func (r *run) clear(s Stage) error {
 	if folder == "" {
 		return nil
 	}
+	if s == Training {
+		if err := remove(r.work("others")); err != nil {
+			return err
+		}
+	}
 	if err := remove(r.work(folder)); err != nil {
 		return err
 	}
@@ -191,18 +199,18 @@ func (r *run) trace(ctx context.Context) error {
 		return err
 	}
 	learned := DataSet{Name: r.Prepare.Name, Class: r.Prepare.Class, Resolution: r.Prepare.Resolution, Repeats: 1, Epochs: 1}
-	if r.Others != "" {
+	if r.others() != "" {
 		learned.Others = "others" // wherever the folder is
 	}
 	recipe := r.Config.Recipe(learned, r.Checkpoint)
 	parts := map[Stage][]any{
 		Checking:   {photos, r.Check, fmt.Sprintf("%T", r.Detector)},
 		Preparing:  {r.Prepare, others},
-		Training:   {filepath.Base(r.Checkpoint.Path()), hash, recipe},
+		Training:   {filepath.Base(r.Checkpoint.Path()), hash, recipe, r.DrawOthers},
 		Choosing:   {r.Score, r.Weights},
 		Drawing:    {r.Pictures.of(r.Prepare.Name, r.Prepare.Class, r.lora(), 1), r.Pictures.Candidates, r.Epoch, r.Weight},
-		Ranking:    {},
-		Refining:   {r.Pictures.Hires, r.Pictures.Best},
+		Ranking:    {fmt.Sprintf("%T", r.Embedder)},
+		Refining:   {r.Pictures.Hires, r.Pictures.Faces, r.Pictures.Best},
 		Publishing: {r.Pick, r.Erase},
 	}
 	r.sources = make(map[Stage]string)
@@ -236,18 +244,18 @@ func othersListed(dir string) (map[string]int64, error) {
 
 // photoDigests tells the photos and their captions from all others.
 func (r *run) photoDigests(ctx context.Context) (map[string]string, error) {
-	names, err := list(r.Photos)
+	a, err := openAlbum(r.Photos)
 	if err != nil {
 		return nil, err
 	}
 	digests := make(map[string]string)
-	for _, name := range names {
+	for _, name := range a.photos {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		for _, file := range append(captionFiles(name), name) {
-			if digest, err := fileDigest(filepath.Join(r.Photos, file)); err == nil {
-				digests[file] = digest
+		for _, file := range []string{filepath.Join(r.Photos, name), a.caption(name)} {
+			if digest, err := fileDigest(file); err == nil {
+				digests[filepath.Base(file)] = digest
 			}
 		}
 	}
@@ -268,13 +276,13 @@ func (w watched) Find(ctx context.Context, img *image.NRGBA) ([]face.Face, error
 }
 
 func (r *run) check(ctx context.Context) ([]string, error) {
-	names, err := list(r.Photos)
+	a, err := openAlbum(r.Photos)
 	if err != nil {
 		return nil, err
 	}
 	m, done := meter{stage: Checking, unit: "photo"}, 0
-	r.tell(m.at(0, len(names)))
-	r.report, err = Check(ctx, r.Photos, watched{r.Detector, func() { done++; r.tell(m.at(done, len(names))) }}, r.Config.Check)
+	r.tell(m.at(0, len(a.photos)))
+	r.report, err = Check(ctx, r.Photos, watched{r.Detector, func() { done++; r.tell(m.at(done, len(a.photos))) }}, r.Config.Check)
 	if err != nil {
 		return nil, err
 	}
@@ -291,7 +299,7 @@ func (r *run) prepare(ctx context.Context) (files []string, err error) {
 	if r.set, err = Prepare(ctx, r.work("data"), r.report, r.Prepare); err != nil {
 		return nil, err
 	}
-	r.set.Others = r.Others
+	r.set.Others = r.others()
 	for _, w := range r.set.Warnings {
 		r.tell(Warning{w})
 	}
@@ -349,7 +357,8 @@ func (r *run) loraPath() string { return filepath.Join(r.Output, r.lora()+".safe
 
 // pipeline opens what draws.
 func (r *run) pipeline(ctx context.Context) (*sd.Pipeline, error) {
-	return sd.New(ctx, r.Checkpoint, r.Device, sd.Options{LoRADirs: []string{r.Output}})
+	faces, _ := r.Detector.(sd.FaceDetector)
+	return sd.New(ctx, r.Checkpoint, r.Device, sd.Options{LoRADirs: []string{r.Output}, Faces: faces})
 }
 
 // request is what is drawn.
@@ -397,12 +406,26 @@ func images(sketches []Sketch) (all []*image.NRGBA) {
 func (r *run) refine(ctx context.Context) (files []string, err error) {
 	q := r.request()
 	q.Hires = r.Pictures.Hires
+	f := r.Pictures.Faces
+	if _, finds := r.Detector.(sd.FaceDetector); finds && (f.Strength == nil || *f.Strength != 0) {
+		q.Faces = f
+	}
 	var best []int64
 	for _, c := range r.ranked[:min(r.Pictures.Best, len(r.ranked))] {
 		best = append(best, r.drawn[c.Index].Seed)
 	}
 	r.refined, err = r.sketches(ctx, Refining, q, best)
 	return paths(r.refined), err
+}
+
+// chosenWeight is that of the choice, or in a job that was done before that of the choice among its trials.
+func (r *run) chosenWeight() float64 {
+	if r.choice.Weight == 0 {
+		trials, _ := r.readTrials()
+		r.choice, _ = Choose(trials)
+		r.choice.Weight = cmp.Or(r.Weight, r.choice.Weight)
+	}
+	return cmp.Or(r.choice.Weight, usualWeight)
 }
 
 // published are the names of what the job leaves for people.

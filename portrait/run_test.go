@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"image"
 	"image/jpeg"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -135,6 +136,7 @@ func TestRun(t *testing.T) {
 		same(t, left(t, c, result), want)
 	})
 	t.Run("interrupted", func(t *testing.T) { testInterrupted(t, c, want) })
+	t.Run("no room", func(t *testing.T) { testNoRoom(t, c, want) })
 	t.Run("another pick", func(t *testing.T) {
 		c := c
 		c.Pick = 2
@@ -468,6 +470,45 @@ func TestRunPhotos(t *testing.T) {
 		}
 	}
 	testVideo(t, good)
+}
+
+// TestStageError says what to do where there is no room, and only there.
+func TestStageError(t *testing.T) {
+	for err, want := range map[error]bool{diskFull: true, fs.ErrPermission: false} {
+		e := &portrait.StageError{Stage: portrait.Drawing, Output: "portraits", Err: &fs.PathError{Op: "write", Path: "1.png", Err: err}}
+		if text := e.Error(); !strings.Contains(text, `stage "draw"`) || strings.Contains(text, "start again, and it goes on here") != want || !errors.Is(e, err) {
+			t.Errorf("%v: %s", err, text)
+		}
+	}
+}
+
+// TestRunDrawsOthers has the model draw other people before it learns the person.
+func TestRunDrawsOthers(t *testing.T) {
+	long(t)
+	c := smallJob(t)
+	c.DrawOthers, c.Pictures.Request.Steps = 2, 1
+	var set portrait.DataSet
+	for e, err := range portrait.Run(t.Context(), c) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if made, ok := e.(portrait.DataSetMade); ok {
+			set = made.DataSet
+		}
+		if done, ok := e.(portrait.StageDone); ok && done.Stage == portrait.Training {
+			break
+		}
+	}
+	files := contents(t, filepath.Join(c.Output, "work", "others"))
+	if set.Others != filepath.Join(c.Output, "work", "others") || len(files) != 4 || files["002.txt"] != "photo of a man\n" {
+		t.Errorf("others are in %s: %d files", set.Others, len(files))
+	}
+	c.Others = c.Photos
+	for _, err := range portrait.Run(t.Context(), c) {
+		if f := invalid.Fields(err); len(f) != 1 || f[0].Field != "Config.DrawOthers" {
+			t.Errorf("with others of one's own: %v", err)
+		}
+	}
 }
 
 // testVideo has a video and three photos, which are few.

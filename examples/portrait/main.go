@@ -9,7 +9,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +44,7 @@ type job struct {
 
 // flags fill these fields.
 var flags = map[string]string{
-	"Config.Photos": "-photos", "Config.Output": "-output", "Config.Others": "-others", "Config.Pick": "-pick",
+	"Config.Photos": "-photos", "Config.Output": "-output", "Config.Others": "-others", "Config.DrawOthers": "-draw-others", "Config.Pick": "-pick",
 	"Config.Prepare.Name": "-name", "Config.Prepare.Class": "-class", "Config.Prepare.Resolution": "-resolution", "Config.Prepare.Caption": "-caption",
 	"Config.Pictures.Preset": "-preset", "Config.Pictures.Candidates": "-n", "Config.Pictures.Best": "-best", "Config.Pictures.Request.Seed": "-seed",
 	"CheckOptions.Keep": "-keep", "CheckOptions.Drop": "-drop",
@@ -70,6 +69,7 @@ func parse(args []string, log io.Writer) (j job, err error) {
 	f.Func("drop", "`NAME` a photo not to use, likewise", names(&j.Check.Drop))
 	keepPhotos := f.Bool("keep-photos", true, "keep the crops and masks made of the photos; =false erases them in the end")
 	f.StringVar(&j.Others, "others", "", "`FOLDER` pictures of other people, so that these stay as they are")
+	f.IntVar(&j.DrawOthers, "draw-others", 0, "`NUMBER` of such pictures that the model draws itself before it learns the person")
 	f.StringVar(&j.Prepare.Caption, "caption", "", "`TEXT` of photos without a text file beside them (default: photo of NAME CLASS)")
 	f.IntVar(&j.Prepare.Resolution, "resolution", 0, "`PIXELS` side of what is trained (default: the model's own)")
 	f.IntVar(&j.epochs, "epochs", 0, "`NUMBER` of the training (default: as the photos want)")
@@ -151,6 +151,7 @@ func (j *job) beTiny() {
 	p.Request.Width, p.Request.Height, p.Request.Steps, p.Request.Guidance = 128, 128, 20, new(4.0)
 	// Larger than that its VAE smears eyes, so the best are drawn anew in part at their own size.
 	p.Hires = &sd.Hires{Scale: 1, Upscaler: sd.Lanczos, Strength: new(0.15), Steps: 10}
+	p.Faces = &sd.FacePass{Strength: new(0.0)}
 	if p.Preset == "" && p.Prompt == "" {
 		p.Prompt = "photo of {person}"
 	}
@@ -181,7 +182,7 @@ func (j *job) findPhotos() error {
 			j.Prepare.Class = "man"
 		}
 	}
-	if j.model.IsTiny() && j.Others == "" {
+	if j.model.IsTiny() && j.Others == "" && j.DrawOthers == 0 {
 		j.Others = filepath.Join(j.Output, "others")
 		errs = append(errs, layOut(j.Others, "1_man"))
 	}
@@ -237,8 +238,7 @@ func (j *job) work(ctx context.Context) error {
 // teller writes what happens.
 type teller struct {
 	*job
-	bar    *terminal.Bar
-	weight float64 // that was chosen; 0 if that was not told, because all was done before
+	bar *terminal.Bar
 }
 
 // begin begins a bar of another stage.
@@ -273,7 +273,6 @@ func (t *teller) tell(event portrait.Event) error {
 			return cli.Fits(started.Report.Memory)
 		}
 	case portrait.Chosen:
-		t.weight = e.Choice.Weight
 		t.say("%s", e.Choice.Reason)
 	case portrait.Finished:
 		t.report(e.Result)
@@ -290,7 +289,7 @@ are the portraits, with JPEGs to upload beside them. Why these, and all others: 
 
 Draw anything else with the LoRA:
   go run ./examples/txt2img %s-lora-dir "%s" -prompt "photo of %s %s, <lora:%s:%.2g>"`,
-		r.LinkedIn[0], r.CV[0], r.Report, t.modelFlag(), t.Output, t.Prepare.Name, t.Prepare.Class, strings.TrimSuffix(filepath.Base(r.LoRA), ".safetensors"), cmp.Or(t.weight, 0.8))
+		r.LinkedIn[0], r.CV[0], r.Report, t.modelFlag(), t.Output, t.Prepare.Name, t.Prepare.Class, strings.TrimSuffix(filepath.Base(r.LoRA), ".safetensors"), r.Weight)
 	if t.Erase {
 		t.say("\nCopies and crops of the photos are erased. These files still show the person, or have learned the person:\n  %s", strings.Join(r.Remaining, "\n  "))
 	}

@@ -51,6 +51,24 @@ func captionCandidates(picture, extension string) []string {
 	return candidates
 }
 
+// CaptionFiles knows which files of a folder are captions of which of its pictures, by the rule of Subset.CaptionExtension "".
+type CaptionFiles struct{ names names }
+
+// NewCaptionFiles takes the names of all files in a folder.
+func NewCaptionFiles(files []string) CaptionFiles {
+	c := CaptionFiles{make(names)}
+	for _, name := range files {
+		c.names.add(name)
+	}
+	return c
+}
+
+// Of is the name of the file with a picture's caption, "" without one.
+func (c CaptionFiles) Of(picture string) string {
+	file, _ := c.names.findCaption(picture, "")
+	return file
+}
+
 // findCaption is the caption file of a picture, empty without one. usual reports whether sd-scripts would find it too, which
 // wants the very name and knows no p.jpg.txt.
 func (n names) findCaption(picture, extension string) (file string, usual bool) {

@@ -92,6 +92,7 @@ func newSearch(img *image.NRGBA) search {
 // What eyes, and a head, have at least: less than any of the sample photos.
 const (
 	leastWhite, leastContrast = 130, 40 // lumas
+	mostBlack                 = 45      // of an eye patch
 	leastScore                = 60
 )
 
@@ -113,15 +114,24 @@ func (s search) heads(ctx context.Context) (heads []Head, err error) {
 	return slices.DeleteFunc(heads, func(h Head) bool { return h.Score < leastScore || !s.bare(h) }), nil
 }
 
-// bare reports whether forehead and cheeks are of one colour, as drawn skin is and what is woven or grown is not.
+// bare reports whether forehead and cheeks are of one colour, as drawn skin is and what is woven or grown is not. An eye patch or what is
+// painted on a cheek may cover one of them.
 func (s search) bare(h Head) bool {
-	skin := s.at(h.X-0.2*h.W, h.Y-0.4*h.H)
-	for _, p := range [][2]float64{{0.2, -0.4}, {-0.4, 0.17}, {0.4, 0.17}, {-0.45, 0.1}, {0.45, 0.1}} {
-		if distance(skin, s.at(h.X+p[0]*h.W, h.Y+p[1]*h.H)) > 45 {
-			return false
-		}
+	var spots [6][]uint8
+	for i, p := range [][2]float64{{-0.2, -0.4}, {0.2, -0.4}, {-0.4, 0.17}, {-0.45, 0.1}, {0.4, 0.17}, {0.45, 0.1}} {
+		spots[i] = s.at(h.X+p[0]*h.W, h.Y+p[1]*h.H)
 	}
-	return true
+	most := 0
+	for _, a := range spots {
+		alike := 0
+		for _, b := range spots {
+			if distance(a, b) <= 45 {
+				alike++
+			}
+		}
+		most = max(most, alike)
+	}
+	return most >= 4
 }
 
 // distance is the largest difference of a channel.
@@ -143,18 +153,35 @@ func (s search) around(x, eyes, w, clear float64) (best Head) {
 	return best
 }
 
-// eyes is how clearly there is white on both sides of a pupil where the eyes of a head are, 0 to 100.
+// eyes is how clearly there is white on both sides of a pupil where the eyes of a head are, 0 to 100. One of them may be under a black
+// patch.
 func (s search) eyes(x, y, w float64) (clear float64) {
-	for _, side := range []float64{-eyeX, eyeX} {
-		at := x + side*w
-		white := min(s.luma(at-0.12*w, y), s.luma(at+0.12*w, y))
-		pupil := min(s.luma(at, y), s.luma(at-0.04*w, y), s.luma(at+0.04*w, y))
-		if white < leastWhite || white-pupil < leastContrast {
-			return 0
-		}
-		clear += min(120, white-pupil) / 2.4
+	left, right := s.eye(x-eyeX*w, y, w), s.eye(x+eyeX*w, y, w)
+	switch {
+	case left > 0 && right > 0:
+		return left + right
+	case left > 0 && s.patched(x+eyeX*w, y, w):
+		return 1.8 * left
+	case right > 0 && s.patched(x-eyeX*w, y, w):
+		return 1.8 * right
 	}
-	return clear
+	return 0
+}
+
+// eye is how clear one is, 0 to 50.
+func (s search) eye(x, y, w float64) float64 {
+	white := min(s.luma(x-0.12*w, y), s.luma(x+0.12*w, y))
+	pupil := min(s.luma(x, y), s.luma(x-0.04*w, y), s.luma(x+0.04*w, y))
+	if white < leastWhite || white-pupil < leastContrast {
+		return 0
+	}
+	return min(120, white-pupil) / 2.4
+}
+
+// patched reports whether there is a black patch in place of an eye, with skin below it.
+func (s search) patched(x, y, w float64) bool {
+	black := max(s.luma(x-0.12*w, y), s.luma(x, y), s.luma(x+0.12*w, y), s.luma(x, y-0.12*w), s.luma(x, y+0.12*w))
+	return black < mostBlack && s.luma(x, y+0.4*w)-black > leastContrast
 }
 
 // edge is how much the colours inside the outline differ from those outside, 0 to 100.

@@ -63,6 +63,20 @@ func TestSamples(t *testing.T) {
 	}
 }
 
+// TestCovered finds the face with an eye patch, or with something painted on a cheek or around the forehead.
+func TestCovered(t *testing.T) {
+	alone := find(t, open(t, path.Join("12_personname man", "001.jpg")))[0]
+	apart := alone.Eyes[1].X - alone.Eyes[0].X
+	for name, cover := range map[string]struct{ x, y, w, h float64 }{"patch": {alone.Eyes[1].X, alone.Eyes[1].Y, 0.6 * apart, 0.6 * apart}, "cheek": {alone.Eyes[0].X, alone.Eyes[0].Y + 0.55*apart, 0.5 * apart, 0.5 * apart}, "forehead": {alone.Centre.X, alone.Eyes[0].Y - 0.75*apart, 2.2 * apart, 0.25 * apart}} {
+		img := open(t, path.Join("12_personname man", "001.jpg"))
+		box := image.Rect(int(cover.x-cover.w/2), int(cover.y-cover.h/2), int(cover.x+cover.w/2), int(cover.y+cover.h/2))
+		draw.Draw(img, box, image.Black, image.Point{}, draw.Src)
+		if faces := find(t, img); len(faces) != 1 || math.Abs(faces[0].Centre.X-alone.Centre.X) > 12 || math.Abs(faces[0].Centre.Y-alone.Centre.Y) > 12 {
+			t.Errorf("%s: %+v, want %+v", name, faces, alone)
+		}
+	}
+}
+
 // TestPlaces finds a face where it was put, and two where two were.
 func TestPlaces(t *testing.T) {
 	img := open(t, path.Join("12_personname man", "001.jpg"))

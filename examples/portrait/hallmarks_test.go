@@ -24,7 +24,7 @@ func findHallmarks(t *testing.T, img *image.NRGBA) hallmarks {
 	if len(heads) != 1 {
 		return hallmarks{}
 	}
-	f := face{newPicture(img), heads[0].X, heads[0].Y, heads[0].W, heads[0].H}
+	f := face{newCanvas(img), heads[0].X, heads[0].Y, heads[0].W, heads[0].H}
 	skin := f.skin()
 	return hallmarks{
 		Bald:          f.bald(skin),
@@ -44,6 +44,9 @@ func (c rgb) luma() float64 { return 0.299*c[0] + 0.587*c[1] + 0.114*c[2] }
 func (c rgb) distance(d rgb) float64 {
 	return max(math.Abs(c[0]-d[0]), math.Abs(c[1]-d[1]), math.Abs(c[2]-d[2]))
 }
+
+// times is it brighter.
+func (c rgb) times(gain float64) rgb { return rgb{gain * c[0], gain * c[1], gain * c[2]} }
 
 // redHair is a foxy red, neither brown hair, which is darker, nor skin, which is paler, nor a red sweater.
 func redHair(c rgb) bool {
@@ -66,19 +69,19 @@ func share(colours []rgb, like func(rgb) bool) float64 {
 
 // face is where the head of a portrait is: the ellipse that would be a bald one, with centre and half axes in pixels.
 type face struct {
-	*picture
+	*canvas
 	x, y, w, h float64
 }
 
-// picture is an image in the form in which its pixels are looked at often.
-type picture struct {
+// canvas is an image in the form in which its pixels are looked at often.
+type canvas struct {
 	image.Rectangle // from 0, 0
 	pixels          []rgb
 }
 
-func newPicture(img image.Image) *picture {
+func newCanvas(img image.Image) *canvas {
 	b := img.Bounds()
-	p := &picture{Rectangle: b.Sub(b.Min)}
+	p := &canvas{Rectangle: b.Sub(b.Min)}
 	for y := b.Min.Y; y < b.Max.Y; y++ {
 		for x := b.Min.X; x < b.Max.X; x++ {
 			r, g, b, _ := img.At(x, y).RGBA()

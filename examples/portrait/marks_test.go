@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"image"
 	"image/png"
@@ -12,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/atelier-go/atelier/internal/picture"
+	"github.com/atelier-go/atelier/lora/dataset"
 	"github.com/atelier-go/atelier/tinyportrait/drawn"
 )
 
@@ -99,37 +98,38 @@ func (s seen) has(m mark, near float64) bool {
 	return s.colours[m.place].distance(m.colour) <= near
 }
 
+// read reads the photos of a folder, as a training does.
+func read(t *testing.T, dir string) (all []*image.NRGBA) {
+	t.Helper()
+	photos, err := dataset.Open(t.Context(), dataset.Config{Sets: []dataset.Set{{
+		Subsets:    []dataset.Subset{{ImageDir: dir, ClassTokens: "somebody", EXIFOrientation: true}},
+		Resolution: dataset.Size{W: 512, H: 512}, Bucketing: dataset.Bucketing{Enable: true},
+	}}, MaxTrainEpochs: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range photos.Pictures() {
+		sample, err := p.Load(t.Context(), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, sample.Image)
+	}
+	return all
+}
+
 // lookAll looks at all photos of a folder.
 func lookAll(t *testing.T, dir string) (all []seen) {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(dir, "*.[jpw]*"))
-	if err != nil || len(paths) < 5 {
-		t.Fatal(dir, paths, err)
-	}
-	for _, path := range paths {
-		s, ok := look(t, upright(t, path))
+	for i, img := range read(t, dir) {
+		s, ok := look(t, img)
 		if !ok {
-			t.Errorf("%s does not show one person alone", path)
+			t.Errorf("photo %d of %s does not show one person alone", i+1, dir)
 			continue
 		}
 		all = append(all, s)
 	}
 	return all
-}
-
-// upright reads a picture.
-func upright(t *testing.T, path string) *image.NRGBA {
-	t.Helper()
-	f, err := picture.Open(path, picture.Limits{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	img, err := f.Decode(context.WithoutCancel(t.Context()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return picture.Orient(img, f.Orientation)
 }
 
 // findMarks looks for what makes the person.
@@ -212,12 +212,7 @@ func recoloured(t *testing.T, dir string) *person {
 	if err := os.Mkdir(photos, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	paths, err := filepath.Glob(filepath.Join(p.photos, "*.[jpw]*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, path := range paths {
-		img := upright(t, path)
+	for i, img := range read(t, p.photos) {
 		for at := 0; at < len(img.Pix); at += 4 {
 			c := rgb{float64(img.Pix[at]), float64(img.Pix[at+1]), float64(img.Pix[at+2])}
 			into := c

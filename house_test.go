@@ -63,7 +63,7 @@ var rules = []rule{
 	{"face", "internal/picture", "github.com/esimov/pigo golang.org/x/sync", "leaf: the only user of pigo"},
 	{"portrait", "face lora lora/dataset lora/train sd sd/infotext clip unet vae sampler weights compute internal/atomicfile internal/openfile internal/engine internal/picture internal/rng invalid", "golang.org/x/image", "the way from photos to portraits stands above what trains and what draws; what computes is handed in"},
 	{"studio/jobs", "internal/filelock invalid", "github.com/nats-io/nats-server/v2 github.com/nats-io/nats.go", "a queue of work knows none of it; the only user of NATS"},
-	{"studio/library", "lora sd sd/... weights internal/atomicfile internal/openfile internal/picture invalid", "", "what there is on disk: no device and no queue"},
+	{"studio/library", "lora sd sd/... weights internal/atomicfile internal/filelock internal/openfile internal/picture invalid", "", "what there is on disk: no device and no queue"},
 	{"studio/work", "compute esrgan face lora lora/kohya lora/train portrait sd sd/filename sd/infotext studio/jobs studio/library weights internal/atomicfile internal/canvas internal/openfile internal/picture invalid", "", "what jobs ask for, and who does it on a device that is handed in: no page and no protocol"},
 	{"studio", "studio/api studio/jobs", "", "pages over a queue; what does the work is handed in"},
 	{"studio/sdapi", "sampler sd sd/infotext sd/prompt studio/jobs studio/library studio/work internal/canvas internal/openfile internal/picture invalid", "", "the web UI's protocol over the queue: it knows no page and no device"},

@@ -12,8 +12,11 @@ import (
 	"strings"
 
 	"github.com/atelier-go/atelier/internal/atomicfile"
+	"github.com/atelier-go/atelier/internal/filelock"
 	"github.com/atelier-go/atelier/internal/openfile"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sd"
+	"github.com/atelier-go/atelier/sd/filename"
 )
 
 // collection is what was saved of a job's results, kept in a file of its own.
@@ -31,8 +34,34 @@ type collected struct {
 
 // SaveOnce is SavePicture for a result of a job, which is saved once, however often it is asked for and wherever the program was killed
 // between: before a file is written it is noted where it goes and what its digest is, and afterwards that it is there. It needs
-// Options.DataDir, where the notes are, and one program at a time that does this.
+// Options.DataDir, where the notes are, and LockSaved.
 func (l *Library) SaveOnce(job, name, kind string, p sd.Picture) (path string, err error) {
+	file, ext, err := l.encode(kind, p)
+	if err != nil {
+		return "", err
+	}
+	v := valuesOf(kind, p)
+	return l.once(job, name, file, func() (string, error) { return l.nextPath(kind, ext, v) })
+}
+
+// SaveLoRAOnce is SaveOnce for a LoRA, which goes into the first folder of LoRAs under the result's name, with a number behind it if another file
+// has that.
+func (l *Library) SaveLoRAOnce(job, name string, file []byte) (path string, err error) {
+	if len(l.places.loras) == 0 {
+		return "", errors.New("library: there is no folder for LoRAs; give Options.DataDir or Options.LoRADir")
+	}
+	if name != filename.Part(name, false) || !isLoRA("", name, false) {
+		return "", fmt.Errorf("library: %w", invalid.Field("name", name, "the name of a .safetensors file"))
+	}
+	path, err = l.once(job, name, file, func() (string, error) { return free(filepath.Join(l.places.loras[0], name)), nil })
+	if err == nil {
+		err = l.Refresh()
+	}
+	return path, err
+}
+
+// once writes a file to the next path, unless that was done for the result before.
+func (l *Library) once(job, name string, file []byte, next func() (string, error)) (path string, err error) {
 	if l.places.collected == "" {
 		return "", errors.New("library: there is no folder for what was saved of jobs; give Options.DataDir")
 	}
@@ -46,49 +75,65 @@ func (l *Library) SaveOnce(job, name, kind string, p sd.Picture) (path string, e
 	if have.Done {
 		return have.Path, nil
 	}
-	file, ext, err := l.encode(kind, p)
-	if err != nil {
-		return "", err
-	}
-	digest := digestOf(file)
-	if !wrote(have.Path, digest) {
-		if have.Path, err = l.saveNoted(c, name, kind, ext, file, p); err != nil {
+	if have.Path == "" || !wrote(have) {
+		if have, err = l.note(c, name, file, next); err != nil {
 			return "", err
 		}
 	}
-	c.Files[name] = collected{have.Path, digest, true}
+	have.Done = true
+	c.Files[name] = have
 	return have.Path, l.saveCollection(c)
 }
 
-// wrote reports whether a file is there and is the one that was meant to be written.
-func wrote(path, digest string) bool {
-	data, err := openfile.ReadFile(path, maxPicture)
-	return err == nil && digestOf(data) == digest
+// wrote reports whether the file that was meant to be written is there.
+func wrote(c collected) bool {
+	data, err := openfile.ReadFile(c.Path, maxSaved)
+	return err == nil && digestOf(data) == c.SHA256
 }
 
-// saveNoted notes where a picture goes and then writes it there.
-func (l *Library) saveNoted(c collection, name, kind, ext string, file []byte, p sd.Picture) (path string, err error) {
+// maxSaved is the most bytes of a file that is compared.
+const maxSaved = 4 << 30
+
+// note notes where a file goes and then writes it there.
+func (l *Library) note(c collection, name string, file []byte, next func() (string, error)) (noted collected, err error) {
 	if meant := c.Files[name].Path; meant != "" && isEmpty(meant) { // its name was taken for it, and no more
 		if err := os.Remove(meant); err != nil {
-			return "", fmt.Errorf("library: %w", err)
+			return noted, fmt.Errorf("library: %w", err)
 		}
 	}
+	noted.SHA256 = digestOf(file)
 	for {
-		if path, err = l.nextPath(kind, ext, valuesOf(kind, p)); err != nil {
-			return "", err
+		if noted.Path, err = next(); err != nil {
+			return noted, err
 		}
-		c.Files[name] = collected{Path: path, SHA256: digestOf(file)}
+		c.Files[name] = noted
 		if err := l.saveCollection(c); err != nil {
-			return "", err
+			return noted, err
 		}
-		switch err := create(path, file); {
+		switch err := create(noted.Path, file); {
 		case errors.Is(err, fs.ErrExist):
 		case err != nil:
-			return "", fmt.Errorf("library: saving a picture: %w", err)
+			return noted, fmt.Errorf("library: saving a result: %w", err)
 		default:
-			return path, nil
+			return noted, nil
 		}
 	}
+}
+
+// LockSaved keeps other programs from saving what jobs have made into the same library, until release is called. If one does, the error is a
+// *filelock.HeldError.
+func (l *Library) LockSaved() (release func() error, err error) {
+	if l.places.collected == "" {
+		return nil, errors.New("library: there is no folder for what was saved of jobs; give Options.DataDir")
+	}
+	if err := os.MkdirAll(l.places.collected, 0o777); err != nil {
+		return nil, fmt.Errorf("library: %w", err)
+	}
+	lock, err := filelock.Take(filepath.Join(l.places.collected, "lock"))
+	if err != nil {
+		return nil, fmt.Errorf("library: %w", err)
+	}
+	return lock.Release, nil
 }
 
 func isEmpty(path string) bool {

@@ -39,9 +39,6 @@ type Query struct {
 // MaxPage is the most pictures that are told at once.
 const MaxPage = 1000
 
-// maxPicture is the most bytes of a picture that is served or compared.
-const maxPicture = 256 << 20
-
 // gallery knows the pictures among the outputs. Folders are read again when they have changed; the texts of pictures are read when
 // somebody searches, once.
 type gallery struct {

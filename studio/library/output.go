@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,13 +25,14 @@ const (
 	Txt2Img     = "txt2img"
 	Img2Img     = "img2img"
 	Extras      = "extras"
+	Portraits   = "portraits" // finished portraits, which the web UI does not have
 	Txt2ImgGrid = "txt2img-grid"
 	Img2ImgGrid = "img2img-grid"
 )
 
 // outputFolders are where they go, below the folder of outputs.
 var outputFolders = map[string]string{
-	Txt2Img: "txt2img-images", Img2Img: "img2img-images", Extras: "extras-images", Txt2ImgGrid: "txt2img-grids", Img2ImgGrid: "img2img-grids",
+	Txt2Img: "txt2img-images", Img2Img: "img2img-images", Extras: "extras-images", Portraits: "portraits", Txt2ImgGrid: "txt2img-grids", Img2ImgGrid: "img2img-grids",
 }
 
 // SavePicture saves a picture among the outputs, in the web UI's folder of its kind and under a name as the settings have it. Whoever else
@@ -91,7 +94,7 @@ func create(path string, file []byte) error {
 func (l *Library) nextPath(kind, ext string, v *filename.Values) (string, error) {
 	folder, ok := outputFolders[kind]
 	if !ok {
-		return "", fmt.Errorf("library: %w", invalid.Field("kind", kind, "%s, %s, %s, %s or %s", Txt2Img, Img2Img, Extras, Txt2ImgGrid, Img2ImgGrid))
+		return "", fmt.Errorf("library: %w", invalid.Field("kind", kind, "one of %s", strings.Join(slices.Sorted(maps.Keys(outputFolders)), ", ")))
 	}
 	if l.places.outputs == "" {
 		return "", errors.New("library: there is no folder for outputs; give Options.DataDir or Options.OutputDir")
@@ -115,7 +118,7 @@ func (l *Library) nextPath(kind, ext string, v *filename.Values) (string, error)
 	return path, nil
 }
 
-// free is a path that nothing has: the given one, or with a number behind its name.
+// free is a path that nothing has: the given one, or one with a number behind its name.
 func free(path string) string {
 	ext := filepath.Ext(path)
 	name := strings.TrimSuffix(path, ext)
@@ -138,7 +141,7 @@ func valuesOf(kind string, p sd.Picture) *filename.Values {
 	}
 	v.Guidance, _ = strconv.ParseFloat(get("CFG scale"), 64)
 	v.Denoising, _ = strconv.ParseFloat(get("Denoising strength"), 64)
-	if kind != Extras && get("Seed") != "" { // the web UI's extras have a number alone
+	if kind != Extras && get("Seed") != "" { // extras have a number alone
 		v.Seed, v.Seeds = &p.Seed, []int64{p.Seed}
 	}
 	if isGrid(kind) {

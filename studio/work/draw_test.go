@@ -33,18 +33,19 @@ type studio struct {
 	queue   *jobs.Queue
 	library *library.Library
 	machine *work.Machine
+	data    string       // the library's folder
 	options work.Options // of further machines
 }
 
 func newStudio(t *testing.T) *studio {
 	t.Helper()
-	s := &studio{T: t}
+	s := &studio{T: t, data: t.TempDir()}
 	var err error
 	if s.queue, err = jobs.Open(t.Context(), jobs.Options{Dir: t.TempDir(), Heartbeat: heartbeat}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.check(s.queue.Close()) })
-	s.library, err = library.Open(library.Options{DataDir: t.TempDir(), Embedded: tinyportrait.FS(), EmbeddedName: tinyportrait.Name})
+	s.library, err = library.Open(library.Options{DataDir: s.data, Embedded: tinyportrait.FS(), EmbeddedName: tinyportrait.Name})
 	s.check(err)
 	return s.another()
 }

@@ -59,11 +59,16 @@ func (e *NoUpscalerError) Error() string {
 // Upscalers are the names that Hires.Upscaler can have: those of the web UI that scale latents, those that need no file, and the models
 // in the folders of [Options].UpscalerDirs.
 func (p *Pipeline) Upscalers() []string {
-	all := append(slices.Clone(canvas.Upscalers), NoUpscaler, Lanczos, Nearest)
+	all := BuiltInUpscalers()
 	for _, path := range p.upscalerFiles() {
 		all = append(all, stem(path))
 	}
 	return all
+}
+
+// BuiltInUpscalers are those of Upscalers that need no file.
+func BuiltInUpscalers() []string {
+	return append(slices.Clone(canvas.Upscalers), NoUpscaler, Lanczos, Nearest)
 }
 
 // upscalerFiles are the paths of models that enlarge pictures.

@@ -9,20 +9,22 @@
 package studio
 
 import (
-	"context"
 	"embed"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
 
 	"github.com/atelier-go/atelier/studio/api"
 	"github.com/atelier-go/atelier/studio/jobs"
+	"github.com/atelier-go/atelier/studio/library"
+	"github.com/atelier-go/atelier/studio/work"
 )
 
 // Options say what a Server works with and whom it serves.
 type Options struct {
-	Queue *jobs.Queue
+	Queue   *jobs.Queue
+	Library *library.Library
+	Machine *work.Machine // what does jobs in this process, for the page about it; nil if nothing does
 	// Token is what every request must show, as ?token= in the first address, on the page that asks for it, as a bearer's token or as the
 	// password of Basic authentication; at least MinToken bytes. "" asks for none, and then only requests to this machine by its own
 	// names, such as localhost and 127.0.0.1, are answered.
@@ -48,8 +50,8 @@ type Server struct {
 
 // New makes a Server.
 func New(o Options) (*Server, error) {
-	if o.Queue == nil {
-		return nil, errors.New("studio: a server needs a queue")
+	if o.Queue == nil || o.Library == nil {
+		return nil, errors.New("studio: a server needs a queue and a library")
 	}
 	if o.Token != "" && len(o.Token) < MinToken {
 		return nil, errors.New("studio: the token is too short: people could guess it. Use 16 characters or more, such as those of crypto/rand.Text")
@@ -59,7 +61,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{options: o, log: o.Logger, mux: http.NewServeMux()}
 	var err error
-	if s.api, err = api.New(api.Options{Queue: o.Queue, Check: s.checks(), Logger: o.Logger}); err != nil {
+	if s.api, err = api.New(api.Options{Queue: o.Queue, Library: o.Library, Logger: o.Logger}); err != nil {
 		return nil, err
 	}
 	if s.pages, err = parsePages(); err != nil {
@@ -86,11 +88,6 @@ func (s *Server) routes() {
 		s.fail(w, r, &api.Problem{Status: http.StatusNotFound, Detail: "There is no such page."})
 	})
 	s.queueRoutes()
-}
-
-// checks say of each kind of job what is wrong with a request for it.
-func (s *Server) checks() map[string]func(context.Context, json.RawMessage) (json.RawMessage, error) {
-	return nil
 }
 
 //go:embed static

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/atelier-go/atelier/studio/jobs"
+	"github.com/atelier-go/atelier/studio/library"
 )
 
 // openQueue opens a queue in a folder of the test's.
@@ -27,11 +28,24 @@ func openQueue(t *testing.T) *jobs.Queue {
 	return q
 }
 
+// openLibrary opens an empty library of the test's own.
+func openLibrary(t *testing.T) *library.Library {
+	t.Helper()
+	lib, err := library.Open(library.Options{DataDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lib
+}
+
 // newServer makes a studio of a test's own.
 func newServer(t *testing.T, o Options) *Server {
 	t.Helper()
 	if o.Queue == nil {
 		o.Queue = openQueue(t)
+	}
+	if o.Library == nil {
+		o.Library = openLibrary(t)
 	}
 	s, err := New(o)
 	if err != nil {
@@ -117,7 +131,7 @@ func TestOrigins(t *testing.T) {
 }
 
 func TestToken(t *testing.T) {
-	if _, err := New(Options{Queue: openQueue(t), Token: "short"}); err == nil {
+	if _, err := New(Options{Queue: openQueue(t), Library: openLibrary(t), Token: "short"}); err == nil {
 		t.Error("a token that people guess is taken")
 	}
 	const token = "correct horse battery staple"

@@ -19,6 +19,7 @@ import (
 
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/studio/jobs"
+	"github.com/atelier-go/atelier/studio/library"
 )
 
 // Prefix is where a Server stands.
@@ -29,11 +30,9 @@ const maxBody = 64 << 20
 
 // Options say what a Server works with.
 type Options struct {
-	Queue *jobs.Queue
-	// Check says of each kind of job what is wrong with a request for it, before it is queued; what it returns is what is queued. A kind
-	// without one is refused.
-	Check  map[string]func(context.Context, json.RawMessage) (json.RawMessage, error)
-	Logger *slog.Logger // nil is silent
+	Queue   *jobs.Queue
+	Library *library.Library
+	Logger  *slog.Logger // nil is silent
 }
 
 // Server is the API.
@@ -46,8 +45,8 @@ type Server struct {
 
 // New makes a Server, which follows the queue until it is closed.
 func New(o Options) (*Server, error) {
-	if o.Queue == nil {
-		return nil, errors.New("api: a server needs a queue")
+	if o.Queue == nil || o.Library == nil {
+		return nil, errors.New("api: a server needs a queue and a library")
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -71,6 +70,7 @@ func (s *Server) Close() error {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
 func (s *Server) routes() {
+	o := s.options
 	for pattern, handle := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET jobs":                      s.list,
 		"POST jobs":                     s.add,
@@ -80,6 +80,15 @@ func (s *Server) routes() {
 		"GET jobs/{id}/preview":         s.preview,
 		"GET jobs/{id}/files/{name...}": s.file,
 		"POST inputs/{name}":            s.input,
+		"GET inputs/{digest}/{name}":    s.stored,
+		"GET checkpoints":               s.checkpoints,
+		"GET loras":                     s.loras,
+		"GET embeddings":                s.files(o.Library.Embeddings),
+		"GET vaes":                      s.files(o.Library.VAEs),
+		"GET upscalers":                 s.upscalers,
+		"GET samplers":                  s.samplers,
+		"GET styles":                    s.styles,
+		"POST refresh":                  s.refresh,
 	} {
 		method, path, _ := strings.Cut(pattern, " ")
 		s.mux.HandleFunc(method+" "+Prefix+path, func(w http.ResponseWriter, r *http.Request) {
@@ -124,7 +133,7 @@ func ProblemOf(err error) *Problem {
 	}
 	switch {
 	case p.Errors != nil:
-	case isType[*jobs.NotFoundError](err), errors.Is(err, fs.ErrNotExist):
+	case isType[*jobs.NotFoundError](err), isType[*library.NotFoundError](err), errors.Is(err, fs.ErrNotExist):
 		p.Status = http.StatusNotFound
 	case isType[*jobs.StateError](err):
 		p.Status = http.StatusConflict
@@ -168,18 +177,23 @@ func write(w http.ResponseWriter, status int, kind string, value any) {
 
 // read reads a body of JSON, all of whose fields it knows.
 func read(w http.ResponseWriter, r *http.Request, into any) error {
-	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	return strict(http.MaxBytesReader(w, r.Body, maxBody), into)
+}
+
+// strict reads one JSON value and nothing else; what is wrong is a Problem.
+func strict(r io.Reader, into any) error {
+	decoder := json.NewDecoder(r)
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(into)
 	if err == nil {
 		if _, more := decoder.Token(); more != io.EOF {
-			err = errors.New("there is more behind the object")
+			err = errors.New("there is more behind it")
 		}
 	}
 	if err == nil || isType[*http.MaxBytesError](err) {
 		return err
 	}
-	p := &Problem{Status: http.StatusBadRequest, Detail: "the body is not the JSON that is wanted here: " + err.Error()}
+	p := &Problem{Status: http.StatusBadRequest, Detail: "this is not the JSON that is wanted here: " + err.Error()}
 	if typ, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		p.Errors = []Fault{{typ.Field, "a " + typ.Value + " cannot be a " + typ.Type.String()}}
 	}

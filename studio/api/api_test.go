@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,18 +14,25 @@ import (
 	"testing"
 	"time"
 
-	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/studio/jobs"
+	"github.com/atelier-go/atelier/studio/library"
 )
 
-// open makes a server over a queue of the test's own, which knows the kind "sum".
+// enlarge is a request for a job, which nobody does here.
+var enlarge = `{"pictures": ["inputs/` + strings.Repeat("0", 64) + `/a.png"]}`
+
+// open makes a server over a queue and a library of the test's own.
 func open(t *testing.T) (*jobs.Queue, *Server, *httptest.Server) {
 	t.Helper()
 	q, err := jobs.Open(t.Context(), jobs.Options{Dir: t.TempDir(), Heartbeat: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Options{Queue: q, Check: map[string]func(context.Context, json.RawMessage) (json.RawMessage, error){"sum": checkSum}})
+	lib, err := library.Open(library.Options{DataDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Options{Queue: q, Library: lib})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,14 +45,6 @@ func open(t *testing.T) (*jobs.Queue, *Server, *httptest.Server) {
 		}
 	})
 	return q, s, h
-}
-
-func checkSum(_ context.Context, request json.RawMessage) (json.RawMessage, error) {
-	var terms []float64
-	if err := json.Unmarshal(request, &terms); err != nil || len(terms) == 0 {
-		return nil, errors.Join(invalid.Field("Sum.Terms", len(terms), "one or more"))
-	}
-	return request, nil
 }
 
 // ask sends a request and reads its answer's JSON.
@@ -73,15 +71,15 @@ func TestJobs(t *testing.T) {
 	q, _, h := open(t)
 	base := h.URL + Prefix + "jobs"
 	var job Job
-	if status := ask(t, "POST", base, `{"kind": "sum", "title": "one and one", "request": [1, 1]}`, &job); status != http.StatusCreated || job.State != jobs.Pending {
+	if status := ask(t, "POST", base, `{"kind": "upscale", "title": "larger", "request": `+enlarge+`}`, &job); status != http.StatusCreated || job.State != jobs.Pending {
 		t.Fatalf("%d %+v", status, job)
 	}
 	var again Job
-	if status := ask(t, "GET", base+"/"+job.ID, "", &again); status != http.StatusOK || string(again.Request) != "[1,1]" {
+	if status := ask(t, "GET", base+"/"+job.ID, "", &again); status != http.StatusOK || !strings.Contains(string(again.Request), "a.png") {
 		t.Errorf("%d %+v", status, again)
 	}
 	var other Job
-	ask(t, "POST", base, `{"kind": "sum", "request": [2]}`, &other)
+	ask(t, "POST", base, `{"kind": "upscale", "request": `+enlarge+`}`, &other)
 	if status := ask(t, "PATCH", base+"/"+other.ID, `{"before": "`+job.ID+`"}`, nil); status != http.StatusOK || q.Jobs()[0].ID != other.ID {
 		t.Errorf("moving: %d %v", status, q.Jobs())
 	}
@@ -117,14 +115,18 @@ func TestProblems(t *testing.T) {
 		status             int
 		field              string
 	}{
-		{"POST", "jobs", `{"kind": "sum", "request": []}`, 422, "Sum.Terms"},
+		{"POST", "jobs", `{"kind": "upscale", "request": {"pictures": ["../x"]}}`, 422, "Upscale.Pictures[0]"},
+		{"POST", "jobs", `{"kind": "draw", "request": {"request": {"width": 7}, "n_iter": 1}}`, 422, "Request.Width"},
+		{"POST", "jobs", `{"kind": "draw", "request": {"request": {"width": "wide"}}}`, 400, "request.request.width"},
+		{"POST", "jobs", `{"kind": "draw", "request": {"prompt": "a cat"}}`, 400, "request"},
+		{"POST", "jobs", `{"kind": "draw", "request": 7}`, 400, "request"},
 		{"POST", "jobs", `{"kind": "dance", "request": []}`, 422, "kind"},
-		{"POST", "jobs", `{"kind": "sum"}`, 422, "request"},
+		{"POST", "jobs", `{"kind": "draw"}`, 400, "request"},
 		{"POST", "jobs", `{"kind": 7}`, 400, "kind"},
-		{"POST", "jobs", `{"kind": "sum", "requests": []}`, 400, ""},
-		{"POST", "jobs", `{"kind": "sum"} {}`, 400, ""},
+		{"POST", "jobs", `{"kind": "draw", "requests": []}`, 400, ""},
+		{"POST", "jobs", `{"kind": "draw"} {}`, 400, ""},
 		{"POST", "jobs", ``, 400, ""},
-		{"POST", "jobs", `{"kind": "sum", "request": [1], "title": "` + strings.Repeat("x", 2000) + `"}`, 422, "title"},
+		{"POST", "jobs", `{"kind": "upscale", "request": {}, "title": "` + strings.Repeat("x", 2000) + `"}`, 422, "title"},
 		{"PATCH", "jobs/" + j.ID, `{}`, 422, ""},
 		{"PATCH", "jobs/" + j.ID, `{"wish": "dance"}`, 422, "wish"},
 		{"PATCH", "jobs/" + j.ID, `{"state": "done"}`, 422, "state"},
@@ -140,7 +142,9 @@ func TestProblems(t *testing.T) {
 		{"GET", "nothing", "", 404, ""},
 		{"POST", "inputs/a.png", "", 422, "body"},
 		{"POST", "inputs/..", "x", 404, ""},
-		{"POST", "inputs/%2e%2e%2f", "x", 422, "name"},
+		{"POST", "inputs/" + strings.Repeat("x", 2000), "x", 422, "name"},
+		{"GET", "inputs/..%2fx/y", "", 404, ""},
+		{"GET", "inputs/" + strings.Repeat("0", 64) + "/y", "", 404, ""},
 	} {
 		var p Problem
 		status := ask(t, test.method, h.URL+Prefix+test.path, test.body, &p)
@@ -339,5 +343,42 @@ func TestDeaf(t *testing.T) {
 	}
 	if names, _ := listen(t, h.URL+Prefix+"events?after="+s.feed.mark(1), "", 1); names[0] == "" {
 		t.Error("others hear nothing")
+	}
+}
+
+// TestInputs stores a picture under a name that leads nowhere, once, and serves it so that a browser runs none of it.
+func TestInputs(t *testing.T) {
+	_, _, h := open(t)
+	for name, file := range map[string]string{"a%20b.png": "\x89PNG\r\n\x1a\n", "..%2f..%2fx.svg": "<svg/>"} {
+		var stored struct{ Name string }
+		if status := ask(t, "POST", h.URL+Prefix+"inputs/"+name, file, &stored); status != http.StatusCreated {
+			t.Fatalf("%s: %d", name, status)
+		}
+		if strings.Contains(stored.Name, "..") || strings.Count(stored.Name, "/") != 2 {
+			t.Errorf("%s is stored as %q", name, stored.Name)
+		}
+		answer, err := http.Get(h.URL + Prefix + strings.ReplaceAll(stored.Name, " ", "%20"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if kind := answer.Header.Get("Content-Type"); err != nil || string(body) != file || kind != "image/png" && kind != "application/octet-stream" {
+			t.Errorf("%s: %d %q is %s", stored.Name, answer.StatusCode, body, kind)
+		}
+	}
+}
+
+func TestLists(t *testing.T) {
+	_, _, h := open(t)
+	for _, name := range []string{"checkpoints", "loras", "embeddings", "vaes", "upscalers", "styles"} {
+		var list []model
+		if status := ask(t, "GET", h.URL+Prefix+name, "", &list); status != http.StatusOK || list == nil || name == "upscalers" && len(list) < 5 {
+			t.Errorf("%s: %d %v", name, status, list)
+		}
+	}
+	var samplers struct{ Samplers, Schedules []string }
+	if status := ask(t, "GET", h.URL+Prefix+"samplers", "", &samplers); status != http.StatusOK || samplers.Samplers[0] != "DPM++ 2M" || len(samplers.Schedules) < 5 {
+		t.Errorf("%d %v", status, samplers)
 	}
 }

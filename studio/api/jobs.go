@@ -3,8 +3,6 @@ package api
 import (
 	"bytes"
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -17,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/atelier-go/atelier/studio/jobs"
+	"github.com/atelier-go/atelier/studio/work"
 )
 
 // Job is a job as the API shows it.
@@ -87,7 +86,7 @@ func (s *Server) add(w http.ResponseWriter, r *http.Request) error {
 	if err := read(w, r, &asked); err != nil {
 		return err
 	}
-	j, err := s.Submit(r, jobs.Job{Kind: asked.Kind, Title: asked.Title, Priority: asked.Priority, Request: asked.Request})
+	j, err := s.submit(r, jobs.Job{Kind: asked.Kind, Title: asked.Title, Priority: asked.Priority, Request: asked.Request})
 	if err != nil {
 		return err
 	}
@@ -98,22 +97,46 @@ func (s *Server) add(w http.ResponseWriter, r *http.Request) error {
 // maxTitle is the most bytes that a title has.
 const maxTitle = 1000
 
-// Submit checks a job and queues it.
-func (s *Server) Submit(r *http.Request, j jobs.Job) (jobs.Job, error) {
-	check := s.options.Check[j.Kind]
-	switch {
-	case check == nil:
-		return j, fault("kind", "there is no kind of job "+strconv.Quote(j.Kind))
-	case len(j.Title) > maxTitle:
+// submit checks a job and queues it.
+func (s *Server) submit(r *http.Request, j jobs.Job) (jobs.Job, error) {
+	if len(j.Title) > maxTitle {
 		return j, fault("title", "up to 1000 bytes are wanted")
-	case j.Request == nil:
-		return j, fault("request", "a job needs one")
 	}
-	var err error
-	if j.Request, err = check(r.Context(), j.Request); err != nil {
-		return j, err
+	switch j.Kind {
+	case work.DrawKind:
+		return submit[work.Draw](s, r, j)
+	case work.UpscaleKind:
+		return submit[work.Upscale](s, r, j)
+	case work.TrainKind:
+		return submit[work.Train](s, r, j)
+	case work.PortraitKind:
+		return submit[work.Portrait](s, r, j)
 	}
-	return s.options.Queue.Submit(r.Context(), j)
+	return j, fault("kind", "draw, upscale, train or portrait is wanted")
+}
+
+// submit reads what a job of a kind asks for, checks it and queues it.
+func submit[R work.Request](s *Server, r *http.Request, j jobs.Job) (jobs.Job, error) {
+	var request R
+	if err := strict(bytes.NewReader(j.Request), &request); err != nil {
+		return j, under("request", err)
+	}
+	return work.Submit(r.Context(), s.options.Queue, j, request)
+}
+
+// under is a Problem about what stands in a field.
+func under(field string, err error) error {
+	p, ok := errors.AsType[*Problem](err)
+	if !ok {
+		return err
+	}
+	for i := range p.Errors {
+		p.Errors[i].Field = strings.TrimRight(field+"."+p.Errors[i].Field, ".")
+	}
+	if p.Errors == nil {
+		p.Errors = []Fault{{field, p.Detail}}
+	}
+	return p
 }
 
 // fault is a Problem with one field.
@@ -272,13 +295,26 @@ func (s *Server) Store(r *http.Request, name string, content []byte) (string, er
 	if len(content) == 0 {
 		return "", fault("body", "the file is empty")
 	}
-	if name = path.Base(path.Clean("/" + strings.ReplaceAll(name, `\`, "/"))); name == "/" || len(name) > 200 {
-		return "", fault("name", "the name of a file is wanted, of up to 200 bytes")
+	if len(name) > maxTitle {
+		return "", fault("name", "up to 1000 bytes are wanted")
 	}
-	digest := sha256.Sum256(content)
-	full := "inputs/" + hex.EncodeToString(digest[:]) + "/" + name
-	if _, err := s.options.Queue.Put(r.Context(), full, bytes.NewReader(content)); err != nil {
-		return "", errors.Join(errors.New("storing "+strconv.Quote(name)), err)
+	return work.PutInput(r.Context(), s.options.Queue, name, content)
+}
+
+// stored answers with a file that a job needs.
+func (s *Server) stored(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("digest") + "/" + r.PathValue("name")
+	file, err := s.options.Queue.Get(r.Context(), "inputs/"+name)
+	if err != nil {
+		return err
 	}
-	return full, nil
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, maxInput))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", imageType(content))
+	w.Header().Set("Cache-Control", "private, max-age=31536000, immutable") // its name has its digest
+	w.Write(content)
+	return nil
 }

@@ -38,14 +38,11 @@ const MaxCount = 10000
 // Kind implements Request.
 func (Draw) Kind() string { return DrawKind }
 
-// Check implements Request. What is wrong with Draw.Request the job itself says.
+// Check implements Request. What only a checkpoint can tell of Draw.Request the job itself says.
 func (d Draw) Check() error {
-	var errs []error
+	errs := []error{d.Request.Check()}
 	if d.Count < 0 || d.Count > MaxCount {
 		errs = append(errs, invalid.Field("Draw.Count", d.Count, "1 to %d", MaxCount))
-	}
-	if n := d.Request.BatchSize; n < 0 || n > sd.MaxBatchSize {
-		errs = append(errs, invalid.Field("Request.BatchSize", n, "1 to %d", sd.MaxBatchSize))
 	}
 	if !slices.Contains([]string{"", library.Txt2Img, library.Img2Img}, d.Save) {
 		errs = append(errs, invalid.Field("Draw.Save", d.Save, "%s, %s or nothing", library.Txt2Img, library.Img2Img))

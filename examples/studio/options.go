@@ -1,0 +1,111 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/atelier-go/atelier/examples/internal/cli"
+	"github.com/atelier-go/atelier/studio/library"
+	"github.com/atelier-go/atelier/tinyportrait"
+)
+
+// options is what the command line says.
+type options struct {
+	library library.Options
+	device  cli.Device
+	model   string   // a path, or the name of a checkpoint
+	listen  string   // the address of the page
+	token   string   // that requests must show
+	hosts   []string // further names of this machine
+	auth    []string // pairs of user and password for the web UI's API
+	nats    string   // the address of a server for the queue
+	verbose bool     // every request is told
+}
+
+// flags defines the flags.
+func (o *options) flags(log io.Writer) *cli.Flags {
+	f := cli.NewFlags("studio", usage, log)
+	f.StringVar(&o.model, "model", "", "`NAME` checkpoint to begin with: a path, or a name in -ckpt-dir (default: the last one, else the built-in tiny model)")
+	for _, folder := range []struct {
+		name string
+		path *string
+		what string
+	}{
+		{"ckpt-dir", &o.library.CheckpointDir, "checkpoints"},
+		{"lora-dir", &o.library.LoRADir, "LoRAs"},
+		{"vae-dir", &o.library.VAEDir, "VAEs, and TAESD"},
+		{"embeddings-dir", &o.library.EmbeddingDir, "textual inversions"},
+		{"esrgan-dir", &o.library.UpscalerDir, "upscalers"},
+	} {
+		f.StringVar(folder.path, folder.name, "", "`FOLDER` of "+folder.what+", and of folders of them")
+	}
+	f.StringVar(&o.library.WebUI, "webui-dir", "", "`FOLDER` of AUTOMATIC1111's web UI or of ComfyUI, whose models are used in place")
+	f.Group("Models", "model", "webui-dir", "ckpt-dir", "lora-dir", "vae-dir", "embeddings-dir", "esrgan-dir")
+
+	f.StringVar(&o.library.DataDir, "data-dir", "", "`FOLDER` for pictures, settings, the queue, and models in folders as the web UI has them (default: Atelier in the home folder)")
+	f.StringVar(&o.library.OutputDir, "output-dir", "", "`FOLDER` for pictures alone")
+	f.StringVar(&o.nats, "nats", "", "`URL` of a NATS server with JetStream that keeps the queue, for several machines: see examples/worker")
+	f.Group("Files", "data-dir", "output-dir", "nats")
+
+	f.StringVar(&o.listen, "listen", "127.0.0.1:7860", "`ADDRESS` of the page; :7860 is for other machines too")
+	f.StringVar(&o.token, "token", "", "`TEXT` that browsers and programs must show, 16 characters or more; also $ATELIER_TOKEN (default with -listen to others: a new one each time)")
+	f.Func("host", "`NAME` under which browsers reach this machine; repeat it for several", func(name string) error {
+		o.hosts = append(o.hosts, name)
+		return nil
+	})
+	f.Func("api-auth", "`USER:PASSWORD` for the web UI's API, in place of the token; repeat it for several", func(pairs string) error {
+		for pair := range strings.SplitSeq(pairs, ",") {
+			if user, password, ok := strings.Cut(pair, ":"); !ok || user == "" || password == "" {
+				return errors.New("want USER:PASSWORD")
+			}
+			o.auth = append(o.auth, pair)
+		}
+		return nil
+	})
+	f.BoolVar(&o.verbose, "verbose", false, "tell every request")
+	f.Group("Page", "listen", "token", "host", "api-auth", "verbose")
+
+	f.Device(&o.device)
+	f.Precision(&o.device)
+	f.Group("Computing", "device", "threads", "precision")
+	return f
+}
+
+// complete fills in what is not given.
+func (o *options) complete() error {
+	if o.library.DataDir == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return fmt.Errorf("-data-dir is wanted: %w", err)
+		}
+		o.library.DataDir = filepath.Join(home, "Atelier")
+	}
+	if o.token == "" {
+		o.token = os.Getenv("ATELIER_TOKEN")
+	}
+	host, _, err := net.SplitHostPort(o.listen)
+	if err != nil {
+		return fmt.Errorf("-listen: %w; want an address such as 127.0.0.1:7860 or :7860", err)
+	}
+	if o.token == "" && !isLoopback(host) {
+		o.token = rand.Text()
+	}
+	o.library.Embedded, o.library.EmbeddedName = tinyportrait.FS(), tinyportrait.Name
+	if _, err := os.Stat(o.model); err == nil && o.library.CheckpointDir == "" {
+		o.library.CheckpointDir = filepath.Dir(o.model)
+	}
+	return nil
+}
+
+// isLoopback reports whether only this machine reaches a host.
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}

@@ -122,13 +122,6 @@ func (p *Pipeline) plan(r Request) (Request, *sampler.Plan, error) {
 	return r, plan, nil
 }
 
-// Check reports what is wrong with the request whatever the checkpoint is, as Generate would, so that a form can say it before anything
-// is opened. Numbers of the sampling and what pictures hold are left to Generate.
-func (r Request) Check() error {
-	_, err := r.resolve(512)
-	return err
-}
-
 // resolve fills in defaults and checks every field but those that the sampler checks; the error joins all complaints.
 func (r Request) resolve(modelSide int) (Request, error) {
 	setDefault(&r.Width, modelSide)

@@ -14,7 +14,7 @@ func (s *Server) queueRoutes() {
 		s.render(w, r, http.StatusOK, "queue", view{Title: "Queue", Room: "/queue", Script: "queue.js", Content: s.queued()})
 	})
 	s.mux.HandleFunc("GET /queue/list", func(w http.ResponseWriter, r *http.Request) { s.fragment(w, r, "queue", "list", s.queued()) })
-	s.mux.HandleFunc("POST /queue/{id}", s.changeJob)
+	s.mux.HandleFunc("POST /queue/jobs/{id}", s.changeJob)
 }
 
 // queued are jobs by what happens to them.

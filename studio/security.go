@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/atelier-go/atelier/studio/api"
+	"github.com/atelier-go/atelier/studio/sdapi"
 )
 
 // maxUpload is the most bytes that a request has.
@@ -54,7 +55,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			s.fail(out, r, &api.Problem{Status: http.StatusMisdirectedRequest, Detail: "This studio is not called " + printable(hostOf(r.Host)) + ". Use 127.0.0.1 or localhost in the address, or start it with -host and the name."})
 		case err != nil:
 			s.fail(out, r, &api.Problem{Status: http.StatusForbidden, Detail: "The request comes from a page elsewhere, which may change nothing here."})
-		case !s.trusts(r):
+		case !s.trusts(r) && !s.asksElsewhere(r):
 			s.ask(out, r)
 		default:
 			next.ServeHTTP(out, r)
@@ -99,6 +100,12 @@ func (s *Server) trusts(r *http.Request) bool {
 	}
 	_, password, ok := r.BasicAuth()
 	return ok && s.isToken(password)
+}
+
+// asksElsewhere reports whether a request is for the web UI's API, which asks for users and passwords of its own.
+func (s *Server) asksElsewhere(r *http.Request) bool {
+	_, pattern := s.mux.Handler(r)
+	return len(s.options.APIAuth) > 0 && slices.Contains(sdapi.Prefixes, pattern)
 }
 
 // isToken compares in a time that tells nothing.

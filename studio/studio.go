@@ -17,6 +17,7 @@ import (
 	"github.com/atelier-go/atelier/studio/api"
 	"github.com/atelier-go/atelier/studio/jobs"
 	"github.com/atelier-go/atelier/studio/library"
+	"github.com/atelier-go/atelier/studio/sdapi"
 	"github.com/atelier-go/atelier/studio/work"
 )
 
@@ -25,6 +26,10 @@ type Options struct {
 	Queue   *jobs.Queue
 	Library *library.Library
 	Machine *work.Machine // what does jobs in this process, for the page about it; nil if nothing does
+	// APIAuth are pairs of "user:password" for the web UI's API, of which its programs show one in place of the Token.
+	APIAuth []string
+	// Stop ends the program, or begins it anew, when a program asks the web UI's API for it; nil refuses both.
+	Stop func(restart bool)
 	// Token is what every request must show, as ?token= in the first address, on the page that asks for it, as a bearer's token or as the
 	// password of Basic authentication; at least MinToken bytes. "" asks for none, and then only requests to this machine by its own
 	// names, such as localhost and 127.0.0.1, are answered.
@@ -43,6 +48,7 @@ type Server struct {
 	options Options
 	log     *slog.Logger
 	api     *api.Server
+	webUI   http.Handler // its API
 	mux     *http.ServeMux
 	guarded http.Handler
 	pages   pages
@@ -64,6 +70,9 @@ func New(o Options) (*Server, error) {
 	if s.api, err = api.New(api.Options{Queue: o.Queue, Library: o.Library, Logger: o.Logger}); err != nil {
 		return nil, err
 	}
+	if s.webUI, err = s.mountWebUI(); err != nil {
+		return nil, err
+	}
 	if s.pages, err = parsePages(); err != nil {
 		return nil, err
 	}
@@ -81,6 +90,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.guarded.S
 // routes are what there is. Each room has its own in its own file.
 func (s *Server) routes() {
 	s.mux.Handle(api.Prefix, s.api)
+	for _, prefix := range sdapi.Prefixes {
+		s.mux.Handle(prefix, s.webUI)
+	}
 	s.mux.HandleFunc("GET /events", s.api.Events)
 	s.mux.Handle("GET /static/", static())
 	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, rooms[0].Path, http.StatusSeeOther) })
@@ -88,6 +100,15 @@ func (s *Server) routes() {
 		s.fail(w, r, &api.Problem{Status: http.StatusNotFound, Detail: "There is no such page."})
 	})
 	s.queueRoutes()
+}
+
+// mountWebUI makes the web UI's API.
+func (s *Server) mountWebUI() (http.Handler, error) {
+	o := sdapi.Options{Queue: s.options.Queue, Library: s.options.Library, Auth: s.options.APIAuth, Stop: s.options.Stop, Logger: s.log}
+	if s.options.Machine != nil {
+		o.Unload = s.options.Machine.Unload
+	}
+	return sdapi.New(o)
 }
 
 //go:embed static

@@ -170,6 +170,31 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// TestAPIAuth lets the web UI's programs in by their own names, and nowhere else.
+func TestAPIAuth(t *testing.T) {
+	s := newServer(t, Options{Token: "0123456789abcdef", APIAuth: []string{"me:secret"}})
+	const basic = "Basic bWU6c2VjcmV0"
+	for _, test := range []struct {
+		path, authorization string
+		want                int
+	}{
+		{"/sdapi/v1/samplers", basic, 200},
+		{"/sdapi/v1/samplers", "", 401},
+		{"/sdapi/v1/samplers", "Basic bWU6d3Jvbmc=", 401},
+		{"/api/v1/jobs", basic, 401},
+		{"/queue", basic, 401},
+		{"/sdapi/v1/../../queue", basic, 401},
+	} {
+		if got := ask(s, "GET", test.path, "", "Authorization", test.authorization).Code; got != test.want {
+			t.Errorf("%s with %q: %d, want %d", test.path, test.authorization, got, test.want)
+		}
+	}
+	open := newServer(t, Options{})
+	if got := ask(open, "GET", "/sdapi/v1/samplers", "").Code; got != 200 {
+		t.Errorf("without any: %d", got)
+	}
+}
+
 // TestPolicy looks at every page without a model: no script or style stands in it, and nothing comes from elsewhere.
 func TestPolicy(t *testing.T) {
 	s := newServer(t, Options{Token: "0123456789abcdef"})
@@ -251,22 +276,22 @@ func TestQueuePage(t *testing.T) {
 		t.Error("a title is not escaped")
 	}
 	third := q.Jobs()[2].ID
-	if got := ask(s, "POST", "/queue/"+third, "do=move&before="+q.Jobs()[0].ID); got.Code != http.StatusSeeOther {
+	if got := ask(s, "POST", "/queue/jobs/"+third, "do=move&before="+q.Jobs()[0].ID); got.Code != http.StatusSeeOther {
 		t.Errorf("moving: %d %s", got.Code, got.Body)
 	}
 	if got := order(); got[0] != "third" {
 		t.Errorf("order %q", got)
 	}
-	if got := ask(s, "POST", "/queue/"+third, "do=cancel", "HX-Request", "true"); got.Code != http.StatusOK || !strings.Contains(got.Body.String(), "cancelled") || strings.Contains(got.Body.String(), "<html") {
+	if got := ask(s, "POST", "/queue/jobs/"+third, "do=cancel", "HX-Request", "true"); got.Code != http.StatusOK || !strings.Contains(got.Body.String(), "cancelled") || strings.Contains(got.Body.String(), "<html") {
 		t.Errorf("cancelling: %d %s", got.Code, got.Body)
 	}
-	if got := ask(s, "POST", "/queue/"+third, "do=retry"); got.Code != http.StatusSeeOther || q.Jobs()[0].State != jobs.Pending {
+	if got := ask(s, "POST", "/queue/jobs/"+third, "do=retry"); got.Code != http.StatusSeeOther || q.Jobs()[0].State != jobs.Pending {
 		t.Errorf("trying again: %d %s", got.Code, got.Body)
 	}
-	if got := ask(s, "POST", "/queue/"+third, "do=dance"); got.Code != http.StatusUnprocessableEntity {
+	if got := ask(s, "POST", "/queue/jobs/"+third, "do=dance"); got.Code != http.StatusUnprocessableEntity {
 		t.Errorf("an unknown wish: %d", got.Code)
 	}
-	if got := ask(s, "POST", "/queue/none", "do=remove", "Accept", "text/html"); got.Code != http.StatusNotFound || !strings.Contains(got.Body.String(), "no job") {
+	if got := ask(s, "POST", "/queue/jobs/none", "do=remove", "Accept", "text/html"); got.Code != http.StatusNotFound || !strings.Contains(got.Body.String(), "no job") {
 		t.Errorf("an unknown job: %d %s", got.Code, got.Body)
 	}
 }

@@ -94,7 +94,7 @@ func (h *house) open(ctx context.Context, o *options) (err error) {
 		return err
 	}
 	h.machine = work.NewMachine(h.device, h.library, work.Options{Dir: filepath.Join(o.library.DataDir, "work"), Faces: detector, Logger: h.log})
-	h.pages, err = studio.New(studio.Options{Queue: h.queue, Library: h.library, Machine: h.machine, Token: o.token, Hosts: o.hosts, Logger: h.log})
+	h.pages, err = studio.New(studio.Options{Queue: h.queue, Library: h.library, Machine: h.machine, APIAuth: o.auth, Token: o.token, Hosts: o.hosts, Logger: h.log})
 	return err
 }
 

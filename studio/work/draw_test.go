@@ -216,7 +216,7 @@ func TestDrawRefused(t *testing.T) {
 	s := newStudio(t)
 	for _, d := range []work.Draw{
 		{Count: -1}, {Count: 1 << 20}, {Save: "elsewhere"}, {Image: "job/x/result/0.png"}, {LoRAs: []string{"inputs/../x"}},
-		{Request: sd.Request{BatchSize: 1000}}, {Request: sd.Request{Width: 7}}, {Mask: "inputs/" + strings.Repeat("a", 64) + "/mask"},
+		{Request: sd.Request{BatchSize: 1000}}, {Request: sd.Request{Width: 7}}, {Request: sd.Request{Steps: 1 << 20}}, {Mask: "inputs/" + strings.Repeat("a", 64) + "/mask"},
 	} {
 		if _, err := work.Submit(t.Context(), s.queue, jobs.Job{}, d); err == nil {
 			t.Errorf("%+v is taken", d)
@@ -224,7 +224,6 @@ func TestDrawRefused(t *testing.T) {
 	}
 	s.work("a")
 	for says, d := range map[string]work.Draw{
-		"Request.Steps":          {Request: sd.Request{Steps: 1 << 20}},
 		"no checkpoint \"none\"": {Request: small("a", 1), Checkpoint: "none"},
 		"Lora not found":         {Request: small("<lora:nobody:1>", 1)},
 	} {

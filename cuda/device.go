@@ -107,8 +107,8 @@ func open(d *driver.Driver, o Options) (*Device, error) {
 		return nil, fmt.Errorf("cuda: %w", err)
 	}
 	card := cards[o.Card]
-	if card.Capability < 80 {
-		return nil, fmt.Errorf("cuda: %v: %w: the kernels need compute capability 8.0, which cards have from RTX 30 on", card, compute.ErrUnsupported)
+	if err := capable(card); err != nil {
+		return nil, err
 	}
 	context, err := d.Context(card)
 	if err != nil {
@@ -126,6 +126,14 @@ func open(d *driver.Driver, o Options) (*Device, error) {
 		return nil, errors.Join(err, context.Close())
 	}
 	return dev, nil
+}
+
+// capable refuses cards that are too old.
+func capable(card driver.Card) error {
+	if card.Capability < 80 {
+		return fmt.Errorf("cuda: %v: %w: the kernels need compute capability 8.0, which cards have from RTX 30 on", card, compute.ErrUnsupported)
+	}
+	return nil
 }
 
 // check joins the errors of all fields.

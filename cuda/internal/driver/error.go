@@ -21,7 +21,7 @@ type OutOfMemoryError struct{ Need, Free, Total int64 }
 // Error gives the numbers in GB.
 func (e *OutOfMemoryError) Error() string {
 	const gb = 1e9
-	return fmt.Sprintf("cuda: out of device memory: %.2f GB were asked for, %.2f of %.2f GB are free; close other programs that use the card, or draw smaller pictures or fewer at once",
+	return fmt.Sprintf("cuda: out of device memory: %.2f GB were asked for, %.2f of %.2f GB are free; close other programs that use the card, draw smaller pictures or fewer at once, or train with smaller batches or gradient checkpointing",
 		float64(e.Need)/gb, float64(e.Free)/gb, float64(e.Total)/gb)
 }
 

@@ -3,6 +3,7 @@ package simgpu
 import (
 	"math"
 	"math/bits"
+	"strings"
 
 	"github.com/atelier-go/atelier/internal/f16"
 )
@@ -114,8 +115,13 @@ func off(result float32, units int, argument, seed uint32) float32 {
 
 func (p *parser) unary(s statement, f func(a uint32) uint32) step {
 	d, a := p.result(s.operands[0]), p.word(s.operands[1])
+	quick := quickUnaries[s.mnemonic]
 	return func(w *warp, lanes uint32) {
 		x, y := w.read(a, lanes), w.write(d, lanes)
+		if quick != nil && lanes == all {
+			quick(y, x)
+			return
+		}
 		for ; lanes != 0; lanes &= lanes - 1 {
 			l := bits.TrailingZeros32(lanes) & 31
 			y[l] = f(x[l])
@@ -137,10 +143,15 @@ func (p *parser) approximate(s statement, f approximation) step {
 
 func (p *parser) binary(s statement, f func(a, b uint32) uint32) step {
 	d, a, b := p.result(s.operands[0]), p.word(s.operands[1]), p.word(s.operands[2])
+	quick := quickBinaries[s.mnemonic]
 	divides := s.mnemonic == "div.u32" || s.mnemonic == "rem.u32"
 	return func(w *warp, lanes uint32) {
 		x, y := w.read(a, lanes), w.read(b, lanes)
 		z := w.write(d, lanes)
+		if quick != nil && lanes == all {
+			quick(z, x, y)
+			return
+		}
 		for ; lanes != 0; lanes &= lanes - 1 {
 			l := bits.TrailingZeros32(lanes) & 31
 			if divides && y[l] == 0 {
@@ -153,18 +164,14 @@ func (p *parser) binary(s statement, f func(a, b uint32) uint32) step {
 
 func (p *parser) ternary(s statement, f func(a, b, c uint32) uint32) step {
 	d, a, b, c := p.result(s.operands[0]), p.word(s.operands[1]), p.word(s.operands[2]), p.word(s.operands[3])
-	if s.mnemonic == "fma.rn.f32" { // the most frequent
-		return func(w *warp, lanes uint32) {
-			x, y, z, r := w.read(a, lanes), w.read(b, lanes), w.read(c, lanes), w.write(d, lanes)
-			for ; lanes != 0; lanes &= lanes - 1 {
-				l := bits.TrailingZeros32(lanes) & 31
-				r[l] = word(fma(float(x[l]), float(y[l]), float(z[l])))
-			}
-		}
-	}
+	quick := quickTernaries[s.mnemonic]
 	return func(w *warp, lanes uint32) {
 		x, y, z := w.read(a, lanes), w.read(b, lanes), w.read(c, lanes)
 		r := w.write(d, lanes)
+		if quick != nil && lanes == all {
+			quick(r, x, y, z)
+			return
+		}
 		for ; lanes != 0; lanes &= lanes - 1 {
 			l := bits.TrailingZeros32(lanes) & 31
 			r[l] = f(x[l], y[l], z[l])
@@ -175,8 +182,13 @@ func (p *parser) ternary(s statement, f func(a, b, c uint32) uint32) step {
 // compare is setp.
 func (p *parser) compare(s statement, holds func(a, b uint32) bool) step {
 	d, a, b := p.pred(s.operands[0]), p.word(s.operands[1]), p.word(s.operands[2])
+	quick := quickRelations[strings.TrimPrefix(s.mnemonic, "setp.")]
 	return func(w *warp, lanes uint32) {
 		x, y := w.read(a, lanes), w.read(b, lanes)
+		if quick != nil && lanes == all {
+			w.writePred(d, lanes, quick(x, y))
+			return
+		}
 		var answer uint32
 		for left := lanes; left != 0; left &= left - 1 {
 			l := bits.TrailingZeros32(left) & 31
@@ -245,6 +257,12 @@ func (p *parser) index(s statement) step {
 	return func(w *warp, lanes uint32) {
 		x, y, z := w.read(a, lanes), w.read(b, lanes), w.readLong(c, lanes)
 		r := w.writeLong(d, lanes)
+		if lanes == all {
+			for l := range r {
+				r[l] = uint64(x[l])*uint64(y[l]) + z[l]
+			}
+			return
+		}
 		for ; lanes != 0; lanes &= lanes - 1 {
 			l := bits.TrailingZeros32(lanes) & 31
 			r[l] = uint64(x[l])*uint64(y[l]) + z[l]

@@ -3,6 +3,7 @@ package simgpu
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"slices"
 	"sort"
 	"strings"
@@ -135,22 +136,36 @@ func (d *Device) find(at Address, bytes int) (a *allocation, offset int, ok bool
 	return a, offset, offset+bytes <= len(a.data)
 }
 
+// place is find, which looks first where it found something last.
+func (w *warp) place(at uint64, bytes int) (a *allocation, offset int, ok bool) {
+	if a = w.block.recent; a != nil && Address(at) >= a.start && int(Address(at)-a.start)+bytes <= len(a.data) {
+		return a, int(Address(at) - a.start), true
+	}
+	if a, offset, ok = w.block.device.find(Address(at), bytes); ok {
+		w.block.recent = a
+	}
+	return a, offset, ok
+}
+
 // access is the bytes at an address that a lane reads or writes.
 func (w *warp) access(at uint64, bytes int, write bool) []byte {
-	a, offset := w.block.recent, 0
-	ok := a != nil && Address(at) >= a.start && int(Address(at)-a.start)+bytes <= len(a.data)
-	if ok {
-		offset = int(Address(at) - a.start)
-	} else if a, offset, ok = w.block.device.find(Address(at), bytes); ok {
-		w.block.recent = a
-	} else {
+	a, offset, ok := w.place(at, bytes)
+	if !ok {
 		w.fail("%d bytes at %#x are outside every allocation", bytes, at)
 	}
 	if at%uint64(bytes) != 0 {
 		w.fail("%d bytes at %#x are not aligned", bytes, at)
 	}
+	return w.mark(a, offset, bytes, write)
+}
+
+// mark notes who reads or writes a piece of an allocation, and returns it.
+func (w *warp) mark(a *allocation, offset, bytes int, write bool) []byte {
+	launch, me := w.block.launchID, w.block.number
 	for i := offset / 2; i < (offset+bytes)/2; i++ {
-		w.touch(&a.cells[i], 2*i, write)
+		if c := &a.cells[i]; write || c.launch != launch || c.reader != me || c.writer != 0 { // else it was read before
+			w.touch(c, 2*i, write)
+		}
 	}
 	return a.data[offset : offset+bytes]
 }
@@ -203,32 +218,70 @@ func width(s statement) int {
 // each hands out the bytes that each lane reads or writes and counts how well they lie together.
 func (g global) each(w *warp, lanes uint32, bytes int, write bool, visit func(lane int, data []byte)) {
 	base := w.readLong(g.base, lanes)
+	if lanes == all && consecutive(base, uint64(bytes)) && (base[0]+uint64(g.offset))%uint64(bytes) == 0 {
+		if a, offset, ok := w.place(base[0]+uint64(g.offset), bytes*len(base)); ok {
+			data := w.mark(a, offset, bytes*len(base), write)
+			for l := range base {
+				visit(l, data[l*bytes:(l+1)*bytes])
+			}
+			w.block.stats.FullSectors += len(data) / 32
+			w.block.stats.Sectors += (offset+len(data)-1)/32 - offset/32 + 1
+			return
+		}
+	}
 	var sectors sectors
-	each(lanes, func(l int) {
+	var data []byte
+	var before uint64
+	for ; lanes != 0; lanes &= lanes - 1 {
+		l := bits.TrailingZeros32(lanes) & 31
 		at := base[l] + uint64(g.offset)
-		visit(l, w.access(at, bytes, write))
+		if data == nil || write || at != before { // neighbours often read the same
+			data, before = w.access(at, bytes, write), at
+		}
+		visit(l, data)
 		sectors.add(at, bytes)
-	})
+	}
 	sectors.count(&w.block.stats)
+}
+
+// consecutive reports whether each address is so many bytes behind the one before.
+func consecutive(at *[32]uint64, bytes uint64) bool {
+	for l := 1; l < len(at); l++ {
+		if at[l] != at[l-1]+bytes {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *parser) loadGlobal(s statement) step {
 	g := p.global(s.operands[1], s.operands[0], width(s))
 	return func(w *warp, lanes uint32) {
+		var registers [4]*values
+		for i, r := range g.registers {
+			registers[i] = &w.words[r]
+		}
 		g.each(w, lanes, 4*len(g.registers), false, func(l int, data []byte) {
-			for i, r := range g.registers {
-				w.write(r, 1<<l)[l] = binary.LittleEndian.Uint32(data[4*i:])
+			for i := range g.registers {
+				registers[i][l] = binary.LittleEndian.Uint32(data[4*i:])
 			}
 		})
+		for _, r := range g.registers {
+			w.write(r, lanes)
+		}
 	}
 }
 
 func (p *parser) storeGlobal(s statement) step {
 	g := p.global(s.operands[0], s.operands[1], width(s))
 	return func(w *warp, lanes uint32) {
+		var registers [4]*values
+		for i, r := range g.registers {
+			registers[i] = w.read(r, lanes)
+		}
 		g.each(w, lanes, 4*len(g.registers), true, func(l int, data []byte) {
-			for i, r := range g.registers {
-				binary.LittleEndian.PutUint32(data[4*i:], w.read(r, 1<<l)[l])
+			for i := range g.registers {
+				binary.LittleEndian.PutUint32(data[4*i:], registers[i][l])
 			}
 		})
 	}

@@ -102,13 +102,8 @@ func newBlock(d *Device, k *Kernel, l Launch, params []byte) *block {
 	if b.limit == 0 {
 		b.limit = 50e6
 	}
-	r := k.registers
 	for id := range k.Threads / 32 {
-		b.warps = append(b.warps, &warp{
-			block: b, id: id,
-			words: make([][32]uint32, r.words), longs: make([][32]uint64, r.longs), preds: make([]uint32, r.preds),
-			knownWords: make([]uint32, r.words), knownLongs: make([]uint32, r.longs), knownPreds: make([]uint32, r.preds),
-		})
+		b.warps = append(b.warps, newWarp(b, id))
 	}
 	return b
 }
@@ -120,8 +115,9 @@ func (b *block) run(order *rand.Rand) {
 	for _, w := range b.warps {
 		w.reset()
 	}
+	ready := make([]*warp, 0, len(b.warps))
 	for {
-		var ready []*warp
+		ready = ready[:0]
 		waiting := 0
 		for _, w := range b.warps {
 			switch {

@@ -19,6 +19,7 @@ type warp struct {
 	words      [][32]uint32
 	longs      [][32]uint64
 	preds      []uint32
+	given      []uint32 // knownWords at the start
 	knownWords []uint32 // the lanes in which a register was written
 	knownLongs []uint32
 	knownPreds []uint32
@@ -81,23 +82,36 @@ func (w *warp) whole(lanes uint32) {
 	}
 }
 
-// reset puts the warp at the kernel's start, with nothing in its registers but constants and where it is.
-func (w *warp) reset() {
-	clear(w.knownWords)
-	clear(w.knownLongs)
-	clear(w.knownPreds)
-	r := &w.block.kernel.registers
+// newWarp has constants in its registers, and nothing else.
+func newWarp(b *block, id int) *warp {
+	r := &b.kernel.registers
+	w := &warp{
+		block: b, id: id,
+		words: make([][32]uint32, r.words), longs: make([][32]uint64, r.longs), preds: make([]uint32, r.preds),
+		given: make([]uint32, r.words), knownWords: make([]uint32, r.words), knownLongs: make([]uint32, r.longs), knownPreds: make([]uint32, r.preds),
+	}
 	for at, value := range r.constants {
 		w.fill(at, func(int) uint32 { return value })
 	}
-	for at, name := range r.specials {
+	for at := range r.specials {
+		w.given[at] = all
+	}
+	return w
+}
+
+// reset puts the warp at the kernel's start, with nothing in its registers but constants and where it is.
+func (w *warp) reset() {
+	copy(w.knownWords, w.given)
+	clear(w.knownLongs)
+	clear(w.knownPreds)
+	for at, name := range w.block.kernel.registers.specials {
 		w.fill(at, func(l int) uint32 { return w.where(name, l) })
 	}
 	w.at, w.others, w.live, w.waiting, w.open, w.groups = path{0, all}, nil, all, false, nil, nil
 }
 
 func (w *warp) fill(at int, value func(l int) uint32) {
-	w.knownWords[at] = all
+	w.given[at] = all
 	for l := range w.words[at] {
 		w.words[at][l] = value(l)
 	}

@@ -186,6 +186,13 @@ func TestSoftInpaint(t *testing.T) {
 // inpaintingModel is the tiny model with five further input channels, whose weights are random ones of a size.
 func inpaintingModel(t *testing.T, scale float32) *Pipeline {
 	t.Helper()
+	random := rand.New(rand.NewPCG(1, 2))
+	return nineChannels(t, func() float32 { return scale * float32(random.NormFloat64()) })
+}
+
+// nineChannels is the tiny model with a first convolution of nine channels, of which next gives the weights of the last five.
+func nineChannels(t *testing.T, next func() float32) *Pipeline {
+	t.Helper()
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(tinyRandom(t))); err != nil {
 		t.Fatal(err)
@@ -207,7 +214,7 @@ func inpaintingModel(t *testing.T, scale float32) *Pipeline {
 	tensors := readTensors(t, path)
 	for i, x := range tensors {
 		if x.Name == "conv_in.weight" {
-			tensors[i] = widened(t, x, scale)
+			tensors[i] = widened(t, x, next)
 		}
 	}
 	if err := weights.Write(path, tensors, nil); err != nil {
@@ -243,21 +250,23 @@ func readTensors(t *testing.T, path string) (all []weights.Tensor) {
 	return all
 }
 
-// widened is a convolution of four channels with five more, in half precision.
-func widened(t *testing.T, x weights.Tensor, scale float32) weights.Tensor {
+// widened is a convolution of four channels with five more.
+func widened(t *testing.T, x weights.Tensor, next func() float32) weights.Tensor {
 	t.Helper()
 	if x.DType != weights.F16 {
 		t.Fatalf("%s is %v", x.Name, x.DType)
 	}
-	out, taps, random := x.Shape[0], 9, rand.New(rand.NewPCG(1, 2))
-	more := make([]byte, 0, out*9*taps*2)
+	out, taps := x.Shape[0], 9
+	more := make([]byte, 0, out*9*taps*4)
 	for o := range out {
-		more = append(more, x.Data[o*4*taps*2:][:4*taps*2]...)
+		for i := range 4 * taps {
+			more = binary.LittleEndian.AppendUint32(more, math.Float32bits(f16.ToF32(binary.LittleEndian.Uint16(x.Data[(o*4*taps+i)*2:]))))
+		}
 		for range 5 * taps {
-			more = binary.LittleEndian.AppendUint16(more, f16.FromF32(scale*float32(random.NormFloat64())))
+			more = binary.LittleEndian.AppendUint32(more, math.Float32bits(next()))
 		}
 	}
-	return weights.Tensor{Name: x.Name, DType: x.DType, Shape: []int{out, 9, 3, 3}, Data: more}
+	return weights.Tensor{Name: x.Name, DType: weights.F32, Shape: []int{out, 9, 3, 3}, Data: more}
 }
 
 // TestInpaintingCheckpoint draws with nine channels: as with four if the others have no weight, else by mask and picture.

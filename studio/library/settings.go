@@ -190,7 +190,7 @@ func (s *Settings) Set(values map[string]any) error {
 	}
 	data, err := json.MarshalIndent(all, "", "    ")
 	if err == nil && len(data) > maxSettings {
-		err = fmt.Errorf("all settings together have %d bytes, want up to %d", len(data), maxSettings)
+		err = invalid.Field("Settings", len(data), "up to %d bytes of all settings together", maxSettings)
 	}
 	if err == nil && s.path != "" {
 		err = atomicfile.WriteFile(s.path, append(data, '\n'))

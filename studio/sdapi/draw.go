@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/atelier-go/atelier/internal/canvas"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sd"
 	"github.com/atelier-go/atelier/sd/infotext"
 	"github.com/atelier-go/atelier/studio/jobs"
@@ -214,8 +215,8 @@ func titleOf(text string) string {
 
 // submitted is the answer to a request that cannot become a job.
 func submitted(err error) error {
-	if faults := faultsOf(err); len(faults) > 0 && faults[0].Loc[len(faults[0].Loc)-1] != "body" {
-		return faulty(faults)
+	if len(invalid.Fields(err)) > 0 {
+		return faulty(faultsOf(err))
 	}
 	return err
 }

@@ -215,6 +215,7 @@ func sample(width, height int) string {
 // painter draws without a model: tiny pictures of one colour, at once or when it is let go.
 type painter struct {
 	held chan struct{} // nil does not wait
+	most int           // pictures of a job; 0 is all
 	seen chan work.Draw
 }
 
@@ -241,7 +242,11 @@ func (p painter) draw(ctx context.Context, t *jobs.Task) error {
 	r := d.Request
 	info := work.Info{Request: r, Checkpoint: tinyportrait.Name}
 	infotext := fmt.Sprintf("%s\nNegative prompt: %s\nSteps: %d, Sampler: %s, CFG scale: %v, Seed: %d, Size: %dx%d, Model hash: 0123456789, Model: tiny, Version: test", r.Prompt, r.NegativePrompt, r.Steps, r.Sampler, *r.Guidance, r.Seed, r.Width, r.Height)
-	for i := range max(d.Count, 1) * max(r.BatchSize, 1) {
+	pictures := max(d.Count, 1) * max(r.BatchSize, 1)
+	if p.most > 0 {
+		pictures = min(pictures, p.most)
+	}
+	for i := range pictures {
 		info.Pictures = append(info.Pictures, work.Drawn{File: fmt.Sprint(i, ".png"), Seed: r.Seed + int64(i), Infotext: infotext, Width: 8, Height: 8})
 	}
 	return p.save(context.WithoutCancel(ctx), t, info)

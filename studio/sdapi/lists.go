@@ -62,7 +62,7 @@ func (s *Server) samplers(*http.Request) (all []samplerItem, err error) {
 		if name.Shifted() {
 			options["uses_ensd"] = "True"
 		}
-		all = append(all, samplerItem{string(name), name.Aliases(), options})
+		all = append(all, samplerItem{string(name), append([]string{}, name.Aliases()...), options})
 	}
 	return all, nil
 }

@@ -140,7 +140,9 @@ func (s *Server) settle(ctx context.Context, o *order, g *generation) error {
 		return err
 	}
 	if !g.RestoreAfterwards && len(overrides) > 0 {
-		return s.options.Library.Settings().Set(overrides)
+		if err := s.options.Library.Settings().Set(overrides); err != nil {
+			return unfit(err, "override_settings")
+		}
 	}
 	return nil
 }
@@ -191,6 +193,9 @@ func (o *order) drawSeeds() {
 // bound refuses what would be too much for a machine.
 func (o *order) bound() error {
 	pictures := int64(o.batches) * int64(o.r.BatchSize)
+	if pictures > maxPictures {
+		return faulty([]Fault{fault("n_iter", "value_error", "%d pictures are too many for one request, which may ask for %d", pictures, maxPictures)})
+	}
 	width, height := float64(o.r.Width), float64(o.r.Height)
 	if h := o.r.Hires; h != nil {
 		width, height = max(width*h.Scale, float64(h.Width)), max(height*h.Scale, float64(h.Height))
@@ -281,11 +286,11 @@ func faultsOf(err error) (faults []Fault) {
 		case strings.HasPrefix(e.Field, "Request.Faces."), strings.HasPrefix(e.Field, "Request.Inpaint.Soft."):
 			name, loc = strings.TrimPrefix(e.Field, "Request."), []any{"body", "alwayson_scripts"}
 		default:
-			name = e.Field
+			name, loc = e.Field, []any{"body"}
 			if at := slices.IndexFunc(applied, func(one setting) bool { return one.field == e.Field }); at >= 0 {
 				name = applied[at].name
+				loc = []any{"body", "override_settings", name}
 			}
-			loc = []any{"body", "override_settings", name}
 		}
 		faults = append(faults, Fault{loc, e.Say(name), "value_error"})
 	}

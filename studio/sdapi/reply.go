@@ -61,6 +61,9 @@ const gzipFrom = 1000
 
 // answer writes what a handler returned.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, value any, err error) {
+	if err != nil && r.Context().Err() != nil {
+		return // who asked is gone
+	}
 	status := http.StatusOK
 	if err != nil {
 		var e *Error

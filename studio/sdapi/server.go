@@ -15,6 +15,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime"
@@ -54,6 +55,7 @@ const (
 	maxBody      = 256 << 20 // bytes
 	maxFile      = 64 << 20  // bytes of a picture's file
 	maxPixels    = 1 << 27   // of all pictures of a request together
+	maxPictures  = 1000      // of a request
 	maxRequests  = 200       // that draw or enlarge, at work or waiting
 	maxInterests = 1000      // names of tasks that are remembered
 )
@@ -88,7 +90,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{options: o, log: o.Logger, mux: http.NewServeMux()}
 	for i, pair := range o.Auth {
 		if user, _, ok := strings.Cut(pair, ":"); !ok || user == "" {
-			return nil, refuseAuth(i)
+			return nil, fmt.Errorf("sdapi: pair %d of Options.Auth is not of the form user:password", i+1) // it may be a password, and is not repeated
 		}
 		s.users = append(s.users, sha256.Sum256([]byte(pair)))
 	}
@@ -116,11 +118,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.mux.ServeHTTP(w, r)
-}
-
-func refuseAuth(i int) error {
-	// The pair is not repeated: it may be a password.
-	return &Error{Status: http.StatusBadRequest, Kind: "ValueError", Detail: "sdapi: pair " + string(rune('1'+i%9)) + " of Auth is not of the form user:password"}
 }
 
 // allowed reports whether a request may be answered.

@@ -1,0 +1,195 @@
+package sdapi_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/atelier-go/atelier/studio/sdapi"
+)
+
+// shape is a schema of the OpenAPI document.
+type shape struct {
+	Type       any
+	Properties map[string]shape
+	Items      *shape
+	Default    any
+	Minimum    *float64
+	Maximum    *float64
+}
+
+// endpoint is what may be sent where.
+type endpoint struct {
+	method, path string
+	query        []string
+	body         *shape
+}
+
+// endpoints are those of the document, in one order.
+func endpoints(t testing.TB, api http.Handler) (all []endpoint) {
+	w := httptest.NewRecorder()
+	api.ServeHTTP(w, httptest.NewRequest("GET", "/openapi.json", nil))
+	var document struct {
+		Paths map[string]map[string]struct {
+			Parameters  []struct{ Name string }
+			RequestBody *struct {
+				Content map[string]struct{ Schema shape }
+			}
+		}
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &document); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range slices.Sorted(maps.Keys(document.Paths)) {
+		for method, operation := range document.Paths[path] {
+			one := endpoint{method: strings.ToUpper(method), path: path}
+			for _, p := range operation.Parameters {
+				one.query = append(one.query, p.Name)
+			}
+			if operation.RequestBody != nil {
+				body := operation.RequestBody.Content["application/json"].Schema
+				one.body = &body
+			}
+			all = append(all, one)
+		}
+	}
+	slices.SortFunc(all, func(a, b endpoint) int { return strings.Compare(a.path+a.method, b.path+b.method) })
+	return all
+}
+
+// The values of strangers.
+var (
+	oddNumbers = []any{0, -1, 1, 7, 8, 64, 512, 0.5, 1e9, -1e9, 1e18, json.Number("1e400"), json.Number("9223372036854775808"), "3", "x", true}
+	oddTexts   = []any{
+		"", "x", "None", "Automatic", "Euler a", "karras", "tiny-portrait", "http://127.0.0.1/", "data:image/png;base64,", "\x00", "../../etc/passwd", "<lora:x:1>", "((a:1.2", "[a:b:0.5]",
+		"a\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 64x64", strings.Repeat("(", 3000), sample(8, 8), "data:image/png;base64," + sample(16, 8), sample(1, 1), "iVBORw0KGgo=", "Latent", "Lanczos",
+	}
+	oddNames = []string{
+		"ADetailer", "Soft inpainting", "Refiner", "seed", "sampler", "controlnet", "sd_model_checkpoint", "sd_vae", "CLIP_stop_at_last_layers", "randn_source", "n_rows", "args", "ad_model", "ad_confidence",
+		"ad_steps", "ad_use_steps", "ad_dilate_erode", "uni_pc_order", "samples_format", "jpeg_quality", "data", "name", "",
+	}
+)
+
+// dice makes bodies of a schema by chance, the same of the same seed: mostly of the type that is wanted, seldom as they should be.
+type dice struct{ *rand.Rand }
+
+func (d dice) body(s shape) any {
+	if d.IntN(40) == 0 {
+		return d.any(3)
+	}
+	body := make(map[string]any)
+	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
+		if one := s.Properties[name]; d.IntN(4) == 0 {
+			body[name] = d.value(one)
+		}
+	}
+	return body
+}
+
+func (d dice) value(s shape) any {
+	if d.IntN(12) == 0 {
+		return d.any(3)
+	}
+	kind := fmt.Sprint(s.Type)
+	switch {
+	case strings.Contains(kind, "object") && s.Properties != nil:
+		return d.body(s)
+	case strings.Contains(kind, "object"):
+		return d.object(3)
+	case strings.Contains(kind, "array") && s.Items != nil:
+		list := []any{}
+		for range d.IntN(3) {
+			list = append(list, d.value(*s.Items))
+		}
+		return list
+	case strings.Contains(kind, "string"):
+		return pick(d, oddTexts)
+	case strings.Contains(kind, "boolean"):
+		return d.IntN(2) == 0
+	case strings.Contains(kind, "integer"), strings.Contains(kind, "number"):
+		if s.Default != nil && d.IntN(2) == 0 {
+			return s.Default
+		}
+		return pick(d, oddNumbers)
+	}
+	return d.any(3)
+}
+
+// any is a value of any type.
+func (d dice) any(depth int) any {
+	switch d.IntN(6) {
+	case 0:
+		return nil
+	case 1:
+		return d.IntN(2) == 0
+	case 2:
+		return pick(d, oddNumbers)
+	case 3:
+		if depth > 0 {
+			return d.object(depth - 1)
+		}
+	case 4:
+		list := []any{}
+		for range d.IntN(8) {
+			list = append(list, d.any(max(depth-1, 0)))
+		}
+		return list
+	}
+	return pick(d, oddTexts)
+}
+
+func (d dice) object(depth int) any {
+	object := make(map[string]any)
+	for range d.IntN(4) {
+		object[pick(d, oddNames)] = d.any(depth)
+	}
+	return object
+}
+
+func pick[T any](d dice, from []T) T { return from[d.IntN(len(from))] }
+
+// FuzzBodies sends to every route what its part of the OpenAPI document allows, and what it does not, or the bytes that there are: nothing is
+// answered with the server's fault, and everything in JSON, but for pictures and the page.
+//
+//	go test ./studio/sdapi -run '^$' -fuzz FuzzBodies -fuzztime 100000x
+func FuzzBodies(f *testing.F) {
+	s := newStudio(f, sdapi.Options{}, painter{most: 2}.handlers())
+	api := s.server.Config.Handler
+	all := endpoints(f, api)
+	for at := range all {
+		f.Add(uint8(at), uint64(at), []byte(nil))
+		f.Add(uint8(at), uint64(0), []byte(`{"prompt": {}`))
+	}
+	f.Fuzz(func(t *testing.T, at uint8, seed uint64, raw []byte) {
+		to, d := all[int(at)%len(all)], dice{rand.New(rand.NewPCG(seed, 1))}
+		target := to.path + "?"
+		for _, name := range to.query {
+			target += name + "=" + escape(fmt.Sprint(pick(d, oddTexts))) + "&"
+		}
+		sent := raw
+		if len(raw) == 0 && to.body != nil {
+			var err error
+			if sent, err = json.Marshal(d.body(*to.body)); err != nil {
+				t.Skip(err)
+			}
+		}
+		r, w := httptest.NewRequestWithContext(t.Context(), to.method, target, strings.NewReader(string(sent))), httptest.NewRecorder()
+		r.Header.Set("Content-Type", "application/json")
+		api.ServeHTTP(w, r)
+		answer := w.Body.String()
+		switch {
+		case w.Code >= 500 && w.Code != http.StatusNotImplemented, w.Code < 200:
+			t.Errorf("%s %s with %.2000s: %d %.1000s", to.method, target, sent, w.Code, answer)
+		case strings.HasPrefix(w.Header().Get("Content-Type"), "application/json") && !json.Valid([]byte(answer)):
+			t.Errorf("%s %s answers no JSON: %.1000s", to.method, target, answer)
+		case len(answer) > 4<<20:
+			t.Errorf("%s %s with %.2000s answers with %d bytes", to.method, target, sent, len(answer))
+		}
+	})
+}

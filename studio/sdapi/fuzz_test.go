@@ -2,6 +2,7 @@ package sdapi_test
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -83,9 +84,9 @@ func (d dice) body(s shape) any {
 	if d.IntN(40) == 0 {
 		return d.any(3)
 	}
-	body := make(map[string]any)
+	body, rare := make(map[string]any), pick(d, []int{3, 10, 40})
 	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
-		if one := s.Properties[name]; d.IntN(4) == 0 {
+		if one := s.Properties[name]; d.IntN(rare) == 0 {
 			body[name] = d.value(one)
 		}
 	}
@@ -154,42 +155,62 @@ func (d dice) object(depth int) any {
 
 func pick[T any](d dice, from []T) T { return from[d.IntN(len(from))] }
 
-// FuzzBodies sends to every route what its part of the OpenAPI document allows, and what it does not, or the bytes that there are: nothing is
-// answered with the server's fault, and everything in JSON, but for pictures and the page.
+// requests is how many TestBodies sends: some in CI, 100,000 before a release.
+var requests = flag.Int("requests", 600, "how many requests TestBodies sends")
+
+// TestBodies sends to every route what its part of the OpenAPI document allows, and what it does not.
+//
+//	go test ./studio/sdapi -run TestBodies -timeout 2h -args -requests 100000
+func TestBodies(t *testing.T) {
+	s := newStudio(t, sdapi.Options{}, painter{most: 2}.handlers())
+	all, statuses := endpoints(t, s.server.Config.Handler), make(map[int]int)
+	for seed := range uint64(*requests) {
+		statuses[s.strange(t, all[int(seed)%len(all)], seed, nil)]++
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+	t.Logf("%d requests to %d routes, by status: %v", *requests, len(all), statuses)
+}
+
+// FuzzBodies does so with bytes of any kind too. Building it takes a while: the queue's server is instrumented with the rest.
 //
 //	go test ./studio/sdapi -run '^$' -fuzz FuzzBodies -fuzztime 100000x
 func FuzzBodies(f *testing.F) {
 	s := newStudio(f, sdapi.Options{}, painter{most: 2}.handlers())
-	api := s.server.Config.Handler
-	all := endpoints(f, api)
+	all := endpoints(f, s.server.Config.Handler)
 	for at := range all {
-		f.Add(uint8(at), uint64(at), []byte(nil))
 		f.Add(uint8(at), uint64(0), []byte(`{"prompt": {}`))
 	}
 	f.Fuzz(func(t *testing.T, at uint8, seed uint64, raw []byte) {
-		to, d := all[int(at)%len(all)], dice{rand.New(rand.NewPCG(seed, 1))}
-		target := to.path + "?"
-		for _, name := range to.query {
-			target += name + "=" + escape(fmt.Sprint(pick(d, oddTexts))) + "&"
-		}
-		sent := raw
-		if len(raw) == 0 && to.body != nil {
-			var err error
-			if sent, err = json.Marshal(d.body(*to.body)); err != nil {
-				t.Skip(err)
-			}
-		}
-		r, w := httptest.NewRequestWithContext(t.Context(), to.method, target, strings.NewReader(string(sent))), httptest.NewRecorder()
-		r.Header.Set("Content-Type", "application/json")
-		api.ServeHTTP(w, r)
-		answer := w.Body.String()
-		switch {
-		case w.Code >= 500 && w.Code != http.StatusNotImplemented, w.Code < 200:
-			t.Errorf("%s %s with %.2000s: %d %.1000s", to.method, target, sent, w.Code, answer)
-		case strings.HasPrefix(w.Header().Get("Content-Type"), "application/json") && !json.Valid([]byte(answer)):
-			t.Errorf("%s %s answers no JSON: %.1000s", to.method, target, answer)
-		case len(answer) > 4<<20:
-			t.Errorf("%s %s with %.2000s answers with %d bytes", to.method, target, sent, len(answer))
-		}
+		s.strange(t, all[int(at)%len(all)], seed, raw)
 	})
+}
+
+// strange sends bytes, or what a seed makes of the schema, and wants an answer that is not the server's fault, in JSON but for pictures and
+// the page.
+func (s *studio) strange(t *testing.T, to endpoint, seed uint64, raw []byte) (status int) {
+	d, target, sent := dice{rand.New(rand.NewPCG(seed, 1))}, to.path+"?", raw
+	for _, name := range to.query {
+		target += name + "=" + escape(fmt.Sprint(pick(d, oddTexts))) + "&"
+	}
+	if len(raw) == 0 && to.body != nil {
+		var err error
+		if sent, err = json.Marshal(d.body(*to.body)); err != nil { // a number beyond all
+			sent = []byte(`{"steps": 1e400, "seed": [1`)
+		}
+	}
+	r, w := httptest.NewRequestWithContext(t.Context(), to.method, target, strings.NewReader(string(sent))), httptest.NewRecorder()
+	r.Header.Set("Content-Type", "application/json")
+	s.server.Config.Handler.ServeHTTP(w, r)
+	answer := w.Body.String()
+	switch {
+	case w.Code >= 500 && w.Code != http.StatusNotImplemented, w.Code < 200:
+		t.Errorf("%s %s with %.2000s: %d %.1000s", to.method, target, sent, w.Code, answer)
+	case strings.HasPrefix(w.Header().Get("Content-Type"), "application/json") && !json.Valid([]byte(answer)):
+		t.Errorf("%s %s answers no JSON: %.1000s", to.method, target, answer)
+	case len(answer) > 4<<20:
+		t.Errorf("%s %s with %.2000s answers with %d bytes", to.method, target, sent, len(answer))
+	}
+	return w.Code
 }

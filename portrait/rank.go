@@ -112,7 +112,7 @@ func nearness(e Embedding, others []Embedding) float64 {
 type Candidate struct {
 	Index     int // of the picture among those that are ranked
 	Face      face.Face
-	Faults    []Kind  // NoFace, SeveralFaces, CutFace, Tilted, Blurred, Burnt or Dark
+	Faults    []Kind  // NoFace, SeveralFaces, SmallFace, CutFace, Tilted, Blurred, Burnt or Dark
 	Likeness  float64 // as the Judge says
 	Sharpness float64 // of the face, in percent of its contrast
 }
@@ -161,7 +161,7 @@ func candidate(ctx context.Context, img *image.NRGBA, detector face.Detector) (c
 		largest := slices.MaxFunc(p.Faces, func(a, b face.Face) int { return cmp.Compare(a.Size, b.Size) })
 		p.choose(slices.Index(p.Faces, largest))
 	}
-	p.checkFace(0)
+	p.checkFace(min(p.Size.X, p.Size.Y)) // a face may be as small as in a photo that is made as large as the model draws
 	for _, f := range p.Findings {
 		if f.Verdict == Drop || f.Kind == CutFace || f.Kind == Tilted {
 			c.Faults = append(c.Faults, f.Kind)

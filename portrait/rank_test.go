@@ -1,11 +1,14 @@
 package portrait_test
 
 import (
+	"context"
 	"image"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
+	"github.com/atelier-go/atelier/face"
 	"github.com/atelier-go/atelier/internal/picture"
 	"github.com/atelier-go/atelier/portrait"
 	"github.com/atelier-go/atelier/tinyportrait/drawn"
@@ -95,5 +98,22 @@ func testRank(t *testing.T, likeness *portrait.Likeness, own, others []portrait.
 	}
 	if place[0] != 5 || place[1] != 4 || max(place[3], place[5]) != 1 {
 		t.Errorf("the places are %v: want the person's 3 and 5 first, then 2 and 4, the two people of 1, and nobody in 0", place)
+	}
+}
+
+// flat is the Judge that says the same of all.
+type flat struct{}
+
+func (flat) Judge(_ context.Context, drawn []portrait.Example) ([]float64, error) {
+	return make([]float64, len(drawn)), nil
+}
+
+// TestRankSmallFace has a candidate whose face is too small for a portrait.
+func TestRankSmallFace(t *testing.T) {
+	img := open(t)
+	far := on(900, 900, image.Pt(300, 200), scaled(img, 220))
+	ranked, err := portrait.Rank(t.Context(), []*image.NRGBA{far, img}, face.Cascades{}, flat{})
+	if err != nil || len(ranked) != 2 || ranked[0].Index != 1 || len(ranked[0].Faults) != 0 || !slices.Contains(ranked[1].Faults, portrait.SmallFace) {
+		t.Errorf("%+v, %v", ranked, err)
 	}
 }

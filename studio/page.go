@@ -166,8 +166,18 @@ var words = template.FuncMap{
 		}
 		return min(100, max(0, 100*p.Done/p.Total))
 	},
-	"when": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"day":  func(t time.Time) string { return t.Local().Format("2 January 2006, 15:04") },
+	"control": func(d drawView, name, label string, rest ...string) controlView {
+		c := controlView{Name: name, Label: label, Value: d.V[name], Fault: d.Faults[name]}
+		for i, at := range []*string{&c.Min, &c.Max, &c.Step, &c.Empty, &c.Unit} {
+			if i < len(rest) {
+				*at = rest[i]
+			}
+		}
+		return c
+	},
+	"sizes": func() []string { return []string{"512×512", "512×640", "512×768", "768×512"} },
+	"when":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"day":   func(t time.Time) string { return t.Local().Format("2 January 2006, 15:04") },
 }
 
 // about is how long something takes, for people.

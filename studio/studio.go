@@ -99,6 +99,7 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, &api.Problem{Status: http.StatusNotFound, Detail: "There is no such page."})
 	})
+	s.drawRoutes()
 	s.queueRoutes()
 }
 

@@ -44,20 +44,20 @@ func keptName(id, name string) string   { return "job/" + id + "/kept/" + name }
 // discard deletes all files of a job.
 func (q *Queue) discard(ctx context.Context, j Job) error {
 	for _, f := range j.Files {
-		if err := q.delete(ctx, resultName(j.ID, f.Name)); err != nil {
+		if err := q.Delete(ctx, resultName(j.ID, f.Name)); err != nil {
 			return err
 		}
 	}
 	for _, name := range j.Kept {
-		if err := q.delete(ctx, keptName(j.ID, name)); err != nil {
+		if err := q.Delete(ctx, keptName(j.ID, name)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// delete deletes a file, if it is there.
-func (q *Queue) delete(ctx context.Context, name string) error {
+// Delete deletes a file that was stored with Put, if it is there.
+func (q *Queue) Delete(ctx context.Context, name string) error {
 	if err := q.files.Delete(ctx, name); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
 		return fmt.Errorf("jobs: deleting %s: %w", name, err)
 	}

@@ -101,7 +101,7 @@ func (t *Task) Forget(ctx context.Context, name string) error {
 	}); err != nil {
 		return err
 	}
-	return t.queue.delete(ctx, keptName(t.Job.ID, name))
+	return t.queue.Delete(ctx, keptName(t.Job.ID, name))
 }
 
 // Input opens a file that was stored with Queue.Put.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -106,18 +107,26 @@ func (s *Server) img2img(r request[img2img]) (*generated, error) {
 	return s.draw(r.Context(), o, &b.generation, b)
 }
 
-// jobsOf are the requests of the jobs that an order needs: one, or, of several pictures to begin with, one for each picture.
-func (o *order) jobsOf() (all []work.Draw) {
+// jobsOf are the requests of the jobs that an order needs: one, or, of several pictures to begin with, one for each picture. These are in
+// the queue's store under the names given, first the mask, if there is one.
+func (o *order) jobsOf(stored []string) (all []work.Draw) {
 	one := work.Draw{Request: o.r, Checkpoint: o.checkpoint, Count: o.batches}
 	if o.save {
 		one.Save = o.kind
 	}
-	if len(o.images) < 2 {
+	if in := o.r.Inpaint; in != nil {
+		bare := *in
+		bare.Mask, one.Request.Inpaint, one.Mask, stored = nil, &bare, stored[0], stored[1:]
+	}
+	if one.Request.Image = nil; len(stored) > 0 {
+		one.Image = stored[0]
+	}
+	if len(stored) < 2 {
 		return []work.Draw{one}
 	}
-	for i := range o.batches * len(o.images) {
+	for i := range o.batches * len(stored) {
 		next := one
-		next.Count, next.Request.BatchSize, next.Request.Image = 1, 1, o.images[i%len(o.images)]
+		next.Count, next.Request.BatchSize, next.Image = 1, 1, stored[i%len(stored)]
 		if o.r.Variation.Strength == 0 {
 			next.Request.Seed += int64(i)
 		} else {
@@ -140,7 +149,18 @@ func (s *Server) draw(ctx context.Context, o *order, g *generation, parameters a
 	if o.save {
 		ctx = context.WithoutCancel(ctx)
 	}
-	all := o.jobsOf()
+	files := o.images
+	if o.r.Inpaint != nil {
+		files = append([][]byte{o.r.Inpaint.Mask}, files...)
+	}
+	stored, err := s.store(ctx, files)
+	if !o.save { // what is saved stays in the queue, and can be drawn again
+		defer s.unstore(ctx, stored)
+	}
+	if err != nil {
+		return nil, err
+	}
+	all := o.jobsOf(stored)
 	scale := 1
 	if o.r.Hires != nil {
 		scale = 2 // the web UI counts both passes
@@ -171,6 +191,27 @@ func (s *Server) draw(ctx context.Context, o *order, g *generation, parameters a
 		}
 	}
 	return s.generated(o, g, parameters, result, pictures, began)
+}
+
+// store puts pictures of a request into the queue's store, under names that no other request has, so that they can go with it.
+func (s *Server) store(ctx context.Context, files [][]byte) (names []string, err error) {
+	for _, file := range files {
+		name, err := work.PutInput(ctx, s.options.Queue, rand.Text(), file)
+		if err != nil {
+			return names, err
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// unstore takes them out again.
+func (s *Server) unstore(ctx context.Context, names []string) {
+	for _, name := range names {
+		if err := s.options.Queue.Delete(context.WithoutCancel(ctx), name); err != nil {
+			s.log.Warn("a picture of a request stays in the queue's store", "error", err)
+		}
+	}
 }
 
 // do submits a job and waits for its end.

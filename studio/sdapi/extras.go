@@ -60,6 +60,7 @@ func (s *Server) enlarge(ctx context.Context, e extras, pictures []namedImage, f
 		return nil, err
 	}
 	pixels, single := 0, field == "image"
+	var sent [][]byte
 	for i, p := range pictures {
 		at := field
 		if !single {
@@ -72,11 +73,12 @@ func (s *Server) enlarge(ctx context.Context, e extras, pictures []namedImage, f
 		if pixels += enlarged(e, img.Rect.Dx(), img.Rect.Dy()); pixels > maxPixels {
 			return nil, faulty([]Fault{fault(field, "value_error", "the pictures become too large for one request, which may have %d million pixels", maxPixels>>20)})
 		}
-		name, err := work.PutInput(ctx, s.options.Queue, p.Name, file)
-		if err != nil {
-			return nil, err
-		}
-		u.Pictures = append(u.Pictures, name)
+		sent = append(sent, file)
+	}
+	u.Pictures, err = s.store(ctx, sent)
+	defer s.unstore(ctx, u.Pictures)
+	if err != nil {
+		return nil, err
 	}
 	t, err := s.tasks.begin("", 1, len(pictures), 1)
 	if err != nil {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -143,6 +145,11 @@ func TestSeveralPictures(t *testing.T) {
 	}
 	if sent, _ := d.Parameters["init_images"].([]any); len(sent) != 2 {
 		t.Error("the pictures that were sent are not repeated")
+	}
+	for _, name := range images {
+		if _, err := s.queue.Get(t.Context(), name); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s stays in the queue's store: %v", name, err)
+		}
 	}
 }
 

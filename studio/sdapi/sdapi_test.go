@@ -608,3 +608,36 @@ func TestDocument(t *testing.T) {
 		t.Errorf("the page %d loads something", status)
 	}
 }
+
+// TestMachine has the tiny model interrupted, skipped and asked for what is not there.
+func TestMachine(t *testing.T) {
+	s := newStudio(t, sdapi.Options{}, nil)
+	long := body{"prompt": "a man", "width": 64, "height": 64, "steps": 5000, "n_iter": 2, "seed": 3}
+	stepping := func(p progress) bool { return p.State.Step > 0 && p.Image != nil }
+	answered := s.begin(t.Context(), long)
+	s.until(stepping)
+	s.post("/sdapi/v1/interrupt", nil, nil)
+	d, ok := <-answered
+	if got := s.sizes(d); !ok || len(got) != 1 || got[0].X != 64 {
+		t.Errorf("interrupted: %v, pictures of %v", ok, got)
+	}
+	answered = s.begin(t.Context(), long)
+	s.until(stepping)
+	s.post("/sdapi/v1/skip", nil, nil)
+	s.until(func(p progress) bool { return p.State.Number == 1 })
+	s.post("/sdapi/v1/interrupt", nil, nil)
+	d, ok = <-answered
+	var info struct {
+		Seeds []int64 `json:"all_seeds"`
+	}
+	if err := json.Unmarshal([]byte(d.Info), &info); !ok || err != nil || !slices.Equal(info.Seeds, []int64{4}) {
+		t.Errorf("skipped, then interrupted: %v, seeds %v, %v; want the second alone", ok, info.Seeds, err)
+	}
+	if status, answer := s.ask("POST", "/sdapi/v1/txt2img", small(body{"prompt": "<lora:nothing:1>"})); status != 422 || !strings.Contains(string(answer), "nothing") {
+		t.Errorf("a LoRA that is not there: %d %s", status, answer)
+	}
+	s.post("/sdapi/v1/unload-checkpoint", nil, nil)
+	if one := s.draw("/sdapi/v1/txt2img", small(body{"seed": 1, "override_settings": body{"samples_format": "jpg", "enable_pnginfo": false}})); !strings.HasPrefix(one.Images[0], "/9j/") {
+		t.Errorf("a JPEG is %.20s", one.Images[0])
+	}
+}

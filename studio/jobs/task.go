@@ -17,7 +17,7 @@ type Task struct {
 	mu       sync.Mutex
 	progress Progress
 	wish     Wish
-	skipped  bool          // the wish to skip was granted, and is still in the record
+	skipped  bool          // the wish to skip was granted, and no record without it was heard of since
 	news     chan struct{} // holds one: there is something for the record
 }
 
@@ -146,7 +146,6 @@ func (t *Task) beat(ctx context.Context, end context.CancelCauseFunc) {
 		last = time.Now()
 		switch err := t.note(ctx, t.renew); {
 		case err == nil:
-			t.granted()
 		case errors.Is(err, ErrLost):
 			end(ErrLost)
 		case ctx.Err() == nil:
@@ -165,13 +164,6 @@ func (t *Task) renew(j *Job) {
 	}
 }
 
-// granted forgets that a wish was granted, once the record has it.
-func (t *Task) granted() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.skipped = false
-}
-
 // hear takes what the record says into the task.
 func (t *Task) hear(j *Job, ok bool, end context.CancelCauseFunc) {
 	if !ok || !t.owns(j) {
@@ -179,8 +171,8 @@ func (t *Task) hear(j *Job, ok bool, end context.CancelCauseFunc) {
 		return
 	}
 	t.mu.Lock()
-	if j.Wish != Skip || !t.skipped {
-		t.wish = j.Wish
+	if j.Wish != Skip || !t.skipped { // a record of before it was granted may come yet
+		t.wish, t.skipped = j.Wish, false
 	}
 	t.mu.Unlock()
 	switch j.Wish {

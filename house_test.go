@@ -89,6 +89,7 @@ var rules = []rule{
 	{"internal/tomltree", "", "github.com/BurntSushi/toml", "leaf"},
 	{"examples/internal/cli", "internal/openfile internal/picture compute device face sampler sd sd/filename sd/infotext sd/prompt examples/internal/terminal tinyportrait tinyportrait/drawn weights weights/hub internal/atomicfile invalid", "github.com/KimMachineGun/automemlimit", "what programs have in common: flags, the run under a bar, and what they tell before the work"},
 	{"examples/bench", "compute cpu device examples/internal/... internal/engine internal/rng invalid lora lora/train unet weights", "golang.org/x/sys", "it times the programs that the packages run, which no public name gives"},
+	{"examples/worker", "examples/... studio/...", "github.com/nats-io/nats-server/v2", "a program like any other; its tests run a server of the queue"},
 	{"examples/...", "clip compute cpu device esrgan examples/... face lora/... portrait sampler sd/... studio/... tinyportrait/... unet vae weights/... internal/rng invalid", "golang.org/x/image golang.org/x/sys golang.org/x/term", "programs are users: what they import of this module, others can"},
 }
 

@@ -13,17 +13,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/atelier-go/atelier/examples/internal/cli"
 	"github.com/atelier-go/atelier/examples/internal/terminal"
+	"github.com/atelier-go/atelier/examples/internal/tiny"
 	"github.com/atelier-go/atelier/lora/train"
 	"github.com/atelier-go/atelier/portrait"
-	"github.com/atelier-go/atelier/sd"
-	"github.com/atelier-go/atelier/tinyportrait"
 	"github.com/atelier-go/atelier/tinyportrait/drawn"
 	"github.com/atelier-go/atelier/weights"
 )
@@ -137,24 +135,11 @@ func (j *job) open(ctx context.Context) (closeAll func(), err error) {
 		return nil, errors.Join(err, j.Checkpoint.Close())
 	}
 	if j.model.IsTiny() {
-		j.beTiny()
+		j.Detector = drawn.Detector{}
+		tiny.Pictures(&j.Pictures)
 	}
 	j.Recipe = j.recipe
 	return func() { j.Device.Close(); j.Checkpoint.Close() }, nil
-}
-
-// beTiny has what the tiny model wants: it draws faces of 128 pixels in named colours, and follows a prompt best with less guidance than
-// usual of what its LoRA knows well.
-func (j *job) beTiny() {
-	j.Detector = drawn.Detector{}
-	p := &j.Pictures
-	p.Request.Width, p.Request.Height, p.Request.Steps, p.Request.Guidance = 128, 128, 20, new(4.0)
-	// Larger than that its VAE smears eyes, so the best are drawn anew in part at their own size.
-	p.Hires = &sd.Hires{Scale: 1, Upscaler: sd.Lanczos, Strength: new(0.15), Steps: 10}
-	p.Faces = &sd.FacePass{Strength: new(0.0)}
-	if p.Preset == "" && p.Prompt == "" {
-		p.Prompt = "photo of {person}"
-	}
 }
 
 // recipe is portrait.Recipe, as long as the flags say.
@@ -177,40 +162,19 @@ func (j *job) findPhotos() error {
 	var errs []error
 	if j.Photos == "" {
 		j.Photos = filepath.Join(j.Output, "photos")
-		errs = append(errs, layOut(j.Photos, "12_personname man"))
+		errs = append(errs, tiny.LayOut(j.Photos, tiny.Person))
 		if j.Prepare.Class == "" {
 			j.Prepare.Class = "man"
 		}
 	}
 	if j.model.IsTiny() && j.Others == "" && j.DrawOthers == 0 {
 		j.Others = filepath.Join(j.Output, "others")
-		errs = append(errs, layOut(j.Others, "1_man"))
+		errs = append(errs, tiny.LayOut(j.Others, tiny.Others))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("-output: %w; choose a folder that can be written to", err)
 	}
 	return nil
-}
-
-// layOut copies a folder of the sample photos to dir, whole or not at all, unless dir is there.
-func layOut(dir, folder string) error {
-	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	photos, err := fs.Sub(tinyportrait.Photos(), folder)
-	if err != nil {
-		return err
-	}
-	temporary, err := os.MkdirTemp(filepath.Dir(dir), ".photos-*")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(temporary)
-	whole := filepath.Join(temporary, filepath.Base(dir))
-	if err := os.CopyFS(whole, photos); err != nil {
-		return err
-	}
-	return os.Rename(whole, dir)
 }
 
 // titles are what stages are called while they are done.

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sd"
@@ -107,7 +108,10 @@ func ReadInfo(ctx context.Context, q *jobs.Queue, id string) (info Info, err err
 	return info, json.NewDecoder(r).Decode(&info)
 }
 
-const infoFile = "info.json"
+const (
+	infoFile         = "info.json"
+	incompleteEnding = "-incomplete.png"
+)
 
 // drawing is a job that draws.
 type drawing struct {
@@ -201,7 +205,7 @@ func (r *drawing) seeds(ctx context.Context) error {
 	return nil
 }
 
-// resume reads what a worker before has drawn of the job. Of a batch that is not there whole nothing counts.
+// resume reads what a worker before has drawn of the job. Of a batch that is not there whole, or was interrupted, nothing counts.
 func (r *drawing) resume(ctx context.Context) error {
 	if err := readResult(ctx, r.task, infoFile, &r.info); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -215,7 +219,7 @@ func (r *drawing) resume(ctx context.Context) error {
 	}
 	whole := make(map[int]int)
 	for _, p := range r.info.Pictures {
-		if there[p.File] {
+		if there[p.File] && !strings.HasSuffix(p.File, incompleteEnding) {
 			whole[p.Batch]++
 		}
 	}
@@ -340,7 +344,7 @@ func (r *drawing) save(ctx context.Context, result *sd.Result, batch int, incomp
 	r.info.Incomplete = incomplete
 	ending := ".png"
 	if incomplete {
-		ending = "-incomplete.png"
+		ending = incompleteEnding
 	}
 	first := len(r.info.Pictures)
 	for i, p := range result.Pictures {

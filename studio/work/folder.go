@@ -71,13 +71,16 @@ func (k *keptFolder) fetch(ctx context.Context, below string, f keptFile) (keptF
 	if !filepath.IsLocal(filepath.FromSlash(below)) || len(f.SHA256) != 2*sha256.Size {
 		return f, fmt.Errorf("work: the list of what was kept has a file %.100q", below)
 	}
-	r, err := k.task.Kept(ctx, f.name())
-	if err != nil {
-		return f, err
-	}
-	defer r.Close()
 	path := filepath.Join(k.dir, filepath.FromSlash(below))
-	if err := writeFile(path, r, f.Size); err != nil {
+	err := patiently(ctx, func() error {
+		r, err := k.task.Kept(ctx, f.name())
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		return writeFile(path, r, f.Size)
+	})
+	if err != nil {
 		return f, err
 	}
 	info, err := os.Stat(path)
@@ -109,12 +112,12 @@ func (k *keptFolder) keep(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("work: %w", err)
 	}
-	if err := k.task.Keep(ctx, folderList, bytes.NewReader(list)); err != nil {
+	if err := patiently(ctx, func() error { return k.task.Keep(ctx, folderList, bytes.NewReader(list)) }); err != nil {
 		return err
 	}
 	for name := range had {
 		if has[name] == "" {
-			if err := k.task.Forget(ctx, name); err != nil {
+			if err := patiently(ctx, func() error { return k.task.Forget(ctx, name) }); err != nil {
 				return err
 			}
 		}
@@ -134,12 +137,7 @@ func contents(files map[string]keptFile) map[string]string {
 
 // send keeps the content of a file.
 func (k *keptFolder) send(ctx context.Context, name, below string) error {
-	f, err := openfile.Open(filepath.Join(k.dir, filepath.FromSlash(below)))
-	if err != nil {
-		return fmt.Errorf("work: %w", err)
-	}
-	defer f.Close()
-	return k.task.Keep(ctx, name, f)
+	return sendFile(ctx, filepath.Join(k.dir, filepath.FromSlash(below)), func(r io.Reader) error { return k.task.Keep(ctx, name, r) })
 }
 
 // look lists the files of the folder, but for those that are being written or stand for somebody who writes.

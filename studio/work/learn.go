@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora/kohya"
@@ -215,7 +214,7 @@ type learning struct {
 func (l *learning) tell(ctx context.Context, event train.Event) error {
 	switch e := event.(type) {
 	case train.Started:
-		if err := l.task.Save(ctx, "report.txt", strings.NewReader(e.Report.String())); err != nil {
+		if err := save(ctx, l.task, "report.txt", []byte(e.Report.String())); err != nil {
 			return err
 		}
 	case train.LatentsCached:
@@ -268,13 +267,3 @@ func (l *learning) ended(ctx context.Context, err error) error {
 
 // late is a context for what is stored when the job has been told to end: nothing is lost because of when that comes.
 func late(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
-
-// saveFile stores a file as a result.
-func saveFile(ctx context.Context, t *jobs.Task, name, path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("work: %w", err)
-	}
-	defer f.Close()
-	return t.Save(ctx, name, f)
-}

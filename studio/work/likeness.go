@@ -106,7 +106,9 @@ func (m *Machine) portraitIn(ctx context.Context, t *jobs.Task, r Portrait, dir 
 	config.Recipe = r.recipe
 	config.Enough = func() bool { return t.Wish() == jobs.Finish }
 	if m.options.Portrait != nil {
-		m.options.Portrait(found, &config)
+		if err := m.options.Portrait(found, &config); err != nil {
+			return err
+		}
 	}
 	p := &sitting{learning: learning{machine: m, task: t, folder: folder, course: newCourse(ctx, t)}}
 	return p.all(ctx, config)

@@ -54,12 +54,14 @@ func (m *Machine) fetchLoRA(ctx context.Context, t *jobs.Task, o *opened, name s
 
 // fetch writes a file of the queue's store to the disk.
 func fetch(ctx context.Context, t *jobs.Task, name, file string, most int64) error {
-	r, err := t.Input(ctx, name)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	return writeFile(file, r, most)
+	return patiently(ctx, func() error {
+		r, err := t.Input(ctx, name)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		return writeFile(file, r, most)
+	})
 }
 
 // writeFile writes a file of at most so many bytes, in a folder that is made.

@@ -34,7 +34,7 @@ type Options struct {
 	// Faces chooses what finds faces in what a checkpoint draws; nil is face.Cascades, for photos.
 	Faces func(library.Checkpoint) Detector
 	// Portrait completes a portrait's configuration for checkpoints that want something else than Stable Diffusion 1.5; nil leaves it.
-	Portrait func(library.Checkpoint, *portrait.Config)
+	Portrait func(library.Checkpoint, *portrait.Config) error
 	// Weights say what to take from where besides a checkpoint.
 	Weights weights.Options
 	Logger  *slog.Logger // nil is silent

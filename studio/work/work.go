@@ -16,12 +16,15 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"strings"
 	"time"
 
+	"github.com/atelier-go/atelier/internal/openfile"
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sd"
 	"github.com/atelier-go/atelier/sd/filename"
@@ -113,17 +116,61 @@ func checkInputs(field string, names ...string) error {
 }
 
 // input reads a file that a job needs.
-func input(ctx context.Context, t *jobs.Task, name string) ([]byte, error) {
-	r, err := t.Input(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	data, err := io.ReadAll(io.LimitReader(r, maxInput+1))
+func input(ctx context.Context, t *jobs.Task, name string) (data []byte, err error) {
+	err = patiently(ctx, func() error {
+		r, err := t.Input(ctx, name)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		data, err = io.ReadAll(io.LimitReader(r, maxInput+1))
+		return err
+	})
 	if err == nil && len(data) > maxInput {
 		err = fmt.Errorf("work: %s has more than %d MB", path.Base(name), maxInput>>20)
 	}
 	return data, err
+}
+
+// patiently does something with the queue's store, again and again for a while if it fails: a server that begins anew should cost no job. What
+// is not there stays so.
+func patiently(ctx context.Context, do func() error) error {
+	for pause := 100 * time.Millisecond; ; pause *= 2 {
+		err := do()
+		if err == nil || pause > longestPause || ctx.Err() != nil || errors.Is(err, jobs.ErrLost) || errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// longestPause is the last before it is given up.
+const longestPause = 10 * time.Second
+
+// save stores a result.
+func save(ctx context.Context, t *jobs.Task, name string, data []byte) error {
+	return patiently(ctx, func() error { return t.Save(ctx, name, bytes.NewReader(data)) })
+}
+
+// saveFile stores a file as a result.
+func saveFile(ctx context.Context, t *jobs.Task, name, path string) error {
+	return sendFile(ctx, path, func(r io.Reader) error { return t.Save(ctx, name, r) })
+}
+
+// sendFile stores a file.
+func sendFile(ctx context.Context, path string, send func(io.Reader) error) error {
+	return patiently(ctx, func() error {
+		f, err := openfile.Open(path)
+		if err != nil {
+			return fmt.Errorf("work: %w", err)
+		}
+		defer f.Close()
+		return send(f)
+	})
 }
 
 // readRequest reads what a job asks for.
@@ -140,7 +187,7 @@ func saveJSON(ctx context.Context, t *jobs.Task, name string, value any) error {
 	if err != nil {
 		return fmt.Errorf("work: %w", err)
 	}
-	return t.Save(ctx, name, bytes.NewReader(data))
+	return save(ctx, t, name, data)
 }
 
 // readResult reads a result that saveJSON stored.
@@ -159,7 +206,7 @@ func savePicture(ctx context.Context, t *jobs.Task, name string, p sd.Picture) e
 	if err := p.Encode(&file); err != nil {
 		return err
 	}
-	return t.Save(ctx, name, &file)
+	return save(ctx, t, name, file.Bytes())
 }
 
 // pace estimates how long a job still takes, by what it has done since it began here.

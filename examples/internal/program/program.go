@@ -10,8 +10,11 @@ import (
 	"testing"
 )
 
-// started is the environment variable by which a test binary knows that Start has called it.
-const started = "ATELIER_STARTED_AS_PROGRAM"
+// started is the environment variable by which a test binary knows that Start has called it, and Started the variable as it is set then.
+const (
+	started = "ATELIER_STARTED_AS_PROGRAM"
+	Started = started + "=1"
+)
 
 // Main is what TestMain of a program's tests does: it is the program where Start has called it, and runs the tests otherwise.
 func Main(m *testing.M, main func()) {
@@ -41,7 +44,7 @@ func Start(t *testing.T, args ...string) *Process {
 		t.Fatal(err)
 	}
 	p := &Process{t: t, cmd: exec.CommandContext(t.Context(), self, args...)}
-	p.cmd.Env = append(os.Environ(), started+"=1")
+	p.cmd.Env = append(os.Environ(), Started)
 	if p.output, err = p.cmd.StdoutPipe(); err != nil {
 		t.Fatal(err)
 	}

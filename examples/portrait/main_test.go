@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/atelier-go/atelier/examples/internal/program"
+	"github.com/atelier-go/atelier/examples/internal/tiny"
 	"github.com/atelier-go/atelier/lora/dataset"
 	"github.com/atelier-go/atelier/lora/train"
 	"github.com/atelier-go/atelier/portrait"
@@ -118,7 +119,7 @@ func quick(t *testing.T, log io.Writer, args ...string) job {
 // TestOwnPhotos learns what lies in the folder, and leaves it alone.
 func TestOwnPhotos(t *testing.T) {
 	photos := filepath.Join(t.TempDir(), "me")
-	if err := layOut(photos, "12_personname man"); err != nil {
+	if err := tiny.LayOut(photos, tiny.Person); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(photos, "holiday.mov"), []byte("no picture"), 0o666); err != nil {

@@ -12,8 +12,8 @@ import (
 	"strings"
 
 	"github.com/atelier-go/atelier/examples/internal/cli"
+	"github.com/atelier-go/atelier/examples/internal/models"
 	"github.com/atelier-go/atelier/studio/library"
-	"github.com/atelier-go/atelier/tinyportrait"
 )
 
 // options is what the command line says.
@@ -33,21 +33,7 @@ type options struct {
 func (o *options) flags(log io.Writer) *cli.Flags {
 	f := cli.NewFlags("studio", usage, log)
 	f.StringVar(&o.model, "model", "", "`NAME` checkpoint to begin with: a path, or a name in -ckpt-dir (default: the last one, else the built-in tiny model)")
-	for _, folder := range []struct {
-		name string
-		path *string
-		what string
-	}{
-		{"ckpt-dir", &o.library.CheckpointDir, "checkpoints"},
-		{"lora-dir", &o.library.LoRADir, "LoRAs"},
-		{"vae-dir", &o.library.VAEDir, "VAEs, and TAESD"},
-		{"embeddings-dir", &o.library.EmbeddingDir, "textual inversions"},
-		{"esrgan-dir", &o.library.UpscalerDir, "upscalers"},
-	} {
-		f.StringVar(folder.path, folder.name, "", "`FOLDER` of "+folder.what+", and of folders of them")
-	}
-	f.StringVar(&o.library.WebUI, "webui-dir", "", "`FOLDER` of AUTOMATIC1111's web UI or of ComfyUI, whose models are used in place")
-	f.Group("Models", "model", "webui-dir", "ckpt-dir", "lora-dir", "vae-dir", "embeddings-dir", "esrgan-dir")
+	models.Define(f, &o.library, "model")
 
 	f.StringVar(&o.library.DataDir, "data-dir", "", "`FOLDER` for pictures, settings, the queue, and models in folders as the web UI has them (default: Atelier in the home folder)")
 	f.StringVar(&o.library.OutputDir, "output-dir", "", "`FOLDER` for pictures alone")
@@ -97,7 +83,6 @@ func (o *options) complete() error {
 	if o.token == "" && !isLoopback(host) {
 		o.token = rand.Text()
 	}
-	o.library.Embedded, o.library.EmbeddedName = tinyportrait.FS(), tinyportrait.Name
 	if _, err := os.Stat(o.model); err == nil && o.library.CheckpointDir == "" {
 		o.library.CheckpointDir = filepath.Dir(o.model)
 	}

@@ -15,13 +15,11 @@ import (
 	"time"
 
 	"github.com/atelier-go/atelier/compute"
-	"github.com/atelier-go/atelier/face"
+	"github.com/atelier-go/atelier/examples/internal/models"
 	"github.com/atelier-go/atelier/studio"
 	"github.com/atelier-go/atelier/studio/jobs"
 	"github.com/atelier-go/atelier/studio/library"
 	"github.com/atelier-go/atelier/studio/work"
-	"github.com/atelier-go/atelier/tinyportrait"
-	"github.com/atelier-go/atelier/tinyportrait/drawn"
 )
 
 // house is what a studio is made of.
@@ -61,6 +59,11 @@ func (o *options) serve(ctx context.Context, out, log io.Writer) (err error) {
 			h.log.Error("no work is done any more", "error", err)
 		}
 	})
+	working.Go(func() {
+		if err := work.Collect(ctx, h.queue, h.library, h.log); ctx.Err() == nil {
+			h.log.Error("what is drawn is not saved among the outputs", "error", err)
+		}
+	})
 	<-ctx.Done()
 	h.pages.Close()
 	for _, s := range servers {
@@ -93,7 +96,7 @@ func (h *house) open(ctx context.Context, o *options) (err error) {
 	if h.device, err = o.device.Open(); err != nil {
 		return err
 	}
-	h.machine = work.NewMachine(h.device, h.library, work.Options{Dir: filepath.Join(o.library.DataDir, "work"), Faces: detector, Logger: h.log})
+	h.machine = work.NewMachine(h.device, h.library, models.Machine(filepath.Join(o.library.DataDir, "work"), h.log))
 	h.pages, err = studio.New(studio.Options{Queue: h.queue, Library: h.library, Machine: h.machine, APIAuth: o.auth, Token: o.token, Hosts: o.hosts, Logger: h.log})
 	return err
 }
@@ -109,14 +112,6 @@ func (h *house) begin(model string) error {
 		return fmt.Errorf("-model: %w", err)
 	}
 	return h.library.Settings().Set(map[string]any{"sd_model_checkpoint": c.Title})
-}
-
-// detector finds the faces that a checkpoint draws.
-func detector(c library.Checkpoint) work.Detector {
-	if c.Path == "" && c.Name == tinyportrait.Name {
-		return drawn.Detector{}
-	}
-	return face.Cascades{}
 }
 
 // close gives everything back, what was opened last first.

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/atelier-go/atelier/examples/internal/cli"
-	"github.com/atelier-go/atelier/examples/internal/studio"
+	"github.com/atelier-go/atelier/examples/internal/models"
 	"github.com/atelier-go/atelier/studio/jobs"
 	"github.com/atelier-go/atelier/studio/library"
 	"github.com/atelier-go/atelier/studio/work"
@@ -38,7 +38,7 @@ const usage = `worker does jobs of a studio, whose queue is on a NATS server, on
 type options struct {
 	nats, name, dir string
 	heartbeat       time.Duration
-	models          library.Options
+	library         library.Options
 	device          cli.Device
 }
 
@@ -49,7 +49,7 @@ func parse(args []string, log io.Writer) (o options, err error) {
 	f.StringVar(&o.dir, "work-dir", "", "`FOLDER` for what jobs have on disk while they run (default: one for temporary files)")
 	f.DurationVar(&o.heartbeat, "heartbeat", 2*time.Second, "`TIME` between two signs of life, the same as the studio's; after five without one a job is given to another")
 	f.Group("Queue", "nats", "name", "work-dir", "heartbeat")
-	studio.Models(f, &o.models)
+	models.Define(f, &o.library)
 	f.Device(&o.device)
 	f.Precision(&o.device)
 	f.Group("Computing", "device", "threads", "precision")
@@ -70,13 +70,13 @@ func parse(args []string, log io.Writer) (o options, err error) {
 
 // run works until ctx is done; what it does goes to log.
 func run(ctx context.Context, args []string, log io.Writer) (err error) {
-	defer func() { err = cli.InFlags(err, studio.Flags) }()
+	defer func() { err = cli.InFlags(err, models.Flags) }()
 	o, err := parse(args, log)
 	if err != nil {
 		return err
 	}
 	told := slog.New(slog.NewTextHandler(log, nil))
-	lib, err := library.Open(o.models)
+	lib, err := library.Open(o.library)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func run(ctx context.Context, args []string, log io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
-	machine := work.NewMachine(dev, lib, studio.Machine(o.dir, told))
+	machine := work.NewMachine(dev, lib, models.Machine(o.dir, told))
 	defer func() { err = errors.Join(err, machine.Close()) }()
 	told.Info("working", "name", o.name, "device", dev.Name(), "checkpoints", len(lib.Checkpoints()))
 	if err := queue.Work(ctx, jobs.Worker{Name: o.name + ", " + dev.Name(), Handlers: machine.Handlers()}); ctx.Err() == nil {

@@ -1,6 +1,6 @@
-// Package studio is what the programs of a studio have in common, the one that serves its pages and those that work for it: where models are,
+// Package models is what the programs of a studio have in common, the one that serves its pages and those that work for it: where models are,
 // and how a machine works with the built-in tiny one.
-package studio
+package models
 
 import (
 	"log/slog"
@@ -22,9 +22,9 @@ var Flags = map[string]string{
 	"Options.UpscalerDir": "-esrgan-dir", "Options.WebUI": "-webui-dir", "Options.DataDir": "-data-dir", "Options.OutputDir": "-output-dir",
 }
 
-// Models defines the flags of a library's models, which are called as the web UI's, for a group of the help behind names of further flags, and
+// Define defines the flags of a library's models, which are called as the web UI's, for a group of the help behind names of further flags, and
 // adds the built-in tiny model.
-func Models(f *cli.Flags, o *library.Options, names ...string) {
+func Define(f *cli.Flags, o *library.Options, names ...string) {
 	o.Embedded, o.EmbeddedName = tinyportrait.FS(), tinyportrait.Name
 	f.StringVar(&o.WebUI, "webui-dir", "", "`FOLDER` of AUTOMATIC1111's web UI or of ComfyUI, whose models are used in place")
 	names = append(names, "webui-dir")
@@ -64,7 +64,7 @@ func sit(c library.Checkpoint, p *portrait.Config) error {
 		return nil
 	}
 	tiny.Pictures(&p.Pictures)
-	if p.Others != "" {
+	if p.Others != "" || p.DrawOthers > 0 {
 		return nil
 	}
 	p.Others = filepath.Join(filepath.Dir(p.Output), "others")

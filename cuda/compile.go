@@ -146,7 +146,9 @@ func (e *executable) bind(p *params, l *lowered) error {
 			}
 		}
 	}
-	e.move(e.device.arena.address)
+	if err := e.move(e.device.arena.address); err != nil {
+		return err
+	}
 	return e.device.stream.Wait()
 }
 

@@ -27,6 +27,7 @@ type executable struct {
 	run     func() error
 	words   [kernel.ReportBytes]byte
 	profile *profile
+	replay  replay
 }
 
 // call is what a run was called with.
@@ -73,9 +74,9 @@ func newExecutable(d *Device, program *compute.Program, l *lowered, own block) *
 }
 
 // move points the launches into an arena that begins elsewhere.
-func (e *executable) move(base driver.Address) {
+func (e *executable) move(base driver.Address) error {
 	if e.base == base {
-		return
+		return nil
 	}
 	e.base = base
 	for _, s := range e.steps {
@@ -83,6 +84,7 @@ func (e *executable) move(base driver.Address) {
 			s.launch.Set(m.argument, uint64(base)+m.offset)
 		}
 	}
+	return e.replay.forget()
 }
 
 // Memory implements compute.Executable.
@@ -97,7 +99,7 @@ func (e *executable) Close() error {
 		return nil
 	}
 	e.closed = true
-	return forgiven(d.context.Do(func() error { return errors.Join(d.free(&e.own), e.profile.destroy()) }))
+	return forgiven(d.context.Do(func() error { return errors.Join(d.free(&e.own), e.profile.destroy(), e.replay.forget()) }))
 }
 
 // Run implements compute.Executable.
@@ -149,14 +151,20 @@ func (e *executable) runs() error {
 	if err := d.reserve(e.memory.Arena); err != nil {
 		return err
 	}
-	e.move(d.arena.address)
+	if err := e.move(d.arena.address); err != nil {
+		return err
+	}
 	for i, t := range e.call.in {
 		m := t.(*tensor).memory
 		if err := d.stream.Copy(e.base+driver.Address(e.in[i]), m.address, m.size); err != nil {
 			return err
 		}
 	}
-	if err := e.launch(); err != nil {
+	done, err := e.replayed()
+	if err == nil && !done {
+		err = e.launch()
+	}
+	if err != nil {
 		return err
 	}
 	if err := e.reported(); err != nil {
@@ -171,7 +179,7 @@ func (e *executable) runs() error {
 	return d.stream.Wait()
 }
 
-// launch gives the stream all launches, unless the run is cancelled in between.
+// launch gives the stream all launches, one by one, unless the run is cancelled in between.
 func (e *executable) launch() error {
 	d := e.device
 	for i := range e.steps {

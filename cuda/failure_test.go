@@ -164,27 +164,80 @@ func (c *counting) ParamData(name string) ([]byte, error) {
 	return c.ParamSource.ParamData(name)
 }
 
-// TestLost loses the card in the middle: the error says so, everything can be closed, and the next device works.
+// TestLost loses the card in every way, between runs and while a kernel runs: the error says so, everything can be closed, the processor
+// computes on, and the next device works.
 func TestLost(t *testing.T) {
+	for name, code := range map[string]simdriver.Code{
+		"a kernel outside its memory": simdriver.IllegalAddress, "a failed launch": simdriver.LaunchFailed, "off the bus": simdriver.Unknown,
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := simdriver.New(simdriver.Options{})
+			m.Fail("cuStreamSynchronize", waits, code) // while the layer runs
+			if err := session(t, m); !errors.Is(err, ErrContextLost) {
+				t.Errorf("lost in a run: %v", err)
+			}
+			m = simdriver.New(simdriver.Options{})
+			d, err := on(m, Options{})
+			check(t, err)
+			x, err := d.NewTensor(compute.F32, 7)
+			check(t, err)
+			m.Lose(code)
+			if err := x.Upload(compute.Floats(make([]float32, 7))); !errors.Is(err, ErrContextLost) {
+				t.Errorf("lost before an upload: %v", err)
+			}
+			if _, err := d.NewTensor(compute.F32, 7); !errors.Is(err, ErrContextLost) {
+				t.Errorf("lost before an allocation: %v", err)
+			}
+			if err := errors.Join(x.Close(), d.Close()); err != nil {
+				t.Error(err)
+			}
+			onProcessor(t)
+			if err := session(t, m); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// onProcessor runs a layer on the CPU.
+func onProcessor(t *testing.T) {
+	t.Helper()
+	dev := cpuDevice(t)
+	program, source := layer(t, 32)
+	params, err := dev.Load(source)
+	check(t, err)
+	defer params.Close()
+	exe, err := dev.Compile(program, params)
+	check(t, err)
+	defer exe.Close()
+	x, err := dev.NewTensor(compute.F32, 4, 32)
+	check(t, err)
+	defer x.Close()
+	check(t, exe.Run(t.Context(), []compute.Tensor{x}, []compute.Tensor{x}))
+}
+
+// TestFault runs a kernel that writes where it must not: the card's context is lost, and the error has the driver's words.
+func TestFault(t *testing.T) {
 	m := simdriver.New(simdriver.Options{})
 	d, err := on(m, Options{})
-	if err != nil {
-		t.Fatal(err)
+	check(t, err)
+	program, source := layer(t, 32)
+	params, err := d.Load(source)
+	check(t, err)
+	exe, err := d.Compile(program, params)
+	check(t, err)
+	x, err := d.NewTensor(compute.F32, 4, 32)
+	check(t, err)
+	e := exe.(*executable)
+	e.steps[0].launch.Set(e.steps[0].moving[0].argument, 64) // y lies in no allocation
+	err = exe.Run(t.Context(), []compute.Tensor{x}, []compute.Tensor{x})
+	if !errors.Is(err, ErrContextLost) || !strings.Contains(err.Error(), "CUDA_ERROR_ILLEGAL_ADDRESS") || len(m.Faults()) != 1 {
+		t.Errorf("have %v, faults %v", err, m.Faults())
 	}
-	x, err := d.NewTensor(compute.F32, 7)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.Lose(simdriver.LaunchFailed)
-	if err := x.Upload(compute.Floats(make([]float32, 7))); !errors.Is(err, ErrContextLost) {
-		t.Errorf("have %v", err)
-	}
-	if err := errors.Join(x.Close(), d.Close()); err != nil {
+	if err := errors.Join(exe.Close(), params.Close(), x.Close(), d.Close()); err != nil {
 		t.Error(err)
 	}
-	if err := session(t, m); err != nil {
-		t.Error(err)
-	}
+	onProcessor(t)
 }
 
 func TestOpen(t *testing.T) {

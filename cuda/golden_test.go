@@ -22,45 +22,45 @@ func TestGolden(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: a simulated card takes half a minute for the networks")
 	}
-	for _, kit := range golden.Kits(t) {
-		if kit.Name != "tiny-random" {
-			continue // the others are larger: a simulation takes minutes
-		}
-		for precision, tolerance := range tolerances {
-			t.Run(kit.Name+"/"+precision.String(), func(t *testing.T) {
-				dev := opener(Options{Precision: precision}, simdriver.Options{})(t)
-				for _, network := range []struct {
-					name string
-					run  func(t *testing.T, k golden.Kit, dev compute.Device) (have []float32, want golden.Tensor)
-				}{{"clip", text}, {"unet", noise}, {"vae decoder", picture}, {"vae encoder", moments}} {
-					start := time.Now()
-					have, want := network.run(t, kit, dev)
-					d := golden.Compare(have, want.ChannelsLast().Float32)
-					if t.Logf("%s in %.1f s: %v", network.name, time.Since(start).Seconds(), d); !(d.Relative <= tolerance) {
-						t.Errorf("%s: %v, tolerance %g", network.name, d, tolerance)
-					}
+	kit := tinyRandom(t) // the others are larger: a simulation takes minutes
+	for precision, tolerance := range tolerances {
+		t.Run(precision.String(), func(t *testing.T) {
+			dev := opener(Options{Precision: precision}, simdriver.Options{})(t)
+			for _, network := range []struct {
+				name string
+				run  func(t *testing.T, k golden.Kit, dev compute.Device) (have []float32, want golden.Tensor)
+			}{{"clip", text}, {"unet", noise}, {"vae decoder", picture}, {"vae encoder", moments}} {
+				start := time.Now()
+				have, want := network.run(t, kit, dev)
+				d := golden.Compare(have, want.ChannelsLast().Float32)
+				if t.Logf("%s in %.1f s: %v", network.name, time.Since(start).Seconds(), d); !(d.Relative <= tolerance) {
+					t.Errorf("%s: %v, tolerance %g", network.name, d, tolerance)
 				}
-			})
-		}
+			}
+		})
 	}
 }
 
-// TestOrder runs a network on cards that take streams, blocks and warps in different orders: the bits are the same.
+// TestOrder runs networks on cards that take streams, blocks and warps in different orders: the bits are the same.
 func TestOrder(t *testing.T) {
-	var first []float32
-	for seed := range uint64(3) {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			for _, kit := range golden.Kits(t) {
-				if kit.Name != "tiny-random" {
-					continue
-				}
-				have, _ := text(t, kit, opener(Options{Precision: compute.PrecisionFP16}, simdriver.Options{Seed: seed})(t))
-				if first == nil {
-					first = have
-				}
-				if !slices.Equal(have, first) {
-					t.Error("another order gives other bits")
-				}
+	if testing.Short() {
+		t.Skip("-short: a simulated card takes twenty seconds for six networks")
+	}
+	k := tinyRandom(t)
+	for name, run := range map[string]func(*testing.T, golden.Kit, compute.Device) ([]float32, golden.Tensor){"clip": text, "unet": noise} {
+		t.Run(name, func(t *testing.T) {
+			timed(t)
+			var first []float32
+			for seed := range uint64(3) {
+				t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+					have, _ := run(t, k, opener(Options{Precision: compute.PrecisionFP16}, simdriver.Options{Seed: seed})(t))
+					if first == nil {
+						first = have
+					}
+					if !slices.Equal(have, first) {
+						t.Error("another order gives other bits")
+					}
+				})
 			}
 		})
 	}

@@ -26,6 +26,9 @@ import (
 // TestBudgets plans pictures and training steps of Stable Diffusion 1.5 at full size, and holds the plans to what a card must have free.
 func TestBudgets(t *testing.T) {
 	const gb = 1e9
+	if testing.Short() {
+		t.Skip("-short: plans of full size take five seconds")
+	}
 	ckpt := sparse(t)
 	dev := opener(Options{Precision: compute.PrecisionFP16}, simdriver.Options{})(t)
 	pipeline, err := sd.New(t.Context(), ckpt, dev, sd.Options{})

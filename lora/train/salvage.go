@@ -21,7 +21,7 @@ const usualAutosave = 10 * time.Minute
 type InterruptedError struct {
 	Step, Steps int
 	Path        string // the file of what was learned until then, "" if nothing was or it could not be saved
-	State       string // the folder of the state to go on from, likewise
+	State       string // the folder of the state to go on from, likewise; of a step before, if the device was lost with all that it held
 	Err         error  // why
 	done        error  // the context's, nil if that is not done
 }
@@ -29,10 +29,13 @@ type InterruptedError struct {
 // Error says why, and where what was learned is.
 func (e *InterruptedError) Error() string {
 	s := fmt.Sprintf("lora: stopped after step %d of %d", e.Step, e.Steps)
-	if e.Path == "" {
-		s += ", nothing was saved"
-	} else {
+	switch {
+	case e.Path != "":
 		s += ", what was learned is in " + e.Path
+	case e.State != "":
+		s += ", what was learned since the last state was saved is lost with the device"
+	default:
+		s += ", nothing was saved"
 	}
 	if e.State != "" {
 		s += "; to go on, train with the same options and resume " + e.State
@@ -46,7 +49,7 @@ func (e *InterruptedError) Unwrap() []error { return slices.DeleteFunc([]error{e
 func isNil(err error) bool { return err == nil }
 
 // stopped saves what was learned before err ended the training, and its state. A training that has learned nothing ends
-// with err itself, unless its context is done.
+// with err itself, unless its context is done. What a device held that is lost is gone: then the last state is what there is.
 func (r *run) stopped(ctx context.Context, err error) error {
 	stop := &InterruptedError{Step: r.at.Step, Steps: r.dataset.Steps().Total, Err: err, done: ctx.Err()}
 	if stop.done != nil {
@@ -59,10 +62,11 @@ func (r *run) stopped(ctx context.Context, err error) error {
 		return stop
 	}
 	modules, err := r.trainer.Modules()
-	if err == nil {
-		err = finite(modules)
-	}
 	if err != nil {
+		stop.State = r.saver.lastState
+		return errors.Join(stop, err)
+	}
+	if err := finite(modules); err != nil {
 		return errors.Join(stop, err)
 	}
 	return errors.Join(stop, r.salvage(stop))

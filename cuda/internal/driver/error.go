@@ -43,6 +43,7 @@ const (
 	illegalAddress     Code = 700
 	timeout            Code = 702
 	assertFailed       Code = 710
+	contextDestroyed   Code = 709
 	hardwareStackError Code = 714
 	launchFailed       Code = 719
 	mismatch           Code = 803
@@ -82,11 +83,12 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Is reports whether target is ErrContextLost and the code is one that every later call gets too, or ErrNoDevice and the code is that.
+// Is reports whether target is ErrContextLost and the code is one that every later call gets too, or ErrNoDevice and the code is that. An
+// unknown error is a card that fell off its bus, except when the driver starts.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case ErrContextLost:
-		return e.Code.sticky()
+		return e.Code.sticky() || e.Code == unknown && e.Call != names[cuInit]
 	case ErrNoDevice:
 		return e.Code == noDevice
 	}
@@ -95,7 +97,7 @@ func (e *Error) Is(target error) bool {
 
 func (c Code) sticky() bool {
 	switch c {
-	case uncorrectable, illegalAddress, timeout, assertFailed:
+	case uncorrectable, illegalAddress, timeout, contextDestroyed, assertFailed:
 		return true
 	}
 	return hardwareStackError <= c && c <= launchFailed

@@ -1,0 +1,207 @@
+package cuda
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/cuda/internal/kernel"
+	"github.com/atelier-go/atelier/cuda/internal/simdriver"
+	"github.com/atelier-go/atelier/internal/golden"
+	"github.com/atelier-go/atelier/sd"
+)
+
+var update = flag.Bool("update", false, "write the tables of docs/kernels.md anew")
+
+// roof is what a card can do at most, by what its maker says.
+type roof struct {
+	name            string
+	multiprocessors int
+	tensor, fma     float64 // TFLOP/s: products of halves with float32 sums by mma.sync, and float32
+	memory          float64 // GB/s
+}
+
+var roofs = []roof{
+	{"RTX 3060", 28, 25.5, 12.7, 360}, {"RTX 4060", 24, 30.2, 15.1, 272}, {"RTX 4090", 128, 165, 82.6, 1008}, {"H100 SXM", 132, 613, 66.9, 3350},
+}
+
+// kind is one of kernels, by the beginning of their names, with the part of the roof that they are taken to reach.
+type kind struct {
+	title, prefix string
+	tensor        bool
+	part          float64
+}
+
+// kinds are in the order in which they count for an op that has several.
+var kinds = []kind{
+	{"products on tensor cores", "linear_", true, 0.7},
+	{"convolutions on tensor cores", "conv_", true, 0.7},
+	{"attention on tensor cores", "flash_", true, 0.55},
+	{"attention's gradient, a warp a query", "attention_gradient", false, 0.05},
+	{"attention, a warp a query", "plain_attention", false, 0.05},
+	{"products and convolutions on float32 units", "plain_", false, 0.35},
+	{"norms, gates and what moves memory", "", false, 0.35},
+}
+
+const (
+	memoryPart = 0.8    // of the memory's rate
+	gap        = 1.3e-6 // seconds from one kernel of a graph to the next
+)
+
+// cost is what a kind of kernel does in a program.
+type cost struct {
+	launches     int
+	flops, bytes float64
+	seconds      []float64 // by card
+}
+
+// TestRoofline predicts how long a CFG step and a LoRA step take on cards, by their arithmetic and the memory that they move, before any has
+// run. The tables are those of docs/kernels.md.
+func TestRoofline(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: plans of full size take five seconds")
+	}
+	ckpt := sparse(t)
+	dev := opener(Options{Precision: compute.PrecisionFP16}, simdriver.Options{})(t).(*Device)
+	listening := &listener{Device: dev}
+	pipeline, err := sd.New(t.Context(), ckpt, listening, sd.Options{})
+	check(t, err)
+	defer pipeline.Close()
+	var text strings.Builder
+	for _, side := range []int{512, 1024} {
+		listening.heaviest = nil
+		_, err = pipeline.Memory(sd.Request{Prompt: "x", Width: side, Height: side, Steps: 20})
+		check(t, err)
+		table(t, &text, fmt.Sprintf("A step of one picture of %d×%d with guidance", side, side), listening.heaviest, listening.source)
+	}
+	listening.heaviest = nil
+	stepMemory(t, listening, ckpt, Need{Side: 512, Batch: 2, Training: true, Checkpointing: true})
+	table(t, &text, "A LoRA step of two pictures of 512×512, rank 32, gradient checkpointing", listening.heaviest, listening.source)
+
+	path := filepath.Join(golden.Root(t), "docs", "kernels.md")
+	page, err := os.ReadFile(path)
+	check(t, err)
+	const begin, end = "<!-- tables -->\n", "<!-- end of tables -->\n"
+	head, rest, ok := strings.Cut(strings.ReplaceAll(string(page), "\r\n", "\n"), begin)
+	old, tail, found := strings.Cut(rest, end)
+	if !ok || !found {
+		t.Fatalf("%s has no place for the tables", path)
+	}
+	if *update {
+		check(t, os.WriteFile(path, []byte(head+begin+text.String()+end+tail), 0o666))
+	} else if old != text.String() {
+		t.Errorf("docs/kernels.md is of other kernels; go test ./cuda -run Roofline -update writes\n%s", &text)
+	}
+}
+
+// listener keeps the program with the most arithmetic that it is asked about, but for those of the autoencoder.
+type listener struct {
+	*Device
+	heaviest *compute.Program
+	source   compute.ParamSource
+}
+
+// Estimate implements compute.Estimator.
+func (l *listener) Estimate(source compute.ParamSource, programs ...*compute.Program) (compute.MemoryReport, error) {
+	for _, p := range programs {
+		drawn := slices.ContainsFunc(p.Inputs, func(v compute.Value) bool {
+			name := p.Values[v.Index()].Name
+			return name == "timestep" || name == "timesteps"
+		})
+		if drawn && (l.heaviest == nil || p.TotalFLOPs() > l.heaviest.TotalFLOPs()) {
+			l.heaviest, l.source = p, source
+		}
+	}
+	return l.Device.Estimate(source, programs...)
+}
+
+// table writes what each kind of kernel costs in a program.
+func table(t *testing.T, b *strings.Builder, title string, program *compute.Program, source compute.ParamSource) {
+	t.Helper()
+	if program == nil {
+		t.Fatal("no program of the UNet was planned")
+	}
+	costs, total := make(map[int]*cost), cost{seconds: make([]float64, len(roofs))}
+	for card := range roofs {
+		count(t, costs, card, program, source)
+	}
+	fmt.Fprintf(b, "\n### %s\n\n| kernels | launches | TFLOP | GB |", title)
+	for _, r := range roofs {
+		fmt.Fprintf(b, " %s |", r.name)
+	}
+	b.WriteString("\n|---|---|---|---|---|---|---|---|\n")
+	row := func(name string, c *cost) {
+		fmt.Fprintf(b, "| %s | %d | %.3f | %.2f |", name, c.launches, c.flops/1e12, c.bytes/1e9)
+		for _, s := range c.seconds {
+			fmt.Fprintf(b, " %.1f ms |", s*1e3)
+		}
+		b.WriteString("\n")
+	}
+	for _, i := range slices.SortedFunc(maps.Keys(costs), func(i, j int) int { return cmp.Compare(costs[j].seconds[0], costs[i].seconds[0]) }) {
+		c := costs[i]
+		row(kinds[i].title, c)
+		total.launches, total.flops, total.bytes = total.launches+c.launches, total.flops+c.flops, total.bytes+c.bytes
+		for i, s := range c.seconds {
+			total.seconds[i] += s
+		}
+	}
+	row("**all**", &total)
+}
+
+// count adds what a program costs on a card to the kinds of its kernels. A node counts for the first of its kernels that is of a kind.
+func count(t *testing.T, costs map[int]*cost, card int, program *compute.Program, source compute.ParamSource) {
+	t.Helper()
+	r := roofs[card]
+	d := &Device{options: Options{Precision: compute.PrecisionFP16}, kernels: kernel.New(kernel.Card{Half: true, Multiprocessors: r.multiprocessors})}
+	l, err := d.lower(program, source)
+	check(t, err)
+	for i, work := range l.work {
+		if len(work.Launches) == 0 {
+			continue
+		}
+		first, blocks := len(kinds)-1, 1
+		for _, launch := range work.Launches {
+			of := slices.IndexFunc(kinds, func(k kind) bool { return strings.HasPrefix(launch.Kernel.Name(), k.prefix) })
+			if of < first {
+				first, blocks = of, launch.Grid[0]*launch.Grid[1]*launch.Grid[2]
+			}
+		}
+		if costs[first] == nil {
+			costs[first] = &cost{seconds: make([]float64, len(roofs))}
+		}
+		c, flops, bytes := costs[first], float64(program.FLOPs(i)), moved(l.program, work)
+		peak := r.fma
+		if kinds[first].tensor {
+			peak = r.tensor
+		}
+		arithmetic := flops / (peak * 1e12 * kinds[first].part)
+		if waves := float64(blocks) / float64(r.multiprocessors); first < len(kinds)-1 {
+			arithmetic *= math.Ceil(waves) / waves // multiprocessors wait for the last blocks
+		}
+		c.seconds[card] += max(arithmetic, bytes/(r.memory*1e9*memoryPart)) + gap*float64(len(work.Launches))
+		if card == 0 {
+			c.launches, c.flops, c.bytes = c.launches+len(work.Launches), c.flops+flops, c.bytes+bytes
+		}
+	}
+}
+
+// moved is the bytes of device memory that work reads and writes, each array once a launch and scratch once each way.
+func moved(p *compute.Program, work kernel.Work) float64 {
+	bytes := 2 * work.Scratch
+	for _, launch := range work.Launches {
+		for _, a := range launch.Arguments {
+			if array, ok := a.(kernel.Array); ok {
+				bytes += p.Shape(array.Value).Elements() * array.Type.Size()
+			}
+		}
+	}
+	return float64(bytes)
+}

@@ -16,6 +16,7 @@ type body = map[string]any
 
 // TestClients sends what programs for the web UI send and looks for what they look for in the answers: with the tiny model, at its sizes.
 func TestClients(t *testing.T) {
+	drawing(t)
 	s := newStudio(t, sdapi.Options{}, nil)
 	for name, talk := range map[string]func(*studio){
 		"Open WebUI": openWebUI, "SillyTavern": sillyTavern, "LibreChat": libreChat, "text-generation-webui": textGeneration, "cyanic-sd-krita": cyanic,

@@ -337,7 +337,7 @@ func (s *Server) generated(o *order, g *generation, parameters any, result work.
 		if err != nil {
 			return nil, err
 		}
-		if o.grid.answer {
+		if o.grid.answer && sheet != nil {
 			first, files, texts = 1, slices.Insert(files, 0, sheet), slices.Insert(texts, 0, texts[0])
 		}
 	}
@@ -375,7 +375,7 @@ func (o *order) encode(file []byte) (string, error) {
 // maxSheet is the most pixels of a grid; of more pictures than have room in it there is none.
 const maxSheet = 1 << 28
 
-// sheet lays pictures out in a grid with the text of the first, and saves it if it is to be saved.
+// sheet lays pictures out in a grid with the text of the first, and saves it if it is to be saved. Of too many pixels there is none.
 func (s *Server) sheet(o *order, pictures []drawn) ([]byte, error) {
 	columns, lines := canvas.GridSize(len(pictures), o.r.BatchSize, o.grid.rows, o.grid.whole)
 	var cell image.Point
@@ -385,7 +385,7 @@ func (s *Server) sheet(o *order, pictures []drawn) ([]byte, error) {
 	size := image.Pt(columns*cell.X, lines*cell.Y)
 	if size.X*size.Y > maxSheet {
 		o.note("there is no grid: it would have %d×%d pixels", size.X, size.Y)
-		return pictures[0].file, nil
+		return nil, nil
 	}
 	sheet := image.NewNRGBA(image.Rectangle{Max: size})
 	draw.Draw(sheet, sheet.Rect, image.NewUniform(color.White), image.Point{}, draw.Src)

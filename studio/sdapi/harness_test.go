@@ -290,3 +290,11 @@ func (p painter) save(ctx context.Context, t *jobs.Task, info work.Info) error {
 }
 
 func escape(path string) string { return url.QueryEscape(path) }
+
+// drawing leaves a test out of short runs, in which a model draws too slowly.
+func drawing(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out in short runs: the tiny model draws for it")
+	}
+}

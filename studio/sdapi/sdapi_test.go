@@ -371,7 +371,7 @@ type progress struct {
 // until polls the progress until it is as wanted.
 func (s *studio) until(as func(progress) bool) (p progress) {
 	s.Helper()
-	for range 500 {
+	for range 3000 {
 		p = progress{}
 		if s.get("/sdapi/v1/progress", &p); as(p) {
 			return p
@@ -411,7 +411,7 @@ func TestProgress(t *testing.T) {
 		Size  int
 		Tasks []string
 	}
-	for range 500 {
+	for range 3000 {
 		if s.get("/internal/pending-tasks", &waiting); waiting.Size > 0 {
 			break
 		}
@@ -493,7 +493,7 @@ func TestGone(t *testing.T) {
 			close(release)
 		}
 		want := map[bool]jobs.State{false: jobs.Cancelled, true: jobs.Done}[save]
-		for range 500 {
+		for range 3000 {
 			if j, _ := s.queue.Job(id); j.State == want {
 				break
 			}
@@ -611,6 +611,7 @@ func TestDocument(t *testing.T) {
 
 // TestMachine has the tiny model interrupted, skipped and asked for what is not there.
 func TestMachine(t *testing.T) {
+	drawing(t)
 	s := newStudio(t, sdapi.Options{}, nil)
 	long := body{"prompt": "a man", "width": 64, "height": 64, "steps": 5000, "n_iter": 2, "seed": 3}
 	stepping := func(p progress) bool { return p.State.Step > 0 && p.Image != nil }

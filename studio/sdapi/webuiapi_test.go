@@ -17,9 +17,7 @@ func TestWebUIAPI(t *testing.T) {
 	if out, err := exec.Command(python, "-c", "import webuiapi").CombinedOutput(); err != nil {
 		t.Skipf("no Python with webuiapi (pip install -r studio/sdapi/testdata/requirements.txt, and ATELIER_PYTHON): %v %.200s", err, out)
 	}
-	if testing.Short() {
-		t.Skip("left out in short runs: it draws some sixty pictures")
-	}
+	drawing(t)
 	s := newStudio(t, sdapi.Options{}, nil)
 	address, err := url.Parse(s.server.URL)
 	if err != nil {

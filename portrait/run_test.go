@@ -8,6 +8,7 @@ import (
 	"image"
 	"image/jpeg"
 	"io/fs"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/atelier-go/atelier/cpu"
 	"github.com/atelier-go/atelier/internal/picture"
@@ -358,8 +360,11 @@ func testInterrupted(t *testing.T, c portrait.Config, want map[string]string) {
 	stopped := make(map[portrait.Stage]int)
 	for i := range moments * len(portrait.Stages) {
 		stage := portrait.Stages[i/moments]
-		ended := stopAt(t, c, stage, random.IntN(7), i%3 == 0)
-		if ended {
+		ended := stopAt(t, c, stage, random.IntN(7), i%3 == 0, time.Duration(random.IntN(200))*time.Millisecond)
+		if ended { // its last stage is done again
+			if err := os.Remove(filepath.Join(c.Output, "report.html")); err != nil {
+				t.Fatal(err)
+			}
 			continue
 		}
 		stopped[stage]++
@@ -380,8 +385,9 @@ func testInterrupted(t *testing.T, c portrait.Config, want map[string]string) {
 	same(t, left(t, c, result), want)
 }
 
-// stopAt runs a job to some event of a stage, and tells whether it came to its end before.
-func stopAt(t *testing.T, c portrait.Config, stage portrait.Stage, event int, leave bool) (ended bool) {
+// stopAt runs a job to some event of a stage, or in the last one, which has no events, for some time, and tells whether it came to its
+// end before.
+func stopAt(t *testing.T, c portrait.Config, stage portrait.Stage, event int, leave bool, after time.Duration) (ended bool) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -398,6 +404,10 @@ func stopAt(t *testing.T, c portrait.Config, stage portrait.Stage, event int, le
 		}
 		if b, ok := e.(portrait.StageBegun); ok {
 			in = in || b.Stage == stage
+		}
+		if in && stage == portrait.Publishing {
+			defer time.AfterFunc(after, cancel).Stop()
+			event, in = math.MaxInt, false
 		}
 		if !in {
 			continue

@@ -24,8 +24,8 @@ const smallSide = 256
 // pictures; 11 with the usual discount of the larger noises, and 13 after 540 steps of four over the whole way at two thirds of the
 // text encoder's rate. The caller says on which device, and where the files go: Config.Device, OutputDir and OutputName.
 //
-// The masks are not used: without what is around it a face is learned that floats. Dataset.Sets[0].Subsets[0].ConditioningDataDir
-// switches them on.
+// The masks are not used: what is around the head, such as clothes, is learned less with them, and what is in it not better. With
+// them 9 of those 16 seeds showed the person, 14 without. Dataset.Sets[0].Subsets[0].ConditioningDataDir switches them on.
 func Recipe(s DataSet, c *weights.Checkpoint) train.Config {
 	person := dataset.Subset{
 		ImageDir: filepath.Join(s.Dir, "training", s.Folder()), Repeats: s.Repeats, ClassTokens: s.Name + " " + s.Class,

@@ -253,6 +253,9 @@ func TestLinks(t *testing.T) {
 			t.Skipf("no links here: %v", err)
 		}
 	}
+	if _, err := os.ReadDir(filepath.Join(folder, "link")); err != nil {
+		t.Skipf("links to folders lead nowhere here, as under Wine: %v", err)
+	}
 	l := open(t, library.Options{DataDir: dir})
 	if got := titles(l); !slices.Equal(got, []string{"link/far.safetensors", "near.safetensors"}) || len(l.Skipped()) > 0 {
 		t.Errorf("%q, skipped %v", got, l.Skipped())

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -123,7 +124,7 @@ func TestKilled(t *testing.T) {
 	if testing.Short() {
 		drawings, kills = 6, 1
 	}
-	const heartbeat = 200 * time.Millisecond
+	const heartbeat = 400 * time.Millisecond
 	port, dir := freePort(t), t.TempDir()
 	url := "nats://127.0.0.1:" + port
 	serverEnv := []string{serverDir + "=" + dir, serverPort + "=" + port}
@@ -154,7 +155,7 @@ func TestKilled(t *testing.T) {
 		victim := rand.IntN(len(workers))
 		workers[victim].kill()
 		begin(victim)
-		if k == kills/2 {
+		if k == kills/2 && runtime.GOOS != "windows" { // where the port of a killed program is not free at once
 			stop() // whoever collects ends too, and another one goes on
 			nats.kill()
 			nats = start(t, serverEnv)

@@ -39,6 +39,9 @@ func (s *studio) photos(n int) (files []work.DataFile) {
 
 // TestTrain trains on one machine, which is stopped in the middle, and goes on on another.
 func TestTrain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it trains three epochs on two machines, which package train tests on one")
+	}
 	s := newStudio(t)
 	options := map[string]string{
 		"network_dim": "2", "network_alpha": "2", "train_batch_size": "2", "max_train_epochs": "3", "save_every_n_epochs": "1", "resolution": "64", "min_bucket_reso": "64",

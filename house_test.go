@@ -65,7 +65,7 @@ var rules = []rule{
 	{"studio/jobs", "internal/filelock invalid", "github.com/nats-io/nats-server/v2 github.com/nats-io/nats.go", "a queue of work knows none of it; the only user of NATS"},
 	{"studio/library", "lora sd sd/... weights internal/atomicfile internal/filelock internal/openfile internal/picture invalid", "", "what there is on disk: no device and no queue"},
 	{"studio/work", "compute esrgan face lora lora/kohya lora/train portrait sd sd/filename sd/infotext studio/jobs studio/library weights internal/atomicfile internal/canvas internal/openfile internal/picture invalid", "", "what jobs ask for, and who does it on a device that is handed in: no page and no protocol"},
-	{"studio", "studio/api studio/sdapi studio/jobs studio/library studio/work clip sampler sd sd/infotext sd/prompt invalid", "", "pages over a queue and a library; what computes is handed in"},
+	{"studio", "clip face lora/dataset lora/kohya lora/train portrait sampler sd sd/filename sd/infotext sd/prompt studio/api studio/sdapi studio/jobs studio/library studio/work internal/atomicfile internal/openfile internal/picture invalid", "", "pages over a queue and a library; what computes is handed in"},
 	{"studio/api", "studio/jobs studio/library studio/work sampler sd invalid", "", "jobs as resources: it knows no page"},
 	{"studio/sdapi", "sampler sd sd/infotext sd/prompt studio/jobs studio/library studio/work internal/canvas internal/openfile internal/picture invalid", "", "the web UI's protocol over the queue: it knows no page and no device"},
 	{"tinyportrait", "", "", "data"},

@@ -42,7 +42,7 @@ type pages map[string]*template.Template
 
 // parsePages reads the templates.
 func parsePages() (pages, error) {
-	base, err := template.New("layout").Funcs(words).ParseFS(templateFiles, "templates/layout.html", "templates/shared.html")
+	base, err := template.New("layout").Funcs(words).ParseFS(templateFiles, "templates/layout.html", "templates/shared.html", "templates/shared_rooms.html")
 	if err != nil {
 		return nil, fmt.Errorf("studio: %w", err)
 	}
@@ -53,7 +53,7 @@ func parsePages() (pages, error) {
 	all := make(pages)
 	for _, file := range files {
 		name := strings.TrimSuffix(path.Base(file), ".html")
-		if name == "layout" || name == "shared" {
+		if name == "layout" || strings.HasPrefix(name, "shared") {
 			continue
 		}
 		page := template.Must(base.Clone())
@@ -70,6 +70,7 @@ type view struct {
 	Room    string // Path of the room that it belongs to; "" shows no rail
 	Class   string // of main, for pages that are laid out their own way
 	Script  string // a module in static that the page needs, such as "draw.js"
+	Style   string // a style sheet in static that the page needs besides the studio's
 	Content any
 
 	// What follows is the frame's own.

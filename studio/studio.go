@@ -9,11 +9,14 @@
 package studio
 
 import (
+	"context"
 	"embed"
 	"errors"
 	"log/slog"
 	"net/http"
 
+	"github.com/atelier-go/atelier/face"
+	"github.com/atelier-go/atelier/portrait"
 	"github.com/atelier-go/atelier/studio/api"
 	"github.com/atelier-go/atelier/studio/jobs"
 	"github.com/atelier-go/atelier/studio/library"
@@ -23,9 +26,18 @@ import (
 
 // Options say what a Server works with and whom it serves.
 type Options struct {
-	Queue   *jobs.Queue
+	Queue *jobs.Queue
+	// Library is what there is to draw and train with, and what was drawn.
 	Library *library.Library
-	Machine *work.Machine // what does jobs in this process, for the page about it; nil if nothing does
+	// Machine does jobs in this process, for the page about it; nil if nothing does.
+	Machine *work.Machine
+	// Dir is a folder for what people have begun, portraits and trainings, with the photos that they have sent; "" is a temporary one.
+	Dir string
+	// Faces chooses what finds faces in photos that are to be learned with a checkpoint; nil is face.Cascades.
+	Faces func(library.Checkpoint) face.Detector
+	// Portrait completes a portrait's configuration for checkpoints that want something else than Stable Diffusion 1.5, as that of
+	// work.Options; nil leaves it.
+	Portrait func(library.Checkpoint, *portrait.Config)
 	// APIAuth are pairs of "user:password" for the web UI's API, of which its programs show one in place of the Token.
 	APIAuth []string
 	// Stop ends the program, or begins it anew, when a program asks the web UI's API for it; nil refuses both.
@@ -52,6 +64,12 @@ type Server struct {
 	mux     *http.ServeMux
 	guarded http.Handler
 	pages   pages
+
+	stop      context.CancelFunc // ends what goes on in the background
+	temporary string             // a folder that goes at the end; "" is none
+	projects  *projects
+	trainings *trainings
+	checker   *checker
 }
 
 // New makes a Server.
@@ -76,13 +94,16 @@ func New(o Options) (*Server, error) {
 	if s.pages, err = parsePages(); err != nil {
 		return nil, err
 	}
+	if err := s.openRooms(); err != nil {
+		return nil, err
+	}
 	s.routes()
 	s.guarded = s.guard(s.mux)
 	return s, nil
 }
 
-// Close ends the streams of events. The queue and the library are the caller's.
-func (s *Server) Close() error { return s.api.Close() }
+// Close ends the streams of events and what goes on in the background. The queue and the library are the caller's.
+func (s *Server) Close() error { return errors.Join(s.api.Close(), s.closeRooms()) }
 
 // ServeHTTP answers a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.guarded.ServeHTTP(w, r) }
@@ -101,6 +122,9 @@ func (s *Server) routes() {
 	})
 	s.drawRoutes()
 	s.queueRoutes()
+	s.portraitRoutes()
+	s.trainRoutes()
+	s.galleryRoutes()
 }
 
 // mountWebUI makes the web UI's API.

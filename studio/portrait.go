@@ -283,7 +283,10 @@ func (s *Server) checkpoint(title string) (library.Checkpoint, error) {
 func (s *Server) portraitConfig(title string) (c portrait.Config) {
 	found, err := s.checkpoint(title)
 	if err == nil && s.options.Portrait != nil {
-		s.options.Portrait(found, &c)
+		err = s.options.Portrait(found, &c)
+	}
+	if err != nil {
+		s.log.Debug("a portrait is as usual", "checkpoint", title, "error", err)
 	}
 	return c
 }

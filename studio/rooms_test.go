@@ -71,7 +71,7 @@ func samplePhotos(t *testing.T, n int) map[string][]byte {
 }
 
 // smallPortrait makes a portrait of the tiny model take seconds.
-func smallPortrait(_ library.Checkpoint, c *portrait.Config) {
+func smallPortrait(_ library.Checkpoint, c *portrait.Config) error {
 	c.Prepare.Resolution = 128
 	c.Score, c.Weights = portrait.ScoreOptions{Timesteps: []int{500}, Noises: 2}, []float64{0.8, 1}
 	c.Pictures.Prompt, c.Pictures.Candidates, c.Pictures.Best = "photo of {person}", 3, 2
@@ -83,6 +83,7 @@ func smallPortrait(_ library.Checkpoint, c *portrait.Config) {
 		cfg.Network.Dim, cfg.Network.Alpha, cfg.Network.ConvDim = 2, 2, 0
 		return cfg
 	}
+	return nil
 }
 
 // tinyStudio is a studio with the tiny model, whose people its eyes know.

@@ -37,7 +37,7 @@ type Options struct {
 	Faces func(library.Checkpoint) face.Detector
 	// Portrait completes a portrait's configuration for checkpoints that want something else than Stable Diffusion 1.5, as that of
 	// work.Options; nil leaves it.
-	Portrait func(library.Checkpoint, *portrait.Config)
+	Portrait func(library.Checkpoint, *portrait.Config) error
 	// APIAuth are pairs of "user:password" for the web UI's API, of which its programs show one in place of the Token.
 	APIAuth []string
 	// Stop ends the program, or begins it anew, when a program asks the web UI's API for it; nil refuses both.

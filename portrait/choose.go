@@ -160,9 +160,11 @@ type Choice struct {
 const (
 	// alikeErrors is how many standard errors a difference is to be, to be told from chance.
 	alikeErrors = 2
-	// leastObedience is what is to be left of what prompts ask for, and moreObedience how much more is worth something.
+	// leastObedience is what is to be left of what prompts ask for, moreObedience how much more is worth something, and allObedience from
+	// where on more is worth nothing: epochs that have learned little change more by prompts than the model without a LoRA does.
 	leastObedience = 0.3
 	moreObedience  = 0.1
+	allObedience   = 0.9
 )
 
 // Choose is the choice among trials: of those as like the person as the best of them, as far as can be told on photos that were not
@@ -183,7 +185,7 @@ func Choose(trials []Trial) (Choice, error) {
 		return cmp.Or(cmp.Compare(a.Weight, b.Weight), cmp.Compare(a.Trained.Mean, b.Trained.Mean))
 	})
 	for _, t := range alike {
-		if t.Weight == chosen.Weight && t.Obedience.Minus(chosen.Obedience).surely(moreObedience) {
+		if t.Weight == chosen.Weight && chosen.Obedience.Mean < allObedience && t.Obedience.Minus(chosen.Obedience).surely(moreObedience) {
 			chosen = t
 		}
 	}

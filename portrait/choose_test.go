@@ -34,6 +34,7 @@ func TestChoose(t *testing.T) {
 		{"learned by heart", []portrait.Trial{trial(1, 1, 0.3, 0.3, 0.9), trial(2, 1, 0.5, 0.6, 0.8), trial(3, 1, 0.3, 0.9, 0.5)}, 2, 1, 3, "From epoch 3"},
 		{"as like, and with more of it", []portrait.Trial{trial(1, 1, 0.2, 0.3, 0.9), trial(2, 0.6, 0.5, 0.6, 0.9), trial(2, 1, 0.5, 0.6, 0.5)}, 2, 1, 0, "cannot be told"},
 		{"as like, and more obedient", []portrait.Trial{trial(1, 1, 0.2, 0.3, 0.9), trial(3, 1, 0.5, 0.6, 0.5), trial(2, 1, 0.5, 0.5, 0.8)}, 2, 1, 0, "cannot be told"},
+		{"as like, and obedient enough", []portrait.Trial{trial(1, 1, 0.2, 0.3, 0.9), trial(3, 1, 0.5, 0.6, 1.1), trial(2, 1, 0.5, 0.5, 1.4)}, 3, 1, 0, "the most of all"},
 		{"as like, and learned more", []portrait.Trial{trial(1, 1, 0.2, 0.3, 0.9), trial(2, 1, 0.5, 0.6, 0.55), trial(3, 1, 0.4985, 0.9, 0.5)}, 3, 1, 0, "having learned more"},
 		{"deaf to prompts", []portrait.Trial{trial(1, 0.6, 0.4, 0.3, 0.5), trial(1, 1, 0.5, 0.6, 0.1)}, 1, 0.6, 0, "the most of all"},
 		{"alone", []portrait.Trial{trial(4, 0.8, 0.2, 0.3, 0.9)}, 4, 0.8, 0, "Epoch 4 at weight 0.8"},

@@ -48,6 +48,14 @@ func Machine(dir string, log *slog.Logger) work.Options {
 	return work.Options{Dir: dir, Logger: log, Faces: faces, Portrait: sit}
 }
 
+// Studied completes how photos are looked at that a checkpoint is to learn, which is before there is a job.
+func Studied(c library.Checkpoint, p *portrait.Config) error {
+	if isTiny(c) {
+		p.Prepare.Resolution = 128
+	}
+	return nil
+}
+
 // isTiny reports whether a checkpoint is the built-in one.
 func isTiny(c library.Checkpoint) bool { return c.Path == "" && c.Name == tinyportrait.Name }
 

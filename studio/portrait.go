@@ -282,6 +282,9 @@ func (s *Server) checkpoint(title string) (library.Checkpoint, error) {
 // portraitConfig is what is usual for a portrait with a checkpoint.
 func (s *Server) portraitConfig(title string) (c portrait.Config) {
 	found, err := s.checkpoint(title)
+	if err == nil && s.options.Machine != nil {
+		c.Prepare.Resolution = s.options.Machine.Side(found)
+	}
 	if err == nil && s.options.Portrait != nil {
 		err = s.options.Portrait(found, &c)
 	}
@@ -293,8 +296,12 @@ func (s *Server) portraitConfig(title string) (c portrait.Config) {
 
 // faces is what finds faces in photos that are to be learned with a checkpoint.
 func (s *Server) faces(title string) face.Detector {
-	if found, err := s.checkpoint(title); err == nil && s.options.Faces != nil {
+	found, err := s.checkpoint(title)
+	switch {
+	case err == nil && s.options.Faces != nil:
 		return s.options.Faces(found)
+	case err == nil && s.options.Machine != nil:
+		return s.options.Machine.Faces(found)
 	}
 	return face.Cascades{}
 }
@@ -315,6 +322,9 @@ func (s *Server) lookAnew(p wizard) {
 // openRooms makes what the rooms keep.
 func (s *Server) openRooms() (err error) {
 	o := &s.options
+	if o.Dir == "" && o.Library.DataDir() != "" {
+		o.Dir = filepath.Join(o.Library.DataDir(), "studio")
+	}
 	if o.Dir == "" {
 		if o.Dir, err = os.MkdirTemp("", "atelier-studio-*"); err != nil {
 			return fmt.Errorf("studio: %w", err)

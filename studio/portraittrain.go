@@ -485,6 +485,7 @@ func (s *Server) chooseStep(p wizard) *chooseStep {
 		}
 		c.Rows = append(c.Rows, row)
 	}
+	c.ByHand = c.ByHand && l.Chosen != nil && (p.Epoch == 0 || p.Epoch == l.Chosen.Epoch) && (p.Weight == 0 || p.Weight == l.Chosen.Weight) // before it is drawn with, it is not what was chosen
 	if l.Chosen != nil {
 		c.Sure = sureness(l.Chosen.Margin, len(c.Rows))
 	}

@@ -31,9 +31,11 @@ type Options struct {
 	Library *library.Library
 	// Machine does jobs in this process, for the page about it; nil if nothing does.
 	Machine *work.Machine
-	// Dir is a folder for what people have begun, portraits and trainings, with the photos that they have sent; "" is a temporary one.
+	// Dir is a folder for what people have begun, portraits and trainings, with the photos that they have sent; "" is "studio" in the library's, or a temporary one if
+	// that has none.
 	Dir string
-	// Faces chooses what finds faces in photos that are to be learned with a checkpoint; nil is face.Cascades.
+	// Faces chooses what finds faces in photos that are to be learned with a checkpoint; nil is as the
+	// Machine does, or face.Cascades.
 	Faces func(library.Checkpoint) face.Detector
 	// Portrait completes a portrait's configuration for checkpoints that want something else than Stable Diffusion 1.5, as that of
 	// work.Options; nil leaves it.

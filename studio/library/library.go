@@ -78,6 +78,9 @@ func Open(o Options) (*Library, error) {
 	return l, l.Refresh()
 }
 
+// DataDir is the folder of what is written; "" is none.
+func (l *Library) DataDir() string { return l.options.DataDir }
+
 // Settings are the web UI's options, as they are set here.
 func (l *Library) Settings() *Settings { return l.settings }
 

@@ -33,6 +33,8 @@ type Options struct {
 	Dir string
 	// Faces chooses what finds faces in what a checkpoint draws; nil is face.Cascades, for photos.
 	Faces func(library.Checkpoint) Detector
+	// Side is that of the pictures that a checkpoint learns, in pixels, as far as it is known before the checkpoint is open; nil, and 0, are 512.
+	Side func(library.Checkpoint) int
 	// Portrait completes a portrait's configuration for checkpoints that want something else than Stable Diffusion 1.5; nil leaves it.
 	Portrait func(library.Checkpoint, *portrait.Config) error
 	// Weights say what to take from where besides a checkpoint.
@@ -72,6 +74,17 @@ func NewMachine(dev compute.Device, lib *library.Library, o Options) *Machine {
 // Handlers do the jobs of all kinds.
 func (m *Machine) Handlers() map[string]jobs.Handler {
 	return map[string]jobs.Handler{DrawKind: m.draw, UpscaleKind: m.upscale, TrainKind: m.train, PortraitKind: m.portrait}
+}
+
+// Faces is what finds faces in photos that a checkpoint is to learn, and in what it draws.
+func (m *Machine) Faces(c library.Checkpoint) Detector { return m.options.Faces(c) }
+
+// Side is that of the pictures that a checkpoint learns, in pixels; 0 is not known.
+func (m *Machine) Side(c library.Checkpoint) int {
+	if m.options.Side == nil {
+		return 0
+	}
+	return m.options.Side(c)
 }
 
 // Device is the name of what computes.

@@ -45,15 +45,15 @@ func Define(f *cli.Flags, o *library.Options, names ...string) {
 // Machine are the options of a machine that works in a folder, "" being one for temporary files: it knows the faces that the tiny model draws,
 // and what that wants of portraits.
 func Machine(dir string, log *slog.Logger) work.Options {
-	return work.Options{Dir: dir, Logger: log, Faces: faces, Portrait: sit}
+	return work.Options{Dir: dir, Logger: log, Faces: faces, Side: side, Portrait: sit}
 }
 
-// Studied completes how photos are looked at that a checkpoint is to learn, which is before there is a job.
-func Studied(c library.Checkpoint, p *portrait.Config) error {
+// side is that of the pictures that a checkpoint learns, for those who look at photos before there is a job; 0 is the usual.
+func side(c library.Checkpoint) int {
 	if isTiny(c) {
-		p.Prepare.Resolution = 128
+		return 128
 	}
-	return nil
+	return 0
 }
 
 // isTiny reports whether a checkpoint is the built-in one.

@@ -31,6 +31,8 @@ type Options struct {
 	Library *library.Library
 	// Machine does jobs in this process, for the page about it; nil if nothing does.
 	Machine *work.Machine
+	// Examine says what there is to compute with and what fits, for the page about the machine; nil says nothing.
+	Examine func() string
 	// Dir is a folder for what people have begun, portraits and trainings, with the photos that they have sent; "" is "studio" in the library's, or a temporary one if
 	// that has none.
 	Dir string
@@ -118,7 +120,9 @@ func (s *Server) routes() {
 	}
 	s.mux.HandleFunc("GET /events", s.api.Events)
 	s.mux.Handle("GET /static/", static())
-	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, rooms[0].Path, http.StatusSeeOther) })
+	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, rooms[0].Path, http.StatusSeeOther)
+	})
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, &api.Problem{Status: http.StatusNotFound, Detail: "There is no such page."})
 	})
@@ -127,6 +131,7 @@ func (s *Server) routes() {
 	s.portraitRoutes()
 	s.trainRoutes()
 	s.galleryRoutes()
+	s.machineRoutes()
 }
 
 // mountWebUI makes the web UI's API.

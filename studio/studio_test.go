@@ -11,6 +11,7 @@ import (
 
 	"github.com/atelier-go/atelier/studio/jobs"
 	"github.com/atelier-go/atelier/studio/library"
+	"github.com/atelier-go/atelier/tinyportrait"
 )
 
 // openQueue opens a queue in a folder of the test's.
@@ -199,7 +200,7 @@ func TestAPIAuth(t *testing.T) {
 func TestPolicy(t *testing.T) {
 	s := newServer(t, Options{Token: "0123456789abcdef"})
 	bad := regexp.MustCompile(`(?i)<script(?:[^>]*[^>]|)>[^<]|<style|\sstyle=|\son[a-z]+=|javascript:|https?://`)
-	for _, path := range []string{"/queue", "/nowhere", "/login"} {
+	for _, path := range []string{"/draw", "/queue", "/machine", "/nowhere", "/login"} {
 		for _, token := range []string{"", "Bearer 0123456789abcdef"} {
 			got := ask(s, "GET", path, "", "Accept", "text/html", "Authorization", token)
 			if found := bad.FindString(strings.ReplaceAll(got.Body.String(), "></script>", ">")); found != "" && !strings.HasPrefix(found, "<script") {
@@ -293,6 +294,36 @@ func TestQueuePage(t *testing.T) {
 	}
 	if got := ask(s, "POST", "/queue/jobs/none", "do=remove", "Accept", "text/html"); got.Code != http.StatusNotFound || !strings.Contains(got.Body.String(), "no job") {
 		t.Errorf("an unknown job: %d %s", got.Code, got.Body)
+	}
+}
+
+// TestMachine shows the machine, and changes what is chosen there.
+func TestMachine(t *testing.T) {
+	lib, err := library.Open(library.Options{DataDir: t.TempDir(), Embedded: tinyportrait.FS(), EmbeddedName: tinyportrait.Name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newServer(t, Options{Library: lib, Examine: func() string { return "all is <well>" }})
+	if got := ask(s, "GET", "/machine?examine=1", "").Body.String(); !strings.Contains(got, "all is &lt;well&gt;") || !strings.Contains(got, tinyportrait.Name) {
+		t.Errorf("%s", got)
+	}
+	if got := ask(s, "POST", "/machine/checkpoint", "checkpoint="+tinyportrait.Name); got.Code != http.StatusSeeOther || lib.Settings().Text("sd_model_checkpoint") != tinyportrait.Name {
+		t.Errorf("%d %s", got.Code, got.Body)
+	}
+	if got := ask(s, "POST", "/machine/checkpoint", "checkpoint=none"); got.Code != http.StatusNotFound {
+		t.Errorf("%d %s", got.Code, got.Body)
+	}
+	if got := ask(s, "POST", "/machine/refresh", ""); got.Code != http.StatusSeeOther {
+		t.Errorf("%d %s", got.Code, got.Body)
+	}
+	if got := ask(s, "POST", "/machine/unload", ""); got.Code != http.StatusConflict {
+		t.Errorf("%d %s", got.Code, got.Body)
+	}
+	if got := ask(s, "GET", "/machine", "", "Cookie", "theme=dark").Body.String(); !strings.Contains(got, `<html lang="en" data-theme="dark">`) {
+		t.Error("the theme is not kept")
+	}
+	if got := ask(s, "GET", "/machine", "", "Cookie", `theme="><script>`).Body.String(); strings.Contains(got, "data-theme") || strings.Contains(got, "><script>") {
+		t.Error("a theme can be anything")
 	}
 }
 

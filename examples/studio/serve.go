@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/device"
 	"github.com/atelier-go/atelier/examples/internal/models"
 	"github.com/atelier-go/atelier/studio"
 	"github.com/atelier-go/atelier/studio/jobs"
@@ -97,7 +98,7 @@ func (h *house) open(ctx context.Context, o *options) (err error) {
 		return err
 	}
 	h.machine = work.NewMachine(h.device, h.library, models.Machine(filepath.Join(o.library.DataDir, "work"), h.log))
-	h.pages, err = studio.New(studio.Options{Queue: h.queue, Library: h.library, Machine: h.machine, APIAuth: o.auth, Token: o.token, Hosts: o.hosts, Logger: h.log})
+	h.pages, err = studio.New(studio.Options{Queue: h.queue, Library: h.library, Machine: h.machine, Examine: func() string { return device.Examine().String() }, APIAuth: o.auth, Token: o.token, Hosts: o.hosts, Logger: h.log})
 	return err
 }
 

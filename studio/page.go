@@ -176,7 +176,7 @@ var words = template.FuncMap{
 		}
 		return c
 	},
-	"sizes": func() []string { return []string{"512×512", "512×640", "512×768", "768×512"} },
+	"sizes": func() []string { return []string{"512×512", "512×640", "512×768"} },
 	"when":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"day":   func(t time.Time) string { return t.Local().Format("2 January 2006, 15:04") },
 }

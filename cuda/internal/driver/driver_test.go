@@ -166,7 +166,7 @@ func TestErrors(t *testing.T) {
 			t.Errorf("error %d says %v", code, err)
 		}
 	}
-	for code, lost := range map[Code]bool{214: true, 700: true, 702: true, 709: false, 710: true, 714: true, 719: true, 720: false, 2: false, 600: false} {
+	for code, lost := range map[Code]bool{214: true, 700: true, 702: true, 709: true, 999: true, 710: true, 714: true, 719: true, 720: false, 2: false, 600: false} {
 		if errors.Is(&Error{Code: code}, ErrContextLost) != lost {
 			t.Errorf("error %d: context lost is not %v", code, lost)
 		}

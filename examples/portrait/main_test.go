@@ -23,7 +23,7 @@ import (
 // TestPortrait does the whole job with a shorter training than usual, and looks at the pictures: of the candidates those that show the
 // person are ranked first, so that the best show all hallmarks; without the LoRA nobody does, and somebody else stays somebody else.
 func TestPortrait(t *testing.T) {
-	j := opened(t, "-n", "32", "-epochs", "4")
+	j := opened(t, "-n", "32", "-epochs", "5")
 	if strings.Contains(j.Device.Name(), "generic") {
 		t.Skipf("on %s the training takes many minutes; the assembly kernels are needed", j.Device.Name())
 	}

@@ -276,7 +276,7 @@ func (s *Server) readIntoForm(w http.ResponseWriter, r *http.Request, v values) 
 func (s *Server) drawRead(w http.ResponseWriter, r *http.Request) {
 	text, err := infotext.Read(io.LimitReader(r.Body, 64<<20))
 	if err == nil && text.Prompt == "" && len(text.Fields) == 0 {
-		err = errors.New("The picture says nothing of how it was made.")
+		err = errors.New("the picture says nothing of how it was made")
 	}
 	if err != nil {
 		s.fail(w, r, &api.Problem{Status: http.StatusUnprocessableEntity, Detail: err.Error()})

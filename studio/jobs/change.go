@@ -157,6 +157,7 @@ func (q *Queue) Remove(ctx context.Context, id string) error {
 	if err := q.records.Delete(ctx, id); err != nil {
 		return fmt.Errorf("jobs: removing job %s: %w", id, err)
 	}
+	q.mirror.forget(id)
 	return nil
 }
 

@@ -65,6 +65,14 @@ func (m *mirror) remove(id string, revision uint64) {
 	m.tell(id)
 }
 
+// forget takes in that a job was removed here, before news of it come: who removed it sees that at once.
+func (m *mirror) forget(id string) {
+	m.mu.Lock()
+	revision := m.jobs[id].revision + 1
+	m.mu.Unlock()
+	m.remove(id, revision)
+}
+
 // show takes in what a running job looks like.
 func (m *mirror) show(id string, preview []byte) {
 	m.mu.Lock()

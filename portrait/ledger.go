@@ -1,12 +1,9 @@
 package portrait
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -67,7 +64,7 @@ func (l *ledger) whole(s Stage, source string) bool {
 		return false
 	}
 	for name, digest := range e.Files {
-		if d, err := fileDigest(filepath.Join(l.dir, filepath.FromSlash(name))); err != nil || d != digest {
+		if d, err := openfile.SHA256(filepath.Join(l.dir, filepath.FromSlash(name))); err != nil || d != digest {
 			return false
 		}
 	}
@@ -101,7 +98,7 @@ func (l *ledger) end(s Stage, files []string) error {
 		if err != nil {
 			return err
 		}
-		if e.Files[filepath.ToSlash(name)], err = fileDigest(path); err != nil {
+		if e.Files[filepath.ToSlash(name)], err = openfile.SHA256(path); err != nil {
 			return err
 		}
 	}
@@ -114,19 +111,6 @@ func (l *ledger) names(s Stage) []string {
 		return slices.Sorted(maps.Keys(e.Files))
 	}
 	return nil
-}
-
-func fileDigest(path string) (string, error) {
-	f, err := openfile.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // sourceOf tells a stage that follows from others, and from values, from all other such stages.

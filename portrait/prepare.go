@@ -76,7 +76,7 @@ func (s DataSet) Uses() int { return len(s.Training) * s.Repeats * s.Epochs }
 
 // Open reads a crop.
 func (s DataSet) Open(ctx context.Context, c Crop) (Example, error) {
-	img, err := readPhoto(ctx, filepath.Join(s.Dir, filepath.FromSlash(c.File)))
+	img, err := picture.Upright(ctx, filepath.Join(s.Dir, filepath.FromSlash(c.File)), picture.Limits{})
 	return Example{img, c.Face}, err
 }
 
@@ -325,7 +325,7 @@ func (p *preparation) source() (string, error) {
 	}
 	p.captions = make(map[string]string)
 	for _, photo := range slices.Concat(p.train, p.hold) {
-		digest, err := fileDigest(filepath.Join(p.photos, photo.Name))
+		digest, err := openfile.SHA256(filepath.Join(p.photos, photo.Name))
 		if err != nil {
 			return "", err
 		}
@@ -388,7 +388,7 @@ func (p *preparation) existing(source string) (*DataSet, error) {
 		return nil, nil
 	}
 	for name, digest := range m.Files {
-		if d, err := fileDigest(filepath.Join(p.Dir, filepath.FromSlash(name))); err != nil || d != digest {
+		if d, err := openfile.SHA256(filepath.Join(p.Dir, filepath.FromSlash(name))); err != nil || d != digest {
 			return nil, nil
 		}
 	}
@@ -424,7 +424,7 @@ func (p *preparation) make(ctx context.Context) error {
 
 // crop makes the files of a photo.
 func (p *preparation) crop(ctx context.Context, photo Photo, file, mask string) (c Crop, err error) {
-	img, err := readPhoto(ctx, filepath.Join(p.photos, photo.Name))
+	img, err := picture.Upright(ctx, filepath.Join(p.photos, photo.Name), picture.Limits{})
 	if err != nil {
 		return c, err
 	}
@@ -452,20 +452,6 @@ func (p *preparation) crop(ctx context.Context, photo Photo, file, mask string) 
 	}
 	p.files[strings.TrimSuffix(file, ".png")+".txt"] = []byte(c.Caption + "\n")
 	return c, nil
-}
-
-// readPhoto reads a picture upright.
-func readPhoto(ctx context.Context, path string) (*image.NRGBA, error) {
-	f, err := picture.Open(path, picture.Limits{})
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	img, err := f.Decode(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return picture.Orient(img, f.Orientation), nil
 }
 
 // squared is the part of an upright picture to train on, with a number of pixels a side, and the face in it. Without a face it is the

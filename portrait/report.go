@@ -151,7 +151,7 @@ func (p *page) addPhotos(ctx context.Context, r *run) error {
 			one.Text = strings.Join(append([]string{"held out to compare with"}, texts...), "; ")
 		}
 		if !r.Erase && photo.Size != (image.Point{}) {
-			img, err := readPhoto(ctx, filepath.Join(r.Photos, photo.Name))
+			img, err := picture.Upright(ctx, filepath.Join(r.Photos, photo.Name), picture.Limits{})
 			if err != nil {
 				return err
 			}
@@ -216,7 +216,7 @@ func inline(img *image.NRGBA) template.URL {
 }
 
 func embedFile(ctx context.Context, path string, side int) (template.URL, error) {
-	img, err := readPhoto(ctx, path)
+	img, err := picture.Upright(ctx, path, picture.Limits{})
 	if err != nil {
 		return "", err
 	}

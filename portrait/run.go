@@ -15,6 +15,7 @@ import (
 	"github.com/atelier-go/atelier/face"
 	"github.com/atelier-go/atelier/internal/atomicfile"
 	"github.com/atelier-go/atelier/internal/engine"
+	"github.com/atelier-go/atelier/internal/openfile"
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sd"
 )
@@ -254,7 +255,7 @@ func (r *run) photoDigests(ctx context.Context) (map[string]string, error) {
 			return nil, context.Cause(ctx)
 		}
 		for _, file := range []string{filepath.Join(r.Photos, name), a.caption(name)} {
-			if digest, err := fileDigest(file); err == nil {
+			if digest, err := openfile.SHA256(file); err == nil {
 				digests[filepath.Base(file)] = digest
 			}
 		}

@@ -70,34 +70,37 @@ func hasFile(j jobs.Job, name string) bool {
 	return slices.ContainsFunc(j.Files, func(f jobs.File) bool { return f.Name == name })
 }
 
+// answer answers a request about a portrait.
+type answer func(http.ResponseWriter, *http.Request, wizard) error
+
 // portraitRoutes are those of the room Portrait.
 func (s *Server) portraitRoutes() {
 	s.mux.HandleFunc("GET /portrait", s.portraits)
 	s.mux.HandleFunc("POST /portrait", s.addPortrait)
 	s.mux.HandleFunc("GET /portrait/{id}", s.openPortrait)
-	for pattern, handle := range map[string]func(http.ResponseWriter, *http.Request, wizard) error{
-		"GET photos":                s.showPhotos,
-		"GET photos/grid":           s.showGrid,
+	for pattern, handle := range map[string]answer{
+		"GET photos":                s.page("photos"),
+		"GET photos/grid":           s.part("photos", "grid"),
 		"POST photos":               s.addPhotos,
 		"POST photos/{photo}":       s.decidePhoto,
 		"GET photo/{photo}":         s.photo,
-		"GET person":                s.showPerson,
+		"GET person":                s.page("person"),
 		"POST person":               s.setPerson,
 		"POST captions":             s.setCaptions,
-		"GET train":                 s.showTrain,
-		"GET train/live":            s.showTrainLive,
+		"GET train":                 s.page("train"),
+		"GET train/live":            s.part("train", "live"),
 		"POST train":                s.train,
-		"GET choose":                s.showChoose,
+		"GET choose":                s.page("choose"),
 		"POST choose":               s.choose,
-		"GET pictures":              s.showPictures,
+		"GET pictures":              s.page("pictures"),
 		"POST pictures":             s.drawAgain,
 		"GET pictures/all.zip":      s.zip,
 		"GET pictures/{n}":          s.showPicture,
 		"GET pictures/{n}/{file}":   s.cropped,
 		"GET results/{name...}":     s.result,
 		"POST remove":               s.removePortrait,
-		"GET pictures/live":         s.showPicturesLive,
-		"GET choose/live":           s.showChooseLive,
+		"GET pictures/live":         s.part("pictures", "live"),
+		"GET choose/live":           s.part("choose", "live"),
 		"GET thumbnails/{name...}":  s.thumbnail,
 		"POST photos/{photo}/erase": s.erasePhoto,
 	} {
@@ -142,6 +145,39 @@ func (s *Server) wizardOf(p project) wizard {
 		w.Job = &j
 	}
 	return w
+}
+
+// fill adds what a step shows.
+func (s *Server) fill(p *wizard, step string) {
+	switch p.Step = step; step {
+	case "photos":
+		p.Photos = s.photoStep(*p)
+	case "person":
+		p.Person = s.personStep(*p)
+	case "train":
+		p.Training = s.trainStep(*p)
+	case "choose":
+		p.Choice = s.chooseStep(*p)
+	case "pictures":
+		p.Pictures = s.pictureStep(*p)
+	}
+}
+
+// page answers with the page of a step as it stands.
+func (s *Server) page(step string) answer {
+	return func(w http.ResponseWriter, r *http.Request, p wizard) error {
+		s.fill(&p, step)
+		return s.show(w, r, http.StatusOK, step, p)
+	}
+}
+
+// part answers with a part of it, which its template names.
+func (s *Server) part(step, name string) answer {
+	return func(w http.ResponseWriter, r *http.Request, p wizard) error {
+		s.fill(&p, step)
+		s.fragment(w, r, "portrait_"+step, name, p)
+		return nil
+	}
 }
 
 // show answers with a step's page.

@@ -102,17 +102,6 @@ func summary(count map[string]int, looking bool) string {
 	return fmt.Sprintf("%d of %d kept.", kept, all)
 }
 
-func (s *Server) showPhotos(w http.ResponseWriter, r *http.Request, p wizard) error {
-	p.Photos = s.photoStep(p)
-	return s.show(w, r, http.StatusOK, "photos", p)
-}
-
-func (s *Server) showGrid(w http.ResponseWriter, r *http.Request, p wizard) error {
-	p.Step, p.Photos = "photos", s.photoStep(p)
-	s.fragment(w, r, "portrait_photos", "grid", p)
-	return nil
-}
-
 // addPhotos takes photos as a form sends them, one after the other, and has them looked at. What is refused is told with the reason, and
 // keeps nothing else from being taken.
 func (s *Server) addPhotos(w http.ResponseWriter, r *http.Request, p wizard) error {
@@ -191,7 +180,7 @@ func (s *Server) decidePhoto(w http.ResponseWriter, r *http.Request, p wizard) e
 	p.project = changed
 	s.lookAnew(p)
 	if r.Header.Get("HX-Request") != "" {
-		return s.showGrid(w, r, p)
+		return s.part("photos", "grid")(w, r, p)
 	}
 	return again(w, r, p, "photos#"+url.PathEscape(r.PathValue("photo")))
 }
@@ -203,7 +192,7 @@ func (s *Server) erasePhoto(w http.ResponseWriter, r *http.Request, p wizard) er
 	}
 	s.lookAnew(p)
 	if r.Header.Get("HX-Request") != "" {
-		return s.showGrid(w, r, p)
+		return s.part("photos", "grid")(w, r, p)
 	}
 	return again(w, r, p, "photos")
 }
@@ -280,16 +269,11 @@ func sendPicture(w http.ResponseWriter, r *http.Request, kind string, data []byt
 
 // small is a picture's file as a JPEG of a side: all of it, or what is around a face.
 func small(ctx context.Context, path string, side int, around image.Rectangle) ([]byte, error) {
-	f, err := picture.Open(path, picture.Limits{})
+	img, err := picture.Upright(ctx, path, picture.Limits{})
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	img, err := f.Decode(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return smallOf(picture.Orient(img, f.Orientation), side, around)
+	return smallOf(img, side, around)
 }
 
 // smallOf is a picture as a JPEG of a side.
@@ -300,11 +284,7 @@ func smallOf(img *image.NRGBA, side int, around image.Rectangle) ([]byte, error)
 		img = part
 	}
 	picture.OverWhite(img)
-	of := img.Rect.Size()
-	if longest := max(of.X, of.Y); longest > side {
-		to := image.Pt(max(1, of.X*side/longest), max(1, of.Y*side/longest))
-		img = picture.Resample(img, to, image.Rectangle{Max: to}, picture.Area, 3)
-	}
+	img = picture.Within(img, side, picture.Area, 3)
 	for i := 3; i < len(img.Pix); i += 4 {
 		img.Pix[i] = 255
 	}

@@ -118,17 +118,6 @@ func (s *Server) pictureStep(p wizard) *pictureStep {
 	return step
 }
 
-func (s *Server) showPictures(w http.ResponseWriter, r *http.Request, p wizard) error {
-	p.Pictures = s.pictureStep(p)
-	return s.show(w, r, http.StatusOK, "pictures", p)
-}
-
-func (s *Server) showPicturesLive(w http.ResponseWriter, r *http.Request, p wizard) error {
-	p.Step, p.Pictures = "pictures", s.pictureStep(p)
-	s.fragment(w, r, "portrait_pictures", "live", p)
-	return nil
-}
-
 // drawAgain draws other pictures of the person.
 func (s *Server) drawAgain(w http.ResponseWriter, r *http.Request, p wizard) error {
 	preset := r.PostFormValue("preset")

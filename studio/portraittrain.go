@@ -65,11 +65,6 @@ func (w wizard) keptNames() (names []string) {
 	return names
 }
 
-func (s *Server) showPerson(w http.ResponseWriter, r *http.Request, p wizard) error {
-	p.Person = s.personStep(p)
-	return s.show(w, r, http.StatusOK, "person", p)
-}
-
 // setPerson takes the name, the class and the model.
 func (s *Server) setPerson(w http.ResponseWriter, r *http.Request, p wizard) error {
 	name, class := strings.Join(strings.Fields(r.PostFormValue("name")), " "), strings.TrimSpace(r.PostFormValue("class"))
@@ -321,17 +316,6 @@ func (s *Server) cost(p wizard) string {
 	return "How long it takes on this machine shows after the first steps: with Stable Diffusion 1.5 about half an hour on a graphics card, several hours on a CPU. You may close the page."
 }
 
-func (s *Server) showTrain(w http.ResponseWriter, r *http.Request, p wizard) error {
-	p.Training = s.trainStep(p)
-	return s.show(w, r, http.StatusOK, "train", p)
-}
-
-func (s *Server) showTrainLive(w http.ResponseWriter, r *http.Request, p wizard) error {
-	p.Step, p.Training = "train", s.trainStep(p)
-	s.fragment(w, r, "portrait_train", "live", p)
-	return nil
-}
-
 // train begins, pauses, resumes or ends.
 func (s *Server) train(w http.ResponseWriter, r *http.Request, p wizard) error {
 	q := s.options.Queue
@@ -398,7 +382,8 @@ func (s *Server) begin(ctx context.Context, p wizard) error {
 
 // configOf is what is wanted of a portrait. Photos that a person keeps are kept whatever is found; those that are dropped are not sent.
 func (s *Server) configOf(p wizard) (c portrait.Config) {
-	c.Check.Keep = slices.DeleteFunc(slices.Clone(p.Keep), func(name string) bool { return !slices.Contains(p.keptNames(), name) })
+	kept := p.keptNames()
+	c.Check.Keep = slices.DeleteFunc(slices.Clone(p.Keep), func(name string) bool { return !slices.Contains(kept, name) })
 	c.Prepare.Name, c.Prepare.Class = p.Name, p.Class
 	c.Pictures.Preset, c.Epoch, c.Weight, c.Samples = p.Preset, p.Epoch, p.Weight, true
 	return c
@@ -505,17 +490,6 @@ func sureness(margin float64, epochs int) string {
 		return "Fairly sure: the next best comes near."
 	}
 	return "Sure: it is ahead of the next best by more than chance makes likely."
-}
-
-func (s *Server) showChoose(w http.ResponseWriter, r *http.Request, p wizard) error {
-	p.Choice = s.chooseStep(p)
-	return s.show(w, r, http.StatusOK, "choose", p)
-}
-
-func (s *Server) showChooseLive(w http.ResponseWriter, r *http.Request, p wizard) error {
-	p.Step, p.Choice = "choose", s.chooseStep(p)
-	s.fragment(w, r, "portrait_choose", "live", p)
-	return nil
 }
 
 // choose takes another epoch and weight, and has the pictures drawn with them.

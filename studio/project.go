@@ -116,14 +116,19 @@ func (s *projects) get(id string) (p project, err error) {
 }
 
 // all are the projects, the newest first.
-func (s *projects) all() (all []project) {
-	entries, _ := os.ReadDir(s.dir) // there are none before the first
+func (s *projects) all() []project {
+	return newest(s.dir, s.get, func(p project) time.Time { return p.Created })
+}
+
+// newest are all that folders in a folder hold, as far as they can be read, the newest first.
+func newest[T any](dir string, get func(id string) (T, error), created func(T) time.Time) (all []T) {
+	entries, _ := os.ReadDir(dir) // there are none before the first
 	for _, e := range entries {
-		if p, err := s.get(e.Name()); err == nil {
-			all = append(all, p)
+		if one, err := get(e.Name()); err == nil {
+			all = append(all, one)
 		}
 	}
-	slices.SortFunc(all, func(a, b project) int { return b.Created.Compare(a.Created) })
+	slices.SortFunc(all, func(a, b T) int { return created(b).Compare(created(a)) })
 	return all
 }
 

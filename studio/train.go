@@ -108,15 +108,8 @@ func (s *trainings) get(id string) (t training, err error) {
 	return t, err
 }
 
-func (s *trainings) all() (all []training) {
-	entries, _ := os.ReadDir(s.dir) // there are none before the first
-	for _, e := range entries {
-		if t, err := s.get(e.Name()); err == nil {
-			all = append(all, t)
-		}
-	}
-	slices.SortFunc(all, func(a, b training) int { return b.Created.Compare(a.Created) })
-	return all
+func (s *trainings) all() []training {
+	return newest(s.dir, s.get, func(t training) time.Time { return t.Created })
 }
 
 // of is the training that began a job.

@@ -40,3 +40,17 @@ func errorsAs[E error](err error) bool {
 	_, ok := errors.AsType[E](err)
 	return ok
 }
+
+func TestSHA256(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "abc")
+	if err := os.WriteFile(path, []byte("abc"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	const want = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" // FIPS 180-2
+	if sum, err := openfile.SHA256(path); sum != want || err != nil {
+		t.Errorf("%s, %v, want %s", sum, err, want)
+	}
+	if _, err := openfile.SHA256(t.TempDir()); !errors.Is(err, openfile.ErrNotRegular) {
+		t.Errorf("a folder: %v", err)
+	}
+}

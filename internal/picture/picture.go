@@ -117,6 +117,20 @@ func Open(path string, l Limits) (*File, error) {
 	return f, nil
 }
 
+// Upright is the picture at path as people see it. Errors name the path and what to do.
+func Upright(ctx context.Context, path string, l Limits) (*image.NRGBA, error) {
+	f, err := Open(path, l)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	img, err := f.Decode(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return Orient(img, f.Orientation), nil
+}
+
 func open(in *os.File, path string, l Limits) (*File, error) {
 	info, err := in.Stat()
 	if err != nil {

@@ -215,3 +215,14 @@ func cubic(x, a float64) float64 {
 	}
 	return 0
 }
+
+// Within is a picture with a longer side of so many pixels at most, made smaller by Resample if need be.
+func Within(img *image.NRGBA, side int, filter Filter, channels int) *image.NRGBA {
+	size := img.Rect.Size()
+	longer := max(size.X, size.Y)
+	if longer <= side {
+		return img
+	}
+	size = image.Pt(max(1, size.X*side/longer), max(1, size.Y*side/longer))
+	return Resample(img, size, image.Rectangle{Max: size}, filter, channels)
+}

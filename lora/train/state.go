@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -156,7 +154,7 @@ func (s trainState) compare(other trainState) int {
 // verify reports files of the state that are not as they were saved. States of earlier versions have no sums.
 func (s trainState) verify(dir string) error {
 	for _, name := range slices.Sorted(maps.Keys(s.Sums)) {
-		sum, err := sha256Of(filepath.Join(dir, filepath.Base(name)))
+		sum, err := openfile.SHA256(filepath.Join(dir, filepath.Base(name)))
 		if err != nil {
 			return err
 		}
@@ -165,20 +163,6 @@ func (s trainState) verify(dir string) error {
 		}
 	}
 	return nil
-}
-
-// sha256Of is the sum of a file.
-func sha256Of(path string) (string, error) {
-	f, err := openfile.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // state writes a state to the folder at path. It appears whole or not at all.
@@ -233,7 +217,7 @@ func (now snapshot) write(dir string) error {
 	whole := now.state
 	whole.Optimizer, whole.Saved, whole.Sums = state.Numbers, time.Now(), make(map[string]string)
 	for _, name := range []string{modelFile, optimizerFile} {
-		if whole.Sums[name], err = sha256Of(filepath.Join(dir, name)); err != nil {
+		if whole.Sums[name], err = openfile.SHA256(filepath.Join(dir, name)); err != nil {
 			return err
 		}
 	}

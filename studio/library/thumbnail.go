@@ -5,7 +5,6 @@ import (
 	"container/list"
 	"context"
 	"fmt"
-	"image"
 	"image/jpeg"
 	"os"
 	"sync"
@@ -112,21 +111,11 @@ func (t *thumbnails) keep(key string, file []byte) {
 
 // shrink makes a JPEG of a picture with a longer side of so many pixels; a smaller picture stays as large as it is.
 func shrink(ctx context.Context, path string, side int) ([]byte, error) {
-	f, err := picture.Open(path, picture.Limits{})
+	img, err := picture.Upright(ctx, path, picture.Limits{})
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	img, err := f.Decode(ctx)
-	if err != nil {
-		return nil, err
-	}
-	img = picture.Orient(img, f.Orientation)
-	if size := img.Rect.Size(); max(size.X, size.Y) > side {
-		longer := max(size.X, size.Y)
-		size = image.Pt(max(1, size.X*side/longer), max(1, size.Y*side/longer))
-		img = picture.Resample(img, size, image.Rectangle{Max: size}, picture.Box, 4)
-	}
+	img = picture.Within(img, side, picture.Box, 4)
 	picture.OverWhite(img)
 	var b bytes.Buffer
 	if err := jpeg.Encode(&b, img, &jpeg.Options{Quality: 85}); err != nil {

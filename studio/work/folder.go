@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -166,25 +165,11 @@ func (k *keptFolder) look() (map[string]keptFile, error) {
 		f := keptFile{Size: info.Size(), modified: info.ModTime()}
 		if was := k.kept[below]; was.Size == f.Size && was.modified.Equal(f.modified) {
 			f.SHA256 = was.SHA256
-		} else if f.SHA256, err = digest(path); err != nil {
+		} else if f.SHA256, err = openfile.SHA256(path); err != nil {
 			return err
 		}
 		files[below] = f
 		return nil
 	})
 	return files, err
-}
-
-// digest is the SHA-256 of a file in hexadecimal digits.
-func digest(path string) (string, error) {
-	f, err := openfile.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }

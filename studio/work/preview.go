@@ -40,11 +40,7 @@ func preview(pictures []*image.NRGBA) ([]byte, error) {
 		at := image.Pt(i%columns*cell.X, i/columns*cell.Y)
 		draw.Draw(sheet, image.Rectangle{Min: at, Max: at.Add(cell)}, p, p.Rect.Min, draw.Src)
 	}
-	if size := sheet.Rect.Size(); max(size.X, size.Y) > previewSide {
-		longer := max(size.X, size.Y)
-		size = image.Pt(max(1, size.X*previewSide/longer), max(1, size.Y*previewSide/longer))
-		sheet = picture.Resample(sheet, size, image.Rectangle{Max: size}, picture.Box, 4)
-	}
+	sheet = picture.Within(sheet, previewSide, picture.Box, 4)
 	var file bytes.Buffer
 	if err := jpeg.Encode(&file, sheet, &jpeg.Options{Quality: 80}); err != nil {
 		return nil, fmt.Errorf("work: a preview: %w", err)

@@ -88,6 +88,9 @@ func check(t *testing.T, f face.Face, eyes [2]face.Point) {
 
 // TestTurned finds the face however it is turned.
 func TestTurned(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: searches picture after picture")
+	}
 	img := open(t)
 	for _, degrees := range []float64{0, 8, -8, 20, -20, 30, -30, 40, -40, 50, -50, 90, -90, 180} {
 		t.Run(fmt.Sprint(degrees), func(t *testing.T) {
@@ -108,6 +111,9 @@ func TestOrientation(t *testing.T) {
 
 // TestSizes finds it small and large, in wide pictures and in high ones.
 func TestSizes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: searches picture after picture")
+	}
 	img := open(t)
 	for _, c := range []struct {
 		width, height int
@@ -174,6 +180,9 @@ func TestTwo(t *testing.T) {
 
 // TestBoxes finds the box that Find does, as long as no more confidence is wanted than its score stands for.
 func TestBoxes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: searches picture after picture")
+	}
 	img := open(t)
 	f := surest(t, img)
 	for confidence, want := range map[float64]bool{0: true, 0.3: true, 0.99 * f.Score / 200: true, 1.01 * f.Score / 200: false} {
@@ -186,6 +195,9 @@ func TestBoxes(t *testing.T) {
 
 // TestNone finds none where there is none, in pictures of any size and stride.
 func TestNone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: searches picture after picture")
+	}
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, size := range []image.Point{{}, {1, 1}, {1, 3000}, {3000, 1}, {7, 5}, {641, 3}, {300, 200}} {
 		for name, value := range map[string]func() uint8{

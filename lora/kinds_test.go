@@ -25,6 +25,9 @@ const adaptersVariable = "ATELIER_ADAPTERS"
 // TestAdapter applies adapters of every kind to the tiny model and wants the outputs that the programs which define them give:
 // LyCORIS' and PEFT's own modules, attached at strength 1.
 func TestAdapter(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: runs both networks for every kind of adapter")
+	}
 	k := golden.Kit{Name: "tiny-random", Model: os.DirFS(filepath.Join(loratest.TinyRandom(t), "model"))}
 	model := loratest.OpenModel(t, k)
 	dev, err := cpu.Open(cpu.Options{})

@@ -85,6 +85,9 @@ var losses = map[int][]float64{
 
 // TestTraining trains with and without gradient checkpointing, and opens nothing else.
 func TestTraining(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: trains both networks")
+	}
 	for batch, want := range losses {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "report.json")

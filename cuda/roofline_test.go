@@ -44,8 +44,9 @@ type kind struct {
 var kinds = []kind{
 	{"products on tensor cores", "linear_", true, 0.7},
 	{"convolutions on tensor cores", "conv_", true, 0.7},
+	{"attention's gradient on tensor cores", "flash_gradient_", true, 0.55 * 5 / 9}, // five products that it makes of nine
 	{"attention on tensor cores", "flash_", true, 0.55},
-	{"attention's gradient, a warp a query", "attention_gradient", false, 0.05},
+	{"attention's gradient, a warp a query", "attention_gradient_", false, 0.05},
 	{"attention, a warp a query", "plain_attention", false, 0.05},
 	{"products and convolutions on float32 units", "plain_", false, 0.35},
 	{"norms, gates and what moves memory", "", false, 0.35},

@@ -71,3 +71,26 @@ func TestFlashAttention(t *testing.T) {
 		}
 	}
 }
+
+// TestFlashGradient has heads of every size of the networks, and lengths that fill no tile.
+func TestFlashGradient(t *testing.T) {
+	for _, test := range []attentions{
+		{1, 70, 66, 1, 40, false}, {2, 37, 77, 2, 40, false}, {1, 77, 77, 1, 64, true}, {1, 130, 130, 1, 24, true}, {1, 66, 2, 1, 80, false},
+		{1, 20, 70, 2, 80, false}, {1, 9, 40, 2, 160, false}, {1, 40, 40, 1, 104, true}, {1, 2, 2, 1, 8, true},
+	} {
+		t.Run(fmt.Sprint(test), func(t *testing.T) {
+			r := new(recording)
+			rows := func(n int) compute.Value { return r.half(test.samples, n, test.heads*test.head) }
+			q, k, v, dy := rows(test.queries), rows(test.keys), rows(test.keys), rows(test.queries)
+			for _, y := range r.Results(compute.AttentionGradient{Q: q, K: k, V: v, DY: dy, Heads: test.heads, Causal: test.causal}) {
+				r.Output(y)
+			}
+			r.verify(t, Card{Half: true, Multiprocessors: 4})
+		})
+	}
+	for _, head := range []int{12, 168, 512} {
+		if _, ok := FlashGradientFor(head, 64, false); ok {
+			t.Errorf("heads of %d are divided", head)
+		}
+	}
+}

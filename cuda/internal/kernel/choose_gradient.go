@@ -52,9 +52,9 @@ func (c *choice) linearInputGradient(op compute.LinearInputGradient) {
 	weight := behind(c.operand(op.Weight, t), op.First*t.Size())
 	x := c.operand(op.DY, t)
 	if c.whole(t, outputs, op.Channels, op.First, w[1]) {
-		c.transposed(end, rows, op.Channels, outputs, x, weight, outputs, w[1])
+		c.matrices(end, rows, op.Channels, outputs, Linear{TransposedW: true}, x, weight, outputs, w[1])
 	} else {
-		plain := PlainMatrix{PlainFor(rows, op.Channels), end.Epilogue, t, t, t, false, plainWidth(op.Channels)}
+		plain := PlainMatrix{PlainFor(rows, op.Channels), end.Epilogue, t, t, t, plainWidth(op.Channels)}
 		c.launch(plain, plain.Grid(rows, op.Channels), plain.Shared(), end.with(x, outputs, 1, weight, 1, w[1], outputs)...)
 	}
 	end.done()
@@ -67,14 +67,6 @@ func behind(argument any, bytes int) any {
 		return a
 	}
 	return argument.(Scratch) + Scratch(bytes)
-}
-
-// transposed launches a product with a w that is [depth,columns] on tensor cores. Its arguments are x, w, depth and the pitch of w.
-func (c *choice) transposed(end finish, rows, columns, depth int, arguments ...any) {
-	tile := TileFor(rows, columns, c.card.Multiprocessors)
-	c.product(end, tile, rows, columns, depth, func(e Epilogue, split bool) writer {
-		return Linear{Tile: tile, Epilogue: e, Promoted: c.card.Promoted, Split: split, Transposed: true}
-	}, arguments...)
 }
 
 // weights are those of a convolution as elements of a type, and whether their channels count slowest.
@@ -213,17 +205,24 @@ func (c *choice) layerNormGradient(op compute.LayerNormGradient) {
 
 func (c *choice) attentionGradient(op compute.AttentionGradient) {
 	t, q, keys := c.precision(op.Q, op.K, op.DY), c.shape(op.Q), c.shape(op.K)[1]
-	a := PlainAttentionGradient{PlainAttention{q[2] / op.Heads, op.Causal, t}}
 	operands := []any{c.scratch(16 * q[0] * q[1] * op.Heads)}
 	for _, v := range []compute.Value{op.Q, op.K, op.V, op.DY} {
 		operands = append(operands, c.operand(v, t))
 	}
-	operands = append(operands, q[1], keys)
 	results, done := c.results(t)
-	type queries struct{ PlainAttentionGradient }
-	type byKeys struct{ PlainAttentionGradient }
-	c.put(c.kernel(queries{a}, a.Queries), a.Grid(q[0], q[1], op.Heads), 0, append(results[:1:1], operands...)...)
-	c.put(c.kernel(byKeys{a}, a.Keys), a.Grid(q[0], keys, op.Heads), 0, append(results[1:], operands...)...)
+	type queries struct{ writer any }
+	type byKeys struct{ writer any }
+	if flash, ok := FlashGradientFor(q[2]/op.Heads, q[1], op.Causal); ok && t == compute.F16 {
+		operands = append(operands, q[2], q[1], keys)
+		c.put(c.kernel(queries{flash}, flash.Queries), flash.Grid(q[0], q[1], op.Heads), flash.Shared(), append(results[:1:1], operands...)...)
+		flash, _ = FlashGradientFor(q[2]/op.Heads, keys, op.Causal)
+		c.put(c.kernel(byKeys{flash}, flash.Keys), flash.Grid(q[0], keys, op.Heads), flash.Shared(), append(results[1:], operands...)...)
+	} else {
+		plain := PlainAttentionGradient{PlainAttention{q[2] / op.Heads, op.Causal, t}}
+		operands = append(operands, q[1], keys)
+		c.put(c.kernel(queries{plain}, plain.Queries), plain.Grid(q[0], q[1], op.Heads), 0, append(results[:1:1], operands...)...)
+		c.put(c.kernel(byKeys{plain}, plain.Keys), plain.Grid(q[0], keys, op.Heads), 0, append(results[1:], operands...)...)
+	}
 	done()
 }
 

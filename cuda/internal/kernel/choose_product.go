@@ -31,25 +31,26 @@ func split(t Tile, rows, columns, depth, multiprocessors int) (parts, slices int
 	return ceil(all, slices), slices
 }
 
-// product launches a product on tensor cores, and if its sum is split what adds up the parts. The kernel is written for whether it is,
+// product launches a product on tensor cores, and if its sum is split, or the result float32, what adds up the parts. The kernel is written for whether it is,
 // and its arguments are those behind the epilogue's.
 func (c *choice) product(end finish, tile Tile, rows, columns, depth int, write func(e Epilogue, split bool) writer, arguments ...any) {
 	parts, slices := split(tile, rows, columns, depth, c.card.Multiprocessors)
 	grid := tile.Grid(rows, columns)
-	if parts == 1 {
+	if parts == 1 && end.dtype == compute.F16 {
 		c.launch(write(end.Epilogue, false), grid, tile.Shared(), end.with(arguments...)...)
 		return
 	}
 	grid[2] = parts
 	sums := c.scratch(parts * rows * columns * 4)
 	c.launch(write(Epilogue{}, true), grid, tile.Shared(), append(append([]any{sums, rows, columns}, arguments...), slices)...)
-	f := Finish{end.Epilogue, compute.F16, plainWidth(columns)}
+	f := Finish{end.Epilogue, end.dtype, plainWidth(columns)}
 	c.launch(f, f.Grid(rows*columns), 0, end.with(sums, parts)...)
 }
 
 // finish is a product's epilogue with its arguments, from y on, and what is to be done behind the launch.
 type finish struct {
 	Epilogue
+	dtype     compute.DType // of the result
 	arguments []any
 	done      func()
 }
@@ -57,7 +58,8 @@ type finish struct {
 // end is the epilogue of a product of so many rows and columns.
 func (c *choice) end(t compute.DType, rows, columns int, bias compute.Value, e compute.Epilogue) finish {
 	y, done := c.result(c.out[0], t)
-	f := finish{Epilogue{bias.Valid(), e.PerChannel.Valid(), e.Residual.Valid(), e.Activation}, []any{y, rows, columns}, done}
+	has := Epilogue{Bias: bias.Valid(), PerChannel: e.PerChannel.Valid(), Residual: e.Residual.Valid(), Activation: e.Activation}
+	f := finish{has, t, []any{y, rows, columns}, done}
 	if f.Bias {
 		f.arguments = append(f.arguments, c.operand(bias, compute.F32))
 	}
@@ -68,6 +70,23 @@ func (c *choice) end(t compute.DType, rows, columns int, bias compute.Value, e c
 		f.arguments = append(f.arguments, c.operand(e.Residual, t))
 	}
 	return f
+}
+
+// times is the epilogue of a product that is multiplied by a scale first, for which 0 stands for 1.
+func (f finish) times(scale float64) finish {
+	if scale != 0 && scale != 1 {
+		f.Scaled, f.arguments = true, append(f.arguments, float32(scale))
+	}
+	return f
+}
+
+// matrices launches a product of two matrices on tensor cores.
+func (c *choice) matrices(end finish, rows, columns, depth int, l Linear, arguments ...any) {
+	l.Tile, l.Promoted = TileFor(rows, columns, c.card.Multiprocessors), c.card.Promoted
+	c.product(end, l.Tile, rows, columns, depth, func(e Epilogue, split bool) writer {
+		l.Epilogue, l.Split = e, split
+		return l
+	}, arguments...)
 }
 
 func (f finish) with(arguments ...any) []any {
@@ -94,16 +113,13 @@ func (c *choice) linear(op compute.Linear) {
 	t, depth := c.precision(op.X, op.Epilogue.Residual), c.shape(op.X).Last()
 	end := c.end(t, rows, columns, op.Bias, op.Epilogue)
 	x, w := c.operand(op.X, t), c.operand(op.Weight, t)
-	defer func() { end.done() }()
 	if c.whole(t, depth) {
-		tile := TileFor(rows, columns, c.card.Multiprocessors)
-		c.product(end, tile, rows, columns, depth, func(e Epilogue, split bool) writer {
-			return Linear{Tile: tile, Epilogue: e, Odd: columns%2 == 1, Promoted: c.card.Promoted, Split: split}
-		}, x, w, depth)
-		return
+		c.matrices(end, rows, columns, depth, Linear{Odd: columns%2 == 1}, x, w, depth)
+	} else {
+		plain := PlainMatrix{PlainFor(rows, columns), end.Epilogue, t, t, t, plainWidth(columns)}
+		c.launch(plain, plain.Grid(rows, columns), plain.Shared(), end.with(x, depth, 1, w, depth, 1, depth)...)
 	}
-	plain := PlainMatrix{PlainFor(rows, columns), end.Epilogue, t, t, t, false, plainWidth(columns)}
-	c.launch(plain, plain.Grid(rows, columns), plain.Shared(), end.with(x, depth, 1, w, depth, 1, depth)...)
+	end.done()
 }
 
 // convolution2D is a convolution to choose a kernel for. Of Conv2D the tile, the epilogue and what follows from the extents is open.
@@ -185,31 +201,25 @@ func (c *choice) matMul(op compute.MatMul) {
 	if op.TransposeB {
 		columns, bRow, bDepth = b.Rows(), b.Last(), 1
 	}
-	end := c.end(c.kept(c.out[0]), rows, columns, compute.Value{}, compute.Epilogue{Residual: op.Add})
-	if t := c.kept(c.out[0]); c.whole(t, depth, columns) && !op.TransposeA && (op.Scale == 0 || op.Scale == 1) {
-		c.matMulWhole(op, end, rows, columns, depth)
-		return
+	end := c.end(c.kept(c.out[0]), rows, columns, compute.Value{}, compute.Epilogue{Residual: op.Add}).times(op.Scale)
+	if c.halves(op) && c.whole(compute.F16, a.Last(), b.Last()) {
+		arguments := []any{c.operand(op.A, compute.F16), c.operand(op.B, compute.F16), depth}
+		if !op.TransposeB {
+			arguments = append(arguments, columns)
+		}
+		c.matrices(end, rows, columns, depth, Linear{Odd: columns%2 == 1, TransposedX: op.TransposeA, TransposedW: !op.TransposeB}, arguments...)
+	} else {
+		plain := PlainMatrix{PlainFor(rows, columns), end.Epilogue, c.kept(op.A), c.kept(op.B), c.kept(c.out[0]), plainWidth(columns)}
+		c.launch(plain, plain.Grid(rows, columns), plain.Shared(), end.with(
+			Array{Value: op.A, Type: plain.A}, aRow, aDepth, Array{Value: op.B, Type: plain.B}, bRow, bDepth, depth)...)
 	}
-	plain := PlainMatrix{PlainFor(rows, columns), end.Epilogue, c.kept(op.A), c.kept(op.B), c.kept(c.out[0]), op.Scale != 0 && op.Scale != 1, plainWidth(columns)}
-	arguments := end.arguments
-	if plain.Scaled {
-		arguments = append(arguments, float32(op.Scale))
-	}
-	c.launch(plain, plain.Grid(rows, columns), plain.Shared(), append(arguments,
-		Array{Value: op.A, Type: plain.A}, aRow, aDepth, Array{Value: op.B, Type: plain.B}, bRow, bDepth, depth)...)
+	end.done()
 }
 
-// matMulWhole is a product of halves to halves on tensor cores.
-func (c *choice) matMulWhole(op compute.MatMul, end finish, rows, columns, depth int) {
-	a, b := c.operand(op.A, compute.F16), c.operand(op.B, compute.F16)
-	if !op.TransposeB {
-		c.transposed(end, rows, columns, depth, a, b, depth, columns)
-		return
-	}
-	tile := TileFor(rows, columns, c.card.Multiprocessors)
-	c.product(end, tile, rows, columns, depth, func(e Epilogue, split bool) writer {
-		return Linear{Tile: tile, Epilogue: e, Promoted: c.card.Promoted, Split: split}
-	}, a, b, depth)
+// halves tells whether a product is one of halves: of an activation, which a low-rank factor that is float32 is rounded for, or of two.
+func (c *choice) halves(op compute.MatMul) bool {
+	a, b := c.kept(op.A) == compute.F16, c.kept(op.B) == compute.F16
+	return a && b || (a || b) && !op.TransposeA && c.kept(c.out[0]) == compute.F16
 }
 
 func (c *choice) attention(op compute.Attention) {

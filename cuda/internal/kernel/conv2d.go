@@ -40,8 +40,8 @@ type Conv2D struct {
 // that it is resized to (the same without), height and width of y, backward the number of elements of w
 // from an output to the next and from a pixel to the next, and the slices of a part if it is split.
 func (c Conv2D) Kernel() *ptx.Kernel {
-	k := ptx.New(fmt.Sprintf("conv_%v_%s%v%s", c.Tile, c.shape(), c.Epilogue, variant(c.Odd, c.Promoted, c.Split, c.Backward)), c.Threads())
-	p := product{Kernel: k, tile: c.Tile, promoted: c.Promoted, transposed: c.Backward}
+	k := ptx.New(fmt.Sprintf("conv_%v_%s%v%s", c.Tile, c.shape(), c.Epilogue, variant(c.Odd, c.Promoted, c.Split, false, c.Backward)), c.Threads())
+	p := product{Kernel: k, tile: c.Tile, promoted: c.Promoted, transposedW: c.Backward}
 	end := declareEnd(k, c.Epilogue, productType(c.Split), pairs(c.Odd))
 	w := k.Pointer("w")
 	x := &patches{product: &p, picture: declarePicture(k, c, compute.F16)}
@@ -52,10 +52,12 @@ func (c Conv2D) Kernel() *ptx.Kernel {
 	p.begin(c.Split)
 	depth := x.channels.Times(c.Window[0] * c.Window[1])
 	x.place(end.rows)
+	column, behind := k.Block(1).Times(c.Columns), c.Rows*c.pitch()
 	if c.Backward {
-		p.multiply(depth, x, p.tall(w, end.columns, x.channels, pitch, between, c.Window[0]*c.Window[1], c.Rows*c.pitch()))
+		weights := tall{base: w, column: column, rows: x.channels, pitch: pitch, pixels: c.Window[0] * c.Window[1], between: between}
+		p.multiply(depth, x, p.tall(weights, end.columns, c.Columns, behind))
 	} else {
-		p.multiply(depth, x, p.matrix(w, k.Block(1).Times(c.Columns), end.columns, depth, c.Columns, c.Rows*c.pitch()))
+		p.multiply(depth, x, p.matrix(w, column, end.columns, depth, c.Columns, behind))
 	}
 	end.write(&p)
 	return k

@@ -11,6 +11,7 @@ import (
 type end struct {
 	Epilogue
 	y, bias, perChannel, residual array
+	scale                         ptx.Float
 	rows, columns, share          ptx.Int
 	width                         int // neighbours at once
 }
@@ -27,6 +28,9 @@ func declareEnd(k *ptx.Kernel, e Epilogue, t compute.DType, width int) *end {
 	}
 	if e.Residual {
 		d.residual = declare(k, "residual", t)
+	}
+	if e.Scaled {
+		d.scale = k.Number("scale")
 	}
 	return d
 }
@@ -58,6 +62,11 @@ func (d *end) write(p *product) {
 func (d *end) element(k *ptx.Kernel, row, column ptx.Int, sums []ptx.Float) {
 	at := row.TimesPlus(d.columns, column)
 	results := append([]ptx.Float(nil), sums...)
+	if d.Scaled {
+		for i, sum := range sums {
+			results[i] = sum.Times(d.scale)
+		}
+	}
 	plus := func(addends []ptx.Float) {
 		for i, v := range addends {
 			results[i] = results[i].Plus(v)

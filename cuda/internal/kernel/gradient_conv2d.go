@@ -47,7 +47,7 @@ func (p PlainConv2DGradient) Kernel() *ptx.Kernel {
 		}
 	}
 	depth := b.repeatsY.Times(b.repeatsX).Times(window).Times(b.outputs)
-	p.multiply(k, operand{b.positions, b.readers, b.read}, weights, depth, nil, end)
+	p.multiply(k, operand{b.positions, b.readers, b.read}, weights, depth, end)
 	return k
 }
 
@@ -116,6 +116,6 @@ func (p PlainConv2DWeights) Kernel() *ptx.Kernel {
 	end := declareEnd(k, p.Epilogue, p.Y, p.Width)
 	dy, x := declare(k, "dy", p.DY), declarePicture(k, p.Conv2D, p.X)
 	pixels := operand{x.planes, x.positions, func(weight, position place) ptx.Float { return x.read(position, weight) }}
-	p.multiply(k, strided(dy, 0, 1, end.rows), pixels, k.Uint("positions"), nil, end)
+	p.multiply(k, strided(dy, 0, 1, end.rows), pixels, k.Uint("positions"), end)
 	return k
 }

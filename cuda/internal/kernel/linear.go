@@ -7,10 +7,11 @@ import (
 	"github.com/atelier-go/atelier/cuda/internal/ptx"
 )
 
-// Epilogue is what a product does to each element while it is at hand: y = Activation(sum + bias + perChannel) + residual.
+// Epilogue is what a product does to each element while it is at hand: y = Activation(scale·sum + bias + perChannel) + residual.
 type Epilogue struct {
 	Bias, PerChannel, Residual bool
 	Activation                 compute.Activation
+	Scaled                     bool
 }
 
 // String names what the epilogue does, for the names of kernels.
@@ -19,7 +20,7 @@ func (e Epilogue) String() string {
 	for _, part := range []struct {
 		has  bool
 		name string
-	}{{e.Bias, "_bias"}, {e.PerChannel, "_channel"}, {e.Activation != compute.Identity, "_" + e.Activation.String()}, {e.Residual, "_residual"}} {
+	}{{e.Bias, "_bias"}, {e.PerChannel, "_channel"}, {e.Activation != compute.Identity, "_" + e.Activation.String()}, {e.Residual, "_residual"}, {e.Scaled, "_scaled"}} {
 		if part.has {
 			text += part.name
 		}
@@ -27,43 +28,47 @@ func (e Epilogue) String() string {
 	return text
 }
 
-// Linear is y = epilogue(x·wᵀ), in half precision. x is [rows,depth] and w [columns,depth], with a depth that is a multiple of 8.
+// Linear is y = epilogue(x·wᵀ), in half precision. x is [rows,depth] and w [columns,depth]; the second extent of each is a multiple of 8.
 type Linear struct {
 	Tile
 	Epilogue
 	Odd   bool // the number of columns may be odd
 	Split bool // the sum is made in parts, which Finish adds up
 
-	Transposed bool // w is [depth,columns], of which a multiple of 8
-	Promoted   bool // a slice is summed in half precision, which is twice as fast on GeForce cards, and added to float32 sums
+	TransposedX bool // x is [depth,rows]
+	TransposedW bool // w is [depth,columns]
+	Promoted    bool // a slice is summed in half precision, which is twice as fast on GeForce cards, and added to float32 sums
 }
 
 // Kernel has the parameters y, rows, columns, those of the epilogue that it has (bias; perChannel and how many rows share one of its
-// rows; residual), x, w, depth, and of a transposed w the number of elements from a row to the next. y may be the residual. If the sum is split, there is no epilogue, y is float32 [parts][rows][columns],
-// the third axis of the grid that of the parts, and a last parameter the number of slices in each.
+// rows; residual; scale), x, w, depth, and of a transposed w the number of elements from a row to the next. y may be the residual. If the
+// sum is split, there is no epilogue, y is float32 [parts][rows][columns], the third axis of the grid that of the parts, and a last
+// parameter the number of slices in each.
 func (l Linear) Kernel() *ptx.Kernel {
-	k := ptx.New(fmt.Sprintf("linear_%v%v%s", l.Tile, l.Epilogue, variant(l.Odd, l.Promoted, l.Split, l.Transposed)), l.Threads())
-	p := product{Kernel: k, tile: l.Tile, promoted: l.Promoted, transposed: l.Transposed}
+	k := ptx.New(fmt.Sprintf("linear_%v%v%s", l.Tile, l.Epilogue, variant(l.Odd, l.Promoted, l.Split, l.TransposedX, l.TransposedW)), l.Threads())
+	p := product{Kernel: k, tile: l.Tile, promoted: l.Promoted, transposedX: l.TransposedX, transposedW: l.TransposedW}
 	end := declareEnd(k, l.Epilogue, productType(l.Split), pairs(l.Odd))
 	x, w, depth := k.Pointer("x"), k.Pointer("w"), k.Uint("depth")
-	columns := p.declareColumns(w, end.columns, depth)
+	pitch := end.columns
+	if l.TransposedW {
+		pitch = k.Uint("w_pitch")
+	}
 	p.begin(l.Split)
-	rows := p.matrix(x, k.Block(0).Times(l.Rows), end.rows, depth, l.Rows, 0)
-	p.multiply(depth, rows, columns())
+	rows, columns, behind := k.Block(0).Times(l.Rows), k.Block(1).Times(l.Columns), l.Rows*l.pitch()
+	var factors [2]source
+	if l.TransposedX {
+		factors[0] = p.tall(tall{base: x, column: rows, rows: depth, pitch: end.rows, pixels: 1}, end.rows, l.Rows, 0)
+	} else {
+		factors[0] = p.matrix(x, rows, end.rows, depth, l.Rows, 0)
+	}
+	if l.TransposedW {
+		factors[1] = p.tall(tall{base: w, column: columns, rows: depth, pitch: pitch, pixels: 1}, end.columns, l.Columns, behind)
+	} else {
+		factors[1] = p.matrix(w, columns, end.columns, depth, l.Columns, behind)
+	}
+	p.multiply(depth, factors[0], factors[1])
 	end.write(&p)
 	return k
-}
-
-// declareColumns declares what else there is to know of w, and returns what makes it the source of a product of a depth.
-func (p *product) declareColumns(w ptx.Addr, limit, depth ptx.Int) func() source {
-	behind := p.tile.Rows * p.tile.pitch()
-	if p.transposed {
-		pitch := p.Uint("w_pitch")
-		return func() source { return p.tall(w, limit, depth, pitch, 0, 1, behind) }
-	}
-	return func() source {
-		return p.matrix(w, p.Block(1).Times(p.tile.Columns), limit, depth, p.tile.Columns, behind)
-	}
 }
 
 // pairs is how many neighbours in a row of a product are finished at once.
@@ -82,9 +87,10 @@ func productType(split bool) compute.DType {
 	return compute.F16
 }
 
-func variant(odd, promoted, split, transposed bool) (text string) {
-	for i, name := range []string{"_odd", "_promoted", "_split", "_transposed"} {
-		if [...]bool{odd, promoted, split, transposed}[i] {
+// variant names what holds of a product: that it is odd, promoted, split, with a transposed x or w.
+func variant(holds ...bool) (text string) {
+	for i, name := range []string{"_odd", "_promoted", "_split", "_x", "_w"}[:len(holds)] {
+		if holds[i] {
 			text += name
 		}
 	}
@@ -124,31 +130,32 @@ func (m *matrix) fetch(to ptx.Int) {
 	m.at.Advance(m.tile.Depth)
 }
 
-// tall is the source of a transposed w: of its rows, which are the depth, a block's columns. Of a convolution each pixel of the window has
-// rows of its own, as many as it has outputs, a multiple of the tile's depth; they come in the order of the window turned by half a turn.
+// tall is the source of a transposed factor: of its rows, which are the depth, a block's columns. Of a convolution's weights each pixel of
+// the window has rows of its own, as many as there are outputs, a multiple of the tile's depth; they come in the order of the window turned
+// by half a turn.
 type tall struct {
 	*product
-	slots       []slot
 	base        ptx.Addr
-	column      ptx.Int
+	column      ptx.Int // the block's first, then the thread's
+	rows, pitch ptx.Int
+	pixels      int
+	between     ptx.Int // elements from a pixel to the next, if there are several
+	slots       []slot
 	inside      ptx.Pred
 	at, pixel   ptx.Int // the first row of the next slice, and its pixel
-	rows, pitch ptx.Int
-	between     any // elements from a pixel to the next
-	pixels      int
 }
 
-// tall takes w's rows of one pixel, or of several, to an offset in each stage.
-func (p *product) tall(base ptx.Addr, limit, rows, pitch ptx.Int, between any, pixels, offset int) *tall {
-	t := &tall{product: p, base: base, rows: rows, pitch: pitch, between: between, pixels: pixels}
-	slots, chunk := p.slots(p.tile.Depth, p.tile.Columns/8, offset)
-	t.slots, t.column = slots, p.Block(1).Times(p.tile.Columns).Plus(chunk.Times(8))
+// tall takes so many of a factor's columns, as far as they are less than a limit, to an offset in each stage.
+func (p *product) tall(t tall, limit ptx.Int, columns, offset int) *tall {
+	t.product = p
+	slots, chunk := p.slots(p.tile.Depth, columns/8, offset)
+	t.slots, t.column = slots, t.column.Plus(chunk.Times(8))
 	t.inside = t.column.Less(limit)
 	t.at, t.pixel = p.Int(p.start), p.Int(0)
-	if pixels > 1 {
-		t.at, t.pixel = p.Int(t.at.Mod(rows)), p.Int(t.at.Over(rows))
+	if t.pixels > 1 {
+		t.at, t.pixel = p.Int(t.at.Mod(t.rows)), p.Int(t.at.Over(t.rows))
 	}
-	return t
+	return &t
 }
 
 // fetch implements source.

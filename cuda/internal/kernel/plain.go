@@ -7,8 +7,8 @@ import (
 	"github.com/atelier-go/atelier/cuda/internal/ptx"
 )
 
-// Plain is how a product y = epilogue(a·b) is divided that tensor cores cannot take: of float32, of depths that are no multiples of 8,
-// of transposed matrices. A block makes Rows×Columns of y, a thread 4×4 of these, in float32 whatever the arrays hold.
+// Plain is how a product y = epilogue(a·b) is divided that tensor cores cannot take: of float32, and of rows that are no multiples of 8.
+// A block makes Rows×Columns of y, a thread 4×4 of these, in float32 whatever the arrays hold.
 type Plain struct{ Rows, Columns int } // 32 or 64 both
 
 // plainDepth is how much of the sum is in shared memory at once.
@@ -104,8 +104,8 @@ func (f *plainFactor) put(pitch int) {
 	}
 }
 
-// multiply writes the product of a and b of a depth, and what is done with it: with a scale if there is one, and then the epilogue.
-func (p Plain) multiply(k *ptx.Kernel, a, b operand, depth ptx.Int, scale any, end *end) {
+// multiply writes the product of a and b of a depth, and the epilogue.
+func (p Plain) multiply(k *ptx.Kernel, a, b operand, depth ptx.Int, end *end) {
 	shared, top, left := k.Shared(), k.Block(0).Times(p.Rows), k.Block(1).Times(p.Columns)
 	x := p.factor(k, a, top, end.rows, depth, p.Rows, shared)
 	w := p.factor(k, b, left, end.columns, depth, p.Columns, shared.Plus(plainDepth*plainPitch(p.Rows)))
@@ -141,20 +141,10 @@ func (p Plain) multiply(k *ptx.Kernel, a, b operand, depth ptx.Int, scale any, e
 		k.If(r.Less(end.rows), func() {
 			for j := 0; j < 4; j += end.width {
 				c := left.Plus(column).Plus(j)
-				k.If(c.Less(end.columns), func() { end.element(k, r, c, scaled(sums[i][j:][:end.width], scale)) })
+				k.If(c.Less(end.columns), func() { end.element(k, r, c, sums[i][j:][:end.width]) })
 			}
 		})
 	}
-}
-
-func scaled(values []ptx.Float, scale any) (products []ptx.Float) {
-	if scale == nil {
-		return values
-	}
-	for _, v := range values {
-		products = append(products, v.Times(scale))
-	}
-	return products
 }
 
 // plainWidth is how many neighbours of a row with so many columns are finished at once.
@@ -173,28 +163,19 @@ type PlainMatrix struct {
 	Plain
 	Epilogue
 	A, B, Y compute.DType
-	Scaled  bool // y = epilogue(scale·a·b)
-	Width   int  // 4 or 2 if the number of columns is a multiple, else 1
+	Width   int // 4 or 2 if the number of columns is a multiple, else 1
 }
 
-// Kernel has the parameters of Linear up to the epilogue's, then scale if it is scaled, a with the numbers of elements from a row
+// Kernel has the parameters of Linear up to the epilogue's, then a with the numbers of elements from a row
 // to the next and from a place in the depth to the next, b with those from a column to the next and along the depth, and the depth.
 func (p PlainMatrix) Kernel() *ptx.Kernel {
-	name := fmt.Sprintf("plain_%dx%d_%d%s%s%s%v", p.Rows, p.Columns, p.Width, suffix(p.Y), suffix(p.A), suffix(p.B), p.Epilogue)
-	var scale any
-	if p.Scaled {
-		name += "_scaled"
-	}
-	k := ptx.New(name, p.Threads())
+	k := ptx.New(fmt.Sprintf("plain_%dx%d_%d%s%s%s%v", p.Rows, p.Columns, p.Width, suffix(p.Y), suffix(p.A), suffix(p.B), p.Epilogue), p.Threads())
 	end := declareEnd(k, p.Epilogue, p.Y, p.Width)
-	if p.Scaled {
-		scale = k.Number("scale")
-	}
 	declareOperand := func(name string, t compute.DType) operand {
 		return strided(declare(k, name, t), 0, k.Uint(name+"_row"), k.Uint(name+"_depth"))
 	}
 	a, b := declareOperand("a", p.A), declareOperand("b", p.B)
-	p.multiply(k, a, b, k.Uint("depth"), scale, end)
+	p.multiply(k, a, b, k.Uint("depth"), end)
 	return k
 }
 
@@ -217,6 +198,6 @@ func (p PlainConv2D) Kernel() *ptx.Kernel {
 	if p.Planar {
 		order = x.planes
 	}
-	p.multiply(k, operand{x.positions, order, x.read}, strided(w, 0, depth, 1), depth, nil, end)
+	p.multiply(k, operand{x.positions, order, x.read}, strided(w, 0, depth, 1), depth, end)
 	return k
 }

@@ -36,7 +36,8 @@ func TestPlainMatrix(t *testing.T) {
 					}
 					return b.Op(op)
 				})
-				k := PlainMatrix{PlainFor(test.rows, test.columns), test.Epilogue, dtype, dtype, dtype, test.scale != 1, plainWidth(test.columns)}
+				test.Scaled = test.scale != 1
+				k := PlainMatrix{PlainFor(test.rows, test.columns), test.Epilogue, dtype, dtype, dtype, plainWidth(test.columns)}
 				arguments := test.arguments(ends, test.rows, test.columns, 1, dtype)
 				if k.Scaled {
 					arguments = append(arguments, float32(test.scale))

@@ -8,8 +8,8 @@ import (
 	"github.com/atelier-go/atelier/cuda/internal/simgpu"
 )
 
-// tiles are of every depth, with one warp and with several.
-var tiles = []Tile{
+// testTiles are of every depth, with one warp and with several.
+var testTiles = []Tile{
 	{Rows: 64, Columns: 64, Depth: 16, WarpRows: 32, WarpColumns: 32, Stages: 2},
 	{Rows: 64, Columns: 32, Depth: 32, WarpRows: 32, WarpColumns: 32, Stages: 3},
 	{Rows: 32, Columns: 64, Depth: 64, WarpRows: 32, WarpColumns: 32, Stages: 3},
@@ -55,7 +55,7 @@ func (e Epilogue) record(a ends, samples, columns int, shape []int, input func([
 }
 
 func TestLinear(t *testing.T) {
-	for _, tile := range tiles {
+	for _, tile := range testTiles {
 		for _, test := range []struct {
 			samples, positions, columns, depth int
 			Epilogue
@@ -96,7 +96,7 @@ func TestPromoted(t *testing.T) {
 	})
 	for _, chip := range []simgpu.Chip{simgpu.Ampere, simgpu.Hopper} {
 		for promoted, tolerance := range map[bool]float64{false: 2.5e-4, true: 6e-4} {
-			l := Linear{Tile: tiles[2], Promoted: promoted}
+			l := Linear{Tile: testTiles[2], Promoted: promoted}
 			have, _ := job{
 				kernel: l.Kernel(), grid: l.Grid(rows, columns), shared: l.Shared(), chip: &chip,
 				arguments: append(Epilogue{}.arguments(ends{}, rows, columns, 1, compute.F16), in{x, compute.F16}, in{w, compute.F16}, depth),
@@ -129,7 +129,7 @@ func TestConv2D(t *testing.T) {
 		{2, 5, 5, 24, 40, 20, 1, 1, compute.Padding{}, [2]int{}, Epilogue{Bias: true}},
 		{1, 1, 1, 8, 0, 1, 1, 1, compute.Padding{}, [2]int{}, Epilogue{}},
 	} {
-		for _, tile := range tiles[:2+i%2] {
+		for _, tile := range testTiles[:2+i%2] {
 			t.Run(fmt.Sprint(test, tile), func(t *testing.T) {
 				stats := test.run(t, tile, compute.F16, func(c Conv2D, rows int) job {
 					return job{kernel: c.Kernel(), grid: tile.Grid(rows, test.outputs), shared: tile.Shared()}

@@ -52,7 +52,8 @@ type product struct {
 	*ptx.Kernel
 	tile        Tile
 	promoted    bool
-	transposed  bool // w is given as [depth][columns]
+	transposedX bool // x is given as [depth][rows]
+	transposedW bool // w is given as [depth][columns]
 	shared      ptx.Int
 	lane        ptx.Int
 	row, column ptx.Int // the warp's first in the block
@@ -150,20 +151,20 @@ type fragments func(offset ptx.Int, depth int) [][4]ptx.Int
 
 // fragments finds where the lane has its rows. Rows 16 further on are turned alike, so that only the offset differs.
 func (p *product) fragments() (x, w fragments) {
-	chunks, pitch := p.tile.chunks(), p.tile.pitch()
-	xRow := p.row.Plus(p.lane.Mod(16))
-	x = p.along(p.tile.Depth/16, p.tile.WarpRows/16, 16*pitch, func(depth int) ptx.Int {
-		return swizzled(xRow, p.lane.Over(16).Plus(2*depth), chunks)
-	})
-	behind := p.tile.Rows * pitch
-	if p.transposed {
-		return x, p.across(behind)
+	depths, rows, columns := p.tile.Depth/16, p.tile.WarpRows/16, p.tile.WarpColumns/16
+	chunks, pitch, behind := p.tile.chunks(), p.tile.pitch(), p.tile.Rows*p.tile.pitch()
+	eight, pair, half := p.lane.Mod(8), p.lane.Over(8).Mod(2), p.lane.Over(16)
+	if p.transposedX {
+		x = p.across(half.Times(8).Plus(eight), p.row.Over(8).Plus(pair), rows, p.tile.Rows, 0)
+	} else {
+		row := p.row.Plus(p.lane.Mod(16))
+		x = p.along(depths, rows, 16*pitch, func(depth int) ptx.Int { return swizzled(row, half.Plus(2*depth), chunks) })
 	}
-	wRow := p.column.Plus(p.lane.Over(16).Times(8)).Plus(p.lane.Mod(8))
-	w = p.along(p.tile.Depth/16, p.tile.WarpColumns/16, 16*pitch, func(depth int) ptx.Int {
-		return swizzled(wRow, p.lane.Over(8).Mod(2).Plus(2*depth), chunks).Plus(behind)
-	})
-	return x, w
+	if p.transposedW {
+		return x, p.across(p.lane.Mod(16), p.column.Over(8).Plus(half), columns, p.tile.Columns, behind)
+	}
+	row := p.column.Plus(half.Times(8)).Plus(eight)
+	return x, p.along(depths, columns, 16*pitch, func(depth int) ptx.Int { return swizzled(row, pair.Plus(2*depth), chunks).Plus(behind) })
 }
 
 // along loads n matrices at each depth, rows of the warp.
@@ -181,16 +182,16 @@ func (p *product) along(depths, n, step int, at func(depth int) ptx.Int) fragmen
 	}
 }
 
-// across loads the matrices of a w whose rows are the depth.
-func (p *product) across(behind int) fragments {
+// across loads n matrices of a transposed factor: at each depth those of the lane's row and of its chunk and every second further, of rows
+// with so many elements.
+func (p *product) across(row, chunk ptx.Int, n, elements, behind int) fragments {
 	var places []ptx.Int
-	for i := range p.tile.WarpColumns / 16 {
-		chunk := p.column.Over(8).Plus(p.lane.Over(16)).Plus(2 * i)
-		places = append(places, p.shared.Plus(swizzled(p.lane.Mod(16), chunk, p.tile.Columns/8)).Plus(behind))
+	for i := range n {
+		places = append(places, p.shared.Plus(swizzled(row, chunk.Plus(2*i), elements/8)).Plus(behind))
 	}
 	return func(offset ptx.Int, depth int) (matrices [][4]ptx.Int) {
 		for _, at := range places {
-			matrices = append(matrices, p.LoadTransposed(at.Plus(offset), 16*depth*2*p.tile.Columns))
+			matrices = append(matrices, p.LoadTransposed(at.Plus(offset), 16*depth*2*elements))
 		}
 		return matrices
 	}

@@ -29,6 +29,11 @@ func (r *recording) input(shape ...int) compute.Value {
 	return r.Input(fmt.Sprint("input ", len(r.inputs)), compute.F32, shape...)
 }
 
+// half is an input that an op has passed on, as which it is kept in half precision.
+func (r *recording) half(shape ...int) compute.Value {
+	return r.Op(compute.Activate{X: r.input(shape...)})
+}
+
 // positive is an input of numbers around a half.
 func (r *recording) positive(shape ...int) compute.Value {
 	v := r.input(shape...)
@@ -322,11 +327,22 @@ var gradients = map[string]func(r *recording) compute.Op{
 		return compute.LinearInputGradient{DY: r.input(70, 520), Weight: r.param(520, 72), Channels: 72}
 	},
 	"MatMul/halves": func(r *recording) compute.Op {
-		half := r.Op(compute.Activate{X: r.input(70, 16)})
-		return compute.MatMul{A: half, B: r.input(16, 80), Add: r.input(70, 80)}
+		return compute.MatMul{A: r.half(70, 16), B: r.half(16, 80), Add: r.input(70, 80)}
 	},
-	"MatMul/halves transposed": func(r *recording) compute.Op {
-		return compute.MatMul{A: r.Op(compute.Activate{X: r.input(7, 16)}), B: r.input(24, 16), TransposeB: true}
+	"MatMul/halves, the second transposed": func(r *recording) compute.Op {
+		return compute.MatMul{A: r.half(7, 16), B: r.half(24, 16), TransposeB: true}
+	},
+	"MatMul/halves, the first transposed": func(r *recording) compute.Op {
+		return compute.MatMul{A: r.half(70, 72), B: r.half(70, 24), TransposeA: true, Scale: 0.5, Add: r.input(72, 24)}
+	},
+	"MatMul/halves, both transposed": func(r *recording) compute.Op {
+		return compute.MatMul{A: r.half(24, 80), B: r.half(67, 24), TransposeA: true, TransposeB: true}
+	},
+	"MatMul/halves, split": func(r *recording) compute.Op {
+		return compute.MatMul{A: r.half(523, 8), B: r.half(523, 40), TransposeA: true}
+	},
+	"MatMul/a half and a factor to a half": func(r *recording) compute.Op {
+		return compute.Activate{X: r.Op(compute.MatMul{A: r.half(70, 16), B: r.input(16, 80), Scale: 0.5, Add: r.half(70, 80)})}
 	},
 	"Conv2DInputGradient/whole": func(r *recording) compute.Op {
 		return compute.Conv2DInputGradient{DY: r.input(2, 5, 4, 64), Weight: r.param(64, 24, 3, 3), Height: 5, Width: 4, First: 8, Channels: 16, Stride: 1, Pad: compute.SamePadding(1), Add: r.input(2, 5, 4, 16)}

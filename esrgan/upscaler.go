@@ -50,7 +50,33 @@ type Upscaler struct {
 
 // Open opens an upscaler's file for a device, which the caller closes afterwards. A file of another design is a *FamilyError,
 // an option out of range an *invalid.FieldError; tensors that are missing or of other shapes are a *weights.LoadError.
-func Open(path string, dev compute.Device, o Options) (_ *Upscaler, err error) {
+func Open(path string, dev compute.Device, o Options) (*Upscaler, error) {
+	u, err := describe(path, dev, o)
+	if err != nil {
+		return nil, err
+	}
+	if err = u.readSlopes(); err == nil {
+		u.params, err = dev.Load(u.source)
+	}
+	if err != nil {
+		u.Close()
+		return nil, err
+	}
+	return u, nil
+}
+
+// Estimate is what [Upscaler.Memory] says of the model that Open would open, of whose file only the header is read.
+func Estimate(path string, dev compute.Device, o Options, size image.Point) (m compute.MemoryReport, err error) {
+	u, err := describe(path, dev, o)
+	if err != nil {
+		return m, err
+	}
+	defer func() { err = errors.Join(err, u.Close()) }()
+	return u.Memory(size)
+}
+
+// describe opens an upscaler without its weights.
+func describe(path string, dev compute.Device, o Options) (_ *Upscaler, err error) {
 	if o, err = o.complete(); err != nil {
 		return nil, err
 	}
@@ -72,11 +98,7 @@ func Open(path string, dev compute.Device, o Options) (_ *Upscaler, err error) {
 		}
 		u.source = mixture{source, weak, o.Denoise}
 	}
-	if err := u.readSlopes(); err != nil {
-		return nil, err
-	}
-	u.params, err = dev.Load(u.source)
-	return u, err
+	return u, nil
 }
 
 // complete fills in defaults and checks ranges.

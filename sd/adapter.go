@@ -19,7 +19,7 @@ const maxAdapters = 64
 
 // Adapter is a LoRA for a request to apply, named by its Path or by its Name.
 type Adapter struct {
-	Path     string         `json:"path,omitzero"`     // the safetensors file
+	Path     string         `json:"path,omitzero"`     // its file: safetensors, or PyTorch's
 	Name     string         `json:"name,omitzero"`     // as a tag in a prompt would have it
 	Strength *lora.Strength `json:"strength,omitzero"` // nil is 1 for both networks
 }
@@ -133,6 +133,7 @@ type openedFile struct {
 // wanted is an adapter that a request asks for: by its path, or by its name if that is "".
 type wanted struct {
 	lora.Tag
+	field  string // of the request
 	path   string
 	tagged bool
 }
@@ -145,10 +146,10 @@ func (r Request) wanted() ([]wanted, error) {
 	}
 	var all []wanted
 	for _, t := range tags {
-		all = append(all, wanted{Tag: t, tagged: true})
+		all = append(all, wanted{Tag: t, field: "Request.Prompt", tagged: true})
 	}
-	for _, a := range r.Adapters {
-		w := wanted{Tag: lora.Tag{Name: a.Name, Strength: lora.Strength{TextEncoder: 1, UNet: 1}}, path: a.Path}
+	for i, a := range r.Adapters {
+		w := wanted{field: fmt.Sprintf("Request.Adapters[%d].Path", i), Tag: lora.Tag{Name: a.Name, Strength: lora.Strength{TextEncoder: 1, UNet: 1}}, path: a.Path}
 		if a.Path != "" {
 			w.Name = stem(a.Path)
 		}
@@ -252,7 +253,7 @@ func (p *Pipeline) openAdapter(w wanted, opened map[string]openedFile) (openedFi
 	}
 	file, err := p.openFile(w.path)
 	if err != nil {
-		return file, fmt.Errorf("sd: %w", err)
+		return file, fmt.Errorf("sd: %w", &invalid.FieldError{Field: w.field, Value: w.Name, Err: err})
 	}
 	opened[w.path] = file
 	return file, nil

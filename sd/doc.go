@@ -14,5 +14,9 @@
 // With Request.Image a picture is drawn anew, with Request.Inpaint only what a mask covers of it. Checkpoints made for inpainting draw
 // these best, and do everything else too.
 //
+// Further passes follow if the request asks for them: Request.Hires enlarges the picture and draws it anew in part, Request.Faces does so with
+// each face. Request.Refiner names a checkpoint that takes over on the way. A [Picture] says in its infotext how it was made, and
+// [FromInfotext] makes that a Request again.
+//
 // The package owns no model code and no kernels; see packages clip, unet, vae, sampler and compute for those.
 package sd

@@ -233,10 +233,10 @@ func vectorsIn(shape compute.Shape, width, room int) (int, error) {
 		vectors = shape[0]
 	}
 	if len(shape) < 1 || len(shape) > 2 || shape[len(shape)-1] != width {
-		return 0, fmt.Errorf("its vectors are %v, want [vectors,%d]: it is for another family of models", shape, width)
+		return 0, invalid.Field("Embedding.Vectors", shape, "[vectors,%d]; it is for another family of models: use one for Stable Diffusion 1.x", width)
 	}
 	if vectors < 1 || vectors > room {
-		return 0, fmt.Errorf("it has %d vectors, want 1 to %d, as many as a chunk has room for", vectors, room)
+		return 0, invalid.Field("Embedding.Vectors", vectors, "1 to %d, as many as a chunk has room for", room)
 	}
 	return vectors, nil
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/atelier-go/atelier/internal/canvas"
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sampler"
 )
@@ -44,18 +45,41 @@ type FacePass struct {
 	Dilate   *int     `json:"dilate_erode,omitzero"`       // side of the square with which a box is dilated or, below 0, eroded, pixels of the picture, -128 to 128; nil is 4
 	Padding  *int     `json:"inpaint_padding,omitzero"`    // pixels around the mask that are cut out too, 0 to 256; nil is 32
 
-	Steps    int             `json:"steps,omitzero"` // 0 is the request's, and so for all that follows
-	Guidance *float64        `json:"guidance,omitzero"`
-	Sampler  sampler.Sampler `json:"sampler,omitzero"`
-	Spacing  sampler.Spacing `json:"spacing,omitzero"`
+	OffsetX int       `json:"x_offset,omitzero"`          // pixels by which masks are moved to the right before that, -MaxSide to MaxSide; what leaves the picture comes in at its other side
+	OffsetY int       `json:"y_offset,omitzero"`          // upwards, likewise
+	Merge   FaceMerge `json:"mask_merge_invert,omitzero"` // "" is SeparateFaces
+
+	Steps           int             `json:"steps,omitzero"` // 0 is the request's, and so for all that follows
+	Guidance        *float64        `json:"guidance,omitzero"`
+	Sampler         sampler.Sampler `json:"sampler,omitzero"`
+	Spacing         sampler.Spacing `json:"spacing,omitzero"`
+	ClipSkip        int             `json:"clip_skip,omitzero"`
+	NoiseMultiplier *float64        `json:"noise_multiplier,omitzero"`
 
 	// The rest says which of the faces that Options.Faces finds are drawn anew.
 	Confidence *float64  `json:"confidence,omitzero"`          // how sure it has to be, 0 to 1; nil is 0.3
 	MinRatio   float64   `json:"mask_min_ratio,omitzero"`      // least part of the picture that a face covers, 0 to 1
 	MaxRatio   float64   `json:"mask_max_ratio,omitzero"`      // greatest; 0 is 1
 	Largest    int       `json:"mask_only_k_largest,omitzero"` // so many of the largest; 0 is all
+	Surest     bool      `json:"mask_k_surest,omitzero"`       // Largest counts those of which the detector is surest instead
 	Order      FaceOrder `json:"sort_by,omitzero"`             // "" is AsFound
 }
+
+// byConfidence is what ADetailer calls Surest.
+const byConfidence = "Confidence"
+
+// FaceMerge says whether each face is drawn by itself.
+type FaceMerge string
+
+// The choices, by ADetailer's names.
+const (
+	SeparateFaces  FaceMerge = "None"
+	MergeFaces     FaceMerge = "Merge"            // all are drawn at once, by the first face's prompt
+	MergeAndInvert FaceMerge = "Merge and Invert" // everything but them is
+)
+
+// FaceMerges are all of them, in ADetailer's order.
+var FaceMerges = []FaceMerge{SeparateFaces, MergeFaces, MergeAndInvert}
 
 // FaceOrder is the order in which found faces get their prompts.
 type FaceOrder string
@@ -82,6 +106,9 @@ func (f FacePass) resolve(r Request, side int) FacePass {
 	}
 	setDefault(&f.MaxRatio, 1)
 	setDefault(&f.Order, AsFound)
+	setDefault(&f.Merge, SeparateFaces)
+	setDefault(&f.ClipSkip, r.ClipSkip)
+	f.NoiseMultiplier = cmp.Or(f.NoiseMultiplier, r.NoiseMultiplier)
 	f.Guidance, f.Strength, f.Confidence = cmp.Or(f.Guidance, r.Guidance), cmp.Or(f.Strength, new(0.4)), cmp.Or(f.Confidence, new(0.3))
 	f.Blur, f.Dilate, f.Padding = cmp.Or(f.Blur, new(4.0)), cmp.Or(f.Dilate, new(4)), cmp.Or(f.Padding, new(32))
 	return f
@@ -103,7 +130,14 @@ func (f FacePass) check() error {
 	check(*f.Blur >= 0 && *f.Blur <= 64, "Blur", *f.Blur, "0 to 64 pixels")
 	check(*f.Dilate >= -128 && *f.Dilate <= 128, "Dilate", *f.Dilate, "-128 to 128 pixels")
 	check(*f.Padding >= 0 && *f.Padding <= 256, "Padding", *f.Padding, "0 to 256 pixels")
+	check(f.OffsetX >= -MaxSide && f.OffsetX <= MaxSide, "OffsetX", f.OffsetX, "-%d to %[1]d pixels", MaxSide)
+	check(f.OffsetY >= -MaxSide && f.OffsetY <= MaxSide, "OffsetY", f.OffsetY, "-%d to %[1]d pixels", MaxSide)
+	check(slices.Contains(FaceMerges, f.Merge), "Merge", string(f.Merge), "one of %q", FaceMerges)
 	check(math.Abs(*f.Guidance) <= 1000, "Guidance", *f.Guidance, "a number from -1000 to 1000")
+	check(f.ClipSkip >= 1, "ClipSkip", f.ClipSkip, "0, or 1 or more")
+	if m := f.NoiseMultiplier; m != nil {
+		check(*m >= 0 && *m <= 10, "NoiseMultiplier", *m, "a factor from 0 to 10")
+	}
 	check(*f.Confidence >= 0 && *f.Confidence <= 1, "Confidence", *f.Confidence, "0 to 1")
 	check(f.MinRatio >= 0 && f.MinRatio <= 1, "MinRatio", f.MinRatio, "a part from 0 to 1")
 	check(f.MaxRatio >= 0 && f.MaxRatio <= 1, "MaxRatio", f.MaxRatio, "a part from 0 to 1")
@@ -138,6 +172,7 @@ func (r Request) ofFace(prompt, negative string) Request {
 	f := *r.Faces
 	r.Prompt, r.NegativePrompt, r.Width, r.Height, r.Steps, r.Strength = prompt, negative, f.Width, f.Height, f.Steps, f.Strength
 	r.Sampler, r.Spacing, r.Guidance, r.BatchSize, r.ResizeMode = f.Sampler, f.Spacing, f.Guidance, 1, JustResize
+	r.ClipSkip, r.NoiseMultiplier = f.ClipSkip, f.NoiseMultiplier
 	r.Refiner = nil
 	r.Inpaint = new(Inpaint{Blur: f.Blur, Padding: f.Padding, Only: true}.resolve())
 	return r
@@ -166,7 +201,7 @@ func (p *Pipeline) facePasses(r Request) (all []*pass, err error) {
 			all = append(all, nil)
 		} else {
 			hidden := &source{mask: []float32{0}} // until there is a picture to mask
-			all = append(all, &pass{request: r.ofFace(prompt, negative), plan: plan, part: "Faces.", source: hidden})
+			all = append(all, &pass{request: r.ofFace(prompt, negative), pipe: p, plan: plan, part: "Faces.", source: hidden})
 		}
 	}
 	return all, nil
@@ -185,28 +220,84 @@ func (f FacePass) inside(size image.Point) error {
 
 // face is what the pass of a face draws anew.
 type face struct {
-	picture int             // of the batch
-	box     image.Rectangle // in it
+	picture int // of the batch
+	area        // in it
 }
 
-// mask is white in the box of a picture of a size.
-func (f face) mask(size image.Point) *image.Gray {
+// area is what a mask covers.
+type area struct {
+	parts []image.Rectangle
+	rest  bool // all but these
+}
+
+// mask is white in the area of a picture of a size.
+func (a area) mask(size image.Point) *image.Gray {
 	mask := image.NewGray(image.Rectangle{Max: size})
-	draw.Draw(mask, f.box, image.White, image.Point{}, draw.Src)
+	inside := image.White
+	if a.rest {
+		draw.Draw(mask, mask.Rect, image.White, image.Point{}, draw.Src)
+		inside = image.Black
+	}
+	for _, part := range a.parts {
+		draw.Draw(mask, part, inside, image.Point{}, draw.Src)
+	}
 	return mask
 }
 
-// draw appends the passes of a picture's faces.
+// draw appends the passes of a picture's faces. One whose mask is nothing any more once it is blurred is left out.
 func (c *course) draw(picture int, boxes []image.Rectangle) {
 	seed, variation := c.request.seeds(picture)
-	for i, box := range c.request.Faces.dilated(boxes, c.size) {
-		if kind := c.faces[min(i, len(c.faces)-1)]; kind != nil {
-			one := *kind
-			one.request.Seed, one.request.Variation.Seed = seed+int64(i), variation+int64(i)
-			one.face = &face{picture, box}
-			c.passes = append(c.passes, &one)
+	for i, area := range c.request.Faces.areas(boxes, c.size) {
+		kind, blur := c.faces[min(i, len(c.faces)-1)], *c.request.Faces.Blur
+		if kind == nil || canvas.Bounds(canvas.Blur(area.mask(c.size), blur, blur)).Empty() {
+			continue
+		}
+		one := *kind
+		one.request.Seed, one.request.Variation.Seed = seed+int64(i), variation+int64(i)
+		one.face = &face{picture, area}
+		c.passes = append(c.passes, &one)
+	}
+}
+
+// areas are what is drawn anew in a picture of a size for boxes: one for each that is left of them, or one for all.
+func (f FacePass) areas(boxes []image.Rectangle, size image.Point) (all []area) {
+	merged := area{rest: f.Merge == MergeAndInvert}
+	for _, box := range boxes {
+		if parts := f.dilated(f.moved(box.Intersect(image.Rectangle{Max: size}), size), size); len(parts) > 0 {
+			all = append(all, area{parts: parts})
+			merged.parts = append(merged.parts, parts...)
 		}
 	}
+	if f.Merge != SeparateFaces && len(all) > 0 {
+		return []area{merged}
+	}
+	return all
+}
+
+// moved is a box of a picture of a size where the offsets bring it: in up to four parts, as the picture's sides are joined.
+func (f FacePass) moved(box image.Rectangle, size image.Point) (all []image.Rectangle) {
+	if f.OffsetX == 0 && f.OffsetY == 0 {
+		return []image.Rectangle{box}
+	}
+	for _, x := range moved(box.Min.X, box.Max.X, f.OffsetX, size.X) {
+		for _, y := range moved(box.Min.Y, box.Max.Y, -f.OffsetY, size.Y) {
+			all = append(all, image.Rect(x[0], y[0], x[1], y[1]))
+		}
+	}
+	return all
+}
+
+// moved are the parts of from to to, along a side, moved by so much.
+func moved(from, to, by, side int) [][2]int {
+	length := to - from
+	from = ((from+by)%side + side) % side
+	switch {
+	case length == side:
+		return [][2]int{{0, side}}
+	case from+length > side:
+		return [][2]int{{from, side}, {0, from + length - side}}
+	}
+	return [][2]int{{from, from + length}}
 }
 
 // drawGiven appends the passes of the faces whose boxes the request has.
@@ -265,7 +356,7 @@ func (p *Pipeline) findFaces(ctx context.Context, f FacePass, img *image.NRGBA, 
 	var boxes []image.Rectangle
 	for _, box := range found {
 		box = box.Intersect(img.Rect)
-		ratio := float64(area(box)) / float64(area(img.Rect))
+		ratio := pixels(box) / pixels(img.Rect)
 		if !box.Empty() && ratio >= f.MinRatio && ratio <= f.MaxRatio && (under == nil || touches(under, box)) {
 			boxes = append(boxes, box)
 		}
@@ -280,9 +371,11 @@ func (f FacePass) sort(boxes []image.Rectangle, size image.Point) []image.Rectan
 	by := func(key func(image.Rectangle) float64) {
 		slices.SortStableFunc(boxes, func(a, b image.Rectangle) int { return cmp.Compare(key(a), key(b)) })
 	}
-	smallness := func(box image.Rectangle) float64 { return -float64(area(box)) }
+	smallness := func(box image.Rectangle) float64 { return -pixels(box) }
 	if f.Largest > 0 {
-		by(smallness)
+		if !f.Surest {
+			by(smallness)
+		}
 		boxes = boxes[:min(f.Largest, len(boxes))]
 	}
 	switch f.Order {
@@ -299,7 +392,7 @@ func (f FacePass) sort(boxes []image.Rectangle, size image.Point) []image.Rectan
 	return boxes
 }
 
-func area(r image.Rectangle) int { return r.Dx() * r.Dy() }
+func pixels(r image.Rectangle) float64 { return float64(r.Dx()) * float64(r.Dy()) }
 
 // touches reports whether a mask has something that is not black in a box.
 func touches(mask *image.Gray, box image.Rectangle) bool {

@@ -69,6 +69,9 @@ func TestFacesKeep(t *testing.T) {
 		"own":     {func(r *Request) { r.Faces.Sampler, r.Faces.Steps, r.Faces.Guidance = sampler.Heun, 4, new(2.0) }, left},
 		"oblong":  {func(r *Request) { r.Faces.Width, r.Faces.Height = 40, 16 }, left},
 		"hires":   {func(r *Request) { r.Hires = new(Hires{}) }, left},
+		"larger":  {func(r *Request) { r.Hires = &Hires{Upscaler: Nearest, Strength: new(0.0)} }, left},
+		"moved":   {func(r *Request) { r.Faces.OffsetX, r.Faces.OffsetY = 3, -2 }, left.Add(image.Pt(3, 2))},
+		"merged":  {func(r *Request) { r.Faces.Merge = MergeFaces }, left},
 		"colours": {func(r *Request) { r.ColorCorrection = true }, left},
 		"batch":   {func(r *Request) { r.BatchSize = 2 }, left},
 		"picture": {func(r *Request) { r.Image = snapshot(t) }, left},
@@ -104,6 +107,11 @@ func TestFacesAlike(t *testing.T) {
 	both := draw(prompt("a dog [SEP] glasses"), left, right)
 	for name, pictures := range map[string][2]*image.NRGBA{
 		"strength 0":         {draw(func(f *FacePass) { f.Strength = new(0.0) }, left), plain},
+		"blurred away":       {draw(func(f *FacePass) { f.Blur = new(64.0) }, image.Rect(4, 6, 5, 7)), plain},
+		"not moved":          {draw(func(f *FacePass) { f.OffsetX, f.OffsetY = 40, -48 }, left), draw(func(*FacePass) {}, left)},
+		"all of it inverted": {draw(func(f *FacePass) { f.Merge = MergeAndInvert }, image.Rect(0, 0, 40, 24)), plain},
+		"merged":             {draw(func(f *FacePass) { f.Merge = MergeFaces }, left, right), draw(func(f *FacePass) { f.Merge, f.Prompt = MergeFaces, "a woman [SEP] a dog" }, left, right)},
+		"clip skip as it is": {draw(func(f *FacePass) { f.ClipSkip = 1 }, left), draw(func(*FacePass) {}, left)},
 		"no faces":           {draw(func(*FacePass) {}), plain},
 		"all are skipped":    {draw(prompt("[SKIP]"), left, right), plain},
 		"all is eroded":      {draw(func(f *FacePass) { f.Dilate = new(-64) }, left), plain},
@@ -126,6 +134,22 @@ func TestFacesAlike(t *testing.T) {
 	}
 	if at := unlike(draw(prompt("a"), left), draw(prompt("a [PROMPT]"), left)); at.Empty() {
 		t.Error("[PROMPT] beside other words says nothing")
+	}
+	for name, change := range map[string]func(f *FacePass){
+		"clip skip": func(f *FacePass) { f.ClipSkip = 2 }, "noise multiplier": func(f *FacePass) { f.NoiseMultiplier = new(0.5) },
+	} {
+		if unlike(draw(change, left), draw(func(*FacePass) {}, left)).Empty() {
+			t.Errorf("the faces' own %s says nothing", name)
+		}
+	}
+	rest := draw(func(f *FacePass) { f.Merge = MergeAndInvert }, left, right)
+	if at := unlike(plain, rest); at != plain.Rect {
+		t.Errorf("all but the faces is %v", at)
+	}
+	for _, box := range []image.Rectangle{left, right} {
+		if at := unlike(plain.SubImage(box).(*image.NRGBA), rest.SubImage(box).(*image.NRGBA)); !at.Empty() {
+			t.Errorf("of the face in %v, %v is drawn anew where everything else should be", box, at)
+		}
 	}
 }
 
@@ -290,6 +314,23 @@ func TestFaceBoxes(t *testing.T) {
 			t.Errorf("%v, %d: %v, want %v", c.box, c.side, got, c.want)
 		}
 	}
+	for _, test := range []struct {
+		x, y, side int
+		box        image.Rectangle
+		want       []image.Rectangle
+	}{ // as Pillow's ImageChops.offset moves a picture, whose sides are joined, before OpenCV dilates it
+		{4, 2, 0, image.Rect(10, 10, 20, 20), []image.Rectangle{image.Rect(14, 8, 24, 18)}},
+		{-204, 122, 0, image.Rect(10, 10, 20, 20), []image.Rectangle{image.Rect(6, 8, 16, 18)}},
+		{5, 0, 0, image.Rect(90, 10, 100, 20), []image.Rectangle{image.Rect(95, 10, 100, 20), image.Rect(0, 10, 5, 20)}},
+		{5, -5, 3, image.Rect(90, 50, 100, 60), []image.Rectangle{image.Rect(94, 54, 100, 60), image.Rect(94, 0, 100, 6), image.Rect(0, 54, 6, 60), image.Rect(0, 0, 6, 6)}},
+		{5, 0, -3, image.Rect(90, 10, 100, 20), []image.Rectangle{image.Rect(96, 11, 100, 19), image.Rect(0, 11, 4, 19)}},
+		{7, 3, 0, image.Rect(0, 10, 100, 20), []image.Rectangle{image.Rect(0, 7, 100, 17)}},
+	} {
+		got := FacePass{OffsetX: test.x, OffsetY: test.y, Dilate: &test.side, Merge: SeparateFaces}.areas([]image.Rectangle{test.box}, size)
+		if len(got) != 1 || !slices.Equal(got[0].parts, test.want) {
+			t.Errorf("%v by %d, %d and %d: %v, want %v", test.box, test.x, test.y, test.side, got, test.want)
+		}
+	}
 	a, b, c := image.Rect(0, 0, 10, 10), image.Rect(40, 20, 60, 40), image.Rect(30, 0, 35, 5)
 	p := seeing(t, func(*image.NRGBA) []image.Rectangle {
 		return []image.Rectangle{c, a, b, {}, image.Rect(100, 0, 120, 60)}
@@ -304,6 +345,8 @@ func TestFaceBoxes(t *testing.T) {
 		{FacePass{Order: LargeToSmall}, []image.Rectangle{b, a, c}},
 		{FacePass{Largest: 2}, []image.Rectangle{b, a}},
 		{FacePass{Largest: 2, Order: LeftToRight}, []image.Rectangle{a, b}},
+		{FacePass{Largest: 2, Surest: true}, []image.Rectangle{c, a}},
+		{FacePass{Largest: 2, Surest: true, Order: LargeToSmall}, []image.Rectangle{a, c}},
 		{FacePass{MinRatio: 0.01}, []image.Rectangle{a, b}},
 		{FacePass{MaxRatio: 0.02}, []image.Rectangle{c, a}},
 	} {
@@ -358,6 +401,12 @@ func TestFaceFields(t *testing.T) {
 			f.Guidance, f.Prompt, f.NegativePrompt = new(math.Inf(1)), "\xff", strings.Repeat("[SEP]", MaxFaces)
 		}), "",
 			[]string{"Request.Faces.Prompt", "Request.Faces.NegativePrompt", "Request.Faces.Guidance"}},
+		{with(func(f *FacePass) {
+			f.OffsetX, f.OffsetY, f.Merge, f.NoiseMultiplier = MaxSide+1, -MaxSide-1, "both", new(math.NaN())
+		}), "Merge and Invert",
+			[]string{"Request.Faces.OffsetX", "Request.Faces.OffsetY", "Request.Faces.Merge", "Request.Faces.NoiseMultiplier"}},
+		{with(func(f *FacePass) { f.ClipSkip = 99 }), "layers", []string{"Request.Faces.ClipSkip"}},
+		{with(func(f *FacePass) { f.ClipSkip = -1 }), "1 or more", []string{"Request.Faces.ClipSkip"}},
 		{with(func(f *FacePass) { f.Prompt = "<lora:x:y>" }), "", []string{"Request.Faces.Prompt"}},
 		{with(func(f *FacePass) { f.Prompt = strings.Repeat("a AND ", 20) }), "AND", []string{"Request.Faces.Prompt"}},
 	} {

@@ -26,7 +26,7 @@ type Hires struct {
 	Height int     `json:"resize_y,omitzero"`
 
 	Upscaler string   `json:"upscaler,omitzero"`           // one of [Pipeline.Upscalers]; "" is "Latent"
-	Strength *float64 `json:"denoising_strength,omitzero"` // how much is drawn anew, 0 to 1; nil is 0.7
+	Strength *float64 `json:"denoising_strength,omitzero"` // how much is drawn anew, 0 to 1; nil is 0.7, 0 only enlarges
 	Steps    int      `json:"steps,omitzero"`              // all of which are made; 0 is as many as the first pass was asked for
 
 	Sampler        sampler.Sampler `json:"sampler,omitzero"` // "" is the first pass's, and so for all that follows
@@ -34,7 +34,12 @@ type Hires struct {
 	Guidance       *float64        `json:"guidance,omitzero"`
 	Prompt         string          `json:"prompt,omitzero"`
 	NegativePrompt string          `json:"negative_prompt,omitzero"`
+
+	Checkpoint string `json:"checkpoint,omitzero"` // another one for this pass, "Hires checkpoint", named as Refiner.Checkpoint; "" and "Use same checkpoint" are the first pass's
 }
+
+// sameCheckpoint is what the web UI calls none of the second pass's own.
+const sameCheckpoint = "Use same checkpoint"
 
 // The upscalers that need no file, besides those of latents.
 const (
@@ -107,6 +112,9 @@ func (h Hires) resolve(r Request) Hires {
 	}
 	setDefault(&h.Prompt, r.Prompt)
 	setDefault(&h.NegativePrompt, r.NegativePrompt)
+	if h.Checkpoint == sameCheckpoint || strings.EqualFold(h.Checkpoint, "None") {
+		h.Checkpoint = ""
+	}
 	if h.Strength == nil {
 		h.Strength = new(0.7)
 	}
@@ -144,18 +152,31 @@ func (r Request) second(width, height int) Request {
 	return r
 }
 
-// enlarged appends the second pass.
-func (p *Pipeline) enlarged(c *course) error {
-	second, err := p.hiresPass(c.request, c.passes[0])
+// hiresConfig is what the second pass asks of its sampler. One that draws nothing anew, which needs none, is looked through as if it drew all.
+func (r Request) hiresConfig(schedule sampler.Schedule, prediction sampler.Prediction) sampler.Config {
+	c := r.second(r.Width, r.Height).config(schedule, prediction)
+	if c.Denoise, c.ExactSteps = r.Hires.Strength, true; *c.Denoise == 0 {
+		c.Denoise = new(1.0)
+	}
+	return c
+}
+
+// enlarged appends the second pass, or lets the first one's latents be enlarged where it draws nothing anew.
+func (p *Pipeline) enlarged(ctx context.Context, c *course) error {
+	second, err := p.hiresPass(ctx, c.request, c.passes[0])
 	if err != nil {
 		return err
 	}
-	c.passes, c.size = append(c.passes, second), image.Pt(second.request.Width, second.request.Height)
+	if c.size = image.Pt(second.request.Width, second.request.Height); *c.request.Hires.Strength == 0 {
+		c.passes[0].larger = second
+	} else {
+		c.passes = append(c.passes, second)
+	}
 	return nil
 }
 
 // hiresPass is the second pass of a resolved request, behind the first one.
-func (p *Pipeline) hiresPass(r Request, first *pass) (*pass, error) {
+func (p *Pipeline) hiresPass(ctx context.Context, r Request, first *pass) (_ *pass, err error) {
 	if err := r.Hires.check(); err != nil {
 		return nil, err
 	}
@@ -165,17 +186,20 @@ func (p *Pipeline) hiresPass(r Request, first *pass) (*pass, error) {
 	if width, height := size.X*factor, size.Y*factor; !goodSide(width) || !goodSide(height) {
 		return nil, invalid.Field("Request.Hires.Scale", r.Hires.Scale, "one with which no side is over %d pixels; the picture would be %d×%d", MaxSide, width, height)
 	}
-	one := &pass{request: r.second(size.X*factor, size.Y*factor), part: "Hires.", first: r.Steps}
-	c := one.request.config(p.networks.Schedule, p.networks.Prediction)
-	c.Denoise, c.ExactSteps = r.Hires.Strength, true
+	one := &pass{request: r.second(size.X*factor, size.Y*factor), pipe: p, part: "Hires.", first: r.Steps}
+	c := r.hiresConfig(p.networks.Schedule, p.networks.Prediction)
 	if !r.refines(true) {
 		c.SwitchAt = nil
 	}
-	var err error
 	if one.plan, err = sampler.New(c); err != nil {
 		return nil, inPart("Hires", Hires{}, err)
 	}
-	enlarge, err := p.upscaler(r, first, t.Upscaled)
+	if name := r.Hires.Checkpoint; name != "" {
+		if one.pipe, err = p.other(ctx, "Request.Hires.Checkpoint", name); err != nil {
+			return nil, err
+		}
+	}
+	enlarge, err := p.upscaler(r, first, one, t.Upscaled)
 	if err != nil {
 		return nil, &invalid.FieldError{Field: "Request.Hires.Upscaler", Err: err}
 	}
@@ -201,31 +225,34 @@ func inPart(part string, of any, err error) error {
 	return errors.Join(errs...)
 }
 
-// upscaler finds what brings the latents of a request's first pass to a size in pixels.
-func (p *Pipeline) upscaler(r Request, first *pass, size image.Point) (func(ctx context.Context, latents []float32) ([]float32, error), error) {
+// upscaler finds what brings the latents of a request's first pass to a size in pixels, for the second.
+func (p *Pipeline) upscaler(r Request, first, second *pass, size image.Point) (func(ctx context.Context, latents []float32) ([]float32, error), error) {
 	name, factor := r.Hires.Upscaler, p.networks.VAE.Config().ScaleFactor()
 	if slices.Contains(canvas.Upscalers, name) {
 		return func(_ context.Context, latents []float32) ([]float32, error) {
 			return p.resizeLatents(name, latents, image.Pt(r.Width, r.Height).Div(factor), size.Div(factor))
 		}, nil
 	}
-	filter, path := map[string]picture.Filter{NoUpscaler: picture.Lanczos, Lanczos: picture.Lanczos, Nearest: picture.Nearest}[name], ""
+	filter := map[string]picture.Filter{NoUpscaler: picture.Lanczos, Lanczos: picture.Lanczos, Nearest: picture.Nearest}[name]
 	if filter == "" {
 		var err error
-		if path, err = p.upscalerFile(name); err != nil {
+		if second.model, err = p.upscalerFile(name); err != nil {
 			return nil, err
 		}
 	}
 	return func(ctx context.Context, latents []float32) ([]float32, error) {
-		pictures, err := p.finishes(first).decode(ctx, r, latents)
+		pictures, err := first.finishes().decode(ctx, r, latents)
 		if err != nil {
 			return nil, err
 		}
-		if path == "" {
+		if second.model == "" {
 			for i, img := range pictures {
 				pictures[i] = picture.Resample(img, size, image.Rectangle{Max: size}, filter, 4)
 			}
-		} else if err := p.enlarge(ctx, path, pictures, size); err != nil {
+		} else if err := p.enlarge(ctx, second.model, pictures, size); err != nil {
+			return nil, err
+		}
+		if err := p.leave(second.pipe); err != nil {
 			return nil, err
 		}
 		whole := image.Rectangle{Max: size.Div(factor).Mul(factor)}
@@ -234,7 +261,7 @@ func (p *Pipeline) upscaler(r Request, first *pass, size image.Point) (func(ctx 
 				pictures[i] = picture.Resample(img, size, whole, picture.Lanczos, 4)
 			}
 		}
-		return p.encodePictures(ctx, r, pictures)
+		return second.pipe.encodePictures(ctx, r, pictures)
 	}, nil
 }
 

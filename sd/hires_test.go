@@ -4,11 +4,16 @@ import (
 	"image"
 	"iter"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/compute/ref"
+	"github.com/atelier-go/atelier/esrgan"
 	"github.com/atelier-go/atelier/internal/golden"
+	"github.com/atelier-go/atelier/internal/picture"
 	"github.com/atelier-go/atelier/sampler"
+	"github.com/atelier-go/atelier/sd/infotext"
 )
 
 // twoPasses are requests that enlarge, of latents, of pixels, by a model, and from a picture.
@@ -16,11 +21,13 @@ func twoPasses(t testing.TB) map[string]Request {
 	t.Helper()
 	with := func(h Hires) Request { return small(func(r *Request) { r.Hires = &h }) }
 	return map[string]Request{
-		"latents": with(Hires{}),
-		"pixels":  with(Hires{Upscaler: Lanczos, Strength: new(0.5), Scale: 1.5}),
-		"model":   with(Hires{Upscaler: "compact-x2", Width: 64, Height: 56, Steps: 3, Sampler: sampler.EulerA}),
-		"picture": small(func(r *Request) { r.Image = snapshot(t) }),
-		"both":    small(func(r *Request) { r.Image, r.Hires = snapshot(t), &Hires{Upscaler: "Latent (bicubic)"} }),
+		"latents":            with(Hires{}),
+		"pixels":             with(Hires{Upscaler: Lanczos, Strength: new(0.5), Scale: 1.5}),
+		"model":              with(Hires{Upscaler: "compact-x2", Width: 64, Height: 56, Steps: 3, Sampler: sampler.EulerA}),
+		"picture":            small(func(r *Request) { r.Image = snapshot(t) }),
+		"both":               small(func(r *Request) { r.Image, r.Hires = snapshot(t), &Hires{Upscaler: "Latent (bicubic)"} }),
+		"larger":             with(Hires{Upscaler: Nearest, Strength: new(0.0)}),
+		"larger, of latents": with(Hires{Strength: new(0.0), Scale: 1.5}),
 	}
 }
 
@@ -60,8 +67,61 @@ func TestPassesMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		generate(t, p, r)
-		if got := p.cache.Usage().MemoryReport; got != want {
+		got := p.cache.Usage().MemoryReport
+		if name == "model" { // which is closed by then
+			m, err := esrgan.Estimate(filepath.Join(p.upscalerDirs[0], "compact-x2.safetensors"), p.device, esrgan.Options{}, image.Pt(64, 56))
+			if err != nil || m.Params == 0 {
+				t.Fatal(m, err)
+			}
+			got = compute.MemoryReport{Params: got.Params + m.Params, Arena: max(got.Arena, m.Arena), Worker: max(got.Worker, m.Worker)}
+		}
+		if got != want {
 			t.Errorf("%s: %+v is held, %+v was announced", name, got, want)
+		}
+	}
+}
+
+// TestOnlyEnlarged draws nothing anew: the picture is the first pass's, made larger and brought through the VAE. The second pass's sampler has
+// no say, even one that could make no step.
+func TestOnlyEnlarged(t *testing.T) {
+	p := openTiny(t, ref.New())
+	first := generate(t, p, small(nil)).Pictures[0].Image
+	whole := image.Rect(0, 0, 80, 48)
+	r := small(func(r *Request) { r.Width, r.Height = 80, 48 })
+	latents, err := p.encodePictures(t.Context(), r, []*image.NRGBA{picture.Resample(first, whole.Max, whole, picture.Lanczos, 4)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := p.decode(t.Context(), r, latents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []sampler.Sampler{"", sampler.DDIM, sampler.DPMFast} {
+		var last *Result
+		n := 0
+		for step, err := range p.Steps(t.Context(), small(func(r *Request) { r.Hires = &Hires{Upscaler: Lanczos, Strength: new(0.0), Steps: 9, Sampler: s} })) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n++; step.Total != 2 {
+				t.Errorf("%q: %d steps are announced, want 2", s, step.Total)
+			}
+			if step.Last() {
+				if last, err = step.Result(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		got := last.Pictures[0]
+		if n != 2 || got.Image.Rect != whole || difference(got.Image, want[0]) > 0 {
+			t.Errorf("%q: %d steps, a picture of %v that differs", s, n, got.Image.Rect)
+		}
+		again, left, err := FromInfotext(infotext.Parse(got.Infotext))
+		if err != nil || len(left) > 0 || !strings.Contains(got.Infotext, "Denoising strength: 0, ") {
+			t.Fatalf("left %v, %v, of\n%s", left, err, got.Infotext)
+		}
+		if d := difference(generate(t, p, again).Pictures[0].Image, got.Image); d > 0 {
+			t.Errorf("%q: from its text the picture differs by %d/255", s, d)
 		}
 	}
 }

@@ -30,21 +30,25 @@ type model struct {
 	hashes     hashes
 	embeddings string // that the prompts have, with their hashes
 	refiner    string // that takes over, if there is one
+	hires      string // with which the second pass is drawn, if it is another
 }
 
 // hashes are those of files, as infotexts have them; "" are of what has none.
-type hashes struct{ model, vae, refiner string }
+type hashes struct{ model, vae, refiner, hires string }
 
-// startHashes starts to compute the hashes of the checkpoint, of a VAE's file, if its path is not "", and of a refiner, if it is not nil. That takes seconds for a file
-// that has not been seen before, and happens beside what the caller does. The function it returns waits for the digits of infotexts; the
-// work ends with the context.
-func (p *Pipeline) startHashes(ctx context.Context, vae string, refiner *Pipeline) func() hashes {
+// startHashes starts to compute the hashes of the checkpoint, of a VAE's file, if its path is not "", and of a refiner and of what has the
+// hires pass, if they are not nil. That takes seconds for a file that has not been seen before, and happens beside what the caller does.
+// The function it returns waits for the digits of infotexts; the work ends with the context.
+func (p *Pipeline) startHashes(ctx context.Context, vae string, refiner, hires *Pipeline) func() hashes {
 	var h hashes
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		if h.model = p.modelHash(ctx); refiner != nil {
 			h.refiner = refiner.modelHash(ctx)
+		}
+		if hires != nil {
+			h.hires = hires.modelHash(ctx)
 		}
 		if vae != "" {
 			h.vae = p.digits(ctx, vae, func(ctx context.Context) (string, error) { return weights.HashFile(ctx, vae) })
@@ -151,6 +155,7 @@ func describe(r Request, applied adapters, m model, i int) infotext.Text {
 		r.describeFaces(add, tags)
 	}
 	if r.Hires != nil {
+		add("Hires checkpoint", hashed(m.hires, m.hashes.hires))
 		r.describeHires(add, tags)
 	}
 	if m.refiner != "" {
@@ -205,12 +210,17 @@ func (in Inpaint) describe(add func(key, value string)) {
 	}
 }
 
-// describe says which checkpoint takes over, and when.
-func (f *Refiner) describe(add func(key, value string), name, hash string) {
+// hashed is what infotexts call another checkpoint: its name, with the hash if it has one.
+func hashed(name, hash string) string {
 	if hash != "" {
 		name += " [" + hash + "]"
 	}
-	add("Refiner", name)
+	return name
+}
+
+// describe says which checkpoint takes over, and when.
+func (f *Refiner) describe(add func(key, value string), name, hash string) {
+	add("Refiner", hashed(name, hash))
 	add("Refiner switch at", number(*f.SwitchAt))
 	if f.ByCalls {
 		add("Refiner switch by sampling steps", "True")
@@ -232,14 +242,24 @@ func (r Request) describeFaces(add func(key, value string), tags string) {
 	add("ADetailer prompt", taggedFacePrompt(f.Prompt, tags))
 	add("ADetailer negative prompt", f.NegativePrompt)
 	add("ADetailer confidence", number(*f.Confidence))
-	whole("ADetailer mask only top k largest", f.Largest, 0)
+	if f.Surest {
+		add("ADetailer method to decide top k masks", byConfidence)
+		whole("ADetailer mask only top k", f.Largest, 0)
+	} else {
+		whole("ADetailer mask only top k largest", f.Largest, 0)
+	}
 	if f.MinRatio != 0 {
 		add("ADetailer mask min ratio", number(f.MinRatio))
 	}
 	if f.MaxRatio != 1 {
 		add("ADetailer mask max ratio", number(f.MaxRatio))
 	}
+	whole("ADetailer x offset", f.OffsetX, 0)
+	whole("ADetailer y offset", f.OffsetY, 0)
 	add("ADetailer dilate erode", strconv.Itoa(*f.Dilate))
+	if f.Merge != SeparateFaces {
+		add("ADetailer mask merge invert", string(f.Merge))
+	}
 	add("ADetailer mask blur", number(*f.Blur))
 	add("ADetailer denoising strength", number(*f.Strength))
 	add("ADetailer inpaint only masked", "True")
@@ -261,6 +281,14 @@ func (r Request) describeFaces(add func(key, value string), tags string) {
 		add("ADetailer use separate sampler", "True")
 		add("ADetailer sampler", string(f.Sampler))
 		add("ADetailer scheduler", cmp.Or(string(f.Spacing), "Automatic"))
+	}
+	if m := f.NoiseMultiplier; m != nil && (r.NoiseMultiplier == nil || *m != *r.NoiseMultiplier) {
+		add("ADetailer use separate noise multiplier", "True")
+		add("ADetailer noise multiplier", number(*m))
+	}
+	if f.ClipSkip != r.ClipSkip {
+		add("ADetailer use separate CLIP skip", "True")
+		add("ADetailer CLIP skip", strconv.Itoa(f.ClipSkip))
 	}
 	var boxes []string
 	for _, box := range f.Boxes {

@@ -10,7 +10,6 @@ import (
 	"github.com/atelier-go/atelier/internal/canvas"
 	"github.com/atelier-go/atelier/internal/picture"
 	"github.com/atelier-go/atelier/invalid"
-	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/vae"
 )
 
@@ -29,9 +28,9 @@ const (
 var MaskedContents = []MaskedContent{FillContent, OriginalContent, LatentNoise, LatentNothing}
 
 // Inpaint says which part of Request.Image is drawn anew. The rest stays, to the byte where the picture has the request's size or
-// OnlyMasked is set. The zero value of every field but Mask is a sensible default.
+// Only is set. The zero value of every field but Mask is a sensible default.
 type Inpaint struct {
-	Mask    []byte        `json:"mask_image,omitempty"`              // a file with a picture as Request.Image: what is white is drawn; if it is transparent anywhere, what is opaque. One of another size is resized as Image
+	Mask    []byte        `json:"mask_image,omitempty"`              // a file with a picture as Request.Image: what is white is drawn; if it is transparent anywhere, what is opaque. One of another size is resized as Image, and refused with Only
 	Invert  bool          `json:"inpainting_mask_invert,omitzero"`   // the rest is drawn
 	Blur    *float64      `json:"mask_blur,omitzero"`                // of the mask's edge, pixels of the mask, 0 to 64; nil is 4
 	BlurX   *float64      `json:"mask_blur_x,omitzero"`              // from left to right; nil is Blur
@@ -43,8 +42,9 @@ type Inpaint struct {
 	Weight  *float64      `json:"conditional_mask_weight,omitzero"`  // how well the mask hides its part from checkpoints made for inpainting, 0 to 1; nil is 1
 }
 
-// Soft is the web UI's soft inpainting: grey in the mask is drawn in part, more so the later in the run. DDIM, PLMS and UniPC cannot do
-// it: with them what stays would end as noise, as it does in the web UI. The zero value of every field is a sensible default.
+// Soft is the web UI's soft inpainting: grey in the mask is drawn in part, more so the later in the run. With DDIM, PLMS and UniPC, too,
+// it is what an evaluation estimates that is blended with what stays; the web UI lets these see what stays without noise, so that in its
+// pictures noise is left there. The zero value of every field is a sensible default.
 type Soft struct {
 	ScheduleBias        *float64 `json:"schedule_bias,omitzero"`             // how much earlier what stays has its way, 0 to 8; nil is 1
 	Preservation        *float64 `json:"preservation_strength,omitzero"`     // how much of it stays where the mask is grey, 0 to 8; nil is 0.5
@@ -164,14 +164,11 @@ func (p *Pipeline) source(r Request, img *image.NRGBA, mask *image.Gray) *source
 }
 
 // mask decodes the mask of a resolved request, nil if it has none.
-func (r Request) mask(ctx context.Context, plan *sampler.Plan) (*image.Gray, error) {
+func (r Request) mask(ctx context.Context) (*image.Gray, error) {
 	if !r.masked() {
 		return nil, nil
 	}
 	in := *r.Inpaint
-	if in.Soft != nil && plan.MasksInput {
-		return nil, invalid.Field("Request.Inpaint.Soft", string(r.Sampler), "none with this sampler: its network sees what stays without noise, which soft inpainting then leaves as noise, in the web UI too; take another, such as Euler")
-	}
 	img, err := picture.Decode(ctx, in.Mask, picture.Limits{})
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -241,6 +238,12 @@ func (p *Pipeline) pictures(ctx context.Context, one *pass, run *sampling) ([]*i
 	latents, err := run.latents()
 	if err != nil {
 		return nil, err
+	}
+	if larger := one.larger; larger != nil {
+		if latents, err = larger.enlarge(ctx, latents); err != nil {
+			return nil, err
+		}
+		return larger.pipe.decode(ctx, larger.request, latents)
 	}
 	run.keep(latents)
 	images, err := p.decode(ctx, one.request, latents)

@@ -2,19 +2,23 @@ package sd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"image"
 	"slices"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/esrgan"
 	"github.com/atelier-go/atelier/internal/canvas"
 	"github.com/atelier-go/atelier/internal/engine"
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/weights"
 )
 
 // Memory reports what generating the request will hold on the device, all three networks' parameters included,
-// before any parameter is read. Of a checkpoint and its refiner the larger counts: they take turns. Adapters add nothing to it: their weights take the place of the checkpoint's. A model that
-// enlarges pictures between two passes is not counted; faces to be looked for are counted as if there were some. The device must be able to tell (compute.Estimator).
+// before any parameter is read. Of several checkpoints the largest counts: they take turns. A model that enlarges pictures comes to what
+// draws them; adapters add nothing to it: their weights take the place of the checkpoint's. Faces to be looked for are counted as if there
+// were some. The device must be able to tell (compute.Estimator).
 func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 	var total compute.MemoryReport
 	estimator, ok := p.device.(compute.Estimator)
@@ -39,11 +43,14 @@ func (p *Pipeline) Memory(r Request) (compute.MemoryReport, error) {
 	return total, nil
 }
 
-// stage is what runs while the networks of one checkpoint are on the device: the pipeline's, or a refiner's.
+// stage is what runs while the networks of one checkpoint are on the device.
 type stage struct {
-	pipe *Pipeline
-	vae  autoencoder
-	keys []engine.Key
+	pipe     *Pipeline
+	vae      autoencoder
+	keys     []engine.Key
+	model    string      // a file of what enlarges pictures meanwhile, if there is one
+	enlarged image.Point // their size then
+	beside   *stage      // what is on the device meanwhile too, if anything
 }
 
 // estimate is what the programs hold.
@@ -65,54 +72,98 @@ func (s *stage) estimate(by compute.Estimator) (total compute.MemoryReport, err 
 		if err != nil {
 			return total, err
 		}
-		total.Params += m.Params
-		total.Arena = max(total.Arena, m.Arena)
-		total.Worker = max(total.Worker, m.Worker)
+		total = together(total, m)
+	}
+	if s.model != "" {
+		m, err := esrgan.Estimate(s.model, s.pipe.device, esrgan.Options{}, s.enlarged)
+		if err != nil {
+			return total, &invalid.FieldError{Field: "Request.Hires.Upscaler", Err: err}
+		}
+		total = together(total, m)
+	}
+	if s.beside != nil {
+		m, err := s.beside.estimate(by)
+		return together(total, m), err
 	}
 	return total, nil
 }
 
-// stages are those of a request. That of a refiner has no text encoder: it is given back before the UNet comes.
+// together is what two hold that are on the device at the same time and run in turn.
+func together(a, b compute.MemoryReport) compute.MemoryReport {
+	return compute.MemoryReport{Params: a.Params + b.Params, Arena: max(a.Arena, b.Arena), Worker: max(a.Worker, b.Worker)}
+}
+
+// stages are those of a request, the pipeline's first. Those of other checkpoints have no text encoder: it is given back before the UNet comes.
 func (p *Pipeline) stages(c *course) (all []*stage, err error) {
-	r, own := c.request, &stage{pipe: p}
-	if own.vae, err = p.autoencoder(r); err != nil {
-		return nil, err
+	of := func(pipe *Pipeline) *stage {
+		if i := slices.IndexFunc(all, func(s *stage) bool { return s.pipe == pipe }); i >= 0 {
+			return all[i]
+		}
+		a, failed := pipe.autoencoder(c.request)
+		all, err = append(all, &stage{pipe: pipe, vae: a}), errors.Join(err, failed)
+		return all[len(all)-1]
 	}
-	all = []*stage{own}
+	of(p)
 	for i, one := range c.prompted() {
-		if one.cond, err = p.read(one); err != nil {
+		begin, end := of(one.pipe), of(one.finishes())
+		if one.source != nil || p.networks.Shown() > 0 {
+			begin.encodes(one)
+		}
+		if err := begin.samples(one, end, begin == all[0]); err != nil {
 			return nil, err
 		}
-		pixels := r.Hires != nil && !slices.Contains(canvas.Upscalers, r.Hires.Upscaler)
-		face := i >= len(c.passes)
-		if i == 0 && len(r.Image) > 0 || i == 1 && pixels || face || p.networks.Shown() > 0 {
-			own.keys = append(own.keys, p.encodeKey(one.request, own.vae))
-		}
-		own.keys = append(own.keys, engine.TextKey{
-			Sequences: min(len(one.cond.toEncode()), encodedAtOnce), Skipped: r.ClipSkip - 1, Added: len(one.cond.embedded()) > 0,
-		})
-		j, last := p.job(one), own
-		for _, c := range j.conditionings() {
-			own.keys = append(own.keys, j.keys(c)...)
-		}
-		if one.refiner != nil {
-			last = &stage{pipe: one.refiner}
-			if last.vae, err = last.pipe.autoencoder(r); err != nil {
-				return nil, err
-			}
-			if j.cond, err = last.pipe.read(one); err != nil {
-				return nil, err
-			}
-			for _, c := range j.conditionings() {
-				last.keys = append(last.keys, j.keys(c)...)
-			}
-			all = append(all, last)
-		}
-		if i == len(c.passes)-1 || pixels || face {
-			last.keys = append(last.keys, last.pipe.decodeKey(one.request, last.vae))
+		if i == 0 && c.larger() != nil {
+			end.enlarges(one, c.larger(), of(c.larger().pipe))
+		} else {
+			end.decodes(one)
 		}
 	}
-	return all, nil
+	return all, err
+}
+
+// encodes and decodes add what the VAE does for a pass.
+func (s *stage) encodes(one *pass) { s.keys = append(s.keys, s.pipe.encodeKey(one.request, s.vae)) }
+func (s *stage) decodes(one *pass) { s.keys = append(s.keys, s.pipe.decodeKey(one.request, s.vae)) }
+
+// samples adds the steps of a pass, which another stage may end, and its text encoder where that is held.
+func (s *stage) samples(one *pass, end *stage, reads bool) (err error) {
+	if one.cond, err = s.pipe.read(one); err != nil {
+		return err
+	}
+	if reads {
+		s.keys = append(s.keys, engine.TextKey{
+			Sequences: min(len(one.cond.toEncode()), encodedAtOnce), Skipped: one.request.ClipSkip - 1, Added: len(one.cond.embedded()) > 0,
+		})
+	}
+	j := s.pipe.job(one)
+	for _, c := range j.conditionings() {
+		s.keys = append(s.keys, j.keys(c)...)
+	}
+	if end == s {
+		return nil
+	}
+	if j.cond, err = end.pipe.read(one); err != nil {
+		return err
+	}
+	for _, c := range j.conditionings() {
+		end.keys = append(end.keys, j.keys(c)...)
+	}
+	return nil
+}
+
+// enlarges adds what is done between two passes, or behind one that is only enlarged, whose UNet is held until then.
+func (s *stage) enlarges(one, larger *pass, to *stage) {
+	if !slices.Contains(canvas.Upscalers, larger.request.Hires.Upscaler) {
+		s.decodes(one)
+		s.model, s.enlarged = larger.model, image.Pt(larger.request.Width, larger.request.Height)
+		to.encodes(larger)
+	}
+	if one.larger == nil {
+		return
+	}
+	if to.decodes(larger); to != s {
+		s.beside = to
+	}
 }
 
 // decodeKey is the program that decodes pictures of a request's size.

@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"image"
 
+	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/sd/prompt"
 )
 
 // pass is one sampling of a request: of noise alone, or of noise over the latents that it begins with.
 type pass struct {
-	request Request // as the pass carries it out: its size, its steps, its prompts
+	request Request   // as the pass carries it out: its size, its steps, its prompts
+	pipe    *Pipeline // whose networks sample it
 	plan    *sampler.Plan
 	first   int // steps of the first pass, if this is the hires pass, by which prompts count their edits
 	cond    *conditioning
@@ -23,6 +25,8 @@ type pass struct {
 	refined *conditioning // what the prompts say to it
 	// enlarge makes the latents that the hires pass begins with, [N,h,w,C], of those that the pass before it left.
 	enlarge func(ctx context.Context, before []float32) ([]float32, error)
+	model   string // the file of what enlarges pictures, if there is one
+	larger  *pass  // a hires pass that draws nothing anew: what this pass leaves is only enlarged, and not sampled again; nil is none
 }
 
 // course is what is sampled for a request.
@@ -43,12 +47,12 @@ func (p *Pipeline) course(ctx context.Context, r Request) (*course, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &course{request: r, passes: []*pass{{request: r, plan: plan}}, size: image.Pt(r.Width, r.Height)}
+	c := &course{request: r, passes: []*pass{{request: r, pipe: p, plan: plan}}, size: image.Pt(r.Width, r.Height)}
 	if picture != nil {
 		err = p.begun(ctx, c, picture)
 	}
 	if err == nil && r.Hires != nil {
-		err = p.enlarged(c)
+		err = p.enlarged(ctx, c)
 	}
 	if err == nil {
 		err = p.refine(ctx, c)
@@ -65,9 +69,12 @@ func (p *Pipeline) course(ctx context.Context, r Request) (*course, error) {
 
 // refine lets the refiner take passes over.
 func (p *Pipeline) refine(ctx context.Context, c *course) error {
-	refiner, err := p.refiner(ctx, c.request)
+	if c.request.Refiner == nil {
+		return nil
+	}
+	refiner, err := p.other(ctx, "Request.Refiner.Checkpoint", c.request.Refiner.Checkpoint)
 	for _, one := range c.passes {
-		if one.plan.Switched {
+		if one.plan.Switched && refiner != one.pipe {
 			one.refiner = refiner
 		}
 	}
@@ -77,9 +84,13 @@ func (p *Pipeline) refine(ctx context.Context, c *course) error {
 // begun lets the first pass begin with a picture.
 func (p *Pipeline) begun(ctx context.Context, c *course, picture *image.NRGBA) error {
 	first := c.passes[0]
-	mask, err := c.request.mask(ctx, first.plan)
+	mask, err := c.request.mask(ctx)
 	if err != nil {
 		return err
+	}
+	if mask != nil && c.request.Inpaint.Only && mask.Rect.Size() != picture.Rect.Size() {
+		has := picture.Rect.Size()
+		return invalid.Field("Request.Inpaint.Mask", mask.Rect.Size(), "the picture's size, (%d,%d), where only the masked part is drawn: it says what is cut out of it", has.X, has.Y)
 	}
 	if first.source = p.source(c.request, picture, mask); !first.source.PasteTo.Empty() {
 		c.size = first.source.Overlay.Rect.Size()
@@ -120,10 +131,14 @@ func (one *pass) timing() prompt.Timing {
 	return t
 }
 
-// encodeAll reads and encodes the prompts of all passes, so that what is wrong with them is said before the work.
+// encodeAll reads and encodes the prompts of all passes, so that what is wrong with them is said before the work. Text encoders of other
+// checkpoints are not held any longer.
 func (p *Pipeline) encodeAll(ctx context.Context, passes []*pass) (err error) {
 	for _, one := range passes {
-		if one.cond, err = p.encode(ctx, one); err != nil {
+		if one.cond, err = one.pipe.encode(ctx, one); err == nil && one.pipe != p {
+			err = one.pipe.cache.Trim()
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -150,7 +165,7 @@ func (p *Pipeline) job(one *pass) job {
 	return j
 }
 
-// start begins the sampling of a pass on what the pass before left.
+// start begins the sampling of a pass on what the pass before left. Of other checkpoints nothing is held any longer.
 func (p *Pipeline) start(ctx context.Context, one *pass, before []float32) (*sampling, error) {
 	var clean []float32
 	var err error
@@ -162,9 +177,14 @@ func (p *Pipeline) start(ctx context.Context, one *pass, before []float32) (*sam
 			err = p.masked(one, clean)
 		}
 	}
-	if err := errors.Join(err, p.trimRefiners()); err != nil {
+	if err := errors.Join(err, p.leave(one.pipe)); err != nil {
 		return nil, err
 	}
+	return one.pipe.sample(ctx, one, clean)
+}
+
+// sample begins the sampling of a pass of this pipeline on clean latents, if there are some.
+func (p *Pipeline) sample(ctx context.Context, one *pass, clean []float32) (_ *sampling, err error) {
 	j, c := p.job(one), p.networks.VAE.Config()
 	j.paint.clean = clean
 	if j.paint.shown, err = p.shown(ctx, one); err != nil {

@@ -31,7 +31,7 @@ type Options struct {
 	EmbeddingDirs  []string        // folders in which, and below which, textual inversions are: .pt, .bin and .safetensors, known to prompts by their names
 	UpscalerDirs   []string        // folders in which models of the ESRGAN family are that Hires.Upscaler names: .pth, .pt and .safetensors
 	VAEDirs        []string        // folders in which, and below which, VAEs are that Request.VAE names, and TAESD
-	CheckpointDirs []string        // folders in which, and below which, checkpoints are that Refiner.Checkpoint names
+	CheckpointDirs []string        // folders in which, and below which, checkpoints are that Refiner.Checkpoint and Hires.Checkpoint name
 	Faces          FaceDetector    // finds the faces for Request.Faces; nil finds none
 	Logger         *slog.Logger    // is told what adapters are applied and what is left out; nil is silent
 }
@@ -64,7 +64,7 @@ type Pipeline struct {
 	vaes           map[string]vaeFile      // by path and state of the file
 	tinies         map[string]*engine.Tiny // by the half that they have
 	checkpointDirs []string
-	refiners       map[string]*Pipeline // by path and state of the file
+	others         map[string]*Pipeline // of other checkpoints, by path and state of the file
 }
 
 // Open opens the checkpoint at path, a diffusers folder or a single file, safetensors or PyTorch's, on dev, which the caller keeps
@@ -126,7 +126,7 @@ func open(ctx context.Context, ckpt *weights.Checkpoint, name string, dev comput
 		upscalerDirs: slices.Clone(o.UpscalerDirs), faces: o.Faces,
 		added:   make(map[string]openedFile),
 		vaeDirs: slices.Clone(o.VAEDirs), vaes: make(map[string]vaeFile), tinies: make(map[string]*engine.Tiny),
-		checkpointDirs: slices.Clone(o.CheckpointDirs), refiners: make(map[string]*Pipeline),
+		checkpointDirs: slices.Clone(o.CheckpointDirs), others: make(map[string]*Pipeline),
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
@@ -162,7 +162,7 @@ func (p *Pipeline) Close() error {
 	for _, t := range p.tinies {
 		errs = append(errs, t.Close())
 	}
-	for _, second := range p.refiners {
+	for _, second := range p.others {
 		errs = append(errs, second.Close())
 	}
 	if p.owned {

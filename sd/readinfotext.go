@@ -63,7 +63,7 @@ func FromInfotext(t infotext.Text) (r Request, left []infotext.Field, err error)
 	}
 	r.PromptOptions.OldTimelines = p.Text("Old prompt editing timelines") == "True"
 	r.SamplerOptions.DowncastAlphas = p.Text("Downcast alphas_cumprod") == "True"
-	return r, left, errors.Join(errs...)
+	return r, left, invalid.Join(errs...)
 }
 
 // paste sets what the second pass has of its own: a sampler with its schedule, and prompts.
@@ -156,6 +156,7 @@ var pasted = map[string]struct {
 	"Hires steps":              {"Request.Hires.Steps", whole(func(r *Request) *int { return &r.Hires.Steps })},
 	"Hires upscaler":           {"Request.Hires.Upscaler", words(func(r *Request) *string { return &r.Hires.Upscaler })},
 	"Hires CFG Scale":          {"Request.Hires.Guidance", optional(func(r *Request) **float64 { return &r.Hires.Guidance })},
+	"Hires checkpoint":         {"Request.Hires.Checkpoint", words(func(r *Request) *string { return &r.Hires.Checkpoint })},
 	"Hires denoising strength": {"Request.Hires.Strength", optional(func(r *Request) **float64 { return &r.Hires.Strength })},
 
 	"Refiner":           {"Request.Refiner.Checkpoint", words(func(r *Request) *string { return &r.takeover().Checkpoint })},
@@ -165,23 +166,32 @@ var pasted = map[string]struct {
 	"ADetailer use inpaint width height": {"Request.Faces.Width", nil}, "ADetailer use separate steps": {"Request.Faces.Steps", nil},
 	"ADetailer use separate CFG scale": {"Request.Faces.Guidance", nil}, "ADetailer use separate sampler": {"Request.Faces.Sampler", nil},
 	"ADetailer sampler": {"Request.Faces.Sampler", nil}, "ADetailer scheduler": {"Request.Faces.Spacing", nil},
+	"ADetailer use separate noise multiplier": {"Request.Faces.NoiseMultiplier", nil}, "ADetailer use separate CLIP skip": {"Request.Faces.ClipSkip", nil},
 
-	"ADetailer prompt":                  {"Request.Faces.Prompt", words(func(r *Request) *string { return &r.Faces.Prompt })},
-	"ADetailer negative prompt":         {"Request.Faces.NegativePrompt", words(func(r *Request) *string { return &r.Faces.NegativePrompt })},
-	"ADetailer confidence":              {"Request.Faces.Confidence", optional(func(r *Request) **float64 { return &r.Faces.Confidence })},
-	"ADetailer mask only top k largest": {"Request.Faces.Largest", whole(func(r *Request) *int { return &r.Faces.Largest })},
-	"ADetailer mask min ratio":          {"Request.Faces.MinRatio", fraction(func(r *Request) *float64 { return &r.Faces.MinRatio })},
-	"ADetailer mask max ratio":          {"Request.Faces.MaxRatio", fraction(func(r *Request) *float64 { return &r.Faces.MaxRatio })},
-	"ADetailer dilate erode":            {"Request.Faces.Dilate", optionalWhole(func(r *Request) **int { return &r.Faces.Dilate })},
-	"ADetailer mask blur":               {"Request.Faces.Blur", optional(func(r *Request) **float64 { return &r.Faces.Blur })},
-	"ADetailer denoising strength":      {"Request.Faces.Strength", optional(func(r *Request) **float64 { return &r.Faces.Strength })},
-	"ADetailer inpaint padding":         {"Request.Faces.Padding", optionalWhole(func(r *Request) **int { return &r.Faces.Padding })},
-	"ADetailer inpaint width":           {"Request.Faces.Width", whole(func(r *Request) *int { return &r.Faces.Width })},
-	"ADetailer inpaint height":          {"Request.Faces.Height", whole(func(r *Request) *int { return &r.Faces.Height })},
-	"ADetailer steps":                   {"Request.Faces.Steps", whole(func(r *Request) *int { return &r.Faces.Steps })},
-	"ADetailer CFG scale":               {"Request.Faces.Guidance", optional(func(r *Request) **float64 { return &r.Faces.Guidance })},
-	"ADetailer boxes":                   {"Request.Faces.Boxes", pasteBoxes},
-	"ADetailer sort by":                 {"Request.Faces.Order", words(func(r *Request) *FaceOrder { return &r.Faces.Order })},
+	"ADetailer prompt":                       {"Request.Faces.Prompt", words(func(r *Request) *string { return &r.Faces.Prompt })},
+	"ADetailer negative prompt":              {"Request.Faces.NegativePrompt", words(func(r *Request) *string { return &r.Faces.NegativePrompt })},
+	"ADetailer confidence":                   {"Request.Faces.Confidence", optional(func(r *Request) **float64 { return &r.Faces.Confidence })},
+	"ADetailer mask only top k largest":      {"Request.Faces.Largest", whole(func(r *Request) *int { return &r.Faces.Largest })},
+	"ADetailer mask only top k":              {"Request.Faces.Largest", whole(func(r *Request) *int { return &r.Faces.Largest })},
+	"ADetailer x offset":                     {"Request.Faces.OffsetX", whole(func(r *Request) *int { return &r.Faces.OffsetX })},
+	"ADetailer y offset":                     {"Request.Faces.OffsetY", whole(func(r *Request) *int { return &r.Faces.OffsetY })},
+	"ADetailer mask merge invert":            {"Request.Faces.Merge", words(func(r *Request) *FaceMerge { return &r.Faces.Merge })},
+	"ADetailer noise multiplier":             {"Request.Faces.NoiseMultiplier", optional(func(r *Request) **float64 { return &r.Faces.NoiseMultiplier })},
+	"ADetailer CLIP skip":                    {"Request.Faces.ClipSkip", whole(func(r *Request) *int { return &r.Faces.ClipSkip })},
+	"ADetailer mask min ratio":               {"Request.Faces.MinRatio", fraction(func(r *Request) *float64 { return &r.Faces.MinRatio })},
+	"ADetailer mask max ratio":               {"Request.Faces.MaxRatio", fraction(func(r *Request) *float64 { return &r.Faces.MaxRatio })},
+	"ADetailer dilate erode":                 {"Request.Faces.Dilate", optionalWhole(func(r *Request) **int { return &r.Faces.Dilate })},
+	"ADetailer mask blur":                    {"Request.Faces.Blur", optional(func(r *Request) **float64 { return &r.Faces.Blur })},
+	"ADetailer denoising strength":           {"Request.Faces.Strength", optional(func(r *Request) **float64 { return &r.Faces.Strength })},
+	"ADetailer inpaint padding":              {"Request.Faces.Padding", optionalWhole(func(r *Request) **int { return &r.Faces.Padding })},
+	"ADetailer inpaint width":                {"Request.Faces.Width", whole(func(r *Request) *int { return &r.Faces.Width })},
+	"ADetailer inpaint height":               {"Request.Faces.Height", whole(func(r *Request) *int { return &r.Faces.Height })},
+	"ADetailer steps":                        {"Request.Faces.Steps", whole(func(r *Request) *int { return &r.Faces.Steps })},
+	"ADetailer CFG scale":                    {"Request.Faces.Guidance", optional(func(r *Request) **float64 { return &r.Faces.Guidance })},
+	"ADetailer method to decide top k masks": {"Request.Faces.Surest", means(byConfidence, func(r *Request) *bool { return &r.Faces.Surest })},
+
+	"ADetailer boxes":   {"Request.Faces.Boxes", pasteBoxes},
+	"ADetailer sort by": {"Request.Faces.Order", words(func(r *Request) *FaceOrder { return &r.Faces.Order })},
 
 	"Variation seed":          {"Request.Variation.Seed", seed(func(r *Request) *int64 { return &r.Variation.Seed })},
 	"Variation seed strength": {"Request.Variation.Strength", fraction(func(r *Request) *float64 { return &r.Variation.Strength })},

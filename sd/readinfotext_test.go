@@ -65,7 +65,11 @@ func TestFromInfotext(t *testing.T) {
 			},
 		},
 		"faces of the request's size": {Prompt: "a", Width: 640, Height: 832, Faces: &FacePass{Width: 640, Height: 832, Spacing: sampler.Karras}, Hires: &Hires{}},
-		"hires schedule":              {Prompt: "a", Hires: &Hires{Scale: 1.5, Spacing: sampler.Exponential}},
+		"faces moved": {Prompt: "a", ClipSkip: 2, Faces: &FacePass{
+			OffsetX: -3, OffsetY: 4, Merge: MergeAndInvert, ClipSkip: 1, NoiseMultiplier: new(0.8), Surest: true, Largest: 3,
+		}},
+		"only larger":    {Prompt: "a", Hires: &Hires{Strength: new(0.0)}},
+		"hires schedule": {Prompt: "a", Hires: &Hires{Scale: 1.5, Spacing: sampler.Exponential}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want, err := r.resolve(512)
@@ -123,6 +127,11 @@ func TestFacesFromADetailer(t *testing.T) {
 		"ADetailer model: face_yolov8n.pt, " + after + "ADetailer use separate sampler: True, ADetailer sampler: DPM++ SDE Exponential": with(func(f *FacePass) {
 			f.Sampler, f.Spacing = sampler.DPMPPSDE, sampler.Exponential
 		}),
+		"ADetailer model: face_yolov8n.pt, ADetailer method to decide top k masks: Confidence, ADetailer mask only top k: 2, ADetailer x offset: 3, ADetailer y offset: -4, " +
+			"ADetailer mask merge invert: Merge, " + after + "ADetailer use separate noise multiplier: True, ADetailer noise multiplier: 0.9, ADetailer use separate CLIP skip: True, ADetailer CLIP skip: 2": with(func(f *FacePass) {
+			f.Surest, f.Largest, f.OffsetX, f.OffsetY, f.Merge, f.NoiseMultiplier, f.ClipSkip = true, 2, 3, -4, MergeFaces, new(0.9), 2
+		}),
+		"ADetailer model: face_yolov8n.pt, ADetailer method to decide top k masks: Area, ADetailer mask only top k: 2, " + after: with(func(f *FacePass) { f.Largest = 2 }),
 	} {
 		got, left, err := FromInfotext(infotext.Parse(before + text + ", ADetailer model 2nd: hand_yolov8n.pt"))
 		if err != nil || !reflect.DeepEqual(got.Faces, want) {

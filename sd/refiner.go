@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/atelier-go/atelier/compute"
@@ -60,15 +61,10 @@ func (r Request) refines(second bool) bool {
 	return second == (r.Refiner.Passes == RefineSecond)
 }
 
-// refiner is the pipeline of the checkpoint that takes a resolved request over; nil if none does, or it is this one.
-func (p *Pipeline) refiner(ctx context.Context, r Request) (*Pipeline, error) {
-	if r.Refiner == nil {
-		return nil, nil
-	}
-	refuse := func(err error) error {
-		return &invalid.FieldError{Field: "Request.Refiner.Checkpoint", Value: r.Refiner.Checkpoint, Err: err}
-	}
-	path, err := weights.FindCheckpoint(r.Refiner.Checkpoint, p.path, p.checkpointDirs...)
+// other is the pipeline of the checkpoint that a field of a request names, which may be this one.
+func (p *Pipeline) other(ctx context.Context, field, name string) (*Pipeline, error) {
+	refuse := func(err error) error { return &invalid.FieldError{Field: field, Value: name, Err: err} }
+	path, err := weights.FindCheckpoint(name, p.path, p.checkpointDirs...)
 	if err != nil {
 		return nil, refuse(err)
 	}
@@ -77,17 +73,17 @@ func (p *Pipeline) refiner(ctx context.Context, r Request) (*Pipeline, error) {
 		return nil, refuse(err)
 	}
 	if own, err := os.Stat(p.path); err == nil && os.SameFile(own, info) {
-		return nil, nil
+		return p, nil
 	}
 	p.files.Lock()
 	defer p.files.Unlock()
 	id := fmt.Sprintf("%q %d %d", path, info.Size(), info.ModTime().UnixNano())
-	second := p.refiners[id]
+	second := p.others[id]
 	if second == nil {
-		if second, err = p.openRefiner(ctx, path); err != nil {
+		if second, err = p.openOther(ctx, path); err != nil {
 			return nil, refuse(err)
 		}
-		p.refiners[id] = second
+		p.others[id] = second
 	}
 	second.files.Lock()
 	defer second.files.Unlock()
@@ -95,8 +91,8 @@ func (p *Pipeline) refiner(ctx context.Context, r Request) (*Pipeline, error) {
 	return second, nil
 }
 
-// openRefiner opens a checkpoint that can go on with the latents of this one.
-func (p *Pipeline) openRefiner(ctx context.Context, path string) (*Pipeline, error) {
+// openOther opens a checkpoint that can go on with the latents of this one.
+func (p *Pipeline) openOther(ctx context.Context, path string) (*Pipeline, error) {
 	o := Options{LoRA: p.lora.Name, LoRAMultiplier: &p.lora.TextEncoder, LoRADirs: p.folders, EmbeddingDirs: p.embeddingDirs, VAEDirs: p.vaeDirs, Logger: p.log}
 	used := p.networks.Components[weights.KindVAE]
 	if builtIn, _ := p.checkpoint.BuiltIn(weights.KindVAE); builtIn != used {
@@ -112,23 +108,34 @@ func (p *Pipeline) openRefiner(ctx context.Context, path string) (*Pipeline, err
 	return second, nil
 }
 
-// trimRefiners gives back what refiners hold on the device and nobody uses.
-func (p *Pipeline) trimRefiners() error {
+// leave gives back what other checkpoints than that of a pipeline hold on the device and nobody uses.
+func (p *Pipeline) leave(to *Pipeline) error {
 	p.files.Lock()
 	defer p.files.Unlock()
 	var errs []error
-	for _, second := range p.refiners {
-		errs = append(errs, second.cache.Trim())
+	for _, other := range append(slices.Collect(maps.Values(p.others)), p) {
+		if other != to {
+			errs = append(errs, other.cache.Trim())
+		}
 	}
 	return errors.Join(errs...)
 }
 
-// finishes is the pipeline whose networks end a pass of this one.
-func (p *Pipeline) finishes(one *pass) *Pipeline {
+// finishes is the pipeline whose networks end the pass.
+func (one *pass) finishes() *Pipeline {
 	if one.refiner != nil {
 		return one.refiner
 	}
-	return p
+	return one.pipe
+}
+
+// finishes is the pipeline that makes the pictures, whose faces may be drawn anew.
+func (c *course) finishes() *Pipeline {
+	last := c.passes[len(c.passes)-1]
+	if last.larger != nil {
+		last = last.larger
+	}
+	return last.finishes()
 }
 
 // takesOver is the refiner of some pass, nil if there is none.
@@ -139,6 +146,23 @@ func takesOver(passes []*pass) *Pipeline {
 		}
 	}
 	return nil
+}
+
+// enlarges is the pipeline of another checkpoint with which a course has its hires pass, nil if there is none.
+func (c *course) enlarges() *Pipeline {
+	if larger := c.larger(); larger != nil && larger.pipe != c.passes[0].pipe {
+		return larger.pipe
+	}
+	return nil
+}
+
+// larger is the hires pass, or what enlarges the pictures in its place; nil if there is none.
+func (c *course) larger() *pass {
+	first := c.passes[0]
+	if first.larger == nil && len(c.passes) > 1 && c.passes[1].enlarge != nil {
+		return c.passes[1]
+	}
+	return first.larger
 }
 
 // encodeRefined is encodeAll for what takes over, whose text encoder is not held any longer.

@@ -13,6 +13,7 @@ import (
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/compute/ref"
 	"github.com/atelier-go/atelier/internal/golden"
+	"github.com/atelier-go/atelier/internal/picture"
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/sd/infotext"
@@ -194,6 +195,94 @@ func indexOf(all [][]float32, one []float32) int {
 	return slices.IndexFunc(all, func(s []float32) bool { return &s[0] == &one[0] })
 }
 
+// held is the most of all that a pipeline and those of other checkpoints hold after a step of a request.
+func held(t *testing.T, p *Pipeline, r Request) (most compute.MemoryReport) {
+	t.Helper()
+	for step, err := range p.Steps(t.Context(), r) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if step.Last() {
+			if _, err := step.Result(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		now := p.cache.Usage().MemoryReport
+		for _, second := range p.others {
+			its := second.cache.Usage().MemoryReport
+			now.Params += its.Params
+			now.Arena, now.Worker = max(now.Arena, its.Arena), max(now.Worker, its.Worker)
+		}
+		most.Params, most.Arena, most.Worker = max(most.Params, now.Params), max(most.Arena, now.Arena), max(most.Worker, now.Worker)
+	}
+	return most
+}
+
+// TestHiresCheckpoint draws the second pass with another checkpoint: as that one alone draws over the first pass's picture, enlarged. Four
+// steps of half strength are a run of eight from the fifth on, as image to image makes it at 0.4.
+func TestHiresCheckpoint(t *testing.T) {
+	dir, dev := t.TempDir(), openCPU(t)
+	other := otherModel(t, filepath.Join(dir, "other"), 0.25)
+	p := openTinyWith(t, dev, Options{CheckpointDirs: []string{dir}})
+	second, err := Open(t.Context(), other, dev, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	with := func(change func(r *Request)) Request {
+		return small(func(r *Request) {
+			r.Hires = &Hires{Upscaler: Lanczos, Strength: new(0.5), Steps: 4, Checkpoint: "other"}
+			change(r)
+		})
+	}
+	first, whole := generate(t, p, small(nil)).Pictures[0].Image, image.Rect(0, 0, 80, 48)
+	larger := pngOf(t, picture.Resample(first, whole.Max, whole, picture.Lanczos, 4))
+	over := generate(t, second, small(func(r *Request) { r.Image, r.Strength, r.Steps, r.Width, r.Height = larger, new(0.4), 8, 80, 48 })).Pictures[0].Image
+	alone := generate(t, p, with(func(r *Request) { r.Hires.Checkpoint = "" })).Pictures[0].Image
+	for name, c := range map[string]struct {
+		r    Request
+		want *image.NRGBA
+	}{
+		"other":                {with(func(*Request) {}), over},
+		"itself":               {with(func(r *Request) { r.Hires.Checkpoint = tinyRandom(t) }), alone},
+		"the same":             {with(func(r *Request) { r.Hires.Checkpoint = sameCheckpoint }), alone},
+		"given back at once":   {with(func(r *Request) { r.Refiner = &Refiner{Checkpoint: tinyRandom(t), SwitchAt: new(0.0)} }), alone},
+		"and faces of the own": {with(func(r *Request) { r.Faces = &FacePass{Boxes: []image.Rectangle{left}, Strength: new(0.0)} }), over},
+	} {
+		got := generate(t, p, c.r).Pictures[0]
+		if d := difference(got.Image, c.want); d > 0 {
+			t.Errorf("%s: the picture differs by %d/255", name, d)
+		}
+		if says := strings.Contains(got.Infotext, "Hires checkpoint: other, "); says != (c.r.Hires.Checkpoint == "other") {
+			t.Errorf("%s: its text is\n%s", name, got.Infotext)
+		}
+		again, left, err := FromInfotext(infotext.Parse(got.Infotext))
+		if err != nil || len(left) > 0 {
+			t.Fatal(left, err)
+		}
+		if remade := generate(t, p, again).Pictures[0]; difference(remade.Image, got.Image) > 0 || remade.Infotext != got.Infotext {
+			t.Errorf("%s: from its text it is another picture, of\n%s\nwant\n%s", name, remade.Infotext, got.Infotext)
+		}
+	}
+	if difference(over, alone) == 0 {
+		t.Error("both checkpoints draw the same")
+	}
+	for _, r := range []Request{with(func(*Request) {}), with(func(r *Request) { r.Hires.Upscaler = "" }), with(func(r *Request) { r.Hires.Strength = new(0.0) })} {
+		p := openTinyWith(t, dev, Options{CheckpointDirs: []string{dir}})
+		want, err := p.Memory(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if most := held(t, p, r); most.Params > want.Params || most.Arena != want.Arena || most.Worker != want.Worker {
+			t.Errorf("%+v: %+v was held, %+v was announced", *r.Hires, most, want)
+		}
+	}
+	_, err = p.Generate(t.Context(), with(func(r *Request) { r.Hires.Checkpoint = "missing" }))
+	if e, ok := errors.AsType[*weights.NoCheckpointError](err); !ok || !slices.Contains(e.Names, "other") || invalid.Fields(err)[0].Field != "Request.Hires.Checkpoint" {
+		t.Errorf("%v, want a *weights.NoCheckpointError of Request.Hires.Checkpoint with what there is", err)
+	}
+}
+
 // TestRefinerMemory counts what both checkpoints hold together after each step and at the end.
 func TestRefinerMemory(t *testing.T) {
 	dir := t.TempDir()
@@ -209,31 +298,14 @@ func TestRefinerMemory(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var most compute.MemoryReport
-			for step, err := range p.Steps(t.Context(), r) {
-				if err != nil {
-					t.Fatal(err)
-				}
-				if step.Last() {
-					if _, err := step.Result(t.Context()); err != nil {
-						t.Fatal(err)
-					}
-				}
-				held := p.cache.Usage().MemoryReport
-				for _, second := range p.refiners {
-					its := second.cache.Usage().MemoryReport
-					held.Params += its.Params
-					held.Arena, held.Worker = max(held.Arena, its.Arena), max(held.Worker, its.Worker)
-				}
-				most.Params, most.Arena, most.Worker = max(most.Params, held.Params), max(most.Arena, held.Arena), max(most.Worker, held.Worker)
-			}
+			most := held(t, p, r)
 			if most.Params > want.Params || most.Arena != want.Arena || most.Worker != want.Worker {
 				t.Errorf("%s, %s: %+v was held, %+v was announced", name, passes, most, want)
 			}
 			if alone, err := p.Memory(refinedBy(r, Refiner{})); err != nil || want.Params > alone.Params {
 				t.Errorf("%s, %s: %+v with a refiner, %+v without, %v", name, passes, want, alone, err)
 			}
-			for _, second := range p.refiners {
+			for _, second := range p.others {
 				if u := second.cache.Usage(); u.Loaded > 0 || u.Programs > 0 {
 					t.Errorf("%s, %s: the refiner still holds %+v", name, passes, u)
 				}

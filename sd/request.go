@@ -113,8 +113,12 @@ func (p *Pipeline) plan(r Request) (Request, *sampler.Plan, error) {
 	if cache, layers := r.Speed.DeepCache, p.networks.UNet.Layers(); cache.Branch >= layers {
 		errs = append(errs, invalid.Field("Request.Speed.DeepCache.Branch", cache.Branch, "0 to %d, of this model's layers", layers-1))
 	}
-	if layers := p.networks.Text.Config().NumHiddenLayers; r.ClipSkip > layers {
+	layers := p.networks.Text.Config().NumHiddenLayers
+	if r.ClipSkip > layers {
 		errs = append(errs, invalid.Field("Request.ClipSkip", r.ClipSkip, "1 to %d, the text encoder's layers", layers))
+	}
+	if r.Faces != nil && r.Faces.ClipSkip > layers && r.Faces.ClipSkip != r.ClipSkip {
+		errs = append(errs, invalid.Field("Request.Faces.ClipSkip", r.Faces.ClipSkip, "1 to %d, the text encoder's layers", layers))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return r, nil, fmt.Errorf("sd: %w", err)
@@ -248,9 +252,7 @@ func (r Request) Check() error {
 	}
 	errs := []error{check(c, "", nil)}
 	if h := r.Hires; h != nil {
-		c := r.second(r.Width, r.Height).config(sampler.Schedule{}, "")
-		c.Denoise, c.ExactSteps = h.Strength, true
-		errs = append(errs, h.check(), check(c, "Hires", Hires{}))
+		errs = append(errs, h.check(), check(r.hiresConfig(sampler.Schedule{}, ""), "Hires", Hires{}))
 	}
 	if f := r.Faces; f != nil {
 		c := r.ofFace("", "").config(sampler.Schedule{}, "")

@@ -66,13 +66,14 @@ func TestRequestJSON(t *testing.T) {
 		},
 		Hires: &Hires{
 			Scale: 1.5, Width: 128, Height: 192, Upscaler: "Latent", Strength: new(0.5), Steps: 7, Sampler: sampler.Euler, Spacing: sampler.Karras,
-			Guidance: new(3.0), Prompt: "a", NegativePrompt: "b",
+			Guidance: new(3.0), Prompt: "a", NegativePrompt: "b", Checkpoint: "c",
 		},
 		Refiner: &Refiner{Checkpoint: "b", SwitchAt: new(0.0), ByCalls: true, Passes: RefineBoth},
 		Faces: &FacePass{
 			Boxes: []image.Rectangle{image.Rect(1, 2, 3, 4)}, Prompt: "a [SEP] b", NegativePrompt: "c", Strength: new(0.0), Width: 64, Height: 72, Blur: new(0.0),
 			Dilate: new(0), Padding: new(0), Steps: 7, Guidance: new(3.0), Sampler: sampler.Euler, Spacing: sampler.Karras, Confidence: new(0.0),
 			MinRatio: 0.25, MaxRatio: 0.5, Largest: 2, Order: LeftToRight,
+			OffsetX: 1, OffsetY: -1, Merge: MergeFaces, ClipSkip: 2, NoiseMultiplier: new(0.0), Surest: true,
 		},
 	}
 	for v, i := reflect.ValueOf(full), 0; i < v.NumField(); i++ {
@@ -96,11 +97,11 @@ func TestRequestJSON(t *testing.T) {
 			`"soft_inpainting":{"schedule_bias":0,"preservation_strength":1,"transition_contrast_boost":2,"mask_influence":0.25,"difference_threshold":0.75,` +
 			`"difference_contrast":3},"conditional_mask_weight":0.5},"img2img_color_correction":true,"img2img_extra_noise":0.25,` +
 			`"hires":{"scale":1.5,"resize_x":128,"resize_y":192,"upscaler":"Latent","denoising_strength":0.5,"steps":7,"sampler":"Euler","spacing":"Karras",` +
-			`"guidance":3,"prompt":"a","negative_prompt":"b"},` +
+			`"guidance":3,"prompt":"a","negative_prompt":"b","checkpoint":"c"},` +
 			`"refiner":{"checkpoint":"b","switch_at":0,"switch_by_sample_steps":true,"hires_pass":"both passes"},` +
 			`"faces":{"boxes":[{"Min":{"X":1,"Y":2},"Max":{"X":3,"Y":4}}],"prompt":"a [SEP] b","negative_prompt":"c","denoising_strength":0,"width":64,"height":72,` +
-			`"mask_blur":0,"dilate_erode":0,"inpaint_padding":0,"steps":7,"guidance":3,"sampler":"Euler","spacing":"Karras","confidence":0,` +
-			`"mask_min_ratio":0.25,"mask_max_ratio":0.5,"mask_only_k_largest":2,"sort_by":"Position (left to right)"},` +
+			`"mask_blur":0,"dilate_erode":0,"inpaint_padding":0,"x_offset":1,"y_offset":-1,"mask_merge_invert":"Merge","steps":7,"guidance":3,"sampler":"Euler","spacing":"Karras","clip_skip":2,"noise_multiplier":0,"confidence":0,` +
+			`"mask_min_ratio":0.25,"mask_max_ratio":0.5,"mask_only_k_largest":2,"mask_k_surest":true,"sort_by":"Position (left to right)"},` +
 			`"vae":"a.pt","vae_encoder":"TAESD","vae_decoder":"TAESD","tiled_vae":true}`: full,
 	} {
 		written, err := json.Marshal(want)

@@ -97,6 +97,9 @@ func (s *Step) result(images []*image.NRGBA) *Result {
 	if second := takesOver(s.passes); second != nil {
 		m.refiner = second.name
 	}
+	if second := s.enlarges(); second != nil {
+		m.hires = second.name
+	}
 	for i, img := range images {
 		seed, _ := s.request.seeds(i)
 		r.Pictures = append(r.Pictures, Picture{
@@ -156,7 +159,7 @@ func (p *Pipeline) Steps(ctx context.Context, r Request) iter.Seq2[*Step, error]
 		c, err := p.course(ctx, r)
 		var vae autoencoder
 		if err == nil {
-			vae, err = p.finishes(c.passes[len(c.passes)-1]).autoencoder(c.request)
+			vae, err = c.finishes().autoencoder(c.request)
 		}
 		if err == nil {
 			err = p.encodeAll(ctx, c.prompted())
@@ -166,7 +169,7 @@ func (p *Pipeline) Steps(ctx context.Context, r Request) iter.Seq2[*Step, error]
 			return
 		}
 		ctx, stop := context.WithCancel(ctx)
-		hashes := p.startHashes(ctx, vae.path, takesOver(c.passes))
+		hashes := p.startHashes(ctx, vae.path, takesOver(c.passes), c.enlarges())
 		defer func() { stop(); hashes() }()
 		c.drawGiven()
 		for step := (&Step{pipe: p, course: c, vae: vae.vaeFile, hashes: hashes}); step.at < len(c.passes); step.at++ {
@@ -190,7 +193,7 @@ func (s *Step) sample(ctx context.Context, yield func(*Step, error) bool) (more 
 	if s.run, err = s.pipe.start(ctx, one, s.left); err != nil {
 		return false, err
 	}
-	defer func() { err = errors.Join(err, s.run.close(), s.pipe.trimRefiners()) }()
+	defer func() { err = errors.Join(err, s.run.close(), s.pipe.leave(s.pipe)) }()
 	before := s.done
 	for progress, err := range one.plan.Run(func(e *sampler.Eval) (float64, error) { return s.run.evaluate(ctx, e) }) {
 		if err != nil {

@@ -68,14 +68,20 @@ func (o *options) cell(at grid.Cell) (cell, error) {
 			}
 		}
 	}
-	if err := c.check(); err != nil {
-		return c, err
+	if model, ok := job.Settings["ad_model"].(string); ok { // None goes before what other axes say of faces
+		if err := c.detect(model); err != nil {
+			return c, err
+		}
 	}
 	var labels []string
 	for i, a := range []*grid.Axis{o.axes.X, o.axes.Y, o.axes.Z} {
-		if a != nil {
-			labels = append(labels, a.Labels()[[]int{at.X, at.Y, at.Z}[i]])
+		if a == nil {
+			continue
 		}
+		if err := c.check(a); err != nil {
+			return c, err
+		}
+		labels = append(labels, a.Labels()[[]int{at.X, at.Y, at.Z}[i]])
 	}
 	c.name = strings.Join(labels, ", ")
 	text, err := json.Marshal([]any{c.request, c.model, o.device.Options.Precision.String()})
@@ -94,6 +100,9 @@ var fields = map[string]string{
 	"hr_second_pass_steps": "hires.steps", "hr_upscaler": "hires.upscaler", "initial_noise_multiplier": "initial_noise_multiplier", "img2img_extra_noise": "img2img_extra_noise",
 	"inpainting_mask_weight": "inpaint.conditional_mask_weight", "token_merging_ratio": "speed.token_merging_ratio", "token_merging_ratio_hr": "speed.token_merging_ratio_hr",
 	"refiner_checkpoint": "refiner.checkpoint", "refiner_switch_at": "refiner.switch_at",
+	"mask_blur": "inpaint.mask_blur", "inpaint_full_res_padding": "inpaint.inpaint_full_res_padding",
+	"ad_prompt": "faces.prompt", "ad_negative_prompt": "faces.negative_prompt", "ad_dilate_erode": "faces.dilate_erode",
+	"ad_denoising_strength": "faces.denoising_strength", "ad_inpaint_only_masked_padding": "faces.inpaint_padding",
 }
 
 // without are settings that have no effect with these values alone, and why they can have no others.
@@ -121,17 +130,29 @@ func clone(r sd.Request) (own sd.Request, err error) {
 	return own, err
 }
 
-// check complains about values that have no effect on the picture.
-func (c *cell) check() error {
-	switch r := c.request; {
-	case r.Refiner != nil && r.Refiner.Checkpoint == "":
-		return invalid.Field("Axis.Refinerswitchat", *r.Refiner.SwitchAt, "another checkpoint that takes over: an axis Refiner checkpoint, or -set refiner.checkpoint=NAME")
-	case r.Inpaint != nil && len(r.Inpaint.Mask) == 0:
-		return invalid.Field("Axis.Cond.ImageMaskWeight", *r.Inpaint.Weight, "a mask: -image FILE -mask FILE")
-	case len(r.Image) == 0 && r.NoiseMultiplier != nil:
-		return invalid.Field("Axis.Initialnoisemultiplier", *r.NoiseMultiplier, "a picture to begin with: -image FILE")
+// check complains about an axis that has no effect on the picture.
+func (c *cell) check(a *grid.Axis) error {
+	r, want := c.request, ""
+	switch a.Name {
+	case "Refiner switch at":
+		if r.Refiner.Checkpoint == "" {
+			want = "another checkpoint that takes over: an axis Refiner checkpoint, or -set refiner.checkpoint=NAME"
+		}
+	case "Cond. Image Mask Weight", "Mask blur", "Masked content", "Only masked padding":
+		if r.Inpaint == nil || len(r.Inpaint.Mask) == 0 {
+			want = "a mask: -image FILE -mask FILE"
+		} else if a.Name == "Only masked padding" && !r.Inpaint.Only {
+			want = "a picture of which only the masked part is drawn: -set inpaint.inpaint_full_res=true"
+		}
+	case "Initial noise multiplier", "Resize mode":
+		if len(r.Image) == 0 {
+			want = "a picture to begin with: -image FILE"
+		}
 	}
-	return nil
+	if want == "" {
+		return nil
+	}
+	return invalid.Field("Axis."+strings.ReplaceAll(a.Name, " ", ""), a.Values[0], "%s", want)
 }
 
 // set does to a cell what a setting of the web UI's API does.
@@ -161,6 +182,20 @@ func (c *cell) set(o *options, key string, value any) (err error) {
 	case "sampler_name":
 		r.Sampler, _, err = sampler.Parse(value.(string), "")
 		return err
+	case "ad_sampler":
+		c.faces().Sampler, c.faces().Spacing, err = sampler.Parse(value.(string), "")
+		return err
+	case "ad_model":
+		return nil
+	case "resize_mode":
+		r.ResizeMode = sd.ResizeModes[value.(int)]
+		return nil
+	case "inpainting_fill":
+		if r.Inpaint == nil {
+			r.Inpaint = new(sd.Inpaint)
+		}
+		r.Inpaint.Content = sd.MaskedContents[value.(int)]
+		return nil
 	case "scheduler":
 		_, r.Spacing, err = sampler.Parse("", value.(string))
 		return err
@@ -195,6 +230,27 @@ func (c *cell) hires() *sd.Hires {
 		c.request.Hires = new(sd.Hires)
 	}
 	return c.request.Hires
+}
+
+// faces is the pass that draws faces anew, which there is from then on.
+func (c *cell) faces() *sd.FacePass {
+	if c.request.Faces == nil {
+		c.request.Faces = new(sd.FacePass)
+	}
+	return c.request.Faces
+}
+
+// detect has faces drawn anew, or not, by what finds them in the web UI.
+func (c *cell) detect(model string) error {
+	switch {
+	case strings.EqualFold(model, "None"):
+		c.request.Faces = nil
+	case strings.Contains(strings.ToLower(model), "face"):
+		c.faces()
+	default:
+		return invalid.Field("Axis.[ADetailer]ADetailermodel1st", model, "None, or what finds faces, such as face_yolov8n.pt: they alone can be drawn anew")
+	}
+	return nil
 }
 
 // studio is what draws, with one model at a time.

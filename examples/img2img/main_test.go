@@ -97,7 +97,6 @@ func TestBadCommandLines(t *testing.T) {
 		{"-image PICTURE -mask nothing.png", []string{"-mask", "nothing.png"}},
 		{"-image PICTURE -mask PICTURE -mask-blur 65", []string{"-mask-blur is 65", "0 to 64"}},
 		{"-image PICTURE -mask PICTURE -masked-content hat", []string{`-masked-content is "hat"`, "latent noise"}},
-		{"-image PICTURE -mask PICTURE -soft -sampler DDIM -steps 9", []string{"-soft", "sampler"}},
 		{"-image PICTURE -width 7", []string{"-width is 7", "multiple of 8"}},
 		{"a lighthouse", []string{`"a"`, "after -prompt"}},
 	} {

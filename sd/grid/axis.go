@@ -42,7 +42,7 @@ func Parse(name, text string) (*Axis, error) {
 	return &Axis{k, values}, nil
 }
 
-// Choose is Parse of a kind with choices, which come one by one.
+// Choose is Parse for values that are a list already, such as names that somebody has chosen.
 func Choose(name string, choices []string) (*Axis, error) {
 	k, err := FindKind(name)
 	if err != nil {
@@ -116,7 +116,7 @@ func (k *Kind) read(list []string) (values []any, err error) {
 		return nil, k.invalid(len(list), "%d values at most", MaxValues)
 	}
 	for _, text := range list {
-		if strings.HasSuffix(strings.ToLower(k.Name), "sampler") {
+		if strings.Contains(strings.ToLower(k.Name), "sampler") {
 			if _, _, err := sampler.Parse(text, ""); err != nil {
 				return nil, &invalid.FieldError{Field: "Axis." + strings.ReplaceAll(k.Name, " ", ""), Value: text, Err: err}
 			}

@@ -15,7 +15,7 @@ import (
 type Job struct {
 	Prompt, Negative string
 	Styles           []string
-	Settings         map[string]any // fields of a request: "steps", "cfg_scale", "sampler_name"
+	Settings         map[string]any // fields of a request: "steps", "cfg_scale", "sampler_name", and of ADetailer's: "ad_denoising_strength"
 	Overrides        map[string]any // of its override_settings: "sd_vae", "CLIP_stop_at_last_layers"
 }
 

@@ -1,4 +1,14 @@
 // Package grid compares pictures: up to three axes of values, in the web UI's syntax, of which every combination is a cell.
+//
+//	x, err := grid.Parse("CFG Scale", "4-10 (+3)") // 4, 7, 10
+//	y, err := grid.Parse("Prompt S/R", "red, brown, blond")
+//	g := grid.Grid{X: x, Y: y}
+//	for cell := range g.Cells() {
+//		job := grid.Job{Prompt: "portrait of a woman, red hair"}
+//		err := g.Apply(cell, &job) // "portrait of a woman, brown hair", cfg_scale 7
+//	}
+//
+// What a job says is the web UI's API's; what makes pictures of it, and puts them together, is no business of this package.
 package grid
 
 import (
@@ -31,7 +41,7 @@ const (
 	orders             // of texts: all there are
 )
 
-// kinds are all, in the web UI's order; after them those that it does not have.
+// kinds are all, in the web UI's order; after them those of its extension ADetailer, and those that it does not have.
 var kinds = []Kind{
 	{Name: Nothing, label: nothing, apply: func(*Axis, any, *Job) error { return nil }},
 	setting("Seed", wholes, "seed"),
@@ -78,6 +88,18 @@ var kinds = []Kind{
 	choice(costly(override("FP8 mode", texts, "fp8_storage"), 0.9)),
 	{Name: "Size", apply: applySize},
 
+	choice(setting("[ADetailer] ADetailer model 1st", texts, "ad_model")),
+	setting("[ADetailer] ADetailer prompt 1st", texts, "ad_prompt"),
+	setting("[ADetailer] ADetailer negative prompt 1st", texts, "ad_negative_prompt"),
+	setting("[ADetailer] Mask erosion / dilation 1st", wholes, "ad_dilate_erode"),
+	setting("[ADetailer] Inpaint denoising strength 1st", reals, "ad_denoising_strength"),
+	setting("[ADetailer] Inpaint only masked padding 1st", wholes, "ad_inpaint_only_masked_padding"),
+	choice(setting("[ADetailer] ADetailer sampler 1st", texts, "ad_sampler")),
+
+	numbered("Resize mode", "resize_mode", "Just resize", "Crop and resize", "Resize and fill", "Just resize (latent upscale)"),
+	setting("Mask blur", reals, "mask_blur"),
+	numbered("Masked content", "inpainting_fill", "fill", "original", "latent noise", "latent nothing"),
+	setting("Only masked padding", wholes, "inpaint_full_res_padding"),
 	costly(Kind{Name: "LoRA", label: bare, apply: applyLoRA}, 0.6),
 	costly(Kind{Name: "LoRA epoch", values: wholes, apply: applyEpoch}, 0.6),
 	costly(Kind{Name: "LoRA weight", values: reals, apply: applyWeight}, 0.6),
@@ -116,6 +138,17 @@ func truth(name, key string) Kind {
 	return Kind{Name: name, apply: func(_ *Axis, value any, j *Job) error {
 		return set(&j.Overrides, key, strings.EqualFold(value.(string), "true"))
 	}}
+}
+
+// numbered has one of some names, for which the key has their number.
+func numbered(name, key string, names ...string) Kind {
+	return choice(Kind{Name: name, apply: func(a *Axis, value any, j *Job) error {
+		at := slices.IndexFunc(names, func(one string) bool { return strings.EqualFold(one, value.(string)) })
+		if at < 0 {
+			return a.invalid(value, "one of %q", names)
+		}
+		return set(&j.Settings, key, at)
+	}})
 }
 
 func choice(k Kind) Kind { k.Choices = true; return k }

@@ -188,10 +188,26 @@ func TestRest(t *testing.T) {
 			t.Errorf("%s: a prompt without a LoRA is taken", c.axis)
 		}
 	}
-	for axis, says := range map[string]string{"Magic": "CFG Scale", "Steps=1-1000000": "10000 values", "Prompt order=a,b,c,d,e,f,g,h": "7 texts", "Sampler=nope": "DPM++ 2M", "Steps=x": "1-5"} {
+	for axis, says := range map[string]string{"Magic": "CFG Scale", "Steps=1-1000000": "10000 values", "Prompt order=a,b,c,d,e,f,g,h": "7 texts", "Sampler=nope": "DPM++ 2M", "Steps=x": "1-5", "[ADetailer] ADetailer sampler 1st=nope": "DPM++ 2M"} {
 		name, values, _ := strings.Cut(axis, "=")
 		if _, err := Parse(name, values); err == nil || len(invalid.Fields(err)) != 1 || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v, want %q in it", axis, err, says)
+		}
+	}
+}
+
+// TestNames has axes whose values are names that the API has numbers for.
+func TestNames(t *testing.T) {
+	for axis, want := range map[string]int{"Resize mode=crop and Resize": 1, "Masked content=latent nothing": 3, "Masked content=noise": -1} {
+		name, text, _ := strings.Cut(axis, "=")
+		a, err := Parse(name, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j := new(Job)
+		err = a.Apply(0, j)
+		if n := slices.Collect(maps.Values(j.Settings)); want < 0 && len(invalid.Fields(err)) != 1 || want >= 0 && (err != nil || len(n) != 1 || n[0] != want) {
+			t.Errorf("%s: %v, %v, want %d", axis, j.Settings, err, want)
 		}
 	}
 }

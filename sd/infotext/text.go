@@ -5,8 +5,9 @@
 //	Negative prompt: people
 //	Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 1, Size: 512x768, Version: v1.10.1
 //
-// [Parse] and [Text.String] turn it to fields and back, [Insert] and [Extract] put it into PNG, JPEG and WebP files and get it
-// out again. The package uses nothing but the standard library and the prompt language, so that any tool can read pictures with it.
+// [Read] reads it from a picture or a text file. [Parse] and [Text.String] turn it into fields and back, [Insert] and [Extract] put it
+// into PNG, JPEG and WebP files and get it out again. The package uses nothing but the standard library and the prompt language, so that any
+// tool can read pictures with it.
 package infotext
 
 import (

@@ -9,9 +9,9 @@ import (
 
 // Timing says how many steps there are, counted in calls of the denoiser: samplers of second order have two a step.
 type Timing struct {
-	Steps int // of the first pass
-	Hires int // of the hires pass, if the text is for it; 0 is the first pass
-	Old   bool
+	Steps int  // of the first pass
+	Hires int  // of the hires pass, if the text is for it; 0 is the first pass
+	Old   bool // WHEN is read as before release 1.6 of the web UI
 }
 
 // steps is how many steps the pass has.

@@ -216,8 +216,18 @@ func (s *Server) known(o *order) error {
 		}
 		o.checkpoint = c.Title
 	}
-	if f := o.r.Refiner; f != nil && f.Checkpoint != "" && !strings.EqualFold(f.Checkpoint, "none") {
-		if _, err := lib.Checkpoint(f.Checkpoint); err != nil {
+	var others []string
+	if f := o.r.Refiner; f != nil {
+		others = append(others, f.Checkpoint)
+	}
+	if h := o.r.Hires; h != nil {
+		others = append(others, h.Checkpoint)
+	}
+	for _, name := range others {
+		if name == "" || strings.EqualFold(name, "none") {
+			continue
+		}
+		if _, err := lib.Checkpoint(name); err != nil {
 			return missing(err)
 		}
 	}
@@ -272,7 +282,7 @@ var fieldNames = map[string]string{
 	"Request.Inpaint.Content": "inpainting_fill", "Request.Inpaint.Padding": "inpaint_full_res_padding",
 	"Request.Hires.Scale": "hr_scale", "Request.Hires.Width": "hr_resize_x", "Request.Hires.Height": "hr_resize_y", "Request.Hires.Upscaler": "hr_upscaler",
 	"Request.Hires.Strength": "denoising_strength", "Request.Hires.Steps": "hr_second_pass_steps", "Request.Hires.Sampler": "hr_sampler_name", "Request.Hires.Spacing": "hr_scheduler",
-	"Request.Hires.Prompt": "hr_prompt", "Request.Hires.NegativePrompt": "hr_negative_prompt",
+	"Request.Hires.Prompt": "hr_prompt", "Request.Hires.NegativePrompt": "hr_negative_prompt", "Request.Hires.Checkpoint": "hr_checkpoint_name",
 	"Request.Refiner.SwitchAt": "refiner_switch_at", "Request.Refiner.Checkpoint": "refiner_checkpoint",
 }
 
@@ -317,7 +327,7 @@ func (o *order) enlarge(b *txt2img) (err error) {
 	}
 	same := func(name string) bool { return name == "" || strings.HasPrefix(strings.ToLower(name), "use same") }
 	if c := given(b.HiresCheckpoint); !same(c) {
-		return faulty([]Fault{fault("hr_checkpoint_name", "value_error", "the second pass draws with the checkpoint of the first; refiner_checkpoint may take over on the way")})
+		h.Checkpoint = c
 	}
 	name, schedule := given(b.HiresSampler), given(b.HiresScheduler)
 	if same(name) && same(schedule) {
@@ -442,6 +452,7 @@ func (b *txt2img) pasteHires(h *sd.Hires, sent map[string]bool) {
 	fill("hr_resize_y", h.Height != 0, func() { b.HiresHeight = h.Height })
 	fill("hr_upscaler", h.Upscaler != "", func() { b.HiresUpscaler = &h.Upscaler })
 	fill("hr_second_pass_steps", h.Steps != 0, func() { b.HiresSteps = h.Steps })
+	fill("hr_checkpoint_name", h.Checkpoint != "", func() { b.HiresCheckpoint = &h.Checkpoint })
 	fill("hr_sampler_name", h.Sampler != "", func() { b.HiresSampler = new(string(h.Sampler)) })
 	fill("hr_scheduler", h.Spacing != "", func() { b.HiresScheduler = new(string(h.Spacing)) })
 	fill("hr_prompt", h.Prompt != "", func() { b.HiresPrompt = h.Prompt })

@@ -63,7 +63,7 @@ type txt2img struct {
 	HiresSteps      int     `json:"hr_second_pass_steps" default:"0" min:"0" doc:"0 is as many as steps"`
 	HiresWidth      int     `json:"hr_resize_x" default:"0" min:"0" doc:"pixels, in place of hr_scale"`
 	HiresHeight     int     `json:"hr_resize_y" default:"0" min:"0"`
-	HiresCheckpoint *string `json:"hr_checkpoint_name" doc:"not possible here: another than that of the first pass is refused"`
+	HiresCheckpoint *string `json:"hr_checkpoint_name" doc:"null, or Use same checkpoint, is that of the first pass"`
 	HiresSampler    *string `json:"hr_sampler_name"`
 	HiresScheduler  *string `json:"hr_scheduler"`
 	HiresPrompt     string  `json:"hr_prompt" default:"" doc:"empty is that of the first pass"`

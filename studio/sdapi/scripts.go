@@ -243,14 +243,20 @@ func (o *order) tab(unit map[string]any) (faults []Fault) {
 		Confidence: new(numberOr(unit["ad_confidence"], 0.3)), MinRatio: numberOr(unit["ad_mask_min_ratio"], 0), MaxRatio: numberOr(unit["ad_mask_max_ratio"], 1),
 		Width: o.r.Width, Height: o.r.Height,
 	}
-	if largest := intOr(unit["ad_mask_k"], intOr(unit["ad_mask_k_largest"], 0)); !strings.EqualFold(textOr(unit["ad_mask_filter_method"], ""), "Confidence") {
-		f.Largest = int(clamp(largest))
-	}
+	f.Largest, f.Surest = int(clamp(intOr(unit["ad_mask_k"], intOr(unit["ad_mask_k_largest"], 0)))), strings.EqualFold(textOr(unit["ad_mask_filter_method"], ""), "Confidence")
+	f.OffsetX, f.OffsetY = int(clamp(intOr(unit["ad_x_offset"], 0))), int(clamp(intOr(unit["ad_y_offset"], 0)))
+	f.Merge = sd.FaceMerge(textOr(unit["ad_mask_merge_invert"], string(sd.SeparateFaces)))
 	if truthOr(unit["ad_use_inpaint_width_height"], false) {
 		f.Width, f.Height = int(clamp(intOr(unit["ad_inpaint_width"], 512))), int(clamp(intOr(unit["ad_inpaint_height"], 512)))
 	}
 	if truthOr(unit["ad_use_steps"], false) {
 		f.Steps = int(clamp(intOr(unit["ad_steps"], 28)))
+	}
+	if truthOr(unit["ad_use_clip_skip"], false) {
+		f.ClipSkip = int(clamp(intOr(unit["ad_clip_skip"], 1)))
+	}
+	if truthOr(unit["ad_use_noise_multiplier"], false) {
+		f.NoiseMultiplier = new(numberOr(unit["ad_noise_multiplier"], 1))
 	}
 	if truthOr(unit["ad_use_cfg_scale"], false) {
 		f.Guidance = new(numberOr(unit["ad_cfg_scale"], 7))
@@ -271,12 +277,12 @@ func clamp(n int64) int64 { return min(max(n, -1<<30), 1<<30) }
 
 // leave says what of a tab of ADetailer is not done.
 func (o *order) leave(unit map[string]any) {
-	for _, key := range []string{"ad_use_checkpoint", "ad_use_vae", "ad_use_noise_multiplier", "ad_use_clip_skip", "ad_restore_face"} {
+	for _, key := range []string{"ad_use_checkpoint", "ad_use_vae", "ad_restore_face"} {
 		if truthOr(unit[key], false) {
 			o.note("ADetailer: %s is left", key)
 		}
 	}
-	for key, preset := range map[string]string{"ad_controlnet_model": "None", "ad_mask_merge_invert": "None", "ad_model_classes": "", "ad_x_offset": "0", "ad_y_offset": "0"} {
+	for key, preset := range map[string]string{"ad_controlnet_model": "None", "ad_model_classes": ""} {
 		if v := textOr(unit[key], preset); v != preset {
 			o.note("ADetailer: %s is left", key)
 		}

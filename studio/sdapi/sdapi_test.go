@@ -87,10 +87,10 @@ func TestFields(t *testing.T) {
 		"first pass": {body{"enable_hr": true, "width": 768, "height": 512, "firstphase_width": 384, "firstphase_height": 256}, func(d work.Draw) bool {
 			return d.Request.Width == 384 && d.Request.Hires.Width == 768 && d.Request.Hires.Height == 512
 		}},
-		"hires": {body{"enable_hr": true, "hr_upscaler": "4x-sharp", "hr_scale": 1.5, "hr_second_pass_steps": 9, "hr_sampler_name": "Use same sampler", "hr_scheduler": "karras", "hr_prompt": "b", "denoising_strength": 0.4, "width": 64, "height": 64},
+		"hires": {body{"enable_hr": true, "hr_upscaler": "4x-sharp", "hr_scale": 1.5, "hr_second_pass_steps": 9, "hr_sampler_name": "Use same sampler", "hr_scheduler": "karras", "hr_prompt": "b", "hr_checkpoint_name": "tiny", "denoising_strength": 0.4, "width": 64, "height": 64},
 			func(d work.Draw) bool {
 				h := d.Request.Hires
-				return h.Upscaler == "4x-sharp" && h.Scale == 1.5 && h.Steps == 9 && h.Sampler == "Euler" && h.Spacing == "Karras" && h.Prompt == "b" && *h.Strength == 0.4
+				return h.Upscaler == "4x-sharp" && h.Scale == 1.5 && h.Steps == 9 && h.Sampler == "Euler" && h.Spacing == "Karras" && h.Prompt == "b" && h.Checkpoint == "tiny" && *h.Strength == 0.4
 			}},
 		"settings": {body{"sampler_name": "DDIM", "override_settings": body{
 			"sd_vae": "soft.safetensors", "CLIP_stop_at_last_layers": 2, "randn_source": "CPU", "eta_noise_seed_delta": 31337, "emphasis": "No norm", "eta_ddim": 0.5, "eta_ancestral": 0.9,
@@ -104,11 +104,13 @@ func TestFields(t *testing.T) {
 		"seed script":    {body{"seed": 4, "alwayson_scripts": body{"seed": body{"args": []any{9, true, 3, 0.2, 0, 0}}}}, func(d work.Draw) bool { return d.Request.Seed == 9 && d.Request.Variation.Strength == 0.2 }},
 		"ADetailer": {body{"width": 256, "height": 128, "alwayson_scripts": body{"ADetailer": body{"args": []any{true, false, body{
 			"ad_model": "face_yolov8n.pt", "ad_prompt": "smiling", "ad_confidence": 0.5, "ad_dilate_erode": 8, "ad_mask_blur": 6, "ad_denoising_strength": 0.3, "ad_inpaint_only_masked_padding": 16,
-			"ad_use_steps": true, "ad_steps": 12, "ad_use_cfg_scale": true, "ad_cfg_scale": 5, "ad_use_sampler": true, "ad_sampler": "Euler a", "ad_mask_k_largest": 2, "ad_mask_min_ratio": 0.01}}}}},
+			"ad_use_steps": true, "ad_steps": 12, "ad_use_cfg_scale": true, "ad_cfg_scale": 5, "ad_use_sampler": true, "ad_sampler": "Euler a", "ad_mask_k_largest": 2, "ad_mask_min_ratio": 0.01,
+			"ad_x_offset": 3, "ad_y_offset": -4, "ad_mask_merge_invert": "Merge", "ad_use_clip_skip": true, "ad_clip_skip": 2, "ad_use_noise_multiplier": true, "ad_noise_multiplier": 0.9}}}}},
 			func(d work.Draw) bool {
 				f := d.Request.Faces
 				return f.Prompt == "smiling" && *f.Confidence == 0.5 && *f.Dilate == 8 && *f.Blur == 6 && *f.Strength == 0.3 && *f.Padding == 16 && f.Steps == 12 && *f.Guidance == 5 &&
-					f.Sampler == "Euler a" && f.Largest == 2 && f.MinRatio == 0.01 && f.Width == 256 && f.Height == 128
+					f.Sampler == "Euler a" && f.Largest == 2 && f.MinRatio == 0.01 && f.Width == 256 && f.Height == 128 &&
+					f.OffsetX == 3 && f.OffsetY == -4 && f.Merge == sd.MergeFaces && f.ClipSkip == 2 && *f.NoiseMultiplier == 0.9
 			}},
 		"ADetailer, a size of its own": {body{"alwayson_scripts": body{"adetailer": body{"args": []any{body{"ad_model": "face_yolov8n.pt", "ad_use_inpaint_width_height": true, "ad_inpaint_width": 384, "ad_inpaint_height": 448}}}}},
 			func(d work.Draw) bool { return d.Request.Faces.Width == 384 && d.Request.Faces.Height == 448 }},
@@ -179,7 +181,7 @@ func TestRefused(t *testing.T) {
 		"scheduler":            {"txt2img", body{"scheduler": "slow"}, 400, "Karras"},
 		"hires sampler":        {"txt2img", body{"enable_hr": true, "hr_sampler_name": "Eel"}, 400, "Euler a"},
 		"upscaler":             {"txt2img", body{"enable_hr": true, "hr_upscaler": "4x-sharp"}, 400, "Latent (bicubic)"},
-		"hires checkpoint":     {"txt2img", body{"enable_hr": true, "hr_checkpoint_name": "other"}, 422, "hr_checkpoint_name"},
+		"hires checkpoint":     {"txt2img", body{"enable_hr": true, "hr_checkpoint_name": "nothing-like-it"}, 400, "tiny"},
 		"checkpoint":           {"txt2img", body{"override_settings": body{"sd_model_checkpoint": "nothing-like-it"}}, 400, "tiny"},
 		"refiner":              {"txt2img", body{"refiner_checkpoint": "nothing-like-it"}, 400, "tiny"},
 		"VAE":                  {"txt2img", body{"override_settings": body{"sd_vae": "nothing-like-it"}}, 400, "VAE"},

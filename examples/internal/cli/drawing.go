@@ -44,13 +44,13 @@ var RequestFlags = map[string]string{
 	"Request.Image": "-image", "Request.Strength": "-strength", "Request.ResizeMode": "-resize-mode",
 	"Request.NoiseMultiplier": "-noise-multiplier", "Request.ExtraNoise": "-extra-noise",
 	"Request.Inpaint.Mask": "-mask", "Request.Inpaint.Blur": "-mask-blur", "Request.Inpaint.BlurX": "-mask-blur-x", "Request.Inpaint.BlurY": "-mask-blur-y", "Request.Inpaint.Content": "-masked-content",
-	"Request.Inpaint.Padding": "-mask-padding", "Request.Inpaint.Soft": "-soft",
-	"Request.Hires.Scale": "-hires-scale", "Request.Hires.Width": "-hires-width", "Request.Hires.Height": "-hires-height",
+	"Request.Inpaint.Padding": "-mask-padding",
+	"Request.Hires.Scale":     "-hires-scale", "Request.Hires.Width": "-hires-width", "Request.Hires.Height": "-hires-height",
 	"Request.Hires.Upscaler": "-hires-upscaler", "Request.Hires.Strength": "-hires-strength", "Request.Hires.Steps": "-hires-steps",
 	"Request.Hires.Sampler": "-hires-sampler", "Request.Hires.Spacing": "-hires-schedule", "Request.Hires.Guidance": "-hires-cfg",
 	"Request.Faces.Prompt": "-face-prompt", "Request.Faces.NegativePrompt": "-face-negative", "Request.Faces.Strength": "-face-strength",
 	"Request.Faces.Width": "-face-size", "Request.Faces.Height": "-face-size", "Request.Faces.Boxes": "-face-box",
-	"Request.Hires.Prompt": "-hires-prompt", "Request.Hires.NegativePrompt": "-hires-negative",
+	"Request.Hires.Prompt": "-hires-prompt", "Request.Hires.NegativePrompt": "-hires-negative", "Request.Hires.Checkpoint": "-hires-checkpoint",
 }
 
 // Picture defines the flags of the picture, under a title of the help with a program's own flags behind them.

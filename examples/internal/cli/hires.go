@@ -49,6 +49,7 @@ func (d *Drawing) Hires(f *Flags) {
 	f.Optional(&h.Guidance, "hires-cfg", "`NUMBER` its guidance (default: the same)")
 	f.StringVar(&h.Prompt, "hires-prompt", "", "`TEXT` its prompt (default: the same)")
 	f.StringVar(&h.NegativePrompt, "hires-negative", "", "`TEXT` its negative prompt (default: the same)")
+	f.StringVar(&h.Checkpoint, "hires-checkpoint", "", "`NAME` another checkpoint for it, as -refiner (default: the same)")
 	f.Group("Second pass (hires fix)", "hires-scale", "hires-upscaler", "hires-strength", "upscaler-dir")
 }
 

@@ -19,8 +19,9 @@ type lowered struct {
 	own     int64  // bytes of tables and reports
 }
 
-// lower chooses kernels for every op and lays out the arena.
-func (d *Device) lower(program *compute.Program, source compute.ParamSource) (*lowered, error) {
+// lower chooses kernels for every op and lays out the arena. It is called where the driver may be; may it take time and memory, ways of computing
+// that this card has not met are timed.
+func (d *Device) lower(program *compute.Program, source compute.ParamSource, mayTime bool) (*lowered, error) {
 	for _, v := range program.Inputs {
 		if t := program.Type(v); t.DType != compute.F32 && t.DType != compute.I32 {
 			return nil, fmt.Errorf("cuda: input %q is %v: %w", program.Values[v.Index()].Name, t, compute.ErrUnsupported)
@@ -32,8 +33,8 @@ func (d *Device) lower(program *compute.Program, source compute.ParamSource) (*l
 		}
 	}
 	l := &lowered{program: d.kernels.Store(program)}
-	for _, n := range program.Nodes {
-		work, err := d.kernels.Work(l.program, n)
+	for i, n := range program.Nodes {
+		work, err := d.choose(l.program, i, mayTime)
 		if err != nil {
 			return nil, fmt.Errorf("cuda: %s: %w", n.Path, err)
 		}
@@ -64,22 +65,25 @@ func (l *lowered) collect(work kernel.Work) {
 
 // Estimate implements compute.Estimator.
 func (d *Device) Estimate(source compute.ParamSource, programs ...*compute.Program) (compute.MemoryReport, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	var total compute.MemoryReport
 	var forms []form
-	for _, program := range programs {
-		l, err := d.lower(program, source)
-		if err != nil {
-			return total, err
+	err := d.do(func() error {
+		for _, program := range programs {
+			l, err := d.lower(program, source, false)
+			if err != nil {
+				return err
+			}
+			forms = append(forms, l.forms...)
+			total.Arena = max(total.Arena, int64(l.layout.Size))
+			total.Worker += l.own
 		}
-		forms = append(forms, l.forms...)
-		total.Arena = max(total.Arena, int64(l.layout.Size))
-		total.Worker += l.own
+		return nil
+	})
+	if err != nil {
+		return total, err
 	}
 	nothing := params{source: source}
-	_, bytes, err := nothing.missing(forms)
-	total.Params = bytes
+	_, total.Params, err = nothing.missing(forms)
 	return total, err
 }
 
@@ -107,10 +111,11 @@ func (d *Device) compile(program *compute.Program, p *params) (*executable, erro
 	if p.stored == nil {
 		return nil, errors.New("cuda: the parameters are closed")
 	}
-	l, err := d.lower(program, p.source)
+	l, err := d.lower(program, p.source, true)
 	if err != nil {
 		return nil, err
 	}
+	d.tuner.keep(d.cache)
 	fresh, bytes, err := p.missing(l.forms)
 	if err != nil {
 		return nil, err
@@ -130,7 +135,7 @@ func (d *Device) compile(program *compute.Program, p *params) (*executable, erro
 	}
 	e := newExecutable(d, program, l, own)
 	if err := e.bind(p, l); err != nil {
-		return nil, errors.Join(err, d.free(&e.own))
+		return nil, errors.Join(err, e.discard(), d.free(&e.own))
 	}
 	return e, nil
 }
@@ -161,29 +166,29 @@ type binder struct {
 }
 
 func (b *binder) launch(node int, l kernel.Launch) error {
-	k, err := b.device.ready(l)
-	if err != nil {
-		return err
-	}
 	s := step{node: node}
 	values := make([]uint64, len(l.Arguments))
 	for i, a := range l.Arguments {
-		offset := -1
-		if values[i], offset, err = b.argument(node, a); err != nil {
+		value, offset, err := b.argument(node, a)
+		if err != nil {
 			return err
 		}
-		if offset >= 0 {
+		if values[i] = value; offset >= 0 {
 			s.moving = append(s.moving, moving{i, uint64(offset)})
 		}
 	}
-	s.launch = k.Launch(driver.Grid{Blocks: l.Grid, Threads: l.Kernel.Threads(), Shared: l.Shared}, values...)
-	b.steps = append(b.steps, s)
-	return nil
+	var err error
+	if s.launch, err = b.device.launch(l, values); err == nil {
+		b.steps = append(b.steps, s)
+	}
+	return err
 }
 
 // argument is the value of an argument, or where in the arena it points.
 func (b *binder) argument(node int, a any) (value uint64, offset int, err error) {
 	switch a := a.(type) {
+	case nil: // a library's call has no such array
+		return 0, -1, nil
 	case int:
 		return uint64(uint32(a)), -1, nil
 	case float32:

@@ -7,6 +7,7 @@ import (
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/compute/computetest"
 	"github.com/atelier-go/atelier/cuda/internal/driver"
+	"github.com/atelier-go/atelier/cuda/internal/library"
 	"github.com/atelier-go/atelier/cuda/internal/simdriver"
 )
 
@@ -20,28 +21,43 @@ func opener(o Options, machine simdriver.Options) func(testing.TB) compute.Devic
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() {
-			if err := d.Close(); err != nil {
-				t.Error(err)
-			}
-			for _, fault := range m.Faults() {
-				t.Error(fault)
-			}
-			if leaks := m.Leaks(); len(leaks) > 0 {
-				t.Errorf("not given back: %q", leaks)
-			}
-		})
+		closing(t, m, d)
 		return d
 	}
 }
 
-// on opens a device on a machine.
+// closing has the test's end shut a device.
+func closing(t testing.TB, m *simdriver.Machine, d *Device) {
+	t.Cleanup(func() { shut(t, m, d) })
+}
+
+// shut closes a device, before there is another machine, and tells what its kernels did wrong, and what has not been given back.
+func shut(t testing.TB, m *simdriver.Machine, d *Device) {
+	t.Helper()
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, fault := range m.Faults() {
+		t.Error(fault)
+	}
+	if leaks := m.Leaks(); len(leaks) > 0 {
+		t.Errorf("not given back: %q", leaks)
+	}
+}
+
+// on opens a device on a machine without libraries, which times and keeps nothing.
 func on(m *simdriver.Machine, o Options) (*Device, error) {
+	o.NoTuning, o.NoCache = true, true
+	return with(m, bare(), o)
+}
+
+// with opens a device on a machine with the libraries of a computer.
+func with(m *simdriver.Machine, c library.Computer, o Options) (*Device, error) {
 	d, err := driver.New(m.Library())
 	if err != nil {
 		return nil, err
 	}
-	return open(d, o)
+	return open(d, c, o)
 }
 
 // TestConformance runs the suite that every device runs, on a card that is simulated.

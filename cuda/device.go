@@ -6,12 +6,17 @@
 // pinned memory. With [compute.PrecisionFP16] networks compute in half precision with float32 sums, and what samplers keep
 // stays float32; with [compute.PrecisionFP32] everything is float32.
 //
+// In half precision products and convolutions are given to cuBLASLt and cuDNN where they are found and are faster, which is timed when an
+// op of a shape is first met, and kept: see [Options].
+//
 // Nothing of this has run on a card yet: see docs/cuda.md for what is proved and how.
 package cuda
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"runtime"
 	"slices"
@@ -21,23 +26,12 @@ import (
 	"github.com/atelier-go/atelier/cuda/internal/driver"
 	"github.com/atelier-go/atelier/cuda/internal/kernel"
 	"github.com/atelier-go/atelier/cuda/internal/library"
-	"github.com/atelier-go/atelier/invalid"
 )
-
-// Options configures a device. The zero value is the first card in float32.
-type Options struct {
-	Card      int               // which card, from 0, in the driver's order
-	Precision compute.Precision // FP32, or FP16; BF16 computes in half precision too
-	Memory    int64             // how many bytes of the card's memory the device may take; 0 is all that is free
-}
-
-// SynchronousVariable names the environment variable that, if it is not empty, has a device wait after every launch, so that an error
-// names the op whose kernel failed. It is slow.
-const SynchronousVariable = "ATELIER_CUDA_SYNC"
 
 // Device is a card as a compute.Device. Runs of its executables are serialised and share one arena.
 type Device struct {
 	options     Options
+	computer    library.Computer // whose libraries are used
 	driver      *driver.Driver
 	card        driver.Card
 	synchronous bool
@@ -47,15 +41,15 @@ type Device struct {
 	stream  driver.Stream
 	kernels *kernel.Kernels
 	loaded  map[string]loaded // by the kernel's name
-	arena   block
-	held    int64 // bytes of device memory that the device has allocated
-	closed  bool
-}
 
-// loaded is a kernel on the card.
-type loaded struct {
-	driver.Kernel
-	module driver.Module
+	libraries *libraries // nil where there are none to use
+	prefer    preference // of the ways to compute a node
+	tuner     *tuner     // nil if nothing is timed
+	cache     *cache     // nil if nothing is kept
+
+	arena  block
+	held   int64 // bytes of device memory that the device has allocated
+	closed bool
 }
 
 // block is an allocation in device memory.
@@ -76,11 +70,12 @@ var errClosed = errors.New("cuda: the device is closed")
 // Open takes a card into use. Without a driver, or without a card, the error is [ErrNoDevice] and says what was looked
 // for.
 func Open(o Options) (*Device, error) {
-	d, err := driver.Open(library.Here())
+	here := library.Here()
+	d, err := driver.Open(here)
 	if err != nil {
 		return nil, fmt.Errorf("cuda: %w", absent(err))
 	}
-	return open(d, o)
+	return open(d, here, o)
 }
 
 // absent makes an error about a missing driver ErrNoDevice.
@@ -97,8 +92,8 @@ type noDriver struct{ error }
 func (e noDriver) Unwrap() error        { return e.error }
 func (e noDriver) Is(target error) bool { return target == ErrNoDevice }
 
-// open takes a card of a driver into use.
-func open(d *driver.Driver, o Options) (*Device, error) {
+// open takes a card of a driver into use, with the libraries of a computer.
+func open(d *driver.Driver, c library.Computer, o Options) (*Device, error) {
 	cards, err := d.Cards()
 	if err != nil {
 		return nil, err
@@ -115,17 +110,33 @@ func open(d *driver.Driver, o Options) (*Device, error) {
 		return nil, err
 	}
 	dev := &Device{
-		options: o, driver: d, card: card, context: context, loaded: make(map[string]loaded), synchronous: os.Getenv(SynchronousVariable) != "",
+		options: o, computer: c, driver: d, card: card, context: context, loaded: make(map[string]loaded), synchronous: os.Getenv(SynchronousVariable) != "",
 	}
 	dev.kernels = kernel.New(kernel.Card{Half: dev.half(), Multiprocessors: card.Multiprocessors})
+	dev.prefer = dev.fastest
 	err = context.Do(func() error {
-		dev.stream, err = context.Stream()
+		if dev.stream, err = context.Stream(); err == nil && dev.half() && useLibraries() {
+			dev.libraries = openLibraries(c, context, dev.stream, dev.logger())
+		}
 		return err
 	})
 	if err != nil {
 		return nil, errors.Join(err, context.Close())
 	}
+	dev.learn()
 	return dev, nil
+}
+
+// learn begins with what is known of the card.
+func (d *Device) learn() {
+	if !d.options.NoCache {
+		of := identity{Card: d.card.Name, Capability: d.card.Capability, Driver: d.driver.Version().String()}
+		of.CuBLASLt, of.CuDNN = d.libraries.versions()
+		d.cache = openCache(d.options, of, d.logger())
+	}
+	if !d.options.NoTuning {
+		d.tuner = &tuner{fastest: d.cache.ways(), clock: d.events}
+	}
 }
 
 // capable refuses cards that are too old.
@@ -134,21 +145,6 @@ func capable(card driver.Card) error {
 		return fmt.Errorf("cuda: %v: %w: the kernels need compute capability 8.0, which cards have from RTX 30 on", card, compute.ErrUnsupported)
 	}
 	return nil
-}
-
-// check joins the errors of all fields.
-func (o Options) check(cards []driver.Card) error {
-	var errs []error
-	if o.Card < 0 || o.Card >= len(cards) {
-		errs = append(errs, invalid.Field("Options.Card", o.Card, "0 to %d, the cards that the driver lists", len(cards)-1))
-	}
-	if !o.Precision.Valid() {
-		errs = append(errs, invalid.Field("Options.Precision", o.Precision, "fp32, bf16 or fp16"))
-	}
-	if o.Memory < 0 {
-		errs = append(errs, invalid.Field("Options.Memory", o.Memory, "0 (all that is free) or more bytes"))
-	}
-	return errors.Join(errs...)
 }
 
 func (d *Device) half() bool { return d.options.Precision != compute.PrecisionFP32 }
@@ -168,8 +164,10 @@ func (d *Device) Precision() compute.Precision {
 func (d *Device) Exact() (compute.Device, error) {
 	o := d.options
 	o.Precision = compute.PrecisionFP32
-	return open(d.driver, o)
+	return open(d.driver, d.computer, o)
 }
+
+func (d *Device) logger() *slog.Logger { return cmp.Or(d.options.Logger, slog.Default()) }
 
 // Load implements compute.Device.
 func (d *Device) Load(source compute.ParamSource) (compute.Params, error) {
@@ -192,7 +190,7 @@ func (d *Device) Close() error {
 		for _, k := range d.loaded {
 			errs = append(errs, k.module.Unload())
 		}
-		errs = append(errs, d.free(&d.arena), d.stream.Destroy())
+		errs = append(errs, d.libraries.close(), d.free(&d.arena), d.stream.Destroy())
 		return forgiven(errors.Join(errs...))
 	})
 	return errors.Join(err, d.context.Close())
@@ -273,24 +271,6 @@ func (d *Device) reserve(size int64) (err error) {
 		d.arena, err = d.alloc(size)
 	}
 	return err
-}
-
-// ready is a kernel, loaded when it is first asked for.
-func (d *Device) ready(l kernel.Launch) (driver.Kernel, error) {
-	name := l.Kernel.Name()
-	if k, ok := d.loaded[name]; ok {
-		return k.Kernel, nil
-	}
-	module, err := d.context.Load(l.Kernel.Text())
-	if err != nil {
-		return driver.Kernel{}, fmt.Errorf("kernel %s: %w", name, err)
-	}
-	k, err := module.Kernel(name, l.Shared)
-	if err != nil {
-		return driver.Kernel{}, errors.Join(err, module.Unload())
-	}
-	d.loaded[name] = loaded{k, module}
-	return k, nil
 }
 
 // typed is the type of a tensor of the given elements, of which there are some.

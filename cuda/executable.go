@@ -39,7 +39,7 @@ type call struct {
 // step is a launch of a node, with the arguments that point into the arena.
 type step struct {
 	node   int
-	launch *driver.Launch
+	launch launch
 	moving []moving
 }
 
@@ -99,7 +99,18 @@ func (e *executable) Close() error {
 		return nil
 	}
 	e.closed = true
-	return forgiven(d.context.Do(func() error { return errors.Join(d.free(&e.own), e.profile.destroy(), e.replay.forget()) }))
+	return forgiven(d.context.Do(func() error {
+		return errors.Join(e.discard(), d.free(&e.own), e.profile.destroy(), e.replay.forget())
+	}))
+}
+
+// discard gives the launches back.
+func (e *executable) discard() (err error) {
+	for _, s := range e.steps {
+		err = errors.Join(err, s.launch.Close())
+	}
+	e.steps = nil
+	return err
 }
 
 // Run implements compute.Executable.
@@ -190,7 +201,7 @@ func (e *executable) launch() error {
 		}
 		err := e.profile.before(s.node)
 		if err == nil {
-			err = d.stream.Run(s.launch)
+			err = s.launch.Run(d.stream)
 		}
 		if err == nil && d.synchronous {
 			err = d.stream.Wait()

@@ -33,7 +33,7 @@ func (r *replay) record(s driver.Stream, steps []step) error {
 	for first := 0; first < len(steps); first += size {
 		g, err := s.Capture(func() error {
 			for _, step := range steps[first:min(first+size, len(steps))] {
-				if err := s.Run(step.launch); err != nil {
+				if err := step.launch.Run(s); err != nil {
 					return err
 				}
 			}

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,41 +20,15 @@ import (
 
 var update = flag.Bool("update", false, "write the tables of docs/kernels.md anew")
 
-// roof is what a card can do at most, by what its maker says.
-type roof struct {
-	name            string
-	multiprocessors int
-	tensor, fma     float64 // TFLOP/s: products of halves with float32 sums by mma.sync, and float32
-	memory          float64 // GB/s
-}
+var h100 = roof{"H100 SXM", 132, 613, 66.9, 989, 3350}
 
-var roofs = []roof{
-	{"RTX 3060", 28, 25.5, 12.7, 360}, {"RTX 4060", 24, 30.2, 15.1, 272}, {"RTX 4090", 128, 165, 82.6, 1008}, {"H100 SXM", 132, 613, 66.9, 3350},
+var roofs = []struct {
+	roof
+	libraries bool // cuBLASLt and cuDNN are there
+}{
+	{roof{"RTX 3060", 28, 25.5, 12.7, 25.5, 360}, false}, {roof{"RTX 4060", 24, 30.2, 15.1, 30.2, 272}, false},
+	{roof{"RTX 4090", 128, 165, 82.6, 165, 1008}, false}, {h100, false}, {h100, true},
 }
-
-// kind is one of kernels, by the beginning of their names, with the part of the roof that they are taken to reach.
-type kind struct {
-	title, prefix string
-	tensor        bool
-	part          float64
-}
-
-// kinds are in the order in which they count for an op that has several.
-var kinds = []kind{
-	{"products on tensor cores", "linear_", true, 0.7},
-	{"convolutions on tensor cores", "conv_", true, 0.7},
-	{"attention's gradient on tensor cores", "flash_gradient_", true, 0.55 * 5 / 9}, // five products that it makes of nine
-	{"attention on tensor cores", "flash_", true, 0.55},
-	{"attention's gradient, a warp a query", "attention_gradient_", false, 0.05},
-	{"attention, a warp a query", "plain_attention", false, 0.05},
-	{"products and convolutions on float32 units", "plain_", false, 0.35},
-	{"norms, gates and what moves memory", "", false, 0.35},
-}
-
-const (
-	memoryPart = 0.8    // of the memory's rate
-	gap        = 1.3e-6 // seconds from one kernel of a graph to the next
-)
 
 // cost is what a kind of kernel does in a program.
 type cost struct {
@@ -136,9 +109,12 @@ func table(t *testing.T, b *strings.Builder, title string, program *compute.Prog
 	}
 	fmt.Fprintf(b, "\n### %s\n\n| kernels | launches | TFLOP | GB |", title)
 	for _, r := range roofs {
-		fmt.Fprintf(b, " %s |", r.name)
+		if fmt.Fprintf(b, " %s", r.name); r.libraries {
+			b.WriteString(", libraries")
+		}
+		b.WriteString(" |")
 	}
-	b.WriteString("\n|---|---|---|---|---|---|---|---|\n")
+	fmt.Fprintf(b, "\n|---|---|---|---|%s\n", strings.Repeat("---|", len(roofs)))
 	row := func(name string, c *cost) {
 		fmt.Fprintf(b, "| %s | %d | %.3f | %.2f |", name, c.launches, c.flops/1e12, c.bytes/1e9)
 		for _, s := range c.seconds {
@@ -162,47 +138,26 @@ func count(t *testing.T, costs map[int]*cost, card int, program *compute.Program
 	t.Helper()
 	r := roofs[card]
 	d := &Device{options: Options{Precision: compute.PrecisionFP16}, kernels: kernel.New(kernel.Card{Half: true, Multiprocessors: r.multiprocessors})}
-	l, err := d.lower(program, source)
+	l, err := d.lower(program, source, false)
 	check(t, err)
 	for i, work := range l.work {
 		if len(work.Launches) == 0 {
 			continue
 		}
-		first, blocks := len(kinds)-1, 1
-		for _, launch := range work.Launches {
-			of := slices.IndexFunc(kinds, func(k kind) bool { return strings.HasPrefix(launch.Kernel.Name(), k.prefix) })
-			if of < first {
-				first, blocks = of, launch.Grid[0]*launch.Grid[1]*launch.Grid[2]
+		of, _ := kindOf(work)
+		if costs[of] == nil {
+			costs[of] = &cost{seconds: make([]float64, len(roofs))}
+		}
+		c := costs[of]
+		seconds := r.seconds(l.program, i, work, work)
+		if r.libraries {
+			for _, way := range d.kernels.Libraries(l.program, program.Nodes[i]) {
+				seconds = min(seconds, r.seconds(l.program, i, way.Work, work))
 			}
 		}
-		if costs[first] == nil {
-			costs[first] = &cost{seconds: make([]float64, len(roofs))}
-		}
-		c, flops, bytes := costs[first], float64(program.FLOPs(i)), moved(l.program, work)
-		peak := r.fma
-		if kinds[first].tensor {
-			peak = r.tensor
-		}
-		arithmetic := flops / (peak * 1e12 * kinds[first].part)
-		if waves := float64(blocks) / float64(r.multiprocessors); first < len(kinds)-1 {
-			arithmetic *= math.Ceil(waves) / waves // multiprocessors wait for the last blocks
-		}
-		c.seconds[card] += max(arithmetic, bytes/(r.memory*1e9*memoryPart)) + gap*float64(len(work.Launches))
+		c.seconds[card] += seconds
 		if card == 0 {
-			c.launches, c.flops, c.bytes = c.launches+len(work.Launches), c.flops+flops, c.bytes+bytes
+			c.launches, c.flops, c.bytes = c.launches+len(work.Launches), c.flops+float64(program.FLOPs(i)), c.bytes+moved(l.program, work)
 		}
 	}
-}
-
-// moved is the bytes of device memory that work reads and writes, each array once a launch and scratch once each way.
-func moved(p *compute.Program, work kernel.Work) float64 {
-	bytes := 2 * work.Scratch
-	for _, launch := range work.Launches {
-		for _, a := range launch.Arguments {
-			if array, ok := a.(kernel.Array); ok {
-				bytes += p.Shape(array.Value).Elements() * array.Type.Size()
-			}
-		}
-	}
-	return float64(bytes)
 }

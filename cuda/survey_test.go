@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/atelier-go/atelier/cuda/internal/driver"
 	"github.com/atelier-go/atelier/cuda/internal/library"
 	"github.com/atelier-go/atelier/cuda/internal/simdriver"
+	"github.com/atelier-go/atelier/cuda/internal/simlibrary"
 )
 
 // bare is a computer with nothing on it.
@@ -55,6 +57,28 @@ func TestSurvey(t *testing.T) {
 			}
 		})
 	}
+	t.Run("libraries", func(t *testing.T) {
+		for status, want := range map[simdriver.Code]string{0: "", 1: "the driver or the card is not ready"} {
+			m := simdriver.New(simdriver.Options{})
+			d, err := driver.New(m.Library())
+			check(t, err)
+			if status != 0 {
+				m.Fail("cublasLtCreate", 0, status)
+			}
+			s := examine(d, simlibrary.New().Computer())
+			if have := fmt.Sprint(s.Libraries[0].Err); want == "" && s.Libraries[0].Err != nil || !strings.Contains(have, want) || s.Libraries[1].Err != nil {
+				t.Errorf("have %+v", s.Libraries)
+			}
+			t.Setenv(LibrariesVariable, "0")
+			if s := examine(d, simlibrary.New().Computer()); s.Libraries[1].Err == nil || s.Libraries[1].Missing() || s.Libraries[1].Path == "" {
+				t.Errorf("left out: %+v", s.Libraries)
+			}
+			t.Setenv(LibrariesVariable, "")
+			if leaks := m.Leaks(); len(leaks) > 0 {
+				t.Errorf("not given back: %q", leaks)
+			}
+		}
+	})
 	s := look(bare())
 	if s.Driver != "" || !errors.Is(s.Err, ErrNoDevice) || !strings.Contains(s.Err.Error(), "525") {
 		t.Errorf("without a driver: %+v", s)

@@ -19,7 +19,7 @@ import (
 type Options struct {
 	Workers   int               // CPU goroutines computing at once; 0 means one for each processor
 	Precision compute.Precision // what is computed in; FP32 is 0. Devices that lack another run in one they have (compute.Preciser tells)
-	Logger    *slog.Logger      // told why "auto" takes no card, as a warning if there is one; nil means slog.Default()
+	Logger    *slog.Logger      // told why "auto" takes no card, as a warning if there is one, and what a card does without; nil means slog.Default()
 }
 
 // Open opens a device: "cpu"; "cuda" or "cuda:0" for the first NVIDIA card, "cuda:1" for the second; or "auto" for the first card if it
@@ -33,7 +33,7 @@ func Open(name string, o Options) (compute.Device, error) {
 	case !numbered && kind == "cpu":
 		return cpu.Open(cpu.Options{Workers: o.Workers, Precision: o.Precision})
 	case kind == "cuda" && err == nil && numbered == (number != ""):
-		return orNil(cuda.Open(cuda.Options{Card: card, Precision: o.Precision}))
+		return orNil(cuda.Open(cuda.Options{Card: card, Precision: o.Precision, Logger: o.Logger}))
 	}
 	return nil, fmt.Errorf("device: no device is called %.40q; there are auto and cpu, and cuda (the first card), cuda:1 …", name)
 }
@@ -48,7 +48,7 @@ func orNil(d *cuda.Device, err error) (compute.Device, error) {
 
 // auto opens the first card or the CPU.
 func auto(o Options) (compute.Device, error) {
-	card, err := orNil(cuda.Open(cuda.Options{Precision: o.Precision}))
+	card, err := orNil(cuda.Open(cuda.Options{Precision: o.Precision, Logger: o.Logger}))
 	if err == nil {
 		if err = SelfTest(card); err == nil {
 			return card, nil

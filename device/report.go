@@ -80,10 +80,13 @@ func (r Report) String() string {
 		row("", "%v", r.Trials[i])
 	}
 	for _, l := range r.CUDA.Libraries {
-		if l.Err != nil {
-			row(l.Name, "none; it is optional, and nothing is computed with it yet")
-		} else {
-			row(l.Name, "%s, %s; nothing is computed with it yet", l.Version, l.Path)
+		switch {
+		case l.Missing():
+			row(l.Name, "none; it is optional")
+		case l.Err != nil:
+			row(l.Name, "not used: %v", l.Err)
+		default:
+			row(l.Name, "%s, %s; used where it is expected to be faster", l.Version, l.Path)
 		}
 	}
 	row("auto", "%s", r.Auto)

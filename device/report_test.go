@@ -19,7 +19,7 @@ func TestReport(t *testing.T) {
 	}{
 		"no driver": {
 			Report{CPU: cpu, CUDA: cuda.Survey{Err: errors.New("nothing was found"), Libraries: []cuda.Library{{Name: "cuDNN", Err: errors.New("no")}}}, Auto: cpu.Name},
-			[]string{"passed in 0.1 s", "none: nothing was found", "cuDNN      none", "auto       cpu", "2.4 GB  a picture of 512×512\n"},
+			[]string{"passed in 0.1 s", "none: nothing was found", "cuDNN      not used: no\n", "auto       cpu", "2.4 GB  a picture of 512×512\n"},
 		},
 		"a card of 3 GB": {
 			Report{
@@ -29,7 +29,7 @@ func TestReport(t *testing.T) {
 					Libraries: []cuda.Library{{Name: "cuBLASLt", Version: "120903", Path: "/x"}},
 				},
 			},
-			[]string{"RTX, compute capability 8.6, 3.0 of 4.0 GB free", "not of use: off by 0.5", "120903, /x; nothing is", "512×512: fits", "1024×1024: does not fit"},
+			[]string{"RTX, compute capability 8.6, 3.0 of 4.0 GB free", "not of use: off by 0.5", "120903, /x; used where", "512×512: fits", "1024×1024: does not fit"},
 		},
 	} {
 		text := test.report.String()

@@ -73,6 +73,14 @@ func (s Suite) RunGradient(t *testing.T) {
 	t.Run("GradientNetwork", s.testGradientNetwork)
 }
 
+// RunOps runs the cases of some ops, training's too: "Conv2D" are those whose names begin with Conv2D/.
+func (s Suite) RunOps(t *testing.T, ops ...string) {
+	wanted := Suite{Missing: ops}
+	t.Run("Case", func(t *testing.T) {
+		s.testCases(t, slices.DeleteFunc(append(Cases(), GradientCases()...), func(c Case) bool { return !wanted.lists(c) }))
+	})
+}
+
 func (s Suite) testCases(t *testing.T, cases []Case) {
 	device, oracle := s.open(t), ref.New()
 	defer oracle.Close()

@@ -1,143 +1,221 @@
 package cublas
 
 import (
+	"encoding/binary"
 	"errors"
 	"math"
 	"math/rand/v2"
-	"runtime"
+	"slices"
 	"strings"
 	"testing"
-	"unsafe"
 
 	"github.com/atelier-go/atelier/cuda/internal/driver"
 	"github.com/atelier-go/atelier/cuda/internal/library"
+	"github.com/atelier-go/atelier/cuda/internal/simdriver"
+	"github.com/atelier-go/atelier/cuda/internal/simlibrary"
+	"github.com/atelier-go/atelier/internal/f16"
 )
 
-// numbers are random, with the address that the fake takes for one on a device.
-func numbers(n int) ([]float32, driver.Address) {
-	x := make([]float32, n)
-	for i := range x {
-		x[i] = rand.Float32() - 0.5
-	}
-	return x, driver.Address(uintptr(unsafe.Pointer(&x[0])))
+// card is a context on a machine's card, with its stream and the library in use.
+type card struct {
+	t       testing.TB
+	context *driver.Context
+	stream  driver.Stream
+	handle  Handle
 }
 
-// TestProduct compares the library's column-major products with row-major ones.
+// within runs f where the driver may be called, and asks for everything back.
+func within(t *testing.T, m *simdriver.Machine, f func(c card)) {
+	t.Helper()
+	d, err := driver.New(m.Library())
+	check(t, err)
+	cards, err := d.Cards()
+	check(t, err)
+	context, err := d.Context(cards[0])
+	check(t, err)
+	check(t, context.Do(func() error {
+		l, err := Open(simlibrary.New().Computer(), 12)
+		check(t, err)
+		c := card{t: t, context: context}
+		c.stream, err = context.Stream()
+		check(t, err)
+		c.handle, err = l.Handle()
+		check(t, err)
+		f(c)
+		return errors.Join(c.handle.Close(), c.stream.Destroy())
+	}))
+	check(t, context.Close())
+	if leaks, faults := m.Leaks(), m.Faults(); len(leaks)+len(faults) > 0 {
+		t.Errorf("not given back: %q; faults %v", leaks, faults)
+	}
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// numbers are random ones of a type, and where they are on the card.
+func (c card) numbers(t DType, n int) ([]float64, driver.Address) {
+	var data []byte
+	x := make([]float64, n)
+	for i := range x {
+		v := rand.Float32() - 0.5
+		if t == F16 {
+			h := f16.FromF32(v)
+			data, v = binary.LittleEndian.AppendUint16(data, h), f16.ToF32(h)
+		} else {
+			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+		}
+		x[i] = float64(v)
+	}
+	at, err := c.context.Alloc(int64(len(data)))
+	check(c.t, err)
+	check(c.t, c.stream.Upload(at, data))
+	return x, at
+}
+
+// download are numbers on the card.
+func (c card) download(t DType, at driver.Address, n int) []float64 {
+	size := 4
+	if t == F16 {
+		size = 2
+	}
+	data, x := make([]byte, n*size), make([]float64, n)
+	check(c.t, c.stream.Download(data, at))
+	for i := range x {
+		if t == F16 {
+			x[i] = float64(f16.ToF32(binary.LittleEndian.Uint16(data[2*i:])))
+		} else {
+			x[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:])))
+		}
+	}
+	return x
+}
+
+// TestProduct compares the library's column-major products with row-major ones, given to the stream, and recorded and replayed.
 func TestProduct(t *testing.T) {
 	for name, p := range map[string]Product{
-		"linear":         {Rows: 3, Columns: 5, Depth: 7, Transposed: true},
-		"with bias":      {Rows: 4, Columns: 2, Depth: 3, Transposed: true, Bias: true},
-		"with both":      {Rows: 2, Columns: 6, Depth: 5, Transposed: true, Bias: true, Residual: true},
-		"input gradient": {Rows: 3, Columns: 7, Depth: 5},
-		"of one row":     {Rows: 1, Columns: 4, Depth: 1, Residual: true},
-		"TF32":           {Rows: 2, Columns: 2, Depth: 2, TF32: true},
+		"linear":                        {Rows: 3, Columns: 5, Depth: 7, Transposed: true},
+		"with bias":                     {Rows: 4, Columns: 2, Depth: 3, Transposed: true, Bias: true},
+		"with both":                     {Rows: 2, Columns: 6, Depth: 5, Transposed: true, Bias: true, Residual: true},
+		"input gradient":                {Rows: 3, Columns: 7, Depth: 5},
+		"of some channels":              {Rows: 3, Columns: 8, Depth: 5, Pitch: 24, Residual: true, Type: F16},
+		"halves":                        {Rows: 5, Columns: 16, Depth: 24, Transposed: true, Bias: true, Type: F16},
+		"of one row":                    {Rows: 1, Columns: 4, Depth: 1, Residual: true},
+		"with float32 of fewer numbers": {Rows: 2, Columns: 2, Depth: 2, TF32: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			fake := newFake()
-			plan := planned(t, fake, p)
-			x, xAt := numbers(p.Rows * p.Depth)
-			w, wAt := numbers(p.Columns * p.Depth)
-			bias, biasAt := numbers(p.Columns)
-			residual, residualAt := numbers(p.Rows * p.Columns)
-			y, yAt := numbers(p.Rows * p.Columns)
-			if err := plan.Run(driver.Stream{}, plan.Algorithms()-1, Operands{Y: yAt, X: xAt, W: wAt, Bias: biasAt, Residual: residualAt}); err != nil {
-				t.Fatal(err)
-			}
-			for i, want := range p.evaluate(x, w, bias, residual) {
-				if math.Abs(float64(y[i])-want) > 1e-6 {
-					t.Fatalf("element %d is %g, want %g", i, y[i], want)
+			within(t, simdriver.New(simdriver.Options{}), func(c card) {
+				plan, err := c.handle.Plan(p, 3*4096, 8)
+				check(t, err)
+				i := plan.Algorithms() - 1
+				if plan.Algorithms() != 3 || plan.Workspace(0) != 4096 {
+					t.Errorf("%d algorithms, the first with a workspace of %d", plan.Algorithms(), plan.Workspace(0))
 				}
-			}
-			runtime.KeepAlive([][]float32{x, w, bias, residual})
-			if fake.reduced != p.TF32 || plan.Workspace(0) != 1<<20 {
-				t.Errorf("TF32 %v, workspace %d", fake.reduced, plan.Workspace(0))
-			}
-			if err := errors.Join(plan.Close(), plan.Handle.Close()); err != nil || len(fake.objects) != 0 {
-				t.Errorf("%d objects are left, %v", len(fake.objects), err)
-			}
+				x, xAt := c.numbers(p.Type, p.Rows*p.Depth)
+				w, wAt := c.numbers(p.Type, p.weights())
+				bias, biasAt := c.numbers(p.Type, p.Columns)
+				residual, residualAt := c.numbers(p.Type, p.Rows*p.Columns)
+				_, yAt := c.numbers(p.Type, p.Rows*p.Columns)
+				_, workspace := c.numbers(F32, int(plan.Workspace(i)/4))
+				call := plan.Call(i)
+				call.At = Operands{Y: yAt, X: xAt, W: wAt, Bias: biasAt, Residual: residualAt, Workspace: workspace}
+				want := p.evaluate(x, w, bias, residual)
+				tolerance := map[DType]float64{F32: 1e-6, F16: 2e-3}[p.Type]
+				same := func(what string, at driver.Address) {
+					for i, v := range c.download(p.Type, at, len(want)) {
+						if !(math.Abs(v-want[i]) <= tolerance) {
+							t.Fatalf("%s: element %d is %g, want %g", what, i, v, want[i])
+						}
+					}
+				}
+				check(t, call.Run(c.stream))
+				same("run", yAt)
+				call.At.Y = residualAt // in its place
+				g, err := c.stream.Capture(func() error { return call.Run(c.stream) })
+				check(t, err)
+				check(t, c.stream.Replay(g))
+				same("replayed", residualAt)
+				check(t, errors.Join(g.Destroy(), plan.Close()))
+				for _, at := range []driver.Address{xAt, wAt, biasAt, residualAt, yAt, workspace} {
+					check(t, c.context.Free(at))
+				}
+			})
 		})
 	}
 }
 
+// weights is how many numbers w has, with those that lie between.
+func (p Product) weights() int {
+	if p.Pitch != 0 {
+		return p.Depth * p.Pitch
+	}
+	return p.Columns * p.Depth
+}
+
 // evaluate is the product by its definition.
-func (p Product) evaluate(x, w, bias, residual []float32) []float64 {
+func (p Product) evaluate(x, w, bias, residual []float64) []float64 {
 	y := make([]float64, p.Rows*p.Columns)
 	for i := range y {
 		r, c := i/p.Columns, i%p.Columns
 		for k := range p.Depth {
-			weight := w[k*p.Columns:]
-			at := c
+			at := k*max(p.Pitch, p.Columns) + c
 			if p.Transposed {
-				weight, at = w[c*p.Depth:], k
+				at = c*p.Depth + k
 			}
-			y[i] += float64(x[r*p.Depth+k]) * float64(weight[at])
+			y[i] += x[r*p.Depth+k] * w[at]
 		}
 		if p.Bias {
-			y[i] += float64(bias[c])
+			y[i] += bias[c]
 		}
 		if p.Residual {
-			y[i] += float64(residual[i])
+			y[i] += residual[i]
 		}
 	}
 	return y
 }
 
-func planned(t *testing.T, fake *fake, p Product) *Plan {
-	t.Helper()
-	l, err := fake.open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := l.Handle()
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan, err := h.Plan(p, 1<<20, 8)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return plan
-}
-
 func TestVersion(t *testing.T) {
-	if l, err := newFake().open(); err != nil || l.Version() != 120405 || l.Path() != "libcublasLt.so.12" {
+	libraries := simlibrary.New()
+	if l, err := Open(libraries.Computer(), 12); err != nil || l.Version() != 120405 || l.Path() != "libcublasLt.so.12" {
 		t.Errorf("%+v, %v", l, err)
 	}
-	fake := newFake()
-	fake.without = []string{"cublasLtMatmul"}
-	if _, err := fake.open(); err == nil || !strings.Contains(err.Error(), "has no cublasLtMatmul") {
+	libraries.Lacks = []string{"cublasLtMatmul"}
+	if _, err := Open(libraries.Computer(), 12); err == nil || !strings.Contains(err.Error(), "has no cublasLtMatmul") {
 		t.Errorf("without a function: %v", err)
 	}
-	if _, err := Open(library.Computer{
-		Names: func(string) []string { return nil }, Beside: func(string) func() { return func() {} },
-		Open: func(path string) (library.Symbols, error) { return nil, errors.New("no " + path) },
-	}, 12); !errors.As(err, new(*library.NotFoundError)) {
+	libraries.CuBLASLt = 0
+	if _, err := Open(libraries.Computer(), 12); !errors.As(err, new(*library.NotFoundError)) {
 		t.Errorf("without a library: %v", err)
 	}
 }
 
 // TestEveryCallFails lets each function fail in turn: the error names it, and nothing is left behind.
 func TestEveryCallFails(t *testing.T) {
-	for f := descriptionCreate; f <= heuristic; f++ {
-		if f == descriptionDestroy || f == layoutDestroy || f == preferenceDestroy {
+	ends := []function{descriptionDestroy, layoutDestroy, preferenceDestroy}
+	for f := descriptionCreate; f <= matmul; f++ {
+		if slices.Contains(ends, f) {
 			continue
 		}
-		fake := newFake()
-		l, _ := fake.open()
-		h, err := l.Handle()
-		if err != nil {
-			t.Fatal(err)
-		}
-		fake.fails[f] = notSupported
-		_, err = h.Plan(Product{Rows: 1, Columns: 1, Depth: 1, Transposed: true, Bias: true}, 0, 1)
-		if err == nil || !strings.Contains(err.Error(), names[f]+": not supported") || !errors.Is(err, ErrUnsupported) || len(fake.objects) != 1 {
-			t.Errorf("%s fails: %v, %d objects left", names[f], err, len(fake.objects)-1)
-		}
+		m := simdriver.New(simdriver.Options{})
+		within(t, m, func(c card) {
+			m.Fail(names[f], 0, simdriver.Code(notSupported))
+			plan, err := c.handle.Plan(Product{Rows: 1, Columns: 8, Depth: 8, Transposed: true, Bias: true, Type: F16}, 4096, 1)
+			if err == nil {
+				err = errors.Join(plan.Call(0).Run(c.stream), plan.Close())
+			}
+			if err == nil || !strings.Contains(err.Error(), names[f]+": not supported") || !errors.Is(err, ErrUnsupported) {
+				t.Errorf("%s fails: %v", names[f], err)
+			}
+		})
 	}
-	fake := newFake()
-	fake.fails[create] = 1
-	l, _ := fake.open()
+	simdriver.New(simdriver.Options{})
+	l, err := Open(simlibrary.New().Computer(), 12)
+	check(t, err)
 	if _, err := l.Handle(); err == nil || !strings.Contains(err.Error(), "the driver or the card is not ready") {
-		t.Errorf("without a card: %v", err)
+		t.Errorf("without a context: %v", err)
 	}
 }

@@ -1,10 +1,9 @@
 package cublas
 
 import (
+	"cmp"
 	"errors"
 	"unsafe"
-
-	"github.com/atelier-go/atelier/cuda/internal/driver"
 )
 
 // ErrUnsupported is wrapped by the error for a product that the library has no algorithm for.
@@ -25,11 +24,15 @@ const (
 type Product struct {
 	Rows, Columns, Depth int
 	Transposed           bool // w is [Columns,Depth]
+	Pitch                int  // elements from a row of w to the next; 0 if nothing lies between
 	Type                 DType
 	TF32                 bool // float32 matrices are multiplied with 10 bits of mantissa
 	Bias                 bool // [Columns], of the matrices' type
 	Residual             bool // of y's shape and type; it may be y
 }
+
+// alignment is that of the matrices' addresses, in bytes.
+const alignment uint32 = 16
 
 // Plan is a product with the algorithms that the library has for it, its best guess first.
 type Plan struct {
@@ -56,6 +59,7 @@ const (
 	transpose                     int32  = 1
 	epilogueBias                  uint32 = 4
 	maxWorkspace                         = 1
+	alignmentA, alignmentD               = 5, 8
 )
 
 // Plan asks for at most limit algorithms that need no more than workspace bytes. If there is none, the error is [ErrUnsupported].
@@ -97,12 +101,13 @@ func (p *Plan) layout() error {
 	if p.product.Transposed {
 		w = [2]int{depth, columns}
 	}
-	return errors.Join(p.matrix(&p.w, w[0], w[1]), p.matrix(&p.x, depth, rows), p.matrix(&p.y, columns, rows))
+	pitch := cmp.Or(p.product.Pitch, w[0])
+	return errors.Join(p.matrix(&p.w, w[0], w[1], pitch), p.matrix(&p.x, depth, rows, depth), p.matrix(&p.y, columns, rows, columns))
 }
 
-// matrix describes a dense column-major matrix.
-func (p *Plan) matrix(layout *uintptr, rows, columns int) error {
-	return p.call(layoutCreate, uintptr(unsafe.Pointer(layout)), uintptr(p.product.Type), uintptr(rows), uintptr(columns), uintptr(rows))
+// matrix describes a column-major matrix, with so many elements from a column to the next.
+func (p *Plan) matrix(layout *uintptr, rows, columns, pitch int) error {
+	return p.call(layoutCreate, uintptr(unsafe.Pointer(layout)), uintptr(p.product.Type), uintptr(rows), uintptr(columns), uintptr(pitch))
 }
 
 // choose asks the library for algorithms.
@@ -114,6 +119,12 @@ func (p *Plan) choose(workspace uint64, limit int) error {
 	defer p.call(preferenceDestroy, preference)
 	if err := p.call(preferenceSet, preference, maxWorkspace, uintptr(unsafe.Pointer(&workspace)), unsafe.Sizeof(workspace)); err != nil {
 		return err
+	}
+	for matrix := alignmentA; matrix <= alignmentD; matrix++ {
+		bytes := alignment
+		if err := p.call(preferenceSet, preference, uintptr(matrix), uintptr(unsafe.Pointer(&bytes)), unsafe.Sizeof(bytes)); err != nil {
+			return err
+		}
 	}
 	var found int32
 	p.algorithms = make([]algorithm, limit)
@@ -131,26 +142,6 @@ func (p *Plan) Algorithms() int { return len(p.algorithms) }
 
 // Workspace is how many bytes of scratch algorithm i needs.
 func (p *Plan) Workspace(i int) int64 { return int64(p.algorithms[i].workspace) }
-
-// Operands are where a product's matrices are.
-type Operands struct{ Y, X, W, Bias, Residual, Workspace driver.Address }
-
-// Run gives the product to a stream, by algorithm i.
-func (p *Plan) Run(s driver.Stream, i int, at Operands) error {
-	if p.product.Bias {
-		if err := p.call(descriptionSet, p.description, biasAddress, uintptr(unsafe.Pointer(&at.Bias)), unsafe.Sizeof(at.Bias)); err != nil {
-			return err
-		}
-	}
-	one, scale, addend := float32(1), float32(0), at.Y
-	if p.product.Residual {
-		scale, addend = 1, at.Residual
-	}
-	a := &p.algorithms[i]
-	return p.call(matmul, p.handle, p.description, uintptr(unsafe.Pointer(&one)), uintptr(at.W), p.w, uintptr(at.X), p.x,
-		uintptr(unsafe.Pointer(&scale)), uintptr(addend), p.y, uintptr(at.Y), p.y,
-		uintptr(unsafe.Pointer(a)), uintptr(at.Workspace), uintptr(a.workspace), s.Handle())
-}
 
 // Close gives back what describes the product.
 func (p *Plan) Close() (err error) {

@@ -1,13 +1,9 @@
 package cudnn
 
-import (
-	"errors"
+import "errors"
 
-	"github.com/atelier-go/atelier/cuda/internal/driver"
-)
-
-// Convolution is y = SiLU(x*w + bias) + residual on half-precision NHWC images with KRSC weights and float32 sums, or, as Gradient,
-// the input gradient x = y*w of the plain convolution.
+// Convolution is y = SiLU(x*w + bias + perChannel) + residual on half-precision NHWC images with KRSC weights and float32 sums, or, as
+// Gradient, the input gradient x = y*w of the plain convolution.
 type Convolution struct {
 	Batch, Height, Width int // of x
 	Input, Output        int // channels, multiples of 8
@@ -15,14 +11,16 @@ type Convolution struct {
 	Stride               int
 	Before, After        [2]int // rows and columns of zeros around x
 	Gradient             bool
+	PerChannel           int // rows of it: 0 for none, 1 for all images or one for each
 	Bias, Residual, SiLU bool
 }
 
-// Plan is a convolution with the engine that the library chose for it.
+// Plan is a convolution with the engine that the library chose for it, or with an algorithm of the calls that were there before graphs.
 type Plan struct {
 	graph
 	handle    Handle
 	plan      descriptor
+	older     *older
 	workspace int64
 }
 
@@ -32,6 +30,7 @@ const (
 	operandW
 	operandY
 	operandBias
+	operandPerChannel
 	operandResidual
 	operandInner // the first of those between two operations
 )
@@ -44,8 +43,23 @@ const (
 	heuristicA               int32 = 3
 )
 
-// Plan finds an engine that needs no more than workspace bytes of scratch. If there is none, the error is [ErrUnsupported].
+// Plan finds an engine that needs no more than workspace bytes of scratch, and for a plain convolution without one an older call. If there is
+// neither, the error is [ErrUnsupported].
 func (h Handle) Plan(c Convolution, workspace int64) (*Plan, error) {
+	p, err := h.graph(c, workspace)
+	if errors.Is(err, ErrUnsupported) && c.plain() {
+		if o, failed := h.older(c, workspace); failed == nil {
+			return &Plan{handle: h, graph: graph{Library: h.Library}, older: o, workspace: o.workspace}, nil
+		}
+	}
+	return p, err
+}
+
+// plain tells whether the older calls can do a convolution: it has no epilogue, and as many zeros behind the image as before it.
+func (c Convolution) plain() bool { return c.count() == 1 && c.Before == c.After }
+
+// graph is the plan of a graph.
+func (h Handle) graph(c Convolution, workspace int64) (*Plan, error) {
 	p := &Plan{handle: h, graph: graph{Library: h.Library}}
 	operations := p.operations(c)
 	whole := p.make(operationGraph, func(d descriptor) {
@@ -73,6 +87,9 @@ func (p *Plan) operations(c Convolution) []descriptor {
 	if c.Bias {
 		chain.pointwise(addMode, p.image(operandBias, float16Type, false, 1, 1, 1, c.Output))
 	}
+	if c.PerChannel > 0 {
+		chain.pointwise(addMode, p.image(operandPerChannel, float16Type, false, c.PerChannel, 1, 1, c.Output))
+	}
 	if c.SiLU {
 		chain.pointwise(swishMode, descriptor{})
 	}
@@ -90,7 +107,7 @@ func (c Convolution) extents() (height, width int) {
 // count is how many operations there are.
 func (c Convolution) count() int {
 	n := 1
-	for _, more := range []bool{c.Bias, c.Residual, c.SiLU} {
+	for _, more := range []bool{c.Bias, c.PerChannel > 0, c.Residual, c.SiLU} {
 		if more {
 			n++
 		}
@@ -200,7 +217,7 @@ func (p *Plan) choose(whole descriptor, workspace int64) {
 			return
 		}
 	}
-	p.err = &Error{names[finalize], 3000, "none of the engines can be used"}
+	p.err = &Error{names[finalize], unsupported, "none of the engines can be used"}
 }
 
 // try makes a plan of an engine's configuration.
@@ -224,33 +241,10 @@ func (p *Plan) try(config descriptor, workspace int64) bool {
 // Workspace is how many bytes of scratch the plan needs.
 func (p *Plan) Workspace() int64 { return p.workspace }
 
-// Operands are where a convolution's arrays are; those it has not are 0. Bias is half-precision.
-type Operands struct{ Y, X, W, Bias, Residual, Workspace driver.Address }
-
-// Run gives the convolution to the handle's stream.
-func (p *Plan) Run(at Operands) error {
-	run := graph{Library: p.Library}
-	pack := run.make(variantPack, func(d descriptor) {
-		numbers, addresses := at.present()
-		set(&run, d, 1000, int64Value, numbers...)
-		set(&run, d, 1001, addressValue, addresses...)
-		set(&run, d, 1003, addressValue, at.Workspace)
-	})
-	if run.err == nil {
-		run.err = run.call(execute, p.handle.handle, p.plan.handle, pack.handle)
-	}
-	return errors.Join(run.err, run.close())
-}
-
-// present are the operands that are there, and their numbers.
-func (o Operands) present() (numbers []int64, addresses []driver.Address) {
-	for i, address := range []driver.Address{o.X, o.W, o.Y, o.Bias, o.Residual} {
-		if address != 0 {
-			numbers, addresses = append(numbers, operandX+int64(i)), append(addresses, address)
-		}
-	}
-	return numbers, addresses
-}
-
 // Close gives back what describes the convolution.
-func (p *Plan) Close() error { return p.close() }
+func (p *Plan) Close() error {
+	if p.older != nil {
+		return p.older.close()
+	}
+	return p.close()
+}

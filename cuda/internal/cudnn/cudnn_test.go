@@ -1,84 +1,174 @@
 package cudnn
 
 import (
+	"encoding/binary"
 	"errors"
 	"math"
 	"math/rand/v2"
-	"runtime"
 	"strings"
 	"testing"
-	"unsafe"
 
 	"github.com/atelier-go/atelier/cuda/internal/driver"
+	"github.com/atelier-go/atelier/cuda/internal/simdriver"
+	"github.com/atelier-go/atelier/cuda/internal/simlibrary"
 	"github.com/atelier-go/atelier/internal/f16"
 )
 
-func silu(x float64) float64 { return x / (1 + math.Exp(-x)) }
-
-// halves are random, with the address that the fake takes for one on a device.
-func halves(n int) ([]uint16, driver.Address) {
-	x := make([]uint16, n)
-	for i := range x {
-		x[i] = f16.FromF32(rand.Float32() - 0.5)
-	}
-	return x, driver.Address(uintptr(unsafe.Pointer(&x[0])))
+// card is a context on a machine's card, with its stream and the library in use.
+type card struct {
+	t       testing.TB
+	context *driver.Context
+	stream  driver.Stream
+	handle  Handle
 }
 
-func at(x []uint16, i int) float64 { return float64(f16.ToF32(x[i])) }
+// within runs f where the driver may be called, and asks for everything back.
+func within(t *testing.T, m *simdriver.Machine, libraries *simlibrary.Libraries, f func(c card)) {
+	t.Helper()
+	d, err := driver.New(m.Library())
+	check(t, err)
+	cards, err := d.Cards()
+	check(t, err)
+	context, err := d.Context(cards[0])
+	check(t, err)
+	check(t, context.Do(func() error {
+		l, err := Open(libraries.Computer(), 12)
+		check(t, err)
+		c := card{t: t, context: context}
+		c.stream, err = context.Stream()
+		check(t, err)
+		c.handle, err = l.Handle(c.stream)
+		check(t, err)
+		f(c)
+		return errors.Join(c.handle.Close(), c.stream.Destroy())
+	}))
+	check(t, context.Close())
+	if leaks, faults := m.Leaks(), m.Faults(); len(leaks)+len(faults) > 0 {
+		t.Errorf("not given back: %q; faults %v", leaks, faults)
+	}
+}
 
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// halves are random, and where they are on the card.
+func (c card) halves(n int) ([]float64, driver.Address) {
+	var data []byte
+	x := make([]float64, n)
+	for i := range x {
+		h := f16.FromF32(rand.Float32() - 0.5)
+		data, x[i] = binary.LittleEndian.AppendUint16(data, h), float64(f16.ToF32(h))
+	}
+	at, err := c.context.Alloc(int64(len(data)))
+	check(c.t, err)
+	check(c.t, c.stream.Upload(at, data))
+	return x, at
+}
+
+// convolutions are of all kinds.
+var convolutions = map[string]Convolution{
+	"plain":            {Batch: 2, Height: 5, Width: 4, Input: 8, Output: 8, Kernel: [2]int{3, 3}, Stride: 1, Before: same, After: same},
+	"with everything":  {Batch: 2, Height: 4, Width: 3, Input: 8, Output: 16, Kernel: [2]int{3, 3}, Stride: 1, Before: same, After: same, Bias: true, PerChannel: 2, SiLU: true, Residual: true},
+	"residual":         {Batch: 1, Height: 4, Width: 4, Input: 8, Output: 8, Kernel: [2]int{1, 1}, Stride: 1, Bias: true, Residual: true},
+	"one for all":      {Batch: 2, Height: 2, Width: 2, Input: 8, Output: 8, Kernel: [2]int{1, 1}, Stride: 1, PerChannel: 1},
+	"stride":           {Batch: 1, Height: 6, Width: 8, Input: 8, Output: 8, Kernel: [2]int{3, 3}, Stride: 2, Before: same, After: same, Bias: true},
+	"plain stride":     {Batch: 1, Height: 6, Width: 8, Input: 8, Output: 8, Kernel: [2]int{3, 3}, Stride: 2, Before: same, After: same},
+	"padded behind":    {Batch: 1, Height: 6, Width: 6, Input: 8, Output: 8, Kernel: [2]int{3, 3}, Stride: 2, After: same},
+	"gradient":         {Batch: 2, Height: 4, Width: 5, Input: 16, Output: 8, Kernel: [2]int{3, 3}, Stride: 1, Before: same, After: same, Gradient: true},
+	"strided gradient": {Batch: 1, Height: 6, Width: 6, Input: 8, Output: 8, Kernel: [2]int{3, 3}, Stride: 2, After: same, Gradient: true},
+}
+
+var same = [2]int{1, 1}
+
+// TestConvolution compares graphs with the definition, given to the stream, and recorded and replayed.
 func TestConvolution(t *testing.T) {
-	same := [2]int{1, 1}
-	for name, c := range map[string]Convolution{
-		"plain":            {Batch: 2, Height: 5, Width: 4, Input: 8, Output: 8, Kernel: [2]int{3, 3}, Stride: 1, Before: same, After: same},
-		"with everything":  {Batch: 1, Height: 4, Width: 3, Input: 8, Output: 16, Kernel: [2]int{3, 3}, Stride: 1, Before: same, After: same, Bias: true, SiLU: true, Residual: true},
-		"residual":         {Batch: 1, Height: 4, Width: 4, Input: 8, Output: 8, Kernel: [2]int{1, 1}, Stride: 1, Bias: true, Residual: true},
-		"stride":           {Batch: 1, Height: 6, Width: 8, Input: 8, Output: 8, Kernel: [2]int{3, 3}, Stride: 2, Before: same, After: same, Bias: true},
-		"padded behind":    {Batch: 1, Height: 6, Width: 6, Input: 8, Output: 8, Kernel: [2]int{3, 3}, Stride: 2, After: same},
-		"gradient":         {Batch: 2, Height: 4, Width: 5, Input: 16, Output: 8, Kernel: [2]int{3, 3}, Stride: 1, Before: same, After: same, Gradient: true},
-		"strided gradient": {Batch: 1, Height: 6, Width: 6, Input: 8, Output: 8, Kernel: [2]int{3, 3}, Stride: 2, After: same, Gradient: true},
-	} {
+	for name, convolution := range convolutions {
 		t.Run(name, func(t *testing.T) {
-			fake := newFake()
-			fake.refuse = 1 // the first engine cannot be had, and the second is taken
-			plan := planned(t, fake, c)
-			height, width := c.extents()
-			x, xAt := halves(c.Batch * c.Height * c.Width * c.Input)
-			w, wAt := halves(c.Output * c.Kernel[0] * c.Kernel[1] * c.Input)
-			y, yAt := halves(c.Batch * height * width * c.Output)
-			bias, biasAt := halves(c.Output)
-			residual, residualAt := halves(len(y))
-			operands := Operands{Y: yAt, X: xAt, W: wAt, Workspace: 1}
-			if c.Bias {
-				operands.Bias = biasAt
-			}
-			if c.Residual {
-				operands.Residual = residualAt
-			}
-			result, want := y, c.evaluate(x, w, bias, residual, y)
-			if c.Gradient {
-				result = x
-			}
-			if err := plan.Run(operands); err != nil {
-				t.Fatal(err)
-			}
-			for i := range result {
-				if d := math.Abs(at(result, i) - want[i]); d > 2e-3*(1+math.Abs(want[i])) {
-					t.Fatalf("element %d is %g, want %g", i, at(result, i), want[i])
-				}
-			}
-			runtime.KeepAlive([][]uint16{x, w, y, bias, residual})
-			if plan.Workspace() != 4096 {
-				t.Errorf("the workspace is %d", plan.Workspace())
-			}
-			if err := plan.Close(); err != nil || len(fake.descriptors) != 0 {
-				t.Errorf("%d descriptors are left, %v", len(fake.descriptors), err)
-			}
+			libraries := simlibrary.New()
+			libraries.Refuse = 1 // the first engine cannot be had, and the second is taken
+			within(t, simdriver.New(simdriver.Options{}), libraries, func(c card) { c.compare(t, convolution) })
 		})
 	}
 }
 
+// TestOlder does without graphs: what has no epilogue, and as many zeros behind the image as before it, is computed by the older calls.
+func TestOlder(t *testing.T) {
+	for name, convolution := range convolutions {
+		t.Run(name, func(t *testing.T) {
+			libraries := simlibrary.New()
+			libraries.NoEngines = true
+			within(t, simdriver.New(simdriver.Options{}), libraries, func(c card) {
+				if convolution.plain() {
+					c.compare(t, convolution)
+				} else if _, err := c.handle.Plan(convolution, 1<<20); !errors.Is(err, ErrUnsupported) {
+					t.Errorf("have %v", err)
+				}
+			})
+		})
+	}
+}
+
+// compare runs a convolution.
+func (c card) compare(t *testing.T, of Convolution) {
+	t.Helper()
+	plan, err := c.handle.Plan(of, 1<<20)
+	check(t, err)
+	if plan.Workspace() != 4096 {
+		t.Errorf("the workspace is %d", plan.Workspace())
+	}
+	height, width := of.extents()
+	x, xAt := c.halves(of.Batch * of.Height * of.Width * of.Input)
+	w, wAt := c.halves(of.Output * of.Kernel[0] * of.Kernel[1] * of.Input)
+	y, yAt := c.halves(of.Batch * height * width * of.Output)
+	bias, biasAt := c.halves(of.Output)
+	perChannel, perChannelAt := c.halves(max(of.PerChannel, 1) * of.Output)
+	residual, residualAt := c.halves(len(y))
+	_, workspace := c.halves(2048)
+	call := plan.Call()
+	call.At = Operands{Y: yAt, X: xAt, W: wAt, Workspace: workspace}
+	if of.Bias {
+		call.At.Bias = biasAt
+	}
+	if of.PerChannel > 0 {
+		call.At.PerChannel = perChannelAt
+	}
+	if of.Residual {
+		call.At.Residual = residualAt
+	}
+	want, result := of.evaluate(x, w, bias, perChannel, residual, y), yAt
+	if of.Gradient {
+		result = xAt
+	}
+	same := func(what string, at driver.Address) {
+		data := make([]byte, 2*len(want))
+		check(t, c.stream.Download(data, at))
+		for i, v := range want {
+			if have := float64(f16.ToF32(binary.LittleEndian.Uint16(data[2*i:]))); !(math.Abs(have-v) <= 2e-3*(1+math.Abs(v))) {
+				t.Fatalf("%s: element %d is %g, want %g", what, i, have, v)
+			}
+		}
+	}
+	check(t, call.Run())
+	same("run", result)
+	if of.Residual {
+		call.At.Y, result = residualAt, residualAt // in its place
+	}
+	g, err := c.stream.Capture(func() error { return call.Run() })
+	check(t, err)
+	check(t, c.stream.Replay(g))
+	same("replayed", result)
+	check(t, errors.Join(g.Destroy(), call.Close(), plan.Close()))
+	for _, at := range []driver.Address{xAt, wAt, yAt, biasAt, perChannelAt, residualAt, workspace} {
+		check(t, c.context.Free(at))
+	}
+}
+
 // evaluate is the convolution by its definition: y, or x of y.
-func (c Convolution) evaluate(x, w, bias, residual, y []uint16) []float64 {
+func (c Convolution) evaluate(x, w, bias, perChannel, residual, y []float64) []float64 {
 	height, width := c.extents()
 	out, dx := make([]float64, len(y)), make([]float64, len(x))
 	for i := range out {
@@ -90,18 +180,21 @@ func (c Convolution) evaluate(x, w, bias, residual, y []uint16) []float64 {
 				continue
 			}
 			source := ((n*c.Height+r)*c.Width+s)*c.Input + channel
-			weight := at(w, o*c.Kernel[0]*c.Kernel[1]*c.Input+k)
-			out[i] += weight * at(x, source)
-			dx[source] += weight * at(y, i)
+			weight := w[o*c.Kernel[0]*c.Kernel[1]*c.Input+k]
+			out[i] += weight * x[source]
+			dx[source] += weight * y[i]
 		}
 		if c.Bias {
-			out[i] += at(bias, o)
+			out[i] += bias[o]
+		}
+		if c.PerChannel > 0 {
+			out[i] += perChannel[n%c.PerChannel*c.Output+o]
 		}
 		if c.SiLU {
-			out[i] = silu(out[i])
+			out[i] /= 1 + math.Exp(-out[i])
 		}
 		if c.Residual {
-			out[i] += at(residual, i)
+			out[i] += residual[i]
 		}
 	}
 	if c.Gradient {
@@ -110,80 +203,74 @@ func (c Convolution) evaluate(x, w, bias, residual, y []uint16) []float64 {
 	return out
 }
 
-func planned(t *testing.T, fake *fake, c Convolution) *Plan {
-	t.Helper()
-	l, err := fake.open(12)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := l.Handle(driver.Stream{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan, err := h.Plan(c, 1<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return plan
-}
-
 var small = Convolution{Batch: 1, Height: 1, Width: 1, Input: 8, Output: 8, Kernel: [2]int{1, 1}, Stride: 1}
 
 func TestNoEngine(t *testing.T) {
 	for name, test := range map[string]struct{ refuse, workspace int }{"none is supported": {2, 1 << 20}, "all need too much": {0, 4095}} {
-		fake := newFake()
-		fake.refuse = test.refuse
-		l, _ := fake.open(12)
-		h, _ := l.Handle(driver.Stream{})
-		if _, err := h.Plan(small, int64(test.workspace)); !errors.Is(err, ErrUnsupported) || len(fake.descriptors) != 0 {
-			t.Errorf("%s: %v, %d descriptors left", name, err, len(fake.descriptors))
-		}
+		libraries := simlibrary.New()
+		libraries.Refuse, libraries.Lacks = test.refuse, []string{"cudnnConvolutionForward"}
+		within(t, simdriver.New(simdriver.Options{}), libraries, func(c card) {
+			if _, err := c.handle.Plan(small, int64(test.workspace)); !errors.Is(err, ErrUnsupported) {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
 	}
 }
 
 func TestVersions(t *testing.T) {
-	for number, want := range map[uintptr]string{8902: "8.9.2", 91002: "9.10.2", 92800: "9.28.0"} {
-		fake := newFake()
-		fake.version = number
-		if l, err := fake.open(12); err != nil || l.Version() != want || l.Path() != "libcudnn.so.9" {
+	for number, want := range map[int]string{8902: "8.9.2", 91002: "9.10.2", 92800: "9.28.0"} {
+		libraries := simlibrary.New()
+		libraries.CuDNN = number
+		if l, err := Open(libraries.Computer(), 12); err != nil || l.Version() != want || l.Path() != "libcudnn.so.9" {
 			t.Errorf("%d: %v, want %s", number, err, want)
 		}
 	}
-	fake := newFake()
-	fake.cuda = 13000
-	if _, err := fake.open(12); err == nil || !strings.Contains(err.Error(), "is for CUDA 13 and the driver knows 12") {
+	libraries := simlibrary.New()
+	libraries.CUDA = 13000
+	if _, err := Open(libraries.Computer(), 12); err == nil || !strings.Contains(err.Error(), "is for CUDA 13 and the driver knows 12") {
 		t.Errorf("for a newer CUDA: %v", err)
 	}
 }
 
 // TestEveryCallFails lets each function fail in turn: the error names it and has the library's words, and nothing is left behind.
 func TestEveryCallFails(t *testing.T) {
-	for f := create; f <= execute; f++ {
-		fake := newFake()
-		fake.fails[f] = 5000
-		err := session(fake)
-		if f == destroy || f == destroyDescriptor {
+	for f := createDescriptor; f <= convolveInput; f++ {
+		if strings.Contains(names[f], "Destroy") {
 			continue
 		}
-		if err == nil || !strings.Contains(err.Error(), names[f]+": status 5000: words") || len(fake.descriptors) != 0 {
-			t.Errorf("%s fails: %v, %d descriptors left", names[f], err, len(fake.descriptors))
-		}
+		of, libraries := small, simlibrary.New()
+		libraries.NoEngines = f >= createTensor
+		of.Gradient = f == inputAlgorithms || f == convolveInput
+		m := simdriver.New(simdriver.Options{})
+		within(t, m, libraries, func(c card) {
+			m.Fail(names[f], 0, 5000)
+			err := c.session(of)
+			switch {
+			case f < createTensor || f >= convolveForward:
+				if err == nil || !strings.Contains(err.Error(), names[f]+": status 5000: words") {
+					t.Errorf("%s fails: %v", names[f], err)
+				}
+			case !errors.Is(err, ErrUnsupported): // there are neither engines nor the older call
+				t.Errorf("%s fails: %v", names[f], err)
+			}
+		})
+	}
+	simdriver.New(simdriver.Options{})
+	l, err := Open(simlibrary.New().Computer(), 12)
+	check(t, err)
+	if _, err := l.Handle(driver.Stream{}); err == nil || !strings.Contains(err.Error(), "cudnnCreate: status 1001") {
+		t.Errorf("without a context: %v", err)
 	}
 }
 
-func session(fake *fake) error {
-	l, err := fake.open(12)
+// session plans a convolution and runs it.
+func (c card) session(of Convolution) error {
+	plan, err := c.handle.Plan(of, 1<<20)
 	if err != nil {
 		return err
 	}
-	h, err := l.Handle(driver.Stream{})
-	if err != nil {
-		return err
-	}
-	plan, err := h.Plan(small, 1<<20)
-	if err != nil {
-		return err
-	}
-	_, address := halves(64)
-	return errors.Join(plan.Run(Operands{Y: address, X: address, W: address}), plan.Close(), h.Close())
+	_, at := c.halves(4096)
+	call := plan.Call()
+	call.At = Operands{Y: at, X: at + 4096, W: at + 2048, Workspace: at + 4096}
+	return errors.Join(call.Run(), c.stream.Wait(), call.Close(), plan.Close(), c.context.Free(at))
 }

@@ -26,6 +26,21 @@ const (
 	getAttribute
 	finalize
 	execute
+
+	createTensor // from here on the calls that were there before graphs
+	setTensor
+	destroyTensor
+	createFilter
+	setFilter
+	destroyFilter
+	createConvolution
+	setConvolution
+	setMath
+	destroyConvolution
+	forwardAlgorithms
+	inputAlgorithms
+	convolveForward
+	convolveInput
 )
 
 var names = [...]string{
@@ -41,6 +56,20 @@ var names = [...]string{
 	getAttribute:       "cudnnBackendGetAttribute",
 	finalize:           "cudnnBackendFinalize",
 	execute:            "cudnnBackendExecute",
+	createTensor:       "cudnnCreateTensorDescriptor",
+	setTensor:          "cudnnSetTensor4dDescriptor",
+	destroyTensor:      "cudnnDestroyTensorDescriptor",
+	createFilter:       "cudnnCreateFilterDescriptor",
+	setFilter:          "cudnnSetFilter4dDescriptor",
+	destroyFilter:      "cudnnDestroyFilterDescriptor",
+	createConvolution:  "cudnnCreateConvolutionDescriptor",
+	setConvolution:     "cudnnSetConvolution2dDescriptor",
+	setMath:            "cudnnSetConvolutionMathType",
+	destroyConvolution: "cudnnDestroyConvolutionDescriptor",
+	forwardAlgorithms:  "cudnnGetConvolutionForwardAlgorithm_v7",
+	inputAlgorithms:    "cudnnGetConvolutionBackwardDataAlgorithm_v7",
+	convolveForward:    "cudnnConvolutionForward",
+	convolveInput:      "cudnnConvolutionBackwardData",
 }
 
 // Library is cuDNN, opened.
@@ -63,7 +92,7 @@ func Open(c library.Computer, cuda int) (*Library, error) {
 func New(found *library.Library, cuda int) (*Library, error) {
 	l := &Library{functions: library.Resolve(found, names[:]), path: found.Path}
 	for f, address := range l.functions {
-		if address == 0 && function(f) != getLastErrorString { // which version 8 has not
+		if address == 0 && function(f) != getLastErrorString && function(f) < createTensor { // version 8 lacks the one, a later one may lack the others
 			return nil, fmt.Errorf("cuda: %s has no %s: install cuDNN 9, or name its folder in %s", found.Path, names[f], library.FolderVariable)
 		}
 	}

@@ -69,6 +69,8 @@ type Card struct {
 	SharedPerSM     int // bytes of shared memory of a multiprocessor
 	L2              int // bytes
 	Clock           int // kHz
+	MemoryClock     int // kHz, of memory that moves data twice a clock
+	BusWidth        int // bits, of memory
 	Watchdog        bool
 }
 
@@ -100,7 +102,7 @@ func (d *Driver) Cards() ([]Card, error) {
 // attributes are the driver's numbers for what a Card has.
 func (c *Card) attributes(major, minor, watchdog *int) map[int]*int {
 	return map[int]*int{
-		1: &c.Threads, 13: &c.Clock, 16: &c.Multiprocessors, 17: watchdog, 38: &c.L2, 75: major, 76: minor, 81: &c.SharedPerSM, 97: &c.Shared,
+		1: &c.Threads, 13: &c.Clock, 16: &c.Multiprocessors, 17: watchdog, 36: &c.MemoryClock, 37: &c.BusWidth, 38: &c.L2, 75: major, 76: minor, 81: &c.SharedPerSM, 97: &c.Shared,
 	}
 }
 

@@ -40,7 +40,7 @@ func TestCards(t *testing.T) {
 	cards, err := d.Cards()
 	want := Card{
 		Name: "RTX 3060", Capability: 86, Memory: 12 << 30, Multiprocessors: 28, Threads: 1024, Shared: 101376, SharedPerSM: 102400,
-		L2: 2359296, Clock: 1777000, Watchdog: true,
+		L2: 2359296, Clock: 1777000, MemoryClock: 7501000, BusWidth: 192, Watchdog: true,
 	}
 	if err != nil || len(cards) != 1 || cards[0] != want {
 		t.Errorf("have %+v, %v, want %+v", cards, err, want)
@@ -70,6 +70,11 @@ func TestCalls(t *testing.T) {
 		must(t, s.Copy(b+4, a, 4))
 		must(t, s.Download(back, b))
 
+		if code, err := c.Assemble("ptx"); err != nil || string(code) != "words" {
+			t.Errorf("assembled is %q, %v", code, err)
+		}
+		_, err = c.LoadCubin([]byte("code\x00"))
+		must(t, err)
 		m, err := c.Load("ptx")
 		must(t, err)
 		k, err := m.Kernel("gemm", 64<<10)
@@ -95,7 +100,8 @@ func TestCalls(t *testing.T) {
 	}
 	for _, want := range []string{
 		"cuDevicePrimaryCtxRetain 40", "cuCtxSetCurrent 7", "cuStreamCreate 1", "cuMemAlloc_v2 16", "cuMemcpyHtoDAsync_v2 16 9",
-		"cuMemsetD32Async 707406378 2 9", "cuModuleLoadDataEx ptx 2 5 6 8192", "cuModuleGetFunction 12 gemm", "cuFuncSetAttribute 13 8 65536",
+		"cuMemsetD32Async 707406378 2 9", "cuModuleLoadDataEx ptx 2 5 6 8192",
+		"cuLinkCreate_v2 2 5 6 8192", "cuLinkAddData_v2 15 1 ptx 4 kernel 0 0 0", "cuLinkComplete 15", "cuModuleLoadDataEx code 2 5 6 8192", "cuModuleGetFunction 12 gemm", "cuFuncSetAttribute 13 8 65536",
 		"cuLaunchKernel 13 2 3 4 128 1 1 65536 9 0", "cuStreamBeginCapture_v2 9 1", "cuGraphInstantiateWithFlags 11 0", "cuGraphDestroy",
 		"cuGraphLaunch 14 9", "cuCtxSetCurrent 0", "cuDevicePrimaryCtxRelease_v2",
 	} {
@@ -187,7 +193,7 @@ func TestEveryCallFails(t *testing.T) {
 }
 
 // fakeOnly are functions whose failure the fake does not act out, or that only describe another failure.
-var fakeOnly = map[function]bool{cuGetErrorName: true, cuGetErrorString: true, cuDeviceGetAttribute: true, cuMemGetInfo: true, cuGraphDestroy: true}
+var fakeOnly = map[function]bool{cuGetErrorName: true, cuGetErrorString: true, cuDeviceGetAttribute: true, cuMemGetInfo: true, cuGraphDestroy: true, cuLinkDestroy: true}
 
 // session calls every function once.
 func session(fake *fake) error {
@@ -217,6 +223,9 @@ func work(c *Context) error {
 	}
 	e, err := c.Event()
 	if err != nil {
+		return err
+	}
+	if _, err := c.Assemble("ptx"); err != nil {
 		return err
 	}
 	m, err := c.Load("ptx")

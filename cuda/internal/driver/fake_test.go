@@ -91,7 +91,7 @@ func answer(fn function, ok func(), numbers ...any) uintptr {
 var words = []byte("words\x00")
 
 // attributes are those of an RTX 3060.
-var attributes = map[int32]int32{1: 1024, 13: 1777000, 16: 28, 17: 1, 38: 2359296, 75: 8, 76: 6, 81: 102400, 97: 101376}
+var attributes = map[int32]int32{1: 1024, 13: 1777000, 16: 28, 17: 1, 36: 7501000, 37: 192, 38: 2359296, 75: 8, 76: 6, 81: 102400, 97: 101376}
 
 var functions = map[function]any{
 	cuDriverGetVersion: func(v *int32) uintptr { return answer(cuDriverGetVersion, func() { *v = 12040 }) },
@@ -150,6 +150,15 @@ var functions = map[function]any{
 	},
 	cuModuleLoadDataEx: func(module *uintptr, image *byte, n uint32, options *[2]int32, values *[2]uintptr) uintptr {
 		return answer(cuModuleLoadDataEx, func() { *module = 12 }, goString(image), n, options[0], options[1], values[1])
+	},
+	cuLinkCreate: func(n uint32, options *[2]int32, values *[2]uintptr, state *uintptr) uintptr {
+		return answer(cuLinkCreate, func() { *state = 15 }, n, options[0], options[1], values[1])
+	},
+	cuLinkAddData: func(state uintptr, kind int32, text *byte, n uintptr, name *byte, options uint32, a, b uintptr) uintptr {
+		return answer(cuLinkAddData, func() {}, state, kind, goString(text), n, goString(name), options, a, b)
+	},
+	cuLinkComplete: func(state uintptr, code **byte, n *uintptr) uintptr {
+		return answer(cuLinkComplete, func() { *code, *n = &words[0], 5 }, state)
 	},
 	cuModuleGetFunction: func(kernel *uintptr, module uintptr, name *byte) uintptr {
 		return answer(cuModuleGetFunction, func() { *kernel = 13 }, module, goString(name))

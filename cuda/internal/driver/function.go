@@ -41,6 +41,10 @@ const (
 	cuModuleLoadDataEx
 	cuModuleUnload
 	cuModuleGetFunction
+	cuLinkCreate
+	cuLinkAddData
+	cuLinkComplete
+	cuLinkDestroy
 	cuFuncSetAttribute
 	cuFuncGetAttribute
 	cuLaunchKernel
@@ -89,6 +93,10 @@ var names = [...]string{
 	cuModuleLoadDataEx:        "cuModuleLoadDataEx",
 	cuModuleUnload:            "cuModuleUnload",
 	cuModuleGetFunction:       "cuModuleGetFunction",
+	cuLinkCreate:              "cuLinkCreate_v2",
+	cuLinkAddData:             "cuLinkAddData_v2",
+	cuLinkComplete:            "cuLinkComplete",
+	cuLinkDestroy:             "cuLinkDestroy",
 	cuFuncSetAttribute:        "cuFuncSetAttribute",
 	cuFuncGetAttribute:        "cuFuncGetAttribute",
 	cuLaunchKernel:            "cuLaunchKernel",

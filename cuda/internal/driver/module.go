@@ -12,13 +12,15 @@ type Module struct {
 }
 
 // Load assembles PTX text for the card. What the assembler has against it is in the *[Error].
-func (c *Context) Load(ptx string) (Module, error) {
+func (c *Context) Load(ptx string) (Module, error) { return c.load(append([]byte(ptx), 0)) }
+
+// load loads text that ends with a zero, or code.
+func (c *Context) load(image []byte) (Module, error) {
 	const errorLog, errorLogBytes = 5, 6
 	log := make([]byte, 8<<10)
 	options := [2]int32{errorLog, errorLogBytes}
 	values := [2]unsafe.Pointer{unsafe.Pointer(&log[0]), nil}
 	*(*uintptr)(unsafe.Pointer(&values[1])) = uintptr(len(log)) // the driver takes numbers in the place of addresses
-	image := append([]byte(ptx), 0)
 	m := Module{Context: c}
 	err := c.call(cuModuleLoadDataEx, uintptr(unsafe.Pointer(&m.handle)), uintptr(unsafe.Pointer(&image[0])), uintptr(len(options)),
 		uintptr(unsafe.Pointer(&options)), uintptr(unsafe.Pointer(&values)))

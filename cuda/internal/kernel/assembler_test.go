@@ -55,7 +55,7 @@ func gradientKernels() (kernels []*ptx.Kernel) {
 		for _, w := range []writer{
 			norm, LayerNormGradient{t, true}, ActivateGradient{compute.GELU, t}, GEGLUGradient{GEGLU{8, t}}, SumPositions{t, compute.F32},
 			PlainConv2DGradient{Plain{64, 64}, window, true, t, t, t, 4}, PlainConv2DWeights{Plain{64, 64}, window, t, t, compute.F32, 4},
-			PlainMatrix{Plain{64, 64}, everything, t, t, compute.F32, 2}, PlainAttention{160, false, t}, Finish{everything, t, 4},
+			PlainMatrix{Plain{64, 64}, everything, t, t, compute.F32, 2}, PlainAttention{160, false, t}, Finish{everything, t, 4, false}, Finish{everything, t, 4, true},
 			MergeTokens{t}, Embed{t, t, true}, Move{t, compute.F32}, Scale{t}, Fill{t}, GuidanceCombine{2, t}, Rescale{t},
 		} {
 			kernels = append(kernels, w.Kernel())

@@ -106,7 +106,7 @@ func (c *choice) conv2DInputGradient(op compute.Conv2DInputGradient) {
 // backward launches the input gradient of a convolution of stride 1 on tensor cores. The convolution has so many inputs.
 func (c *choice) backward(end finish, v Conv2D, w, x any, dy, y compute.Shape, inputs int) {
 	rows, columns, window := y.Rows(), y[3], v.Window[0]*v.Window[1]
-	v.Tile, v.Parts, v.Promoted, v.Backward = TileFor(rows, columns, c.card.Multiprocessors), 1, c.card.Promoted, true
+	v.Tile, v.Parts, v.Promoted, v.Backward = c.tileFor(rows, columns), 1, c.card.Promoted, true
 	v.Top, v.Left = v.Window[0]-1-v.Top, v.Window[1]-1-v.Left
 	c.product(end, v.Tile, rows, columns, window*dy[3], func(e Epilogue, split bool) writer {
 		v.Epilogue, v.Split = e, split

@@ -1,14 +1,56 @@
 package kernel
 
-import "github.com/atelier-go/atelier/compute"
+import (
+	"slices"
+	"strings"
+
+	"github.com/atelier-go/atelier/compute"
+)
+
+// tilings are the tiles of large products, the largest first.
+var tilings = []Tile{
+	{Rows: 128, Columns: 128, Depth: 32, WarpRows: 64, WarpColumns: 64, Stages: 4},
+	{Rows: 128, Columns: 64, Depth: 32, WarpRows: 64, WarpColumns: 32, Stages: 4},
+	{Rows: 64, Columns: 64, Depth: 64, WarpRows: 32, WarpColumns: 32, Stages: 3},
+}
+
+// Tilings are the ways to compute a node that differ from Work in how its product on tensor cores is divided: none for a small product, and
+// for what is none.
+func (k *Kernels) Tilings(p *compute.Program, n compute.Node) (ways []Way) {
+	usual, err := k.Work(p, n)
+	for _, t := range tilings {
+		w, failed := k.tiled(p, n, t)
+		if err != nil || failed != nil || !usual.large() || !w.differs(usual) {
+			continue
+		}
+		ways = append(ways, Way{"own, in tiles " + t.String(), w})
+	}
+	return ways
+}
+
+// large tells whether work is a product in one of the larger tiles.
+func (w Work) large() bool {
+	return slices.ContainsFunc(w.Launches, func(l Launch) bool {
+		return slices.ContainsFunc(tilings, func(t Tile) bool { return strings.Contains(l.Kernel.Name(), "_"+t.String()) })
+	})
+}
+
+// differs tells whether work has other kernels.
+func (w Work) differs(other Work) bool {
+	return !slices.EqualFunc(w.Launches, other.Launches, func(a, b Launch) bool { return a.Kernel == b.Kernel })
+}
+
+// tileFor is the tile that was asked for, or TileFor's.
+func (c *choice) tileFor(rows, columns int) Tile {
+	if c.tile != (Tile{}) {
+		return c.tile
+	}
+	return TileFor(rows, columns, c.card.Multiprocessors)
+}
 
 // TileFor is how a product with so many rows and columns is divided: in the largest tiles that give every multiprocessor one.
 func TileFor(rows, columns, multiprocessors int) Tile {
-	for _, t := range []Tile{
-		{Rows: 128, Columns: 128, Depth: 32, WarpRows: 64, WarpColumns: 64, Stages: 4},
-		{Rows: 128, Columns: 64, Depth: 32, WarpRows: 64, WarpColumns: 32, Stages: 4},
-		{Rows: 64, Columns: 64, Depth: 64, WarpRows: 32, WarpColumns: 32, Stages: 3},
-	} {
+	for _, t := range tilings {
 		if grid := t.Grid(rows, columns); grid[0]*grid[1] >= multiprocessors && rows > t.Rows/2 && columns > t.Columns/2 {
 			return t
 		}
@@ -43,7 +85,7 @@ func (c *choice) product(end finish, tile Tile, rows, columns, depth int, write 
 	grid[2] = parts
 	sums := c.scratch(parts * rows * columns * 4)
 	c.launch(write(Epilogue{}, true), grid, tile.Shared(), append(append([]any{sums, rows, columns}, arguments...), slices)...)
-	f := Finish{end.Epilogue, end.dtype, plainWidth(columns)}
+	f := Finish{end.Epilogue, end.dtype, plainWidth(columns), false}
 	c.launch(f, f.Grid(rows*columns), 0, end.with(sums, parts)...)
 }
 
@@ -82,7 +124,7 @@ func (f finish) times(scale float64) finish {
 
 // matrices launches a product of two matrices on tensor cores.
 func (c *choice) matrices(end finish, rows, columns, depth int, l Linear, arguments ...any) {
-	l.Tile, l.Promoted = TileFor(rows, columns, c.card.Multiprocessors), c.card.Promoted
+	l.Tile, l.Promoted = c.tileFor(rows, columns), c.card.Promoted
 	c.product(end, l.Tile, rows, columns, depth, func(e Epilogue, split bool) writer {
 		l.Epilogue, l.Split = e, split
 		return l
@@ -178,7 +220,7 @@ func (c *choice) convolve(v convolution2D, columns int, bias compute.Value, e co
 		channels = append(channels, c.shape(v.x2).Last())
 	}
 	if c.whole(t, channels...) && !planar {
-		v.Tile, v.Odd, v.Promoted = TileFor(rows, columns, c.card.Multiprocessors), columns%2 == 1, c.card.Promoted
+		v.Tile, v.Odd, v.Promoted = c.tileFor(rows, columns), columns%2 == 1, c.card.Promoted
 		c.product(end, v.Tile, rows, columns, c.shape(v.weight)[1]*v.Window[0]*v.Window[1], func(e Epilogue, split bool) writer {
 			v.Epilogue, v.Split = e, split
 			return v.Conv2D

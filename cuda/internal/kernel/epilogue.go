@@ -92,6 +92,8 @@ type Finish struct {
 	Epilogue
 	Type  compute.DType
 	Width int // neighbours at once: 4 or 2 if the number of columns is a multiple, else 1
+
+	Halves bool // the parts are half precision
 }
 
 // Grid is that for so many elements of y.
@@ -99,11 +101,15 @@ func (f Finish) Grid(elements int) [3]int {
 	return [3]int{ceil(elements, elementThreads*f.Width), 1, 1}
 }
 
-// Kernel has the parameters of Linear up to the epilogue's, then the parts, float32 [parts][rows][columns], and their number.
+// Kernel has the parameters of Linear up to the epilogue's, then the parts, float32 or halves [parts][rows][columns], and their number.
 func (f Finish) Kernel() *ptx.Kernel {
-	k := ptx.New(fmt.Sprintf("finish_%d%s%v", f.Width, suffix(f.Type), f.Epilogue), elementThreads)
+	name, t := fmt.Sprintf("finish_%d%s%v", f.Width, suffix(f.Type), f.Epilogue), compute.F32
+	if f.Halves {
+		name, t = name+"_halves", compute.F16
+	}
+	k := ptx.New(name, elementThreads)
 	end := declareEnd(k, f.Epilogue, f.Type, f.Width)
-	parts, n := declare(k, "parts", compute.F32), k.Uint("n")
+	parts, n := declare(k, "parts", t), k.Uint("n")
 	at := k.Block(0).Times(elementThreads).Plus(k.Thread()).Times(f.Width)
 	elements := end.rows.Times(end.columns)
 	k.If(at.Less(elements), func() {

@@ -13,12 +13,15 @@ type Work struct {
 	Scratch  int // bytes
 }
 
-// Launch is one launch of a kernel. Kernels of one name are the same.
+// Launch is one launch of a kernel, of which those of one name are the same, or a library's call.
 type Launch struct {
 	Kernel    *ptx.Kernel
 	Grid      [3]int
 	Shared    int   // bytes of shared memory
 	Arguments []any // of the kernel's parameters, in their order: Array, Scratch, Table, *Report, int (32 bits) or float32
+
+	Call      any // Product or Convolution, without a kernel: its arguments are CallY and those that follow
+	Algorithm int // which of the library's algorithms for it, the first being its best guess
 }
 
 // Array is the address of an operand or a result in device memory. Parameters are kept there as elements of the type, in the order.
@@ -78,7 +81,11 @@ func New(card Card) *Kernels { return &Kernels{card, make(map[any]*ptx.Kernel)} 
 // Work is how a node of a program is computed whose values have the types that they are kept as: see [Kernels.Store]. An op without a
 // kernel is an error that wraps compute.ErrUnsupported.
 func (k *Kernels) Work(p *compute.Program, n compute.Node) (Work, error) {
-	c := &choice{Kernels: k, program: p, out: n.Out}
+	return k.tiled(p, n, Tile{})
+}
+
+func (k *Kernels) tiled(p *compute.Program, n compute.Node, tile Tile) (Work, error) {
+	c := &choice{Kernels: k, program: p, out: n.Out, tile: tile}
 	if !c.choose(n.Op) {
 		return Work{}, fmt.Errorf("%s: %w", compute.OpName(n.Op), compute.ErrUnsupported)
 	}
@@ -90,6 +97,7 @@ type choice struct {
 	*Kernels
 	program *compute.Program
 	out     []compute.Value
+	tile    Tile // of products on tensor cores; none has TileFor decide
 	work    Work
 }
 
@@ -166,7 +174,7 @@ func (c *choice) launch(w writer, grid [3]int, shared int, arguments ...any) {
 }
 
 func (c *choice) put(k *ptx.Kernel, grid [3]int, shared int, arguments ...any) {
-	c.work.Launches = append(c.work.Launches, Launch{k, grid, shared, arguments})
+	c.work.Launches = append(c.work.Launches, Launch{Kernel: k, Grid: grid, Shared: shared, Arguments: arguments})
 }
 
 // scratch is so many bytes of it.

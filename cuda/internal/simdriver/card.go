@@ -10,21 +10,23 @@ type Card struct {
 	SharedPerSM     int
 	L2              int // bytes
 	Clock           int // kHz
+	MemoryClock     int // kHz
+	BusWidth        int // bits
 	Driver          int // the newest CUDA that the driver knows: 12040 is 12.4
 }
 
 // Cards, as NVIDIA describes them.
 var (
-	RTX3060 = Card{"NVIDIA GeForce RTX 3060", 86, 12 << 30, 28, 101376, 102400, 2359296, 1777000, 12040}
-	RTX4060 = Card{"NVIDIA GeForce RTX 4060", 89, 8 << 30, 24, 101376, 102400, 25165824, 2460000, 12040}
-	H100    = Card{"NVIDIA H100 80GB HBM3", 90, 80 << 30, 132, 232448, 233472, 52428800, 1980000, 12040}
-	GTX1080 = Card{"NVIDIA GeForce GTX 1080", 61, 8 << 30, 20, 49152, 98304, 2097152, 1733500, 12040} // too old for the kernels
+	RTX3060 = Card{"NVIDIA GeForce RTX 3060", 86, 12 << 30, 28, 101376, 102400, 2359296, 1777000, 7501000, 192, 12040}
+	RTX4060 = Card{"NVIDIA GeForce RTX 4060", 89, 8 << 30, 24, 101376, 102400, 25165824, 2460000, 8501000, 128, 12040}
+	H100    = Card{"NVIDIA H100 80GB HBM3", 90, 80 << 30, 132, 232448, 233472, 52428800, 1980000, 2619000, 5120, 12040}
+	GTX1080 = Card{"NVIDIA GeForce GTX 1080", 61, 8 << 30, 20, 49152, 98304, 2097152, 1733500, 5005000, 256, 12040} // too old for the kernels
 )
 
 // attributes are the driver's numbers for them.
 func (c Card) attributes() map[int32]int {
 	return map[int32]int{
-		1: 1024, 13: c.Clock, 16: c.Multiprocessors, 17: 0, 38: c.L2, 75: c.Capability / 10, 76: c.Capability % 10, 81: c.SharedPerSM, 97: c.Shared,
+		1: 1024, 13: c.Clock, 16: c.Multiprocessors, 17: 0, 36: c.MemoryClock, 37: c.BusWidth, 38: c.L2, 75: c.Capability / 10, 76: c.Capability % 10, 81: c.SharedPerSM, 97: c.Shared,
 	}
 }
 

@@ -47,6 +47,7 @@ type Machine struct {
 	kernels  map[handle]*kernel
 	graphs   map[handle]*graph
 	execs    map[handle]*graph
+	objects  map[handle]any // assemblies, and what other libraries keep
 	launches int
 }
 
@@ -73,7 +74,7 @@ func New(o Options) *Machine {
 		Options: o, random: rand.New(rand.NewPCG(o.Seed, 1)), calls: make(map[string]int), fails: make(map[string]failure),
 		sizes: make(map[simgpu.Address]int64), pinned: make(map[uintptr][]byte), current: make(map[uint64]bool), next: 1 << 20,
 		streams: make(map[handle]*stream), events: make(map[handle]*event), modules: make(map[handle]*simgpu.Kernel),
-		kernels: make(map[handle]*kernel), graphs: make(map[handle]*graph), execs: make(map[handle]*graph),
+		kernels: make(map[handle]*kernel), graphs: make(map[handle]*graph), execs: make(map[handle]*graph), objects: make(map[handle]any),
 	}
 	mutex.Lock()
 	defer mutex.Unlock()
@@ -98,7 +99,7 @@ func (m *Machine) Symbol(name string) (uintptr, error) {
 // addresses are those of all functions, by name.
 var addresses = sync.OnceValue(func() map[string]uintptr {
 	all := make(map[string]uintptr)
-	for _, functions := range []map[string]any{ofDriver, ofMemory, ofStreams, ofModules, ofGraphs} {
+	for _, functions := range []map[string]any{ofDriver, ofMemory, ofStreams, ofModules, ofAssembly, ofGraphs} {
 		for name, f := range functions {
 			all[name] = purego.NewCallback(f)
 		}
@@ -157,6 +158,7 @@ func (m *Machine) Leaks() (leaks []string) {
 	for what, n := range map[string]int{
 		"allocations": len(m.sizes), "pinned allocations": len(m.pinned), "streams": len(m.streams), "events": len(m.events),
 		"modules": len(m.modules), "graphs": len(m.graphs), "executable graphs": len(m.execs), "contexts": m.retained,
+		"other objects": len(m.objects),
 	} {
 		if n != 0 {
 			leaks = append(leaks, fmt.Sprint(n, " ", what))

@@ -2,7 +2,7 @@ package simdriver
 
 import (
 	"encoding/binary"
-	"sync"
+	"strings"
 	"unsafe"
 
 	"github.com/atelier-go/atelier/cuda/internal/simgpu"
@@ -110,29 +110,25 @@ func (k *kernel) arguments(addresses *unsafe.Pointer) (values []uint64) {
 	return values
 }
 
-// parsed keeps modules, which are read often: each machine of a test loads the same.
-var parsed sync.Map
-
-// load assembles a module. What is wrong with it is written to the log that was handed in.
-func (m *Machine) load(module *handle, ptx string, values *[2]uintptr) Code {
+// load takes code, or assembles text. What is wrong with it is written to the log that was handed in.
+func (m *Machine) load(module *handle, image string, values *[2]uintptr) Code {
 	switch {
 	case m.capturing():
 		return m.spoil()
 	case m.Card.Capability < 80:
 		return NoBinary
 	}
-	code, ok := parsed.Load(ptx)
-	if !ok {
-		k, err := simgpu.Parse(ptx)
-		if err != nil {
-			log := unsafe.Slice(*(**byte)(unsafe.Pointer(&values[0])), int(values[1]))
-			copy(log[:len(log)-1], err.Error())
-			return InvalidPTX
+	if code, isCode := strings.CutPrefix(image, elf); isCode {
+		if image, isCode = strings.CutPrefix(code, m.chip()); !isCode {
+			return NoBinary
 		}
-		parsed.Store(ptx, k)
-		code = k
 	}
-	own := *code.(*simgpu.Kernel) // so that modules of one text are told apart
+	code, err := assemble(image)
+	if err != nil {
+		tell(values, err)
+		return InvalidPTX
+	}
+	own := *code // so that modules of one text are told apart
 	*module = m.new()
 	m.modules[*module] = &own
 	return 0

@@ -31,7 +31,7 @@ import (
 )
 
 func main() {
-	cli.Main("bench", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stdin, os.Stdout) })
+	cli.Main("bench", func(ctx context.Context, args []string, out, _ io.Writer) error { return run(ctx, args, os.Stdin, out) })
 }
 
 // options are the command line.

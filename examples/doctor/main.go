@@ -8,14 +8,13 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/atelier-go/atelier/device"
 	"github.com/atelier-go/atelier/examples/internal/cli"
 )
 
 func main() {
-	cli.Main("doctor", func(ctx context.Context, args []string) error { return run(args, os.Stdout, os.Stderr) })
+	cli.Main("doctor", func(_ context.Context, args []string, out, log io.Writer) error { return run(args, out, log) })
 }
 
 const usage = `doctor says what this computer has to compute with.

@@ -28,7 +28,7 @@ import (
 )
 
 func main() {
-	cli.Main("grid", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stdout, os.Stderr) })
+	cli.Main("grid", run)
 }
 
 // options are the command line.

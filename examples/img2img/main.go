@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/atelier-go/atelier/examples/internal/cli"
@@ -20,7 +19,7 @@ import (
 )
 
 func main() {
-	cli.Main("img2img", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stdout, os.Stderr) })
+	cli.Main("img2img", run)
 }
 
 const usage = `img2img draws a picture anew in part, as a prompt says. -h all lists all flags.

@@ -28,7 +28,7 @@ import (
 )
 
 func main() {
-	cli.Main("lora", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stdout, os.Stderr) })
+	cli.Main("lora", run)
 }
 
 // commands are what the program can do.

@@ -27,7 +27,7 @@ import (
 )
 
 func main() {
-	cli.Main("portrait", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stdout) })
+	cli.Main("portrait", func(ctx context.Context, args []string, out, _ io.Writer) error { return run(ctx, args, out) })
 }
 
 // job is what the command line asks for.

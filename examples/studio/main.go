@@ -10,13 +10,12 @@ package main
 import (
 	"context"
 	"io"
-	"os"
 
 	"github.com/atelier-go/atelier/examples/internal/cli"
 )
 
 func main() {
-	cli.Main("studio", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stdout, os.Stderr) })
+	cli.Main("studio", run)
 }
 
 const usage = `studio serves a page to make portraits, draw and train on. -h all lists all flags.

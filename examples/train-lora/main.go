@@ -15,7 +15,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,7 +28,7 @@ import (
 )
 
 func main() {
-	cli.Main("train-lora", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stderr) })
+	cli.Main("train-lora", func(ctx context.Context, args []string, _, log io.Writer) error { return run(ctx, args, log) })
 }
 
 // command is the command line.

@@ -10,13 +10,12 @@ package main
 import (
 	"context"
 	"io"
-	"os"
 
 	"github.com/atelier-go/atelier/examples/internal/cli"
 )
 
 func main() {
-	cli.Main("txt2img", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stdout, os.Stderr) })
+	cli.Main("txt2img", run)
 }
 
 const usage = `txt2img makes a picture from a prompt. -h all lists all flags.

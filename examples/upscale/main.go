@@ -14,7 +14,6 @@ import (
 	"image"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -26,7 +25,7 @@ import (
 )
 
 func main() {
-	cli.Main("upscale", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stdout, os.Stderr) })
+	cli.Main("upscale", run)
 }
 
 // options are the command line.

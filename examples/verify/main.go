@@ -13,7 +13,6 @@ import (
 	"image"
 	"io"
 	"math"
-	"os"
 
 	"github.com/atelier-go/atelier/examples/internal/cli"
 	"github.com/atelier-go/atelier/sd"
@@ -22,7 +21,7 @@ import (
 )
 
 func main() {
-	cli.Main("verify", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stdout, os.Stderr) })
+	cli.Main("verify", run)
 }
 
 const usage = `verify makes a picture again from the text inside it, and compares.

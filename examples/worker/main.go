@@ -25,7 +25,7 @@ import (
 )
 
 func main() {
-	cli.Main("worker", func(ctx context.Context, args []string) error { return run(ctx, args, os.Stderr) })
+	cli.Main("worker", func(ctx context.Context, args []string, _, log io.Writer) error { return run(ctx, args, log) })
 }
 
 const usage = `worker does jobs of a studio, whose queue is on a NATS server, on this machine.

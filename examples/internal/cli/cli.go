@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strconv"
@@ -17,11 +18,12 @@ import (
 // Interrupted is the exit status of a program that was told to end, as shells have it after Ctrl-C.
 const Interrupted = 130
 
-// Main runs a program, prints its error if there is one, and exits with its [Status].
+// Main runs a program, prints its error if there is one, and exits with its [Status]. What the program makes goes to out, the standard
+// output, and what it says meanwhile to log. That something could not be written to out, as on a full disk, is an error of the program's.
 //
 // Ctrl-C, a closed terminal and a shutdown (SIGINT, SIGHUP, SIGTERM) alike end ctx, so that what was done can be saved; the second
 // time the program ends at once, whatever it waits for. That nobody reads its output any more is no reason to end.
-func Main(name string, run func(ctx context.Context, args []string) error) {
+func Main(name string, run func(ctx context.Context, args []string, out, log io.Writer) error) {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -31,7 +33,11 @@ func Main(name string, run func(ctx context.Context, args []string) error) {
 		<-signals
 		os.Exit(Interrupted)
 	}()
-	err := run(ctx, os.Args[1:])
+	out := &output{file: os.Stdout}
+	err := run(ctx, os.Args[1:], out, os.Stderr)
+	if Status(err) == 0 && out.err != nil {
+		err = out.err
+	}
 	if status := Status(err); status != 0 {
 		fmt.Fprintf(os.Stderr, "%s: %s\n", name, Printable(strings.TrimPrefix(err.Error(), name+": ")))
 		os.Exit(status)

@@ -24,20 +24,22 @@ func TestMain(m *testing.M) {
 	if mode == "" {
 		os.Exit(m.Run())
 	}
-	Main("work", func(ctx context.Context, _ []string) error {
-		fmt.Println("ready")
+	Main("work", func(ctx context.Context, _ []string, out, log io.Writer) error {
+		fmt.Fprintln(out, "ready")
 		switch mode {
 		case "hang":
 			time.Sleep(time.Hour)
 		case "talk":
 			for range 100 {
-				fmt.Println("progress")
-				fmt.Fprintln(os.Stderr, "progress")
+				fmt.Fprintln(out, "progress")
+				fmt.Fprintln(log, "progress")
 			}
 			return os.WriteFile(os.Args[1], []byte("saved"), 0o666)
+		case "print":
+			return nil
 		}
 		<-ctx.Done()
-		fmt.Println("saved")
+		fmt.Fprintln(out, "saved")
 		return context.Cause(ctx)
 	})
 }
@@ -118,5 +120,21 @@ func TestNobodyReads(t *testing.T) {
 	}
 	if _, err := os.Stat(saved); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestFullOutput prints to a device without room: a program that did all else is said to have failed, as scripts have to know.
+func TestFullOutput(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("there is no /dev/full here")
+	}
+	defer full.Close()
+	p := exec.CommandContext(t.Context(), os.Args[0])
+	p.Env, p.Stdout = append(os.Environ(), asProgram+"=print"), full
+	var log strings.Builder
+	p.Stderr = &log
+	if err := p.Run(); p.ProcessState.ExitCode() != 1 || !strings.Contains(log.String(), "writing to the standard output: write /dev/stdout: no space left") {
+		t.Errorf("%v, and it says %q", err, log.String())
 	}
 }

@@ -1,7 +1,10 @@
 package optim_test
 
 import (
+	"encoding/json"
+	"errors"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -83,11 +86,74 @@ func TestScheduleErrors(t *testing.T) {
 
 func rules(t *testing.T, args ...string) []optim.Rule {
 	t.Helper()
-	r, err := optim.StepRules(args)
+	s := optim.Schedule{Type: optim.PiecewiseConstant}
+	if err := s.SetArgs(args); err != nil {
+		t.Fatal(err)
+	}
+	return s.Rules
+}
+
+// TestScheduleArgs compares factors with those of transformers' functions, called as sd-scripts calls them with its lr_scheduler_args:
+// testdata/schedules.py writes them.
+func TestScheduleArgs(t *testing.T) {
+	data, err := os.ReadFile("testdata/schedules.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r
+	var cases []struct {
+		Schedule optim.Schedule
+		Args     []string
+		Factors  []float64
+	}
+	if err := json.Unmarshal(data, &cases); err != nil || len(cases) < 10 {
+		t.Fatalf("%d cases, %v", len(cases), err)
+	}
+	for _, c := range cases {
+		s := c.Schedule
+		if err := errors.Join(s.SetArgs(c.Args), s.Check()); err != nil {
+			t.Errorf("%s %q: %v", s.Type, c.Args, err)
+		}
+		for step, want := range c.Factors {
+			if got := s.Factor(step); math.Abs(got-want) > 1e-12 {
+				t.Errorf("%s %q: at step %d %.15g, want %.15g", s.Type, c.Args, step, got, want)
+				break
+			}
+		}
+	}
+}
+
+// TestScheduleArgsErrors names arguments that a schedule has not, and values that they cannot have.
+func TestScheduleArgsErrors(t *testing.T) {
+	for arg, c := range map[string]struct {
+		of  optim.ScheduleType
+		say string
+	}{
+		"num_cycles=2":        {optim.Linear, "want none: Config.LRScheduler linear has no arguments"},
+		"last_epoch=3":        {"", "want none: Config.LRScheduler constant has no arguments"},
+		"lr_end=0":            {optim.Cosine, "want num_cycles=…, which Config.LRScheduler cosine has"},
+		"T_max=3":             {optim.WarmupStableDecay, "want warmup_type=… or decay_type=…, which"},
+		"num_cycles=0":        {optim.Cosine, "a number of waves above 0"},
+		"num_cycles='1'":      {optim.Cosine, "a number of waves above 0"},
+		"num_cycles=1e999":    {optim.Cosine, "a number of waves above 0"},
+		"num_cycles":          {optim.Cosine, "a number of waves above 0"},
+		"lr_end=-1":           {optim.Polynomial, "a learning rate from 0"},
+		"min_lr=1":            {optim.CosineWithMinLR, "up to Config.LearningRate"},
+		"decay_type=straight": {optim.WarmupStableDecay, "linear, cosine or 1-sqrt"},
+		"warmup_type=None":    {optim.WarmupStableDecay, "linear, cosine or 1-sqrt"},
+	} {
+		s := optim.Schedule{Type: c.of, Steps: 100, LearningRate: 1e-4}
+		if err := s.SetArgs([]string{arg}); err == nil || !strings.Contains(err.Error(), "Config.LRSchedulerArgs is") || !strings.Contains(err.Error(), c.say) {
+			t.Errorf("%s: the error is %v, want %q in it", arg, err, c.say)
+		}
+	}
+	both := optim.Schedule{Type: optim.CosineWithMinLR, Steps: 100, LearningRate: 1e-4, MinRatio: 0.1}
+	if err := both.SetArgs([]string{"min_lr=1e-5"}); err == nil || !strings.Contains(err.Error(), "in place of Config.LRSchedulerMinLRRatio") {
+		t.Errorf("both: %v", err)
+	}
+	late := optim.Schedule{Type: optim.Polynomial, Steps: 100, LearningRate: 1e-4}
+	if err := errors.Join(late.SetArgs([]string{"lr_end=1e-3"}), late.Check()); err == nil || !strings.Contains(err.Error(), "a number above 0.001, where") {
+		t.Errorf("it ends above where it begins: %v", err)
+	}
 }
 
 // TestStepRulesLiteral has a text in quotes, as the trainer that the arguments come from wants it.
@@ -105,7 +171,8 @@ func TestStepRulesErrors(t *testing.T) {
 		"T_max=10", "step_rules=", "step_rules=1:10", "step_rules=1:10,0.1", "step_rules=1:10,0.1:5,0.01", "step_rules=1:10,0.1:10,0.01",
 		"step_rules=a:10,1", "step_rules=1:x,1", "step_rules=1,1", "step_rules=NaN", "step_rules=-1",
 	} {
-		_, err := optim.StepRules([]string{arg})
+		s := optim.Schedule{Type: optim.PiecewiseConstant}
+		err := s.SetArgs([]string{arg})
 		if valid := arg == "step_rules=1:10,0.1"; (err == nil) != valid {
 			t.Errorf("%s gives the error %v", arg, err)
 		}

@@ -286,9 +286,9 @@ func FuzzOptions(f *testing.F) {
 		if c, err := optim.Choose(name, []string{arg}); err == nil && (c.AdamW == nil) == (c.Host == nil) {
 			t.Errorf("%q gives %+v", s, c)
 		}
-		rules, err := optim.StepRules([]string{arg})
-		if err == nil && !slices.IsSortedFunc(rules, func(a, b optim.Rule) int { return a.Until - b.Until }) {
-			t.Errorf("%q gives the rules %v", s, rules)
+		ruled := optim.Schedule{Type: optim.PiecewiseConstant}
+		if err := ruled.SetArgs([]string{arg}); err == nil && !slices.IsSortedFunc(ruled.Rules, func(a, b optim.Rule) int { return a.Until - b.Until }) {
+			t.Errorf("%q gives the rules %v", s, ruled.Rules)
 		}
 	})
 }

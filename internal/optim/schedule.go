@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
 	"strings"
 
 	"github.com/atelier-go/atelier/internal/python"
@@ -22,9 +21,9 @@ const (
 	Constant           ScheduleType = "constant"
 	ConstantWithWarmup ScheduleType = "constant_with_warmup"
 	Linear             ScheduleType = "linear"
-	Cosine             ScheduleType = "cosine"               // half a wave; Cycles has no use for it
+	Cosine             ScheduleType = "cosine"               // Waves waves; Cycles has no use for it
 	CosineWithRestarts ScheduleType = "cosine_with_restarts" // Cycles half waves
-	Polynomial         ScheduleType = "polynomial"           // to 1e-7 with Power
+	Polynomial         ScheduleType = "polynomial"           // to End with Power
 	InverseSqrt        ScheduleType = "inverse_sqrt"
 	CosineWithMinLR    ScheduleType = "cosine_with_min_lr"
 	WarmupStableDecay  ScheduleType = "warmup_stable_decay"
@@ -38,8 +37,15 @@ var types = []ScheduleType{
 	PiecewiseConstant, AdafactorRate,
 }
 
-// polynomialEnd is the learning rate at which Polynomial ends.
-const polynomialEnd = 1e-7
+// Shape is how WarmupStableDecay goes up or down.
+type Shape string
+
+// The shapes, by transformers' names.
+const (
+	Straight   Shape = "linear"
+	Wave       Shape = "cosine"
+	SquareRoot Shape = "1-sqrt" // slowly at first on the way up, fast at first on the way down
+)
 
 // Schedule says how the learning rate changes over a training, in the options of sd-scripts. Zero numbers mean the
 // defaults that their comments name.
@@ -53,7 +59,21 @@ type Schedule struct {
 	Timescale    int          // InverseSqrt's steps, "lr_scheduler_timescale"; 0 is Warmup, or 10000 without one
 	MinRatio     float64      // the least factor that CosineWithMinLR, which needs it, and WarmupStableDecay come to, "lr_scheduler_min_lr_ratio"
 	LearningRate float64      // the rate that Polynomial starts from, "learning_rate"
-	Rules        []Rule       // what PiecewiseConstant goes by and needs, "step_rules" in "lr_scheduler_args"
+
+	// These are said by "lr_scheduler_args"; see SetArgs.
+	Rules      []Rule   // what PiecewiseConstant goes by and needs, "step_rules"
+	Waves      float64  // of Cosine, "num_cycles"; 0 is 0.5
+	End        *float64 // the rate that Polynomial ends at, "lr_end"; nil is 1e-7
+	WarmupType Shape    // of WarmupStableDecay, "warmup_type"; "" is Straight
+	DecayType  Shape    // of WarmupStableDecay, "decay_type"; "" is Wave
+}
+
+// end is End, or its default.
+func (s Schedule) end() float64 {
+	if s.End == nil {
+		return 1e-7
+	}
+	return *s.End
 }
 
 // Rule is a factor and the step before which it holds.
@@ -95,8 +115,8 @@ func (s Schedule) Check() error {
 	if !(s.Power >= 0) || math.IsInf(s.Power, 0) {
 		refuse("LRSchedulerPower", s.Power, "a number of 0 or more")
 	}
-	if s.Type == Polynomial && !(s.LearningRate > polynomialEnd) {
-		refuse("LearningRate", s.LearningRate, "a number above %v, where Config.LRScheduler polynomial ends", polynomialEnd)
+	if s.Type == Polynomial && !(s.LearningRate > s.end()) {
+		refuse("LearningRate", s.LearningRate, "a number above %v, where Config.LRScheduler polynomial ends", s.end())
 	}
 	if !(s.MinRatio >= 0 && s.MinRatio <= 1) {
 		refuse("LRSchedulerMinLRRatio", s.MinRatio, "0 to 1")
@@ -119,7 +139,7 @@ func (s Schedule) Factor(step int) float64 {
 	if step < s.Warmup {
 		f := float64(step) / float64(max(1, s.Warmup))
 		if s.Type == WarmupStableDecay {
-			return s.MinRatio + (1-s.MinRatio)*f
+			return s.MinRatio + (1-s.MinRatio)*s.WarmupType.up(f)
 		}
 		return f
 	}
@@ -129,7 +149,11 @@ func (s Schedule) Factor(step int) float64 {
 	case Linear:
 		return max(0, 1-x)
 	case Cosine:
-		return max(0, wave(x))
+		waves := s.Waves
+		if waves == 0 {
+			waves = 0.5
+		}
+		return max(0, wave(2*waves*x))
 	case CosineWithRestarts:
 		if x >= 1 {
 			return 0
@@ -138,13 +162,13 @@ func (s Schedule) Factor(step int) float64 {
 		return wave(within)
 	case Polynomial:
 		if step > s.Steps {
-			return polynomialEnd / s.LearningRate
+			return s.end() / s.LearningRate
 		}
 		power := s.Power
 		if power == 0 {
 			power = 1
 		}
-		return ((s.LearningRate-polynomialEnd)*math.Pow(1-x, power) + polynomialEnd) / s.LearningRate
+		return ((s.LearningRate-s.end())*math.Pow(1-x, power) + s.end()) / s.LearningRate
 	case InverseSqrt:
 		scale := s.Timescale
 		switch {
@@ -164,7 +188,7 @@ func (s Schedule) Factor(step int) float64 {
 		case into >= s.Decay:
 			return s.MinRatio
 		}
-		return s.MinRatio + (1-s.MinRatio)*wave(cycles*float64(into)/float64(s.Decay))
+		return max(0, s.MinRatio+(1-s.MinRatio)*s.DecayType.down(float64(into)/float64(s.Decay), cycles))
 	case PiecewiseConstant:
 		for _, r := range s.Rules {
 			if step < r.Until {
@@ -177,6 +201,28 @@ func (s Schedule) Factor(step int) float64 {
 
 // wave falls from 1 to 0 over x from 0 to 1, as a cosine.
 func wave(x float64) float64 { return (1 + math.Cos(math.Pi*x)) / 2 }
+
+// up rises from 0 to 1 over x from 0 to 1.
+func (t Shape) up(x float64) float64 {
+	switch t {
+	case Wave:
+		return 1 - wave(x)
+	case SquareRoot:
+		return 1 - math.Sqrt(1-x)
+	}
+	return x
+}
+
+// down falls from 1 to 0 over x from 0 to 1, a Wave so many times half of one.
+func (t Shape) down(x, cycles float64) float64 {
+	switch t {
+	case Straight:
+		return 1 - x
+	case SquareRoot:
+		return 1 - math.Sqrt(x)
+	}
+	return wave(cycles * x)
+}
 
 // Count reads a number of steps as "lr_warmup_steps" and "lr_decay_steps" give it: whole numbers of 1 and more are steps,
 // smaller ones and percentages ("10%") that part of all steps, rounded down. "" is 0.
@@ -200,35 +246,4 @@ func Count(option string, steps int) (int, error) {
 		return 0, fmt.Errorf("optim: %q steps; want a whole number, or a part of all steps below 1", option)
 	}
 	return int(f), nil
-}
-
-// StepRules reads "lr_scheduler_args": "step_rules=1:10,0.1:20,0.01" is a factor of 1 before step 10, of 0.1 before step
-// 20 and of 0.01 from then on. Without arguments there are no rules.
-func StepRules(args []string) ([]Rule, error) {
-	var rules []Rule
-	for _, arg := range args {
-		text, ok := strings.CutPrefix(arg, "step_rules=")
-		if !ok {
-			return nil, invalid.Field("Config.LRSchedulerArgs", arg, "step_rules=… alone, for piecewise_constant")
-		}
-		if value, err := python.Parse(text); err == nil {
-			text = fmt.Sprint(value)
-		}
-		parts := strings.Split(text, ",")
-		for i, part := range parts {
-			factor, until, timed := strings.Cut(part, ":")
-			r := Rule{Until: math.MaxInt}
-			var err1, err2 error
-			r.Factor, err1 = python.Float(factor)
-			if timed {
-				r.Until, err2 = strconv.Atoi(strings.TrimSpace(until))
-			}
-			last := i == len(parts)-1
-			if err1 != nil || err2 != nil || !(r.Factor >= 0 && r.Factor <= 1e6) || timed == last || len(rules) > 0 && r.Until <= rules[len(rules)-1].Until {
-				return nil, invalid.Field("Config.LRSchedulerArgs", arg, "factors with the steps they hold until, growing, and a last one without, such as step_rules=1:10,0.1:20,0.01: not %.20q", part)
-			}
-			rules = append(rules, r)
-		}
-	}
-	return rules, nil
 }

@@ -283,6 +283,7 @@ func TestConfigTOML(t *testing.T) {
 	set.Folder.FaceCropAugRange = [2]float64{2, 4}
 	want.Dataset.Sets, want.Dataset.MaxTrainEpochs = []dataset.Set{set}, 3
 	want.LearningRate, want.UNetLR, want.TextEncoderLR = 1e-3, 1e-3, 0
+	want.Metadata = map[string]string{"ss_unet_lr": "None", "ss_text_encoder_lr": "None"} // as sd-scripts has what was not given
 	want.LRScheduler, want.LRWarmupSteps = "constant_with_warmup", "10%"
 	want.Network.ConvDim, want.Network.ConvAlpha, want.Network.UNetOnly = 8, 2, true // the command line's list is the whole list
 	same(t, have, want)
@@ -344,6 +345,24 @@ func TestRecipe(t *testing.T) {
 			got.Network.Alpha = have.Network.Alpha
 			same(t, got, want)
 		})
+	}
+}
+
+// TestRatesTold tells in the metadata which rates were given, as sd-scripts does: None where none was, and one that is not used.
+func TestRatesTold(t *testing.T) {
+	for args, want := range map[string]string{
+		"-unet_lr 1e-4 -text_encoder_lr 5e-5":                          "map[]", // as the training writes them by itself
+		"-learning_rate 3e-4":                                          "map[ss_text_encoder_lr:None ss_unet_lr:None]",
+		"-learning_rate 3e-4 -unet_lr 1e-5":                            "map[ss_text_encoder_lr:None]",
+		"-unet_lr 1e-4 -text_encoder_lr 5e-5 -network_train_unet_only": "map[ss_text_encoder_lr:5e-05]",
+	} {
+		o, err := parse(append([]string{"-train_data_dir", "photos"}, strings.Fields(args)...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, _, err := o.Config(); err != nil || fmt.Sprint(c.Metadata) != want {
+			t.Errorf("%s: %v, %v, want %s", args, c.Metadata, err, want)
+		}
 	}
 }
 
@@ -970,7 +989,7 @@ func TestErrorsNameOptions(t *testing.T) {
 
 // TestConfigReached: every field of a training's configuration is set by an option, but for those that a program sets.
 func TestConfigReached(t *testing.T) {
-	programs := words(`Device Checkpoint Dataset.Sets Trainer.Accumulation Trainer.BlockLRWeight Network.BlockLRWeight`)
+	programs := words(`Device Checkpoint Metadata Dataset.Sets Trainer.Accumulation Trainer.BlockLRWeight Network.BlockLRWeight`)
 	var walk func(path string, typ reflect.Type)
 	walk = func(path string, typ reflect.Type) {
 		for f := range typ.Fields() {

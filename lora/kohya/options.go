@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/atelier-go/atelier/internal/atomicfile"
+	"github.com/atelier-go/atelier/internal/python"
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora/dataset"
 	"github.com/atelier-go/atelier/lora/train"
@@ -312,23 +313,37 @@ func (o *Options) chooseOptimizer(s *settings) error {
 	return nil
 }
 
-// chooseRates gives both networks their learning rates: learning_rate where they have none of their own.
+// chooseRates gives both networks their learning rates: learning_rate where they have none of their own. The metadata tell what was
+// given, as sd-scripts' do, whatever comes of it.
 func (o *Options) chooseRates(s *settings) error {
-	for name, rate := range map[string]*float64{"unet_lr": &s.UNetLR, "text_encoder_lr": &s.TextEncoderLR} {
-		if values, _ := o.lookup(name); values == nil {
-			*rate = s.LearningRate
+	for _, r := range []struct {
+		name string
+		rate *float64
+		left bool // alone
+	}{{"unet_lr", &s.UNetLR, s.Network.TextEncoderOnly}, {"text_encoder_lr", &s.TextEncoderLR, s.Network.UNetOnly}} {
+		var given any = *r.rate
+		if values, _ := o.lookup(r.name); values == nil {
+			given, *r.rate = nil, s.LearningRate
 		}
-	}
-	if s.Network.UNetOnly {
-		s.TextEncoderLR = 0
-	}
-	if s.Network.TextEncoderOnly {
-		s.UNetLR = 0
+		if r.left {
+			*r.rate = 0
+		}
+		if given != *r.rate {
+			s.tell("ss_"+r.name, given)
+		}
 	}
 	if s.UNetLR == 0 && s.TextEncoderLR == 0 && !s.isWrong("learning_rate", "unet_lr", "text_encoder_lr") {
 		return errors.New("kohya: nothing would be trained: unet_lr and text_encoder_lr are 0; want numbers such as 1e-4 and 5e-5")
 	}
 	return nil
+}
+
+// tell puts a value into the files' metadata, as Python writes it.
+func (s *settings) tell(key string, value any) {
+	if s.Metadata == nil {
+		s.Metadata = make(map[string]string)
+	}
+	s.Metadata[key] = python.String(value)
 }
 
 // chooseDataset makes the datasets of dataset_config or of train_data_dir.

@@ -56,7 +56,7 @@ var table = []group{
 		{"lr_scheduler_power", "LRSchedulerPower", "1", positive, "of polynomial", basic(20, "LR power")},
 		{"lr_scheduler_timescale", "LRSchedulerTimescale", "", count(1), "of inverse_sqrt (default: the warm-up)", elsewhere},
 		{"lr_scheduler_min_lr_ratio", "LRSchedulerMinLRRatio", "", number, "least part of the learning rate, of cosine_with_min_lr and warmup_stable_decay", elsewhere},
-		{"lr_scheduler_args", "LRSchedulerArgs", "", arguments, "of piecewise_constant, as step_rules=1:10,0.1:20,0.01", basic(13, "LR scheduler extra arguments")},
+		{"lr_scheduler_args", "LRSchedulerArgs", "", arguments, "what the schedule takes besides: step_rules=1:10,0.1:20,0.01 of piecewise_constant, num_cycles of cosine, lr_end of polynomial, min_lr of cosine_with_min_lr, warmup_type and decay_type of warmup_stable_decay", basic(13, "LR scheduler extra arguments")},
 		{"optimizer_type", "Trainer.OptimizerType", "AdamW", text, "AdamW, Lion, SGDNesterov, Adafactor, Prodigy or DAdaptAdam; AdamW8bit and the like run as these, without the saving", basic(14, "Optimizer")},
 		{"optimizer_args", "Trainer.OptimizerArgs", "", arguments, "its constants, as weight_decay=0.1 betas=(0.9,0.99)", basic(16, "Optimizer extra arguments")},
 		{"use_8bit_adam", "Use8bitAdam", "", onOff, "the same as optimizer_type AdamW8bit", elsewhere},

@@ -47,7 +47,7 @@ type Config struct {
 	LRSchedulerTimescale  int      `json:"lr_scheduler_timescale"`
 	LRSchedulerPower      float64  `json:"lr_scheduler_power"`
 	LRSchedulerMinLRRatio float64  `json:"lr_scheduler_min_lr_ratio"`
-	LRSchedulerArgs       []string `json:"lr_scheduler_args"` // "step_rules=1:10,0.1:20,0.01" of piecewise_constant
+	LRSchedulerArgs       []string `json:"lr_scheduler_args"` // what transformers' schedule takes besides: step_rules=1:10,0.1:20,0.01 of piecewise_constant, which needs it, num_cycles of cosine, lr_end of polynomial, min_lr of cosine_with_min_lr, warmup_type and decay_type of warmup_stable_decay
 
 	// MixedPrecision tells what the device computes in: "no", "fp16" or "bf16"; "" means no. With fp16 losses are scaled.
 	MixedPrecision string `json:"mixed_precision"`
@@ -65,6 +65,8 @@ type Config struct {
 	SaveLastNEpochs  int    `json:"save_last_n_epochs" resume:"-"`
 	SaveLastNSteps   int    `json:"save_last_n_steps" resume:"-"`
 	TrainingComment  string `json:"training_comment" resume:"-"`
+	// Metadata are entries of the files' metadata, in place of those that tell of the training and besides them, by kohya's names.
+	Metadata map[string]string `json:"metadata,omitempty" resume:"-"`
 
 	// SaveState saves a state beside each of these files and beside the last, SaveStateOnTrainEnd beside the last alone: a
 	// folder called after the file, OutputName-step00000500-state, from which Resume goes on. Of states SaveLastNEpochsState and

@@ -49,6 +49,7 @@ func (r *run) describe(ctx context.Context) error {
 		r.base[key] = python.String(value)
 	}
 	lora.Specify(r.base)
+	maps.Copy(r.base, r.config.Metadata)
 	return nil
 }
 

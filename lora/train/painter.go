@@ -18,7 +18,8 @@ import (
 // painter draws sample pictures.
 type painter struct{ config Config }
 
-// checkSampling reports what is wrong with the options of sample pictures, of which the file of prompts is one.
+// checkSampling reports what is wrong with the options of sample pictures, of which the file of prompts is one, and which pictures of it
+// cannot be drawn, such as of sizes that there are not.
 func (c Config) checkSampling() error {
 	if !c.SampleAtFirst && c.SampleEveryNEpochs <= 0 && c.SampleEveryNSteps <= 0 {
 		return nil
@@ -30,8 +31,15 @@ func (c Config) checkSampling() error {
 	if c.SamplePrompts == "" {
 		return errors.Join(err, invalid.Field("Config.SamplePrompts", nil, "the file of prompts for sample pictures"))
 	}
-	_, promptsErr := (&painter{c}).prompts()
-	return errors.Join(err, promptsErr)
+	p := &painter{c}
+	prompts, promptsErr := p.prompts()
+	errs := []error{err, promptsErr}
+	for i, prompt := range prompts {
+		if err := p.request(prompt).Check(); err != nil {
+			errs = append(errs, &invalid.FieldError{Field: "Config.SamplePrompts", Err: fmt.Errorf("prompt %d: %w", i+1, err)})
+		}
+	}
+	return invalid.Join(errs...)
 }
 
 // prompts reads the file of prompts and fills in samplers.
@@ -86,8 +94,8 @@ func (p *painter) draw(ctx context.Context, prompts []SamplePrompt, when string,
 	return errors.Join(err, pipe.Close())
 }
 
-// picture draws one picture and saves it.
-func (p *painter) picture(ctx context.Context, pipe *sd.Pipeline, s SamplePrompt, path string) error {
+// request is that of a prompt's picture.
+func (p *painter) request(s SamplePrompt) sd.Request {
 	r := sd.Request{
 		Prompt: s.Prompt, NegativePrompt: s.NegativePrompt, Adapters: []sd.Adapter{{Name: p.config.OutputName}}, Width: s.Width, Height: s.Height,
 		Steps: s.Steps, Sampler: s.Sampler, Spacing: s.Spacing, Guidance: &s.Guidance, ClipSkip: p.config.Trainer.ClipSkip, Seed: -1,
@@ -95,7 +103,12 @@ func (p *painter) picture(ctx context.Context, pipe *sd.Pipeline, s SamplePrompt
 	if s.Seed != nil {
 		r.Seed = *s.Seed
 	}
-	result, err := pipe.Generate(ctx, r)
+	return r
+}
+
+// picture draws one picture and saves it.
+func (p *painter) picture(ctx context.Context, pipe *sd.Pipeline, s SamplePrompt, path string) error {
+	result, err := pipe.Generate(ctx, p.request(s))
 	if err != nil {
 		return err
 	}

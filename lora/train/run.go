@@ -26,7 +26,9 @@ import (
 // equal factors, whether or not the training was stopped, or killed, and resumed between.
 //
 // A loss that is not finite, or gradients that no loss scale makes so, take the training back to its last state, with half
-// the learning rates from there; the second time they end it.
+// the learning rates from there; the second time they end it. That state may be one of those that are saved every so often by the clock:
+// where a training that has gone wrong goes on from is the one thing in which equal configurations may differ, and hours of work are kept
+// for it.
 func Run(ctx context.Context, cfg Config) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		ctx, stop := context.WithCancelCause(ctx)

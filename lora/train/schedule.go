@@ -47,7 +47,7 @@ func (r *run) scheduleOf(total int) (optim.Schedule, error) {
 		Power: r.config.LRSchedulerPower, Timescale: r.config.LRSchedulerTimescale, MinRatio: r.config.LRSchedulerMinLRRatio, LearningRate: r.config.LearningRate,
 	}
 	var err3, err4 error
-	s.Rules, err3 = optim.StepRules(r.config.LRSchedulerArgs)
+	err3 = s.SetArgs(r.config.LRSchedulerArgs)
 	s, err4 = r.config.Trainer.schedule(s)
 	return s, errors.Join(err1, err2, err3, err4)
 }

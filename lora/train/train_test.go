@@ -471,6 +471,10 @@ func TestTrainErrors(t *testing.T) {
 		{"prompts that are a folder", func(c *train.Config) { c.SampleEveryNSteps, c.SamplePrompts = 1, c.OutputDir }, "no regular file"},
 		{"prompts that are none", func(c *train.Config) { c.SampleEveryNSteps, c.SamplePrompts = 1, file }, "want .txt, .toml or .json"},
 		{"sampler", func(c *train.Config) { c.SampleEveryNEpochs, c.SampleSampler = 1, "magic" }, "Config.SampleSampler: "},
+		{"prompts of no size", func(c *train.Config) {
+			c.SampleEveryNSteps, c.SamplePrompts = 1, filepath.Join(t.TempDir(), "prompts.txt")
+			replaceFile(t, c.SamplePrompts, "a cat\na dog --w 8192 --h 64 --l 2000")
+		}, "Config.SamplePrompts: prompt 2: sd: Request.Width is 8192, want a multiple of 8 from 8 to 4096 pixels\nRequest.Guidance is 2000"},
 		{"Prodigy of two rates", func(c *train.Config) { c.Trainer.OptimizerType, c.UNetLR, c.TextEncoderLR = "Prodigy", 1, 0.5 }, "one learning rate for everything"},
 		{"Adafactor with warm-up", func(c *train.Config) { c.Trainer.OptimizerType = "Adafactor" }, "Adafactor with relative_step has no warm-up"},
 		{"Adafactor's schedule", func(c *train.Config) { c.LRScheduler, c.LRWarmupSteps = "adafactor", "" }, `Config.LRScheduler is "adafactor", want another`},

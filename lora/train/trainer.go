@@ -132,7 +132,8 @@ type factor struct {
 	arrays                  []optim.Array
 }
 
-// NewTrainer puts modules, of the usual two factors, on a device to be trained. The modules are not written to.
+// NewTrainer puts modules, of the usual two factors, on a device to be trained. The modules are not written to. Of the checkpoint's VAE it
+// reads the header and the configuration, with which latents have to agree, and no weights.
 func NewTrainer(dev compute.Device, c *weights.Checkpoint, modules []lora.Module, o Options) (*Trainer, error) {
 	n, err := engine.Open(c)
 	if err != nil {

@@ -112,20 +112,20 @@ type entry struct {
 //
 // The table itself is read by nlpodyssey/safetensors, which trusts its input more than a stranger's file
 // deserves: it keeps the last of two equal names and knows no 8-bit floats. checkHeader therefore reads
-// the JSON first, token by token.
+// the JSON first, token by token, and takes the metadata out, which may be long and would be read several times over.
 func parseHeader(header []byte, dataLen int64) ([]entry, map[string]string, error) {
-	plain, eight, err := checkHeader(header)
+	c, err := checkHeader(header)
 	if err != nil {
 		return nil, nil, err
 	}
 	var table safetensors.Metadata
-	if err := json.Unmarshal(plain, &table); err != nil {
+	if err := json.Unmarshal(c.plain, &table); err != nil {
 		return nil, nil, fmt.Errorf("header: %w", err)
 	}
 	infos := table.Tensors()
 	entries := make([]entry, 0, len(infos))
 	for name, info := range infos {
-		e, err := checkEntry(name, info, eight[name])
+		e, err := checkEntry(name, info, c.eight[name])
 		if err != nil {
 			return nil, nil, fmt.Errorf("tensor %q: %w", name, err)
 		}
@@ -150,7 +150,7 @@ func parseHeader(header []byte, dataLen int64) ([]entry, map[string]string, erro
 	case at < dataLen:
 		return nil, nil, fmt.Errorf("%d unexplained bytes after the last tensor", dataLen-at)
 	}
-	return entries, table.Metadata(), nil
+	return entries, c.found, nil
 }
 
 // checkEntry turns the library's line of the table into ours: sizes multiplied with overflow checks and
@@ -182,26 +182,27 @@ func checkEntry(name string, info *safetensors.TensorInfo, eight DType) (entry, 
 // headerChecker walks a header's tokens.
 type headerChecker struct {
 	jsonWalker
-	plain []byte           // the header with 8-bit floats renamed
-	eight map[string]DType // the tensors renamed
+	plain []byte            // the header with 8-bit floats renamed, and without metadata
+	eight map[string]DType  // the tensors renamed
+	found map[string]string // the metadata; nil if there are none
 }
 
 // checkHeader verifies everything about the header's text that encoding/json would let pass: encoding, duplicate
-// keys, unknown fields, number syntax, nesting, what follows the object. It returns the header with
+// keys, unknown fields, number syntax, nesting, what follows the object. It keeps the header with
 // the 8-bit float types (which the library does not know) replaced by U8, and the names where it did so.
-func checkHeader(header []byte) (plain []byte, eight map[string]DType, err error) {
+func checkHeader(header []byte) (*headerChecker, error) {
 	if len(header) == 0 || header[0] != '{' {
-		return nil, nil, errors.New("header: does not begin with '{'")
+		return nil, errors.New("header: does not begin with '{'")
 	}
 	walker, err := newJSONWalker("header", header)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	c := &headerChecker{walker, bytes.Clone(header), map[string]DType{}}
+	c := &headerChecker{jsonWalker: walker, plain: bytes.Clone(header), eight: map[string]DType{}}
 	count := 0
 	err = c.object("header", func(name string) error {
 		if name == "__metadata__" {
-			return c.metadata(func(string, string) {})
+			return c.takeMetadata()
 		}
 		if count++; count > maxTensors {
 			return fmt.Errorf("header: more than %d tensors", maxTensors)
@@ -217,7 +218,23 @@ func checkHeader(header []byte) (plain []byte, eight map[string]DType, err error
 	if err == nil {
 		err = c.end()
 	}
-	return c.plain, c.eight, err
+	return c, err
+}
+
+// takeMetadata reads the metadata, and leaves an empty object of them.
+func (c *headerChecker) takeMetadata() error {
+	begin := c.dec.InputOffset()
+	c.found = make(map[string]string)
+	if err := c.metadata(func(key, value string) { c.found[key] = value }); err != nil {
+		return err
+	}
+	object := c.plain[begin:c.dec.InputOffset()]
+	object = object[bytes.IndexByte(object, '{'):]
+	for i := range object {
+		object[i] = ' '
+	}
+	object[0], object[len(object)-1] = '{', '}'
+	return nil
 }
 
 func (c *headerChecker) tensor(name string) error {

@@ -41,8 +41,7 @@ func (f Frame) Place(picture image.Point, person face.Face) image.Rectangle {
 // Crop is the part of an upright picture that the frame shows, at the frame's size.
 func (f Frame) Crop(img *image.NRGBA, person face.Face) *image.NRGBA {
 	part := f.Place(img.Rect.Size(), person)
-	cut := picture.Resample(img, img.Rect.Size(), part, picture.Lanczos, 4)
-	return picture.Resample(cut, f.Size, image.Rectangle{Max: f.Size}, picture.Lanczos, 4)
+	return picture.Resample(picture.Part(img, part), f.Size, image.Rectangle{Max: f.Size}, picture.Lanczos, 4)
 }
 
 // Enlarges is how much Crop enlarges: above 1.5 or so it shows, and the picture wants to be drawn larger.

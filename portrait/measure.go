@@ -10,6 +10,10 @@ import (
 
 // crop is a part of a picture, scaled to a square. What lies beyond the edge repeats the pixels at it.
 func crop(img *image.NRGBA, part image.Rectangle, side int) *image.NRGBA {
+	square := image.Rect(0, 0, side, side)
+	if part.In(img.Rect) && !part.Empty() {
+		return picture.Resample(picture.Part(img, part), square.Max, square, picture.Area, 3)
+	}
 	size := part.Size()
 	whole := image.NewNRGBA(image.Rectangle{Max: image.Pt(max(1, size.X), max(1, size.Y))})
 	for y := range whole.Rect.Dy() {
@@ -18,7 +22,6 @@ func crop(img *image.NRGBA, part image.Rectangle, side int) *image.NRGBA {
 			copy(whole.Pix[y*whole.Stride+4*x:][:4], row[4*min(max(part.Min.X+x, 0), img.Rect.Dx()-1):])
 		}
 	}
-	square := image.Rect(0, 0, side, side)
 	return picture.Resample(whole, square.Max, square, picture.Area, 3)
 }
 

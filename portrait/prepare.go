@@ -463,10 +463,8 @@ func squared(img *image.NRGBA, f face.Face, side int) (*image.NRGBA, face.Face) 
 		shorter := min(size.X, size.Y)
 		part = image.Rectangle{Max: image.Pt(shorter, shorter)}.Add(image.Pt((size.X-shorter)/2, (size.Y-shorter)/2))
 	}
-	cut := picture.Resample(img, size, part, picture.Lanczos, 3)
-	if part.Dx() != side || part.Dy() != side {
-		cut = picture.Resample(cut, image.Pt(side, side), image.Rect(0, 0, side, side), picture.Lanczos, 3)
-	}
+	square := image.Rect(0, 0, side, side)
+	cut := picture.Resample(picture.Part(img, part), square.Max, square, picture.Lanczos, 3)
 	if f.Size == 0 {
 		return cut, f
 	}

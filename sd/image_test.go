@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"image"
 	"image/png"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -173,5 +175,20 @@ func TestPassErrors(t *testing.T) {
 	_, err := p.Memory(second(Hires{Upscaler: "4x-Nobody"}))
 	if e, ok := errors.AsType[*NoUpscalerError](err); !ok || e.Name != "4x-Nobody" || !slices.Equal(e.Known, p.Upscalers()) {
 		t.Errorf("%#v", err)
+	}
+}
+
+// TestPictureMemory reads the picture that a request begins with in the memory that its decoder takes, and little besides.
+func TestPictureMemory(t *testing.T) {
+	const side = 1200
+	r := Request{Image: pngOf(t, image.NewNRGBA(image.Rect(0, 0, side, side)))}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := r.picture(t.Context(), 64); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > 4*side*side*5/4 {
+		t.Errorf("%d bytes for a picture of %d", took, 4*side*side)
 	}
 }

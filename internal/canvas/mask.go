@@ -29,20 +29,20 @@ func luma(p []uint8) uint8 {
 	return uint8((19595*uint32(p[0]) + 38470*uint32(p[1]) + 7471*uint32(p[2]) + 1<<15) >> 16)
 }
 
-// Flatten lays a picture over a colour.
+// Flatten lays a picture over a colour, in its own memory: a large one would take as much again otherwise.
 func Flatten(img *image.NRGBA, background color.NRGBA) *image.NRGBA {
-	out := image.NewNRGBA(image.Rectangle{Max: img.Rect.Size()})
 	below := []uint8{background.R, background.G, background.B}
-	for y := range out.Rect.Max.Y {
-		for x := range out.Rect.Max.X {
-			p, to := img.Pix[img.PixOffset(img.Rect.Min.X+x, img.Rect.Min.Y+y):][:4], out.Pix[out.PixOffset(x, y):][:4]
-			for c := range 3 {
-				to[c] = mix(below[c], p[c], p[3])
+	for y := range img.Rect.Dy() {
+		line := img.Pix[y*img.Stride:][:4*img.Rect.Dx()]
+		for i := 0; i < len(line); i += 4 {
+			p := line[i:][:4]
+			for c := range below {
+				p[c] = mix(below[c], p[c], p[3])
 			}
-			to[3] = 255
+			p[3] = 255
 		}
 	}
-	return out
+	return img
 }
 
 // mix is below where share is 0 and above where it is 255, rounded as Pillow does.

@@ -7,6 +7,7 @@ import (
 	"image"
 	"io"
 	"regexp"
+	"runtime"
 )
 
 // Tags of a TIFF directory, of which EXIF is one.
@@ -156,6 +157,9 @@ func Orient(src *image.NRGBA, orientation int) *image.NRGBA {
 	size := image.Rect(0, 0, w, h)
 	if Turned(orientation) {
 		size = image.Rect(0, 0, h, w)
+	}
+	if len(src.Pix) > collect { // what the decoder has left makes room
+		runtime.GC()
 	}
 	dst := image.NewNRGBA(size)
 	for y := range dst.Rect.Dy() {

@@ -3,7 +3,7 @@
 //
 // [Open] looks at the header alone. [File.Decode] makes 8-bit red, green, blue and alpha, not premultiplied, in memory that is
 // reserved beforehand from one budget for the whole process, so that no file, however it was made, takes much more than
-// [Memory]. [Orient] turns a picture upright and [Resample] scales it.
+// [Memory], or half as much again where it has to be turned. [Orient] turns a picture upright, [Resample] scales it and [Part] is a part.
 // [Tiles] cuts one into parts and joins them, [Arrange] divides several into a sheet.
 //
 //	f, err := picture.Open(path, picture.Limits{})
@@ -160,6 +160,9 @@ func New(r io.ReaderAt, size int64, l Limits) (*File, error) {
 	}
 	if found.memory > l.memory() || found.pixels() > Memory {
 		return nil, &TooLargeError{found.Width, found.Height, found.memory, l.memory()}
+	}
+	if turned, limit := 2*4*found.pixels(), l.memory()*3/2; found.Orientation > 1 && turned > limit { // it is there twice then
+		return nil, &TooLargeError{found.Width, found.Height, turned, limit}
 	}
 	idle := make(chan struct{})
 	close(idle)

@@ -45,6 +45,27 @@ func TestBombs(t *testing.T) {
 	}
 }
 
+// TestTurnedLimits refuses a picture that is within the limits as it is stored, and not as it is turned.
+func TestTurnedLimits(t *testing.T) {
+	exif := "eXIfII*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00"
+	chunk := binary.BigEndian.AppendUint32(nil, uint32(len(exif)-4))
+	chunk = binary.BigEndian.AppendUint32(append(chunk, exif...), crc32.ChecksumIEEE([]byte(exif)))
+	for _, c := range []struct {
+		side   uint32
+		turned bool
+		ok     bool
+	}{{11000, false, true}, {10000, true, true}, {11000, true, false}} {
+		data := []byte(pngHeader(c.side, c.side))
+		if c.turned {
+			data = append(data, chunk...)
+		}
+		f, err := picture.New(bytes.NewReader(data), int64(len(data)), picture.Limits{})
+		if _, large := errors.AsType[*picture.TooLargeError](err); c.ok && (err != nil || f.Orientation > 1 != c.turned) || !c.ok && !large {
+			t.Errorf("%d pixels a side, turned %v: %v", c.side, c.turned, err)
+		}
+	}
+}
+
 // pngSide writes the sides of a PNG picture into its header.
 func pngSide(side uint32) func([]byte) {
 	return func(data []byte) {

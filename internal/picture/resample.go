@@ -37,6 +37,13 @@ func (t *taps) add(at, source int, weight float64) {
 	t.weights[at-t.first] += weight
 }
 
+// Part is what of a picture lies in a rectangle of it, with the same pixels in memory.
+func Part(img *image.NRGBA, part image.Rectangle) *image.NRGBA {
+	cut := img.SubImage(part.Add(img.Rect.Min)).(*image.NRGBA)
+	cut.Rect = cut.Rect.Sub(cut.Rect.Min)
+	return cut
+}
+
 // Resample scales src to the size resized and returns the part of it inside window, with the first channels of four bytes
 // computed and the rest opaque. Only what the window needs is looked at.
 func Resample(src *image.NRGBA, resized image.Point, window image.Rectangle, filter Filter, channels int) *image.NRGBA {

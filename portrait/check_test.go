@@ -13,9 +13,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/metrics"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/atelier-go/atelier/face"
 	"github.com/atelier-go/atelier/internal/picture"
@@ -206,29 +210,95 @@ func TestMirroredSelfie(t *testing.T) {
 	}
 }
 
-// TestManyPhotos looks at 500 photos, of which 200 are prepared, and holds what that takes in memory.
+// TestManyPhotos looks at 500 photos, of which 200 are prepared, in less memory than half of them would take, and keeps of each up to 32 KiB.
 func TestManyPhotos(t *testing.T) {
 	if testing.Short() {
 		t.Skip("left out with -short: it reads 500 photos")
 	}
-	files := make(map[string][]byte)
-	random := rand.New(rand.NewPCG(1, 2))
+	dir, random := t.TempDir(), rand.New(rand.NewPCG(1, 2))
+	const side = 192
+	const taken, keep = 500 * 4 * side * side, 500 * 32 << 10 // bytes
 	for i := range 500 {
-		img := image.NewNRGBA(image.Rect(0, 0, 96, 96))
-		for j := range img.Pix {
-			img.Pix[j] = uint8(random.IntN(256)) | uint8(j&3/3*255)
+		img := image.NewNRGBA(image.Rect(0, 0, side, side))
+		colours := random.Perm(256)
+		for j := range img.Pix { // squares, of which no two photos have the same
+			x, y := j/4%side/16, j/4/side/16
+			img.Pix[j] = uint8(colours[(16*y+x+j&3)%256]) | uint8(j&3/3*255)
 		}
-		name := fmt.Sprintf("%03d.jpg", i)
-		files[name] = encoded(t, name, img)
+		name := fmt.Sprintf("%03d.png", i)
+		if err := os.WriteFile(filepath.Join(dir, name), encoded(t, name, img), 0o666); err != nil {
+			t.Fatal(err)
+		}
 	}
-	r := check(t, files, oneFace{}, portrait.CheckOptions{Resolution: 64})
+	begin := liveHeap()
+	peak := watchHeap(t)
+	r, err := portrait.Check(t.Context(), dir, oneFace{}, portrait.CheckOptions{Resolution: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if n := len(r.Kept()); n != 500 || !strings.Contains(strings.Join(r.Remarks, "\n"), "500 are more than are needed") {
 		t.Fatalf("%d are kept, %q", n, r.Remarks)
 	}
+	kept := liveHeap() - begin
 	set, err := portrait.Prepare(t.Context(), filepath.Join(t.TempDir(), "data"), r, portrait.PrepareOptions{Resolution: 64})
 	if err != nil || len(set.Training)+len(set.HeldOut) != 200 || set.Uses() < 1200 || set.Uses() > 2400 || !strings.Contains(strings.Join(set.Warnings, "\n"), "500 photos are more than can be used") {
 		t.Errorf("%d trained, %d held out, %d uses, %q, %v", len(set.Training), len(set.HeldOut), set.Uses(), set.Warnings, err)
 	}
+	most := peak() - begin
+	t.Logf("of photos of %d bytes %d are in memory at most, and %d are kept", taken, most, kept)
+	if most > taken/2 || kept > keep {
+		t.Errorf("%d bytes at most, want %d; %d kept of the photos, want %d", most, taken/2, kept, keep)
+	}
+	runtime.KeepAlive(r)
+}
+
+// TestLargePhotoMemory looks at a large photo in the memory that its decoder takes, and little besides: no copy of it is made.
+func TestLargePhotoMemory(t *testing.T) {
+	const side = 2400
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a.png"), encoded(t, "a.png", on(side, side, image.Point{}, image.NewNRGBA(image.Rect(0, 0, 8, 8)))), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := portrait.Check(t.Context(), dir, drawn.Detector{}, portrait.CheckOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > 4*side*side*3/2 {
+		t.Errorf("%d bytes for a photo of %d", took, 4*side*side)
+	}
+}
+
+// liveHeap is how much of the heap is in use.
+func liveHeap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// watchHeap looks at the heap every other millisecond, and the function that it gives tells the most that was in it, rubbish included.
+func watchHeap(t *testing.T) (most func() int64) {
+	end, told := make(chan struct{}), make(chan int64)
+	go func() {
+		heap, most := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}, int64(0)
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				metrics.Read(heap)
+				most = max(most, int64(heap[0].Value.Uint64()))
+			case <-end:
+				told <- most
+				return
+			}
+		}
+	}()
+	stop := sync.OnceValue(func() int64 { close(end); return <-told })
+	t.Cleanup(func() { stop() })
+	return stop
 }
 
 // oneFace finds a face in the middle of every picture.

@@ -1,6 +1,7 @@
 package portrait_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -8,9 +9,9 @@ import (
 	"image"
 	"image/jpeg"
 	"io/fs"
-	"math"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -137,7 +138,7 @@ func TestRun(t *testing.T) {
 		_, result := finish(t, c)
 		same(t, left(t, c, result), want)
 	})
-	t.Run("interrupted", func(t *testing.T) { testInterrupted(t, c, want) })
+	t.Run("interrupted", func(t *testing.T) { testInterrupted(t, c, events, want) })
 	t.Run("no room", func(t *testing.T) { testNoRoom(t, c, want) })
 	t.Run("another pick", func(t *testing.T) {
 		c := c
@@ -348,35 +349,30 @@ func testErased(t *testing.T, c portrait.Config, result portrait.Result) {
 	}
 }
 
-// testInterrupted stops a job at random moments of every stage, as many of each as ATELIER_MOMENTS says, by its context or by leaving the
-// loop, and takes from it what a program that is killed does not get to save.
-func testInterrupted(t *testing.T, c portrait.Config, want map[string]string) {
-	moments := 1
+// testInterrupted stops a job at random moments of every stage, by its context, by leaving the loop or, in three of the stages, by killing
+// its process, and compares what it comes to in the end with what comes of a job that was left alone. With ATELIER_MOMENTS it is killed at
+// so many moments of each stage.
+func testInterrupted(t *testing.T, c portrait.Config, whole []portrait.Event, want map[string]string) {
+	moments, killed := 1, []portrait.Stage{portrait.Training, portrait.Drawing, portrait.Publishing}
 	if n, err := strconv.Atoi(os.Getenv("ATELIER_MOMENTS")); err == nil {
-		moments = n
+		moments, killed = n, portrait.Stages
 	}
 	c.Output = filepath.Join(t.TempDir(), "portraits")
 	random := rand.New(rand.NewPCG(1, 2))
-	stopped := make(map[portrait.Stage]int)
+	stopped := make(map[string]int)
 	for i := range moments * len(portrait.Stages) {
-		stage := portrait.Stages[i/moments]
-		ended := stopAt(t, c, stage, random.IntN(7), i%3 == 0, time.Duration(random.IntN(200))*time.Millisecond)
-		if ended { // its last stage is done again
+		m := momentOf(random, whole, portrait.Stages[i/moments], moments)
+		var where portrait.Stage
+		if slices.Contains(killed, m.stage) {
+			where = killAt(t, c, m)
+			stopped[fmt.Sprintf("%s killed", where)]++
+		} else {
+			where = stopAt(t, c, m, i%2 == 0)
+			stopped[string(where)]++
+		}
+		if where == "" { // it had come to its end: its last stage is done again
 			if err := os.Remove(filepath.Join(c.Output, "report.html")); err != nil {
 				t.Fatal(err)
-			}
-			continue
-		}
-		stopped[stage]++
-		if i%2 == 1 { // killed
-			salvaged, err := filepath.Glob(filepath.Join(c.Output, "work", "training", "person-step*"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, path := range salvaged {
-				if err := os.RemoveAll(path); err != nil {
-					t.Fatal(err)
-				}
 			}
 		}
 	}
@@ -385,41 +381,131 @@ func testInterrupted(t *testing.T, c portrait.Config, want map[string]string) {
 	same(t, left(t, c, result), want)
 }
 
-// stopAt runs a job to some event of a stage, or in the last one, which has no events, for some time, and tells whether it came to its
+// moment is when a job is stopped: some time after so many events of a stage.
+type moment struct {
+	stage  portrait.Stage
+	events int
+	after  time.Duration
+}
+
+// momentOf is a random one in the first part of a stage, of as many parts as it is stopped in, because each time there is less left of it.
+func momentOf(random *rand.Rand, whole []portrait.Event, stage portrait.Stage, parts int) moment {
+	m, events, in := moment{stage: stage}, 0, false
+	var took time.Duration
+	for _, e := range whole {
+		switch e := e.(type) {
+		case portrait.StageBegun:
+			in = e.Stage == stage
+		case portrait.StageDone:
+			if in {
+				took = e.Took
+			}
+		default:
+			if in {
+				events++
+			}
+		}
+	}
+	m.events = random.IntN(events/parts + 1)
+	m.after = time.Duration(random.Float64() * float64(took) / float64(events+1))
+	return m
+}
+
+// stopAt runs a job up to a moment, ends it by its context or by leaving the loop, and tells the stage where that was; "" if it came to its
 // end before.
-func stopAt(t *testing.T, c portrait.Config, stage portrait.Stage, event int, leave bool, after time.Duration) (ended bool) {
+func stopAt(t *testing.T, c portrait.Config, m moment, leave bool) (where portrait.Stage) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	in := false
 	for e, err := range portrait.Run(ctx, c) {
 		if err != nil {
-			if !errors.Is(err, context.Canceled) {
-				t.Fatal(err)
+			s, ok := errors.AsType[*portrait.StageError](err)
+			if !ok || !errors.Is(err, context.Canceled) || slices.Index(portrait.Stages, s.Stage) < slices.Index(portrait.Stages, m.stage) {
+				t.Fatalf("stopped in %s: %v", m.stage, err)
 			}
-			if s, ok := errors.AsType[*portrait.StageError](err); !ok || s.Stage != stage && event > 0 && in && slices.Index(portrait.Stages, s.Stage) < slices.Index(portrait.Stages, stage) {
-				t.Errorf("stopped in %s: %v", stage, err)
-			}
-			return false
+			return s.Stage
 		}
 		if b, ok := e.(portrait.StageBegun); ok {
-			in = in || b.Stage == stage
-		}
-		if in && stage == portrait.Publishing {
-			defer time.AfterFunc(after, cancel).Stop()
-			event, in = math.MaxInt, false
+			in, where = in || b.Stage == m.stage, b.Stage
 		}
 		if !in {
 			continue
 		}
-		if event--; event < 0 {
+		if m.events--; m.events == -1 {
 			if leave {
-				return false
+				return where
 			}
-			cancel()
+			defer time.AfterFunc(m.after, cancel).Stop()
 		}
 	}
-	return true
+	return ""
+}
+
+// killedJob is the environment variable with the output and the photos of a job that TestKilledJob does.
+const killedJob = "ATELIER_KILLED_JOB"
+
+// killAt does a job in a process of its own, kills that at a moment, as a power cut or a lack of memory does, and tells the stage where that
+// was; "" if it came to its end before.
+func killAt(t *testing.T, c portrait.Config, m moment) (where portrait.Stage) {
+	t.Helper()
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledJob$")
+	child.Env = append(os.Environ(), killedJob+"="+c.Output+"\n"+c.Photos)
+	out, err := child.StdoutPipe()
+	if err == nil {
+		err = child.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, killed := false, false
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		said, what, _ := strings.Cut(lines.Text(), " ")
+		switch said {
+		case "begun":
+			where = portrait.Stage(what)
+			in = in || where == m.stage
+		case "error":
+			t.Fatal(lines.Text())
+		}
+		if in {
+			m.events--
+		}
+		if m.events == -1 {
+			time.Sleep(m.after)
+			if err := child.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				t.Fatal(err)
+			}
+			killed = true
+		}
+	}
+	switch err := child.Wait(); {
+	case err == nil:
+		return ""
+	case !killed:
+		t.Fatalf("it ended by itself in %s: %v", where, err)
+	}
+	return where
+}
+
+// TestKilledJob is the process that killAt begins: it tells of each event, and of each stage.
+func TestKilledJob(t *testing.T) {
+	output, photos, told := strings.Cut(os.Getenv(killedJob), "\n")
+	if !told {
+		t.Skip("it is run by TestRun, in a process of its own")
+	}
+	c := smallJob(t)
+	c.Output, c.Photos = output, photos
+	for e, err := range portrait.Run(t.Context(), c) {
+		switch e := e.(type) {
+		case portrait.StageBegun:
+			fmt.Println("begun", e.Stage)
+		case nil:
+			fmt.Println("error", err)
+		default:
+			fmt.Println("event")
+		}
+	}
 }
 
 // TestRunRefuses tells before any work what cannot be, in the names of the fields.

@@ -33,6 +33,7 @@ type conditioning struct {
 	shares   []float64   // the parts' between AND, as the prompt has them
 	tokens   int         // of each context
 	padded   bool        // prompts are filled up with the empty prompt
+	cut      bool        // the negative prompt is stretched or cut to the length of the others
 }
 
 // textPart is a prompt, or what stands between two AND, which may be another text at every step.
@@ -97,7 +98,7 @@ func (p *Pipeline) readPrompts(c *conditioning, one *pass) error {
 		c.parts, c.weights = []*textPart{c.negative}, append([]float32{float32(1 - total)}, c.weights...)
 	}
 	c.parts = append(c.parts, c.positive...)
-	c.measure(r.PadConds, p.networks.Tokenizer.MaxLength())
+	c.measure(r, p.networks.Tokenizer.MaxLength())
 	return nil
 }
 
@@ -166,18 +167,21 @@ const maxRepeated = 16
 // the longest of them, as in the web UI. It runs the negative prompt by itself if that has another length; to repeat each until
 // their lengths are the same comes to the same, for attention weighs what stands there twice like what stands there once. Or
 // the shorter is filled up with the empty prompt: if that is asked for, or would be too long otherwise.
-func (c *conditioning) measure(pad bool, length int) {
+func (c *conditioning) measure(r Request, length int) {
 	positive := longest(c.positive)
 	negative := positive
 	if c.negative != nil {
 		negative = c.negative.chunks
+	}
+	if c.cut = r.PadOld && negative != positive; c.cut {
+		negative = positive
 	}
 	longer := max(negative, positive)
 	chunks := longer
 	for chunks%negative != 0 || chunks%positive != 0 {
 		chunks += longer
 	}
-	if c.padded = negative != positive && (pad || chunks > max(maxRepeated, longer)); c.padded {
+	if c.padded = negative != positive && (r.PadConds || chunks > max(maxRepeated, longer)); c.padded {
 		chunks = longer
 	}
 	c.tokens = chunks * length
@@ -298,7 +302,7 @@ func (c *conditioning) fit(width, length int, empty []float32) {
 	positive := longest(c.positive) * length
 	for _, part := range c.parts {
 		for _, one := range part.texts {
-			if part != c.negative {
+			if part != c.negative || c.cut {
 				one.context = stretch(one.context, width, positive)
 			}
 			if c.padded {
@@ -311,10 +315,10 @@ func (c *conditioning) fit(width, length int, empty []float32) {
 	}
 }
 
-// stretch makes a context longer by repeating its last vector.
+// stretch makes a context longer by repeating its last vector, or cuts it.
 func stretch(context []float32, width, tokens int) []float32 {
 	last := context[len(context)-width:]
-	return append(context, slices.Repeat(last, tokens-len(context)/width)...)
+	return append(context, slices.Repeat(last, max(tokens-len(context)/width, 0))...)[:tokens*width]
 }
 
 // encodeChunks runs the text encoder on chunks, with their embeddings, and returns their hidden states, [chunks,T,C].

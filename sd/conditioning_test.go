@@ -207,6 +207,40 @@ func TestConditioning(t *testing.T) {
 	}
 }
 
+// TestPadOld gives the negative prompt the prompt's length as DDIM did before release 1.6 of the web UI.
+func TestPadOld(t *testing.T) {
+	p := openTiny(t, ref.New())
+	width := p.networks.Text.Config().HiddenSize
+	negative := func(positive, negative string, old bool) []float32 {
+		r, plan, err := p.plan(small(func(r *Request) { r.Prompt, r.NegativePrompt, r.PadOld, r.Steps = positive, negative, old, 1 }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := p.encode(t.Context(), &pass{request: r, plan: plan})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if old && c.tokens != c.positive[0].chunks*77 {
+			t.Errorf("%q has %d tokens", positive, c.tokens)
+		}
+		return c.negative.texts[0].context
+	}
+	short, long := negative("a", "c", false), negative("a BREAK b", "c BREAK d", false)
+	last := short[76*width:]
+	for _, c := range []struct {
+		positive, negative string
+		want               []float32
+	}{
+		{"a BREAK b", "c", append(slices.Clone(short), slices.Repeat(last, 77)...)},
+		{"a", "c BREAK d", long[:77*width]},
+		{"a BREAK b", "c BREAK d", long},
+	} {
+		if got := negative(c.positive, c.negative, true); !slices.Equal(got, c.want) {
+			t.Errorf("%q for %q has %d numbers, or others than wanted, of which there are %d", c.negative, c.positive, len(got), len(c.want))
+		}
+	}
+}
+
 // TestEditsCountCalls counts steps of samplers of second order twice, as the web UI does.
 func TestEditsCountCalls(t *testing.T) {
 	p := openTiny(t, ref.New())

@@ -167,6 +167,9 @@ func (p *Pipeline) enlarged(ctx context.Context, c *course) error {
 	if err != nil {
 		return err
 	}
+	if first := c.passes[0].source; first != nil {
+		second.begun = first.Picture
+	}
 	if c.size = image.Pt(second.request.Width, second.request.Height); *c.request.Hires.Strength == 0 {
 		c.passes[0].larger = second
 	} else {

@@ -10,6 +10,7 @@ import (
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/compute/ref"
 	"github.com/atelier-go/atelier/esrgan"
+	"github.com/atelier-go/atelier/internal/canvas"
 	"github.com/atelier-go/atelier/internal/golden"
 	"github.com/atelier-go/atelier/internal/picture"
 	"github.com/atelier-go/atelier/sampler"
@@ -77,6 +78,24 @@ func TestPassesMemory(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%s: %+v is held, %+v was announced", name, got, want)
+		}
+	}
+}
+
+// TestHiresColours gives an enlarged picture the colours of the one that the first pass began with.
+func TestHiresColours(t *testing.T) {
+	p := openTiny(t, ref.New())
+	for _, strength := range []float64{0, 0.5} {
+		r := small(func(r *Request) { r.Image, r.Hires = snapshot(t), &Hires{Strength: &strength} })
+		plain := generate(t, p, r).Pictures[0].Image
+		r.ColorCorrection = true
+		begun, err := r.picture(t.Context(), p.Side())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := canvas.Recolour(plain, p.resize(begun, image.Pt(r.Width, r.Height), JustResize))
+		if d := difference(generate(t, p, r).Pictures[0].Image, want); d > 0 {
+			t.Errorf("strength %v: the picture differs by %d/255", strength, d)
 		}
 	}
 }

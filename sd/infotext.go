@@ -136,6 +136,9 @@ func describe(r Request, applied adapters, m model, i int) infotext.Text {
 	if r.PadConds {
 		add("Pad conds", "True")
 	}
+	if r.PadOld {
+		add("Pad conds v0", "True")
+	}
 	if r.PromptOptions.OldTimelines && strings.Contains(r.Prompt+r.NegativePrompt, "[") {
 		add("Old prompt editing timelines", "True")
 	}

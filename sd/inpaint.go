@@ -243,19 +243,18 @@ func (p *Pipeline) pictures(ctx context.Context, one *pass, run *sampling) ([]*i
 		if latents, err = larger.enlarge(ctx, latents); err != nil {
 			return nil, err
 		}
-		return larger.pipe.decode(ctx, larger.request, latents)
+		images, err := larger.pipe.decode(ctx, larger.request, latents)
+		return larger.recoloured(images), err
 	}
 	run.keep(latents)
 	images, err := p.decode(ctx, one.request, latents)
+	images = one.recoloured(images)
 	s := one.source
 	if err != nil || s == nil {
 		return images, err
 	}
 	size := len(latents) / len(images)
 	for i, img := range images {
-		if one.request.ColorCorrection {
-			img = canvas.Recolour(img, s.Picture)
-		}
 		put := s.Prepared
 		if s.mask != nil && s.in.Soft != nil {
 			put.Overlay = s.softOverlay(run.paint.clean[i*size:][:size], latents[i*size:][:size], run.width, img.Rect.Size())
@@ -263,6 +262,21 @@ func (p *Pipeline) pictures(ctx context.Context, one *pass, run *sampling) ([]*i
 		images[i] = put.Finish(img)
 	}
 	return images, nil
+}
+
+// recoloured gives pictures the colours of what was begun with, if the request wants that.
+func (one *pass) recoloured(images []*image.NRGBA) []*image.NRGBA {
+	begun := one.begun
+	if one.source != nil {
+		begun = one.source.Picture
+	}
+	if begun == nil || !one.request.ColorCorrection {
+		return images
+	}
+	for i, img := range images {
+		images[i] = canvas.Recolour(img, begun)
+	}
+	return images
 }
 
 // softOverlay is what stays of the picture after soft inpainting: the more, the less the drawing, as latents, differs.

@@ -25,8 +25,9 @@ type pass struct {
 	refined *conditioning // what the prompts say to it
 	// enlarge makes the latents that the hires pass begins with, [N,h,w,C], of those that the pass before it left.
 	enlarge func(ctx context.Context, before []float32) ([]float32, error)
-	model   string // the file of what enlarges pictures, if there is one
-	larger  *pass  // a hires pass that draws nothing anew: what this pass leaves is only enlarged, and not sampled again; nil is none
+	model   string       // the file of what enlarges pictures, if there is one
+	begun   *image.NRGBA // what the pass before the hires pass began with, if it was a picture
+	larger  *pass        // a hires pass that draws nothing anew: what this pass leaves is only enlarged, and not sampled again; nil is none
 }
 
 // course is what is sampled for a request.

@@ -61,7 +61,7 @@ func FromInfotext(t infotext.Text) (r Request, left []infotext.Field, err error)
 	if f := r.Faces; f != nil && f.Width == 0 {
 		f.Width, f.Height = r.Width, r.Height
 	}
-	r.PromptOptions.OldTimelines = p.Text("Old prompt editing timelines") == "True"
+	r.PromptOptions.OldTimelines, r.PadOld = p.Text("Old prompt editing timelines") == "True", p.Text("Pad conds v0") == "True"
 	r.SamplerOptions.DowncastAlphas = p.Text("Downcast alphas_cumprod") == "True"
 	return r, left, invalid.Join(errs...)
 }
@@ -112,7 +112,7 @@ var pasted = map[string]struct {
 	set   func(r *Request, value string) error
 }{
 	"Sampler": {}, "Schedule type": {}, "Model": {}, "Model hash": {}, "Lora hashes": {}, "TI hashes": {}, "Version": {}, "User": {}, "VAE hash": {},
-	"Old prompt editing timelines": {}, "Downcast alphas_cumprod": {}, "Refiner switch by sampling steps": {},
+	"Old prompt editing timelines": {}, "Pad conds v0": {}, "Downcast alphas_cumprod": {}, "Refiner switch by sampling steps": {},
 	"Hires sampler": {}, "Hires schedule type": {}, "Hires prompt": {}, "Hires negative prompt": {},
 
 	"Steps":     {"Request.Steps", whole(func(r *Request) *int { return &r.Steps })},
@@ -292,7 +292,9 @@ func pasteBoxes(r *Request, value string) error {
 		if n, err := fmt.Sscan(one, &box.Min.X, &box.Min.Y, &box.Max.X, &box.Max.Y); n < 4 || err != nil {
 			return errBoxes
 		}
-		r.Faces.Boxes = append(r.Faces.Boxes, box)
+		if r.Faces.Boxes = append(r.Faces.Boxes, box); len(r.Faces.Boxes) > MaxFaces {
+			return nil // too many, as the request's check says
+		}
 	}
 	return nil
 }

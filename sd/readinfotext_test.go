@@ -26,7 +26,7 @@ func TestFromInfotext(t *testing.T) {
 		"defaults": {Prompt: "a man, hat", Seed: 42},
 		"everything": {
 			Prompt: "a [b:c:0.5] (d:1.2)\ne", NegativePrompt: "f: g, \"h\"", Width: 640, Height: 448, Steps: 7, Sampler: sampler.EulerA, Spacing: sampler.Karras,
-			Eta: new(0.5), Guidance: new(4.25), ClipSkip: 2, Seed: 1 << 40, Noise: CPU, PadConds: true,
+			Eta: new(0.5), Guidance: new(4.25), ClipSkip: 2, Seed: 1 << 40, Noise: CPU, PadConds: true, PadOld: true,
 			PromptOptions: prompt.Options{Emphasis: prompt.NoNorm, OldTimelines: true},
 			Variation:     Variation{Seed: 9, Strength: 0.25}, ResizeFrom: Size{512, 384},
 			SamplerOptions: SamplerOptions{SigmaMin: 0.1, SigmaMax: 9, Rho: 5, DiscardPenultimate: true, SGMNoise: true, DowncastAlphas: true, ENSD: 31337},
@@ -164,7 +164,10 @@ func TestFromInfotextErrors(t *testing.T) {
 		t.Errorf("left %v, want %v", left, want)
 	}
 	old, _, err := FromInfotext(infotext.Parse("[a:b:0.5]\nSteps: 20, Sampler: Euler a, Seed: 1, Version: v1.5.1"))
-	if err != nil || !old.PromptOptions.OldTimelines || !old.SamplerOptions.DowncastAlphas {
+	if err != nil || !old.PromptOptions.OldTimelines || !old.SamplerOptions.DowncastAlphas || old.PadOld {
+		t.Errorf("a text of 2023 is read as %+v, %v", old, err)
+	}
+	if old, _, err = FromInfotext(infotext.Parse("a\nSteps: 20, Sampler: DDIM, Seed: 1, Version: v1.5.1")); err != nil || !old.PadOld {
 		t.Errorf("a text of 2023 is read as %+v, %v", old, err)
 	}
 }

@@ -41,13 +41,14 @@ type Request struct {
 	Width         int            `json:"width,omitzero"`          // pixels, a multiple of 8 up to MaxSide; 0 is the model's own, 512 for SD 1.5, and with it the shape of Image
 	Height        int            `json:"height,omitzero"`         // as Width
 
-	Steps    int             `json:"steps,omitzero"`     // 1 to sampler.MaxSteps; 0 is 20
-	Sampler  sampler.Sampler `json:"sampler,omitzero"`   // "" is DPM++ 2M
-	Spacing  sampler.Spacing `json:"spacing,omitzero"`   // noise schedule, "Schedule type" in the web UI; "" is the sampler's own
-	Eta      *float64        `json:"eta,omitzero"`       // stochasticity of ancestral samplers and DDIM; nil is the sampler's own
-	Guidance *float64        `json:"guidance,omitzero"`  // classifier-free guidance, "CFG scale"; nil is 7.5, 1 ignores the negative prompt, 0 the prompt
-	PadConds bool            `json:"pad_conds,omitzero"` // fill the shorter of prompt and negative prompt up with the empty prompt: the web UI's setting
-	ClipSkip int             `json:"clip_skip,omitzero"` // as in the web UI: 0 and 1 use the text encoder's last layer, 2 the one before it
+	Steps    int             `json:"steps,omitzero"`        // 1 to sampler.MaxSteps; 0 is 20
+	Sampler  sampler.Sampler `json:"sampler,omitzero"`      // "" is DPM++ 2M
+	Spacing  sampler.Spacing `json:"spacing,omitzero"`      // noise schedule, "Schedule type" in the web UI; "" is the sampler's own
+	Eta      *float64        `json:"eta,omitzero"`          // stochasticity of ancestral samplers and DDIM; nil is the sampler's own
+	Guidance *float64        `json:"guidance,omitzero"`     // classifier-free guidance, "CFG scale"; nil is 7.5, 1 ignores the negative prompt, 0 the prompt
+	PadConds bool            `json:"pad_conds,omitzero"`    // fill the shorter of prompt and negative prompt up with the empty prompt: the web UI's setting
+	PadOld   bool            `json:"pad_conds_v0,omitzero"` // give the negative prompt the prompt's length instead, by its last vector again or by cutting it: as DDIM and PLMS did before release 1.6 of the web UI
+	ClipSkip int             `json:"clip_skip,omitzero"`    // as in the web UI: 0 and 1 use the text encoder's last layer, 2 the one before it
 
 	Seed      int64       `json:"seed,omitzero"`       // of the first picture, picture i uses Seed+i; negative draws one at random
 	BatchSize int         `json:"batch_size,omitzero"` // pictures made at once; 0 is 1

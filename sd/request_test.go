@@ -46,7 +46,7 @@ func TestRequestJSON(t *testing.T) {
 	full := Request{
 		Prompt: "a man", NegativePrompt: "hat", Width: 64, Height: 72, Steps: 3, Sampler: sampler.EulerA, Spacing: sampler.Karras,
 		Adapters:      []Adapter{{Path: "a.safetensors"}, {Name: "b", Strength: &lora.Strength{TextEncoder: 0.5, UNet: 1, Rank: 2}}},
-		PromptOptions: prompt.Options{Emphasis: prompt.NoNorm, Backtrack: new(0), OldTimelines: true, KeepComments: true}, PadConds: true,
+		PromptOptions: prompt.Options{Emphasis: prompt.NoNorm, Backtrack: new(0), OldTimelines: true, KeepComments: true}, PadConds: true, PadOld: true,
 		Eta: new(0.0), Guidance: new(0.0), ClipSkip: 2, Seed: -1, BatchSize: 2, Noise: CPU, TiledVAE: true, VAE: "a.pt", Encoder: TAESD, Decoder: TAESD,
 		Variation: Variation{Seed: 7, Strength: 0.25}, ResizeFrom: Size{Width: 512, Height: 384},
 		GuidanceRescale: 0.7, FreeU: unet.FreeU{B1: 1.5, B2: 1.6, S1: 0.9, S2: 0.2},
@@ -85,7 +85,7 @@ func TestRequestJSON(t *testing.T) {
 		`{}`: {},
 		`{"prompt":"a man","negative_prompt":"hat","adapters":[{"path":"a.safetensors"},{"name":"b","strength":{"text_encoder":0.5,"unet":1,"rank":2}}],` +
 			`"prompt_options":{"emphasis":"No norm","backtrack":0,"old_timelines":true,"keep_comments":true},` +
-			`"width":64,"height":72,"steps":3,"sampler":"Euler a","spacing":"Karras","eta":0,"guidance":0,"pad_conds":true,"clip_skip":2,"seed":-1,"batch_size":2,"noise":"CPU",` +
+			`"width":64,"height":72,"steps":3,"sampler":"Euler a","spacing":"Karras","eta":0,"guidance":0,"pad_conds":true,"pad_conds_v0":true,"clip_skip":2,"seed":-1,"batch_size":2,"noise":"CPU",` +
 			`"variation":{"seed":7,"strength":0.25},"seed_resize_from":{"width":512,"height":384},` +
 			`"sampler_options":{"sigma_churn":1,"sigma_tmin":0.1,"sigma_tmax":9,"sigma_noise":1.01,"schedule_min_sigma":0.05,"schedule_max_sigma":12,` +
 			`"schedule_rho":5,"beta_schedule_alpha":0.5,"beta_schedule_beta":0.7,"discard_penultimate_sigma":true,"sgm_noise_multiplier":true,` +

@@ -42,7 +42,7 @@ var settingsTable = []Setting{
 	{"enable_prompt_comments", true, nil, "# begins a comment"},
 	{"use_old_scheduling", false, nil, "timelines of edited prompts as in old versions"},
 	{"pad_cond_uncond", false, nil, "the shorter prompt is filled up"},
-	{"pad_cond_uncond_v0", false, nil, ""},
+	{"pad_cond_uncond_v0", false, nil, "the negative prompt gets the prompt's length, as before 1.6.0 with DDIM"},
 	{"persistent_cond_cache", true, nil, ""},
 	{"batch_cond_uncond", true, nil, ""},
 	{"upcast_attn", false, nil, ""},

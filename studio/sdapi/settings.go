@@ -79,6 +79,7 @@ var applied = []setting{
 	{"use_old_scheduling", "", truth(func(o *order, v bool) { o.r.PromptOptions.OldTimelines = v })},
 	{"enable_prompt_comments", "", truth(func(o *order, v bool) { o.r.PromptOptions.KeepComments = !v })},
 	{"pad_cond_uncond", "", truth(func(o *order, v bool) { o.r.PadConds = v })},
+	{"pad_cond_uncond_v0", "", truth(func(o *order, v bool) { o.r.PadOld = v })},
 	{"sd_vae_encode_method", "Request.Encoder", text(func(o *order) *sd.Autoencoder { return &o.r.Encoder })},
 	{"sd_vae_decode_method", "Request.Decoder", text(func(o *order) *sd.Autoencoder { return &o.r.Decoder })},
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -87,9 +88,7 @@ func (c *cache) ways() map[string]string {
 		c.logger.Warn("what was learned of the card is learned anew", "file", path, "reason", err)
 		return known
 	}
-	for key, way := range t.Fastest {
-		known[key] = way
-	}
+	maps.Copy(known, t.Fastest)
 	return known
 }
 

@@ -14,6 +14,7 @@ import (
 type tuner struct {
 	fastest map[string]string // names of ways, by what they compute
 	fresh   int               // how many of them are in no cache yet
+	told    bool              // that time is spent on finding out
 	clock   clock
 }
 
@@ -39,6 +40,10 @@ func (d *Device) timed(p *compute.Program, node int, own kernel.Work, mayTime bo
 		if work, ok := d.named(name, ways); ok || !mayTime {
 			return work, ok, nil
 		}
+	}
+	if !t.told {
+		t.told = true
+		d.logger().Info("finding out how this card computes fastest, which takes a while and is kept")
 	}
 	if name, err = d.race(p, node, ways); err != nil || name == "" {
 		return own, false, err

@@ -193,6 +193,21 @@ func TestVersion(t *testing.T) {
 	}
 }
 
+// TestMisaligned gives matrices that do not begin where the plan said: the library would compute something else, and the test's refuses.
+func TestMisaligned(t *testing.T) {
+	within(t, simdriver.New(simdriver.Options{}), func(c card) {
+		plan, err := c.handle.Plan(Product{Rows: 1, Columns: 8, Depth: 8, Transposed: true, Type: F16}, 4096, 1)
+		check(t, err)
+		_, at := c.numbers(F32, 2048)
+		call := plan.Call(0)
+		call.At = Operands{Y: at, X: at + 8, W: at + 256, Workspace: at + 4096}
+		if err := call.Run(c.stream); err == nil || !strings.Contains(err.Error(), "invalid value") {
+			t.Errorf("have %v", err)
+		}
+		check(t, errors.Join(plan.Close(), c.context.Free(at)))
+	})
+}
+
 // TestEveryCallFails lets each function fail in turn: the error names it, and nothing is left behind.
 func TestEveryCallFails(t *testing.T) {
 	ends := []function{descriptionDestroy, layoutDestroy, preferenceDestroy}

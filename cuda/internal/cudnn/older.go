@@ -21,11 +21,10 @@ type older struct {
 // performance is cudnnConvolutionFwdAlgoPerf_t, and that of input gradients.
 type performance struct {
 	algorithm, status int32
-	milliseconds      float32
+	_                 float32 // milliseconds, of searches
 	memory            uint64
 	deterministic     int32
-	math              int32
-	reserved          [3]int32
+	_                 [4]int32 // the kind of arithmetic, and three that are kept free
 }
 
 // older describes the convolution and asks for an algorithm that gives the same bits each time.

@@ -19,11 +19,11 @@ type (
 	}
 	// performance is cudnnConvolutionFwdAlgoPerf_t, and that of input gradients.
 	performance struct {
-		algorithm, status int32
-		milliseconds      float32
-		memory            uint64
-		deterministic     int32
-		more              [4]int32
+		algorithm     int32
+		_             [2]int32
+		memory        uint64
+		deterministic int32
+		_             [4]int32
 	}
 )
 

@@ -37,11 +37,9 @@ type (
 	algorithm struct {
 		mark, number uint64
 		alignment    [4]uint32 // that the matrices must have
-		reserved     [4]uint64
+		_            [4]uint64
 		workspace    uint64
-		status       int32
-		waves        float32
-		more         [4]int32
+		_            [6]int32
 	}
 )
 

@@ -37,7 +37,9 @@ func fullSize() (kernels []*ptx.Kernel) {
 		kernels = append(kernels, Linear{Tile: tile, Epilogue: everything}.Kernel())
 		kernels = append(kernels, Conv2D{Tile: tile, Epilogue: everything, Parts: 2, Window: [2]int{3, 3}, Stride: 1, Top: 1, Left: 1, Enlargement: Twice}.Kernel())
 		kernels = append(kernels, Linear{Tile: tile, TransposedW: true}.Kernel(), Linear{Tile: tile, Split: true, TransposedX: true, TransposedW: true}.Kernel())
-		kernels = append(kernels, Conv2D{Tile: tile, Epilogue: Epilogue{Residual: true}, Parts: 1, Window: [2]int{3, 3}, Stride: 1, Top: 1, Left: 1, Backward: true}.Kernel())
+		for _, e := range []Enlargement{AsIs, Spread} {
+			kernels = append(kernels, Conv2D{Tile: tile, Epilogue: Epilogue{Residual: true}, Parts: 1, Window: [2]int{3, 3}, Stride: 1, Top: 1, Left: 1, Enlargement: e, Backward: true}.Kernel())
+		}
 		if tile.WarpColumns == 32 {
 			kernels = append(kernels, Linear{Tile: tile, Epilogue: Epilogue{Bias: true}, Promoted: true}.Kernel())
 		}
@@ -56,7 +58,7 @@ func gradientKernels() (kernels []*ptx.Kernel) {
 			norm, LayerNormGradient{t, true}, ActivateGradient{compute.GELU, t}, GEGLUGradient{GEGLU{8, t}}, SumPositions{t, compute.F32},
 			PlainConv2DGradient{Plain{64, 64}, window, true, t, t, t, 4}, PlainConv2DWeights{Plain{64, 64}, window, t, t, compute.F32, 4},
 			PlainMatrix{Plain{64, 64}, everything, t, t, compute.F32, 2}, PlainAttention{160, false, t}, Finish{everything, t, 4, false}, Finish{everything, t, 4, true},
-			MergeTokens{t}, Embed{t, t, true}, Move{t, compute.F32}, Scale{t}, Fill{t}, GuidanceCombine{2, t}, Rescale{t},
+			Shrink{t, true}, MergeTokens{t}, Embed{t, t, true}, Move{t, compute.F32}, Scale{t}, Fill{t}, GuidanceCombine{2, t}, Rescale{t},
 		} {
 			kernels = append(kernels, w.Kernel())
 		}

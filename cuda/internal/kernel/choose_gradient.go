@@ -91,27 +91,46 @@ func (c *choice) conv2DInputGradient(op compute.Conv2DInputGradient) {
 	end := c.end(t, y.Rows(), op.Channels, compute.Value{}, compute.Epilogue{Residual: op.Add})
 	v.Epilogue = end.Epilogue
 	weights, planar := c.weights(op.Weight, t)
-	if c.whole(t, op.Channels, op.First, w[1]) && dy[3]%64 == 0 && v.Stride == 1 && v.Enlargement == AsIs && !planar {
-		c.backward(end, v, behind(weights, op.First*t.Size()), c.operand(op.DY, t), dy, y, w[1])
-		end.done()
-		return
+	whole := c.whole(t, op.Channels, op.First, w[1]) && dy[3]%64 == 0 && !planar
+	switch x := c.operand(op.DY, t); {
+	case whole && v.Enlargement == AsIs && v.Stride <= 2:
+		c.backward(end, v, behind(weights, op.First*t.Size()), x, dy, y, w[1])
+	case whole && v.Stride == 1 && resized == [2]int{2 * op.Height, 2 * op.Width}:
+		c.backwardTwice(end, v, behind(weights, op.First*t.Size()), x, dy, y, w[1])
+	default:
+		plain := PlainConv2DGradient{PlainFor(y.Rows(), op.Channels), v, planar, t, t, t, plainWidth(op.Channels)}
+		c.launch(plain, plain.Grid(y.Rows(), op.Channels), plain.Plain.Shared(), end.with(
+			weights, x, dy[3], w[1], op.First, op.Height, op.Width, resized[0], resized[1], dy[1], dy[2],
+			ceil(resized[0], op.Height), ceil(resized[1], op.Width))...)
 	}
-	plain := PlainConv2DGradient{PlainFor(y.Rows(), op.Channels), v, planar, t, t, t, plainWidth(op.Channels)}
-	c.launch(plain, plain.Grid(y.Rows(), op.Channels), plain.Plain.Shared(), end.with(
-		weights, c.operand(op.DY, t), dy[3], w[1], op.First, op.Height, op.Width, resized[0], resized[1], dy[1], dy[2],
-		ceil(resized[0], op.Height), ceil(resized[1], op.Width))...)
 	end.done()
 }
 
-// backward launches the input gradient of a convolution of stride 1 on tensor cores. The convolution has so many inputs.
+// backward launches the input gradient of a convolution of stride 1 or 2 on tensor cores. The convolution has so many inputs.
 func (c *choice) backward(end finish, v Conv2D, w, x any, dy, y compute.Shape, inputs int) {
-	rows, columns, window := y.Rows(), y[3], v.Window[0]*v.Window[1]
+	rows, columns, window, resized := y.Rows(), y[3], v.Window[0]*v.Window[1], [2]int{dy[1], dy[2]}
+	if v.Stride == 2 {
+		v.Stride, v.Enlargement, resized = 1, Spread, [2]int{2*dy[1] - 1, 2*dy[2] - 1}
+	}
 	v.Tile, v.Parts, v.Promoted, v.Backward = c.tileFor(rows, columns), 1, c.card.Promoted, true
 	v.Top, v.Left = v.Window[0]-1-v.Top, v.Window[1]-1-v.Left
 	c.product(end, v.Tile, rows, columns, window*dy[3], func(e Epilogue, split bool) writer {
 		v.Epilogue, v.Split = e, split
 		return v
-	}, w, x, dy[3], dy[1], dy[2], dy[1], dy[2], y[1], y[2], window*inputs, inputs)
+	}, w, x, dy[3], dy[1], dy[2], resized[0], resized[1], y[1], y[2], window*inputs, inputs)
+}
+
+// backwardTwice is backward for a convolution of what is enlarged to twice its height and width: the gradient by that is shrunk.
+func (c *choice) backwardTwice(end finish, v Conv2D, w, x any, dy, y compute.Shape, inputs int) {
+	enlarged := compute.Shape{y[0], 2 * y[1], 2 * y[2], y[3]}
+	large := c.scratch(enlarged.Elements() * end.dtype.Size())
+	v.Enlargement, v.Epilogue = AsIs, Epilogue{}
+	c.backward(finish{dtype: end.dtype, arguments: []any{large, enlarged.Rows(), y[3]}}, v, w, x, dy, enlarged, inputs)
+	arguments := []any{end.arguments[0], large, y.Elements(), y[3], y[2]}
+	if end.Residual {
+		arguments = append(arguments, end.arguments[len(end.arguments)-1])
+	}
+	c.launch(Shrink{end.dtype, end.Residual}, ElementGrid(y.Elements()), 0, arguments...)
 }
 
 func (c *choice) conv2DWeightGradient(op compute.Conv2DWeightGradient) {

@@ -15,6 +15,7 @@ const (
 	AsIs    Enlargement = iota
 	Twice               // each pixel becomes 2×2
 	Resized             // to any size
+	Spread              // a row and a column of zeros come between each two: what the derivative of a stride of 2 reads
 )
 
 // Conv2D is compute.Conv2D in half precision, as a product whose rows are the positions of y and whose depth runs over the window's
@@ -31,7 +32,7 @@ type Conv2D struct {
 
 	Odd, Promoted, Split bool // as for Linear
 
-	// Backward is the derivative of a convolution of stride 1 by its input: x is that by its result, and the products are with the weights of
+	// Backward is the derivative of a convolution by its input, of stride 1, or 2 if x is Spread: x is that by its result, and the products are with the weights of
 	// each channel, in the order of the window turned by half a turn.
 	Backward bool
 }
@@ -114,7 +115,7 @@ func (p *patches) fetch(to ptx.Int) {
 	left := p.windowRow.Less(p.conv.Window[0])
 	for i, s := range p.slots {
 		y, x := p.y[i].Plus(p.windowRow), p.x[i].Plus(p.windowColumn)
-		inside := left.And(y.Less(p.resizedHeight)).And(x.Less(p.resizedWidth))
+		inside := left.And(p.inside(y, x))
 		y, x = p.shrink(y, p.height, p.resizedHeight), p.shrink(x, p.width, p.resizedWidth)
 		pixel := p.image[i].Plus(y).TimesPlus(p.width, x)
 		p.CopyAsync(s.to.Plus(to), base.Index(pixel.TimesPlus(stride, channel), 2), inside.Choose(16, 0))

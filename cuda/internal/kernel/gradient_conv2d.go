@@ -119,3 +119,38 @@ func (p PlainConv2DWeights) Kernel() *ptx.Kernel {
 	p.multiply(k, strided(dy, 0, 1, end.rows), pixels, k.Uint("positions"), end)
 	return k
 }
+
+// Shrink is the derivative of an enlargement to twice the height and width: y is the sums of each 2×2 pixels of x, and add.
+type Shrink struct {
+	Type compute.DType
+	Add  bool
+}
+
+// Kernel has the parameters y, x, the number of elements of y, its channels, a multiple of 8, its width, and add.
+func (s Shrink) Kernel() *ptx.Kernel {
+	k := ptx.New(fmt.Sprintf("shrink%s_%t", suffix(s.Type), s.Add), elementThreads)
+	y, x, n := declare(k, "y", s.Type), declare(k, "x", s.Type), k.Uint("n")
+	channels, width := k.Uint("channels"), k.Uint("width")
+	add := y
+	if s.Add {
+		add = declare(k, "add", s.Type)
+	}
+	elementwise(k, n, func(at ptx.Int, neighbours int) {
+		pixel := at.Over(channels)
+		right, below := channels, channels.Times(width).Times(2)
+		first := pixel.Over(width).Times(width).Times(2).Plus(pixel.Mod(width)).Times(2).TimesPlus(channels, at.Mod(channels))
+		sums := x.load(first, neighbours)
+		for _, other := range []ptx.Int{first.Plus(right), first.Plus(below), first.Plus(below).Plus(right)} {
+			for i, v := range x.load(other, neighbours) {
+				sums[i].Add(v)
+			}
+		}
+		if s.Add {
+			for i, v := range add.load(at, neighbours) {
+				sums[i].Add(v)
+			}
+		}
+		y.store(at, sums)
+	})
+	return k
+}

@@ -29,12 +29,21 @@ func declarePicture(k *ptx.Kernel, c Conv2D, t compute.DType) picture {
 // shrink is the row or column of x that one of the resized picture shows.
 func (p picture) shrink(at, size, resized ptx.Int) ptx.Int {
 	switch p.conv.Enlargement {
-	case Twice:
+	case Twice, Spread:
 		return at.Over(2)
 	case Resized:
 		return at.Times(size).Over(resized)
 	}
 	return at
+}
+
+// inside tells whether a place of the resized picture shows one of x.
+func (p picture) inside(y, x ptx.Int) ptx.Pred {
+	inside := y.Less(p.resizedHeight).And(x.Less(p.resizedWidth))
+	if p.conv.Enlargement == Spread {
+		inside = inside.And(y.Or(x).Mod(2).Equal(0))
+	}
+	return inside
 }
 
 // positions tells of a position of y among those of all samples: the first row of its picture, and where its window begins.
@@ -63,7 +72,7 @@ func (p picture) planes(i ptx.Int) place {
 func (p picture) read(position, weight place) ptx.Float {
 	v := p.parts.Float(0.0)
 	y, x := position[1].Plus(weight[0]), position[2].Plus(weight[1])
-	p.parts.If(y.Less(p.resizedHeight).And(x.Less(p.resizedWidth)), func() {
+	p.parts.If(p.inside(y, x), func() {
 		row := position[0].Plus(p.shrink(y, p.height, p.resizedHeight))
 		v.Set(p.parts.load(row.TimesPlus(p.width, p.shrink(x, p.width, p.resizedWidth)), weight[2], 1)[0])
 	})

@@ -321,10 +321,10 @@ var ops = map[string]func(r *recording) compute.Op{
 // gradients is a program of each op that only training needs.
 var gradients = map[string]func(r *recording) compute.Op{
 	"LinearInputGradient": func(r *recording) compute.Op {
-		return compute.LinearInputGradient{DY: r.input(2, 5, 16), Weight: r.param(16, 24), First: 8, Channels: 16, Add: r.input(2, 5, 16)}
+		return compute.LinearInputGradient{DY: r.half(2, 5, 16), Weight: r.param(16, 24), First: 8, Channels: 16, Add: r.half(2, 5, 16)}
 	},
 	"LinearInputGradient/split": func(r *recording) compute.Op {
-		return compute.LinearInputGradient{DY: r.input(70, 520), Weight: r.param(520, 72), Channels: 72}
+		return compute.LinearInputGradient{DY: r.half(70, 520), Weight: r.param(520, 72), Channels: 72}
 	},
 	"MatMul/halves": func(r *recording) compute.Op {
 		return compute.MatMul{A: r.half(70, 16), B: r.half(16, 80), Add: r.input(70, 80)}
@@ -345,10 +345,19 @@ var gradients = map[string]func(r *recording) compute.Op{
 		return compute.Activate{X: r.Op(compute.MatMul{A: r.half(70, 16), B: r.input(16, 80), Scale: 0.5, Add: r.half(70, 80)})}
 	},
 	"Conv2DInputGradient/whole": func(r *recording) compute.Op {
-		return compute.Conv2DInputGradient{DY: r.input(2, 5, 4, 64), Weight: r.param(64, 24, 3, 3), Height: 5, Width: 4, First: 8, Channels: 16, Stride: 1, Pad: compute.SamePadding(1), Add: r.input(2, 5, 4, 16)}
+		return compute.Conv2DInputGradient{DY: r.half(2, 5, 4, 64), Weight: r.param(64, 24, 3, 3), Height: 5, Width: 4, First: 8, Channels: 16, Stride: 1, Pad: compute.SamePadding(1), Add: r.half(2, 5, 4, 16)}
 	},
 	"Conv2DInputGradient/padded": func(r *recording) compute.Op {
-		return compute.Conv2DInputGradient{DY: r.input(1, 6, 3, 64), Weight: r.param(64, 72, 2, 3), Height: 6, Width: 4, Channels: 72, Stride: 1, Pad: compute.Padding{Bottom: 1, Right: 1}}
+		return compute.Conv2DInputGradient{DY: r.half(1, 6, 3, 64), Weight: r.param(64, 72, 2, 3), Height: 6, Width: 4, Channels: 72, Stride: 1, Pad: compute.Padding{Bottom: 1, Right: 1}}
+	},
+	"Conv2DInputGradient/whole, stride": func(r *recording) compute.Op {
+		return compute.Conv2DInputGradient{DY: r.half(2, 3, 2, 64), Weight: r.param(64, 24, 3, 3), Height: 5, Width: 4, First: 8, Channels: 16, Stride: 2, Pad: compute.SamePadding(1), Add: r.half(2, 5, 4, 16)}
+	},
+	"Conv2DInputGradient/whole, stride, padded": func(r *recording) compute.Op {
+		return compute.Conv2DInputGradient{DY: r.half(1, 3, 2, 64), Weight: r.param(64, 8, 3, 3), Height: 6, Width: 4, Channels: 8, Stride: 2, Pad: compute.Padding{Bottom: 1, Right: 1}}
+	},
+	"Conv2DInputGradient/whole, twice": func(r *recording) compute.Op {
+		return compute.Conv2DInputGradient{DY: r.half(2, 6, 4, 64), Weight: r.param(64, 24, 3, 3), Height: 3, Width: 2, Channels: 24, Stride: 1, Pad: compute.SamePadding(1), Resize: [2]int{6, 4}, Add: r.half(2, 3, 2, 24)}
 	},
 	"LinearInputGradient/odd": func(r *recording) compute.Op {
 		return compute.LinearInputGradient{DY: r.input(2, 5, 7), Weight: r.param(7, 9, 1, 1), First: 2, Channels: 5}

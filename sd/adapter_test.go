@@ -270,6 +270,9 @@ func is[E error](err error) bool {
 
 // TestAdapterMemory switches between adapters, in turn and within a run, and looks at what the device holds afterwards.
 func TestAdapterMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: draws picture after picture")
+	}
 	p := openWith(t, loraFolder(t))
 	ask := func(tags string) Request { return small(func(r *Request) { r.Prompt += tags; r.Steps = 3 }) }
 	request := ask("<lora:person:1>")
@@ -439,6 +442,9 @@ func TestPipelineAdapters(t *testing.T) {
 
 // TestLoRAOfEveryPrompt adds a LoRA to prompts that do not have it, as if it stood in them.
 func TestLoRAOfEveryPrompt(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: draws picture after picture")
+	}
 	dir := loraFolder(t)
 	p := openTinyWith(t, openCPU(t), Options{LoRADirs: []string{dir}, LoRA: "person", LoRAMultiplier: new(0.5)})
 	plain := openWith(t, dir)

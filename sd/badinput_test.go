@@ -15,7 +15,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/atelier-go/atelier/compute/ref"
 	"github.com/atelier-go/atelier/internal/picture"
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora"
@@ -49,7 +48,7 @@ func TestBadInput(t *testing.T) {
 	if err := os.WriteFile(bomb, slices.Concat([]byte{0x80, 2}, bytes.Repeat([]byte("("), 8<<20), []byte(".")), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	p := openTinyWith(t, ref.New(), Options{LoRADirs: []string{dir}, CheckpointDirs: []string{dir}})
+	p := openTinyWith(t, openCPU(t), Options{LoRADirs: []string{dir}, CheckpointDirs: []string{dir}})
 	with := func(change func(r *Request)) Request { return small(change) }
 	masked := func(change func(r *Request)) Request { return inpaint(t, image.Rect(0, 0, 16, 24), change) }
 	for name, c := range map[string]struct {
@@ -106,7 +105,7 @@ func TestBadInput(t *testing.T) {
 func TestBadEmbedding(t *testing.T) {
 	dir := t.TempDir()
 	embeddingFile(t, filepath.Join(dir, "wide.safetensors"), "emb_params", []int{1, 1024}, make([]float32, 1024))
-	p := openTinyWith(t, ref.New(), Options{EmbeddingDirs: []string{dir}})
+	p := openTinyWith(t, openCPU(t), Options{EmbeddingDirs: []string{dir}})
 	_, skipped, err := p.Embeddings()
 	if err != nil || len(skipped) != 1 {
 		t.Fatal(skipped, err)

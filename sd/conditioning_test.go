@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/atelier-go/atelier/clip"
-	"github.com/atelier-go/atelier/compute/ref"
 	"github.com/atelier-go/atelier/internal/golden"
 	"github.com/atelier-go/atelier/internal/webui"
 	"github.com/atelier-go/atelier/sampler"
@@ -130,7 +129,7 @@ func describeDefaults(t *testing.T, r Request) infotext.Text {
 
 // TestPromptLanguage makes latents in pairs that have to be equal, or have to differ.
 func TestPromptLanguage(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	draw := func(words string) (latents []float32) {
 		for step, err := range p.Steps(t.Context(), small(func(r *Request) { r.Prompt, r.Steps = words, 4 })) {
 			if err != nil {
@@ -170,7 +169,7 @@ func TestPromptLanguage(t *testing.T) {
 
 // TestConditioning looks at how many chunks prompts of different length get.
 func TestConditioning(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	for _, c := range []struct {
 		positive, negative string
 		pad                bool
@@ -243,7 +242,7 @@ func TestPadOld(t *testing.T) {
 
 // TestEditsCountCalls counts steps of samplers of second order twice, as the web UI does.
 func TestEditsCountCalls(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	for s, want := range map[sampler.Sampler]int{sampler.Euler: 5, sampler.Heun: 10} {
 		r, plan, err := p.plan(small(func(r *Request) { r.Prompt, r.Sampler, r.Steps = "[a:b:0.5]", s, 10 }))
 		if err != nil {
@@ -265,7 +264,7 @@ func TestPromptBounds(t *testing.T) {
 	for i := range 700 {
 		many = append(many, strconv.Itoa(i)+" BREAK b")
 	}
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	for name, words := range map[string]string{
 		"parts": strings.Repeat("a AND ", 20), "breaks": strings.Repeat("a BREAK ", 100),
 		"texts": "[" + strings.Join(many, "|") + "]",

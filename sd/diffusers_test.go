@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/atelier-go/atelier/compute/ref"
 	"github.com/atelier-go/atelier/internal/golden"
 	"github.com/atelier-go/atelier/sampler"
 )
@@ -16,6 +15,9 @@ import (
 // keeps into noisy latents, and the web UI, whose rule is ours, into the estimate of the clean ones. By DDIM none can be compared, since
 // the web UI begins with the noise of the timestep before.
 func TestDiffusersPictures(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: whole runs")
+	}
 	for _, kind := range []string{"img2img", "inpaint"} {
 		t.Run(kind, func(t *testing.T) {
 			want := golden.LoadFile(t, filepath.Join("testdata", "diffusers", kind+".safetensors"))
@@ -32,7 +34,7 @@ func TestDiffusersPictures(t *testing.T) {
 				Image: pngOf(t, pictureOf(want.Tensor(t, "picture"))),
 			}
 			r.Strength = new(number("strength") - 1/number("steps")) // of which the web UI makes one evaluation more
-			p := openTiny(t, ref.New())
+			p := openTiny(t, openCPU(t))
 			if kind == "inpaint" {
 				extra := want.Tensor(t, "conv_in.weight").Float32
 				p = nineChannels(t, func() float32 { x := extra[0]; extra = extra[1:]; return x })

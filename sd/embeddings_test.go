@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/atelier-go/atelier/compute"
-	"github.com/atelier-go/atelier/compute/ref"
 	"github.com/atelier-go/atelier/internal/golden"
 	"github.com/atelier-go/atelier/internal/webui"
 	"github.com/atelier-go/atelier/sd/infotext"
@@ -74,7 +73,7 @@ func embeddingFile(t *testing.T, path, key string, shape []int, values []float32
 
 // TestEmbeddings names embeddings in prompts: one that is the vector of a token makes the same picture as the token.
 func TestEmbeddings(t *testing.T) {
-	plain := openTiny(t, ref.New())
+	plain := openTiny(t, openCPU(t))
 	width := plain.networks.Text.Config().HiddenSize
 	id := plain.networks.Tokenizer.Encode("hat")
 	if len(id) != 1 {
@@ -95,7 +94,7 @@ func TestEmbeddings(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p := openTinyWith(t, ref.New(), Options{EmbeddingDirs: []string{dir}})
+	p := openTinyWith(t, openCPU(t), Options{EmbeddingDirs: []string{dir}})
 	loaded, skipped, err := p.Embeddings()
 	var names, reasons []string
 	for _, e := range loaded {
@@ -149,7 +148,7 @@ func TestEmbeddings(t *testing.T) {
 
 // TestBundledEmbeddings names an embedding that comes in a LoRA's file, which is known as long as the LoRA is applied.
 func TestBundledEmbeddings(t *testing.T) {
-	plain := openTiny(t, ref.New())
+	plain := openTiny(t, openCPU(t))
 	width := plain.networks.Text.Config().HiddenSize
 	hat, err := plain.tokenVector(plain.networks.Tokenizer.Encode("hat")[0], width)
 	if err != nil {
@@ -178,7 +177,7 @@ func TestBundledEmbeddings(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log strings.Builder
-	p := openTinyWith(t, ref.New(), Options{LoRADirs: []string{dir}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	p := openTinyWith(t, openCPU(t), Options{LoRADirs: []string{dir}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	run := func(p *Pipeline, words string) Picture {
 		return generate(t, p, small(func(r *Request) { r.Prompt, r.Steps = words, 1 })).Pictures[0]
 	}
@@ -200,7 +199,7 @@ func TestBundledEmbeddings(t *testing.T) {
 		t.Errorf("without the LoRA the prompt names %q", hashes)
 	}
 	embeddingFile(t, filepath.Join(dir, "zxhat.safetensors"), "emb_params", []int{1, width}, hat)
-	files := openTinyWith(t, ref.New(), Options{LoRADirs: []string{dir}, EmbeddingDirs: []string{dir}})
+	files := openTinyWith(t, openCPU(t), Options{LoRADirs: []string{dir}, EmbeddingDirs: []string{dir}})
 	if hashes, _ := infotext.Parse(run(files, "zxhat <lora:both:0>").Infotext).Get("TI hashes"); strings.HasPrefix(hashes, "zxhat: both") || hashes == "" {
 		t.Errorf("a file is not before what a LoRA brings: %q", hashes)
 	}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/atelier-go/atelier/compute/ref"
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sampler"
 )
@@ -378,7 +377,7 @@ func TestFacePrompts(t *testing.T) {
 
 // TestFaceFields looks at which fields errors are of, and at the mends.
 func TestFaceFields(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	with := func(change func(f *FacePass)) Request { return faced(func(r *Request) { change(r.Faces) }, left) }
 	for _, c := range []struct {
 		r    Request

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/atelier-go/atelier/compute"
-	"github.com/atelier-go/atelier/compute/ref"
 	"github.com/atelier-go/atelier/esrgan"
 	"github.com/atelier-go/atelier/internal/canvas"
 	"github.com/atelier-go/atelier/internal/golden"
@@ -103,7 +102,7 @@ func TestHiresColours(t *testing.T) {
 // TestOnlyEnlarged draws nothing anew: the picture is the first pass's, made larger and brought through the VAE. The second pass's sampler has
 // no say, even one that could make no step.
 func TestOnlyEnlarged(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	first := generate(t, p, small(nil)).Pictures[0].Image
 	whole := image.Rect(0, 0, 80, 48)
 	r := small(func(r *Request) { r.Width, r.Height = 80, 48 })
@@ -147,7 +146,7 @@ func TestOnlyEnlarged(t *testing.T) {
 
 // TestPassSteps counts the steps of both passes as one run, with pictures of the size of each.
 func TestPassSteps(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	n := 0
 	for step, err := range p.Steps(t.Context(), small(func(r *Request) { r.Hires = &Hires{Steps: 3} })) {
 		if err != nil {
@@ -173,7 +172,7 @@ func TestPassSteps(t *testing.T) {
 
 // TestHiresPrompt changes what only the second pass is told.
 func TestHiresPrompt(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	draw := func(h Hires) *image.NRGBA {
 		return generate(t, p, small(func(r *Request) { r.Hires = &h })).Pictures[0].Image
 	}

@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"github.com/atelier-go/atelier/compute"
-	"github.com/atelier-go/atelier/compute/ref"
 	"github.com/atelier-go/atelier/internal/golden"
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sampler"
@@ -89,7 +88,7 @@ func checkTail(t *testing.T, p *Pipeline, want golden.File) {
 
 // TestStrength draws anew next to nothing, half and all of a picture.
 func TestStrength(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	draw := func(strength float64) []float32 {
 		r := small(func(r *Request) {
 			r.Image, r.Strength, r.Steps, r.Sampler, r.Guidance = snapshot(t), &strength, 4, sampler.Euler, new(1.0)
@@ -119,7 +118,7 @@ func TestStrength(t *testing.T) {
 
 // TestImageSize takes the picture's shape where no size is given.
 func TestImageSize(t *testing.T) {
-	p := openTiny(t, ref.New()) // its side is the shorter one
+	p := openTiny(t, openCPU(t)) // its side is the shorter one
 	c, err := p.course(t.Context(), Request{Image: snapshot(t)})
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +130,7 @@ func TestImageSize(t *testing.T) {
 
 // TestPassErrors wants fields, values and mends told before the work.
 func TestPassErrors(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	second := func(h Hires) Request { return small(func(r *Request) { r.Hires = &h }) }
 	from := func(change func(r *Request)) Request {
 		return small(func(r *Request) { r.Image = snapshot(t); change(r) })

@@ -68,7 +68,7 @@ func inpaint(t testing.TB, white image.Rectangle, change func(r *Request)) Reque
 
 // TestInpaintKeeps compares what a mask does not cover with what was there, byte by byte, and wants something new in the rest.
 func TestInpaintKeeps(t *testing.T) {
-	p, white := openTiny(t, ref.New()), image.Rect(0, 0, 16, 24)
+	p, white := openTiny(t, openCPU(t)), image.Rect(0, 0, 16, 24)
 	for name, change := range map[string]func(r *Request){
 		"Euler":          nil,
 		"DDIM":           func(r *Request) { r.Sampler = sampler.DDIM },
@@ -109,7 +109,7 @@ func TestInpaintKeeps(t *testing.T) {
 
 // TestInpaintAll draws under masks of one colour: black keeps all, and white is no mask.
 func TestInpaintAll(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	for _, s := range []sampler.Sampler{sampler.Euler, sampler.DPMPP2M, sampler.DDIM} {
 		at := func(r *Request) { r.Sampler = s }
 		if got := generate(t, p, inpaint(t, image.Rectangle{}, at)).Pictures[0].Image; difference(got, photo(40, 24)) != 0 {
@@ -128,7 +128,7 @@ func TestInpaintAll(t *testing.T) {
 
 // TestInpaintEstimate looks into runs: under a mask every estimate of the picture is what stays, for soft masks too.
 func TestInpaintEstimate(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	for name, change := range map[string]func(r *Request){
 		"hard": nil,
 		"soft": func(r *Request) { r.Inpaint.Soft = &Soft{} },
@@ -176,7 +176,7 @@ func TestInpaintEstimate(t *testing.T) {
 
 // TestSoftInpaint draws softly: what is far from the mask is hardly changed, and what it covers is.
 func TestSoftInpaint(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	covered := image.Rect(0, 0, 8, 24)
 	old := photo(40, 24).SubImage(covered).(*image.NRGBA)
 	for _, s := range []sampler.Sampler{sampler.Euler, sampler.DDIM, sampler.DDIMCFGPP, sampler.PLMS, sampler.UniPC} {
@@ -298,7 +298,7 @@ func widened(t *testing.T, x weights.Tensor, next func() float32) weights.Tensor
 
 // TestInpaintingCheckpoint draws with nine channels: as with four if the others have no weight, else by mask and picture.
 func TestInpaintingCheckpoint(t *testing.T) {
-	four, nine, other := openTiny(t, ref.New()), inpaintingModel(t, 0), inpaintingModel(t, 0.3)
+	four, nine, other := openTiny(t, openCPU(t)), inpaintingModel(t, 0), inpaintingModel(t, 0.3)
 	left := image.Rect(0, 0, 16, 24)
 	for name, r := range map[string]Request{
 		"text":    small(nil),
@@ -323,7 +323,7 @@ func TestInpaintingCheckpoint(t *testing.T) {
 
 // TestInpaintFields looks at which fields errors are of.
 func TestInpaintFields(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	left := image.Rect(0, 0, 16, 24)
 	for _, c := range []struct {
 		change func(r *Request)

@@ -221,7 +221,7 @@ func TestModelHash(t *testing.T) {
 			t.Errorf("model hash %q, want %q", got, want)
 		}
 	}
-	folder := openTiny(t, ref.New())
+	folder := openTiny(t, openCPU(t))
 	text := infotext.Parse(generate(t, folder, small(func(r *Request) { r.Steps = 1 })).Pictures[0].Infotext)
 	if got, ok := text.Get("Model hash"); ok {
 		t.Errorf("a folder has the hash %q", got)

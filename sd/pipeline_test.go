@@ -118,7 +118,7 @@ func TestWhatMatters(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: pictures one after the other")
 	}
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	four := func(change func(r *Request)) Request { // two steps are the same in many samplers
 		return small(func(r *Request) {
 			r.Steps = 4
@@ -158,7 +158,7 @@ func TestWhatMatters(t *testing.T) {
 
 // TestGuidance shows what guidance means: at 1, or between equal prompts, the other prompt has no say.
 func TestGuidance(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	one := generate(t, p, small(func(r *Request) { r.Guidance, r.NegativePrompt = new(1.0), "glasses" })).Pictures[0].Image
 	other := generate(t, p, small(func(r *Request) { r.Guidance, r.NegativePrompt = new(1.0), strings.Repeat("hat, ", 60) })).Pictures[0].Image
 	equal := generate(t, p, small(func(r *Request) { r.Guidance, r.NegativePrompt = new(9.0), r.Prompt })).Pictures[0].Image
@@ -174,7 +174,7 @@ func TestSizes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: pictures one after the other")
 	}
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	for _, size := range []image.Point{{8, 8}, {72, 40}, {8, 104}, {64, 64}} {
 		request := small(func(r *Request) { r.Width, r.Height = size.X, size.Y })
 		if got := generate(t, p, request).Pictures[0].Image.Bounds().Size(); got != size {
@@ -195,7 +195,7 @@ func TestSteps(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: pictures one after the other")
 	}
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	request := small(func(r *Request) { r.Steps, r.BatchSize, r.Sampler = 3, 2, sampler.Heun })
 	n := 0
 	for step, err := range p.Steps(t.Context(), request) {
@@ -245,7 +245,7 @@ func TestSteps(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	stop := errors.New("the user has seen enough")
 	t.Run("before", func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -277,7 +277,7 @@ func TestCancel(t *testing.T) {
 
 // TestGoroutines uses one pipeline from several goroutines.
 func TestGoroutines(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	want := make([]*image.NRGBA, 4)
 	request := func(i int) Request {
 		return small(func(r *Request) { r.Seed, r.Width = int64(i), 8*i+16 })
@@ -301,7 +301,7 @@ func TestGoroutines(t *testing.T) {
 
 // TestManyShapes makes more programs than a pipeline keeps.
 func TestManyShapes(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	first := generate(t, p, small(nil)).Pictures[0].Image
 	for i := range maxCompiled {
 		generate(t, p, small(func(r *Request) { r.Width, r.Height, r.Steps = 8+8*i, 8, 1 }))
@@ -336,7 +336,7 @@ func TestNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ckpt.Close()
-	want := generate(t, openTiny(t, ref.New()), small(nil)).Pictures[0]
+	want := generate(t, openTiny(t, openCPU(t)), small(nil)).Pictures[0]
 	for range 2 {
 		p, err := New(t.Context(), ckpt, ref.New(), Options{})
 		if err != nil {

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/atelier-go/atelier/compute/ref"
 	"github.com/atelier-go/atelier/internal/webui"
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sampler"
@@ -207,7 +206,7 @@ func TestWebUIPaste(t *testing.T) {
 
 // TestPictureAgain makes a picture, saves it in both formats, reads it and makes it again.
 func TestPictureAgain(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	made := generate(t, p, small(func(r *Request) {
 		r.Prompt, r.NegativePrompt, r.BatchSize, r.Sampler = "a [man:woman:0.5], (hat:1.3) AND 猫 :0.5", "glasses", 2, sampler.EulerA
 	})).Pictures[1]

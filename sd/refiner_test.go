@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/atelier-go/atelier/compute"
-	"github.com/atelier-go/atelier/compute/ref"
 	"github.com/atelier-go/atelier/internal/golden"
 	"github.com/atelier-go/atelier/internal/picture"
 	"github.com/atelier-go/atelier/invalid"
@@ -140,7 +139,7 @@ func TestRefinerTakesOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	otherModel(t, filepath.Join(dir, "below", "other"), 0.25)
-	p := openTinyWith(t, ref.New(), Options{CheckpointDirs: []string{dir}})
+	p := openTinyWith(t, openCPU(t), Options{CheckpointDirs: []string{dir}})
 	states := func(r Request) (all [][]float32, last *Result) {
 		for step, err := range p.Steps(t.Context(), r) {
 			if err != nil {
@@ -343,7 +342,7 @@ func TestRefinerErrors(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "broken.safetensors"), []byte("no weights"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	p := openTinyWith(t, ref.New(), Options{CheckpointDirs: []string{dir}})
+	p := openTinyWith(t, openCPU(t), Options{CheckpointDirs: []string{dir}})
 	for _, c := range []struct {
 		f     Refiner
 		field string

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/atelier-go/atelier/clip"
-	"github.com/atelier-go/atelier/compute/ref"
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/sampler"
@@ -117,7 +116,7 @@ func TestRequestJSON(t *testing.T) {
 
 // TestRequestFields looks at which fields errors are of, also those that other packages find.
 func TestRequestFields(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	for _, c := range []struct {
 		request Request
 		want    []string
@@ -159,7 +158,7 @@ func TestRequestFields(t *testing.T) {
 }
 
 func TestRequestErrors(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	nan := math.NaN()
 	for _, c := range []struct {
 		name   string
@@ -207,7 +206,7 @@ func TestRequestErrors(t *testing.T) {
 
 // TestOddPrompts makes pictures of what people and programs type.
 func TestOddPrompts(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	for name, prompt := range map[string]string{
 		"empty": "", "spaces": "  \t\n ", "zero bytes": "a\x00b", "emoji": "👩‍🦰 with 👓",
 		"special tokens": "<|startoftext|> a man <|endoftext|>", "one word": strings.Repeat("ab", 300), "commas": strings.Repeat(",", 200),

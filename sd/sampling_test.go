@@ -6,7 +6,6 @@ import (
 	"iter"
 	"testing"
 
-	"github.com/atelier-go/atelier/compute/ref"
 	"github.com/atelier-go/atelier/cpu"
 	"github.com/atelier-go/atelier/sampler"
 )
@@ -50,7 +49,7 @@ func TestStepsAllocateNothing(t *testing.T) {
 // TestUnconditionalOutput draws with a sampler that renoises with what the network sees without the prompt. At this scale
 // its guided output is that of the prompt alone, so that between equal prompts nothing but DDIM is left.
 func TestUnconditionalOutput(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	draw := func(s sampler.Sampler, guidance float64, negative string) Request {
 		return small(func(r *Request) { r.Sampler, r.Guidance, r.NegativePrompt, r.Steps = s, &guidance, negative, 6 })
 	}

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/atelier-go/atelier/compute/ref"
 	"github.com/atelier-go/atelier/cpu"
 	"github.com/atelier-go/atelier/internal/golden"
 	"github.com/atelier-go/atelier/sampler"
@@ -33,7 +32,7 @@ func TestUnguidedWeights(t *testing.T) {
 // TestUnguidedEvaluations runs two evaluations, of which NGMS does the second without the negative prompt, and compares each with a run
 // of that evaluation alone, at the full guidance and at 1.
 func TestUnguidedEvaluations(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	initial := make([]float32, 3*5*4)
 	for i := range initial {
 		initial[i] = float32(i%7) / 3
@@ -93,7 +92,7 @@ func runCut(t *testing.T, p *Pipeline, initial []float32, change func(*Request),
 
 // TestGuidanceRescale compares the network's guided output, as an Euler step shows it, with diffusers' formula.
 func TestGuidanceRescale(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	initial := make([]float32, 3*5*4)
 	for i := range initial {
 		initial[i] = float32(i%7)/3 - 1
@@ -136,7 +135,7 @@ func TestGuidanceRescale(t *testing.T) {
 
 // TestDeepCache looks at which evaluations are whole: the first, and the first after a change of the prompt.
 func TestDeepCache(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	initial := make([]float32, 3*5*4)
 	for i := range initial {
 		initial[i] = float32(i%7)/3 - 1
@@ -193,7 +192,7 @@ func TestSpeedChanges(t *testing.T) {
 
 // TestUnguidedThroughout draws without the negative prompt in every evaluation, which is guidance 1.
 func TestUnguidedThroughout(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	want := generate(t, p, small(func(r *Request) { r.Guidance = new(1.0) })).Pictures[0].Image
 	for name, speed := range map[string]Speed{
 		"NGMS": {MinUncond: 100, MinUncondAll: true}, "Skip early": {SkipEarly: 1},
@@ -206,7 +205,7 @@ func TestUnguidedThroughout(t *testing.T) {
 
 // TestGuidanceOfOne counts the predictions at guidance 1, with which few-step models draw.
 func TestGuidanceOfOne(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	for s, want := range map[sampler.Sampler]int{sampler.LCM: 1, sampler.TCD: 1, sampler.Euler: 1, sampler.DDIMCFGPP: 2} {
 		r, plan, err := p.plan(small(func(r *Request) { r.Sampler, r.Guidance, r.Steps = s, new(1.0), 4 }))
 		if err != nil {

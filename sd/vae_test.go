@@ -68,7 +68,7 @@ func TestVAEs(t *testing.T) {
 	hash := vaeFileOf(t, filepath.Join(dir, "below", "bright.safetensors"), 0.5)
 	ownHash := vaeFileOf(t, filepath.Join(dir, "model.vae.safetensors"), 0.25)
 	embeddingFile(t, filepath.Join(dir, "misfit.safetensors"), "decoder.conv_in.weight", []int{1}, []float32{1})
-	p := openTinyWith(t, ref.New(), Options{VAEDirs: []string{dir}})
+	p := openTinyWith(t, openCPU(t), Options{VAEDirs: []string{dir}})
 	pictures := make(map[string]*image.NRGBA)
 	for _, c := range []struct{ name, vae, hash string }{
 		{"None", "", ""}, {"", "model.vae.safetensors", ownHash}, {"Automatic", "model.vae.safetensors", ownHash},
@@ -116,8 +116,8 @@ func TestGivenVAE(t *testing.T) {
 	given := filepath.Join(dir, "given.safetensors")
 	hash := vaeFileOf(t, given, 0.5)
 	vaeFileOf(t, filepath.Join(dir, "vaes", "model.vae.safetensors"), 0.25)
-	p := openTinyWith(t, ref.New(), Options{VAEDirs: []string{filepath.Join(dir, "vaes")}, Weights: weights.Options{VAE: given, Config: tinyRandom(t)}})
-	plain := generate(t, openTiny(t, ref.New()), small(nil)).Pictures[0].Image
+	p := openTinyWith(t, openCPU(t), Options{VAEDirs: []string{filepath.Join(dir, "vaes")}, Weights: weights.Options{VAE: given, Config: tinyRandom(t)}})
+	plain := generate(t, openTiny(t, openCPU(t)), small(nil)).Pictures[0].Image
 	for name, want := range map[string]string{"": "given.safetensors", "Automatic": "given.safetensors", "given": "given.safetensors", "None": ""} {
 		picture := generate(t, p, small(func(r *Request) { r.VAE = name })).Pictures[0]
 		text := infotext.Parse(picture.Infotext)
@@ -135,7 +135,7 @@ func TestGivenVAE(t *testing.T) {
 func TestTAESD(t *testing.T) {
 	dir := t.TempDir()
 	copyFile(t, filepath.Join(dir, "taesd_decoder.pth"), filepath.Join(golden.Root(t), "vae", "testdata", "taesd_decoder.pth"))
-	p := openTinyWith(t, ref.New(), Options{VAEDirs: []string{dir}})
+	p := openTinyWith(t, openCPU(t), Options{VAEDirs: []string{dir}})
 	r := small(func(r *Request) { r.Decoder = TAESD })
 	if _, err := p.Memory(r); err != nil {
 		t.Error(err)
@@ -177,7 +177,7 @@ func TestTAESD(t *testing.T) {
 	if again, _, err := FromInfotext(text); err != nil || again.Encoder != TAESD || again.Decoder != TAESD {
 		t.Errorf("encoder and decoder are read back as %q and %q, %v", again.Encoder, again.Decoder, err)
 	}
-	without := openTiny(t, ref.New())
+	without := openTiny(t, openCPU(t))
 	_, err := without.Generate(t.Context(), r)
 	if fields := invalid.Fields(err); len(fields) != 1 || fields[0].Field != "Options.VAEDirs" || !strings.Contains(err.Error(), "taesd_decoder") {
 		t.Errorf("without a file: %v", err)
@@ -227,7 +227,7 @@ func TestDecodedExactly(t *testing.T) {
 	dev := &half{Device: ref.New()}
 	p := openTinyWith(t, dev, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	got := generate(t, p, small(nil)).Pictures[0].Image
-	want := generate(t, openTiny(t, ref.New()), small(nil)).Pictures[0].Image
+	want := generate(t, openTiny(t, openCPU(t)), small(nil)).Pictures[0].Image
 	if d := difference(got, want); d > 0 || dev.exact != 1 || !strings.Contains(log.String(), "decoded again in float32") {
 		t.Errorf("differs by %d/255, %d devices lent, log %q", d, dev.exact, log.String())
 	}

@@ -208,7 +208,7 @@ func TestConditioning(t *testing.T) {
 
 // TestPadOld gives the negative prompt the prompt's length as DDIM did before release 1.6 of the web UI.
 func TestPadOld(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	width := p.networks.Text.Config().HiddenSize
 	negative := func(positive, negative string, old bool) []float32 {
 		r, plan, err := p.plan(small(func(r *Request) { r.Prompt, r.NegativePrompt, r.PadOld, r.Steps = positive, negative, old, 1 }))

@@ -83,7 +83,7 @@ func TestPassesMemory(t *testing.T) {
 
 // TestHiresColours gives an enlarged picture the colours of the one that the first pass began with.
 func TestHiresColours(t *testing.T) {
-	p := openTiny(t, ref.New())
+	p := openTiny(t, openCPU(t))
 	for _, strength := range []float64{0, 0.5} {
 		r := small(func(r *Request) { r.Image, r.Hires = snapshot(t), &Hires{Strength: &strength} })
 		plain := generate(t, p, r).Pictures[0].Image

@@ -2,10 +2,13 @@ package studio
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"mime/multipart"
 	"net/http"
 	"net/url"
 	"path"
@@ -17,6 +20,7 @@ import (
 	"github.com/atelier-go/atelier/clip"
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/sd"
+	"github.com/atelier-go/atelier/sd/grid"
 	"github.com/atelier-go/atelier/sd/infotext"
 	"github.com/atelier-go/atelier/sd/prompt"
 	"github.com/atelier-go/atelier/studio/api"
@@ -32,6 +36,7 @@ func (s *Server) drawRoutes() {
 	s.mux.HandleFunc("POST /draw/form", s.drawKeep)
 	s.mux.HandleFunc("POST /draw/read", s.drawRead)
 	s.mux.HandleFunc("POST /draw/count", s.drawCount)
+	s.mux.HandleFunc("POST /draw/send/{to}/{id}/{file}", s.drawSend)
 	s.mux.HandleFunc("GET /draw/result", s.drawResult)
 	s.mux.HandleFunc("GET /draw/recent", func(w http.ResponseWriter, r *http.Request) { s.fragment(w, r, "draw", "recent", s.recent()) })
 	s.mux.HandleFunc("GET /draw/cards", s.drawCards)
@@ -52,7 +57,10 @@ type drawView struct {
 	ResizeModes                []sd.ResizeMode
 	Contents                   []sd.MaskedContent
 	Styles                     []styleChoice
+	Axes                       []string
 	Sizes, Sampling, Finish    string
+	Grid                       string
+	Paint                      bool // the brush is at hand
 	PromptCount, NegativeCount string
 	Cards                      cards
 	Shown                      shown
@@ -61,8 +69,14 @@ type drawView struct {
 
 // controlView is a control of a number.
 type controlView struct {
-	Name, Label, Value, Fault   string
-	Min, Max, Step, Empty, Unit string // Empty is what stands there while nothing does
+	Name, Label, Value, Fault string
+	Min, Max, Step, Empty     string // Empty is what stands there while nothing does
+}
+
+// axisView is a control of an axis of a grid.
+type axisView struct {
+	Letter, Label, Chosen, Values, Fault string
+	Names                                []string
 }
 
 // styleChoice is a style, and whether it is chosen.
@@ -110,9 +124,14 @@ func (s *Server) showDraw(w http.ResponseWriter, r *http.Request, status int, v 
 	d := drawView{
 		V: v, Faults: f, Note: note,
 		Checkpoints: lib.Checkpoints(), VAEs: lib.VAEs(), Samplers: sampler.Names(), Spacings: sampler.Spacings(), Upscalers: sd.BuiltInUpscalers(),
-		ResizeModes: sd.ResizeModes, Contents: sd.MaskedContents, Sizes: v.sizes(), Sampling: v.sampling(), Finish: v.finish(),
+		ResizeModes: sd.ResizeModes, Contents: sd.MaskedContents, Axes: grid.Names()[1:], Sizes: v.sizes(), Sampling: v.sampling(), Finish: v.finish(), Grid: v.grid(),
 		PromptCount: count(v["prompt"], true, v["steps"]), NegativeCount: count(v["negative"], false, v["steps"]),
-		Cards: s.cards("loras", ""), Shown: s.shown(r, r.FormValue("job"), r.FormValue("file")), Recent: s.recent(),
+		Cards: s.cards("loras", ""), Recent: s.recent(),
+	}
+	if canvas := r.FormValue("canvas"); canvas == "" {
+		d.Shown = s.shown(r, r.FormValue("job"), r.FormValue("file"))
+	} else {
+		d.Paint = canvas == "paint"
 	}
 	for _, u := range lib.Upscalers() {
 		d.Upscalers = append(d.Upscalers, u.Name)
@@ -126,17 +145,32 @@ func (s *Server) showDraw(w http.ResponseWriter, r *http.Request, status int, v 
 // formFile is where the form's last values are, in the queue's store.
 const formFile = "pages/draw.json"
 
+// formKept are the values that the form last had, which are in memory too: the store takes long to answer while the processors draw.
+type formKept struct {
+	mu   sync.Mutex
+	last values // nil before the store was asked
+}
+
 // kept are the values that the form last had.
 func (s *Server) kept(r *http.Request) values {
-	v := preset()
-	file, err := s.options.Queue.Get(r.Context(), formFile)
+	s.form.mu.Lock()
+	defer s.form.mu.Unlock()
+	if s.form.last == nil {
+		s.form.last = s.stored(r.Context())
+	}
+	return maps.Clone(s.form.last)
+}
+
+// stored are the values of the store, or the preset.
+func (s *Server) stored(ctx context.Context) values {
+	file, err := s.options.Queue.Get(ctx, formFile)
 	if err != nil {
-		return v
+		return preset()
 	}
 	defer file.Close()
 	last := make(values)
 	if err := json.NewDecoder(io.LimitReader(file, 1<<20)).Decode(&last); err != nil || len(last) == 0 {
-		return v
+		return preset()
 	}
 	return last
 }
@@ -144,9 +178,13 @@ func (s *Server) kept(r *http.Request) values {
 // keep keeps them.
 func (s *Server) keep(r *http.Request, v values) error {
 	text, err := json.Marshal(v)
-	if err == nil {
-		_, err = s.options.Queue.Put(r.Context(), formFile, bytes.NewReader(text))
+	if err != nil {
+		return err
 	}
+	s.form.mu.Lock()
+	defer s.form.mu.Unlock()
+	s.form.last = maps.Clone(v)
+	_, err = s.options.Queue.Put(r.Context(), formFile, bytes.NewReader(text))
 	return err
 }
 
@@ -169,6 +207,23 @@ func (s *Server) sent(r *http.Request) (values, error) {
 		v["inpaint"] = "on"
 	}
 	return v, nil
+}
+
+// storeFile puts a file of a form into the queue's store; "" is one that is empty, as where none was chosen.
+func (s *Server) storeFile(r *http.Request, header *multipart.FileHeader) (string, error) {
+	if header.Size == 0 {
+		return "", nil
+	}
+	file, err := header.Open()
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, maxPhotoBytes))
+	if err != nil {
+		return "", err
+	}
+	return s.api.Store(r, header.Filename, content)
 }
 
 // fileOf is a file of a form; nil if none was chosen.
@@ -314,13 +369,17 @@ func (s *Server) valuesOfJob(r *http.Request, j jobs.Job, file string) values {
 	if err := json.Unmarshal(j.Request, &d); err != nil {
 		return s.kept(r)
 	}
-	if info, err := work.ReadInfo(r.Context(), s.options.Queue, j.ID); err == nil {
-		for _, p := range info.Pictures {
-			if p.File == file {
-				d.Request.Seed, d.Count, d.Request.BatchSize = p.Seed, 1, 1
-			}
-		}
+	info, err := work.ReadInfo(r.Context(), s.options.Queue, j.ID)
+	at := slices.IndexFunc(info.Pictures, func(p work.Drawn) bool { return p.File == file && file != work.SheetFile })
+	if err != nil || at < 0 {
+		return valuesOf(d)
 	}
+	p := info.Pictures[at]
+	if d.Grid != nil {
+		v, _ := valuesOfText(infotext.Parse(p.Infotext), valuesOf(d))
+		return v
+	}
+	d.Request.Seed, d.Count, d.Request.BatchSize = p.Seed, 1, 1
 	return valuesOf(d)
 }
 
@@ -366,7 +425,8 @@ func (s *Server) shown(r *http.Request, id, file string) (v shown) {
 	}
 	v.Busy = !v.Job.State.Ended()
 	if info, err := work.ReadInfo(r.Context(), s.options.Queue, v.Job.ID); err == nil {
-		v.Pictures = info.Pictures
+		v.Pictures = slices.DeleteFunc(info.Pictures, func(p work.Drawn) bool { return !hasFile(v.Job.Job, p.File) }) // what is said of a picture is there before it
+		slices.SortStableFunc(v.Pictures, func(a, b work.Drawn) int { return a.Batch - b.Batch })                     // a grid's are drawn in an order of their own
 	}
 	if at := slices.IndexFunc(v.Pictures, func(p work.Drawn) bool { return p.File == file }); at >= 0 {
 		v.Drawn = v.Pictures[at]

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"image/png"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -171,18 +172,27 @@ func TestControls(t *testing.T) {
 		"image": "inputs/" + strings.Repeat("0", 64) + "/image", "mask": "inputs/" + strings.Repeat("1", 64) + "/mask", "inpaint": "on", "strength": "0.4", "resize_mode": string(sd.CropAndResize),
 		"mask_blur": "8", "masked_content": string(sd.FillContent), "only_masked": "on", "soft": "on",
 		"hires": "on", "hires_upscaler": "Lanczos", "hires_scale": "1.5", "hires_steps": "10", "hires_strength": "0.3", "faces": "on", "face_strength": "0.2", "face_prompt": "f", "tiled_vae": "on",
+		"x_axis": "Seed", "x_values": "1-3", "y_axis": "CFG Scale", "y_values": "4, 7", "z_axis": "Size", "z_values": "512x768",
 	}
-	d, f := full.draw(lib)
-	if len(f) > 0 {
-		t.Fatal(f)
-	}
-	back := valuesOf(d)
 	for _, c := range controls {
 		if c.name != "checkpoint" && full[c.name] == "" {
 			t.Errorf("%s is not tried", c.name)
 		}
-		if back[c.name] != full[c.name] {
-			t.Errorf("%s is %q, want %q", c.name, back[c.name], full[c.name])
+	}
+	for _, without := range [][]string{{"x_axis", "x_values", "y_axis", "y_values", "z_axis", "z_values"}, {"mask", "inpaint", "mask_blur", "masked_content", "only_masked", "soft"}} { // a masked picture is not enlarged
+		v := maps.Clone(full)
+		for _, name := range without {
+			delete(v, name)
+		}
+		d, f := v.draw(lib)
+		if len(f) > 0 {
+			t.Fatal(f)
+		}
+		back := valuesOf(d)
+		for _, c := range controls {
+			if want, tried := v[c.name]; tried && back[c.name] != want {
+				t.Errorf("%s is %q, want %q", c.name, back[c.name], want)
+			}
 		}
 	}
 	if d, f := preset().draw(lib); len(f) > 0 || d.Request.Hires != nil || d.Request.Faces != nil || d.Request.Strength != nil || d.Request.Inpaint != nil {

@@ -1,6 +1,7 @@
 package studio
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -85,6 +86,38 @@ var controls = []control{
 		return of(d.Request.Faces, func(f *sd.FacePass) *string { return &f.Prompt })
 	}),
 	choice("tiled_vae", func(d *work.Draw) *bool { return &d.Request.TiledVAE }),
+
+	axis("x_axis", func(g *work.Grid) *work.Axis { return &g.X }),
+	axisValues("x_values", "Draw.Grid.X", func(g *work.Grid) *work.Axis { return &g.X }),
+	axis("y_axis", func(g *work.Grid) *work.Axis { return &g.Y }),
+	axisValues("y_values", "Draw.Grid.Y", func(g *work.Grid) *work.Axis { return &g.Y }),
+	axis("z_axis", func(g *work.Grid) *work.Axis { return &g.Z }),
+	axisValues("z_values", "Draw.Grid.Z", func(g *work.Grid) *work.Axis { return &g.Z }),
+}
+
+// axis is a control of what an axis of a grid is; with the first there is one.
+func axis(name string, at func(*work.Grid) *work.Axis) control {
+	c := text(name, "", func(d *work.Draw) *string {
+		return of(d.Grid, func(g *work.Grid) *string { return &at(g).Name })
+	})
+	set := c.set
+	c.set = func(d *work.Draw, text string) error {
+		if text != "" && d.Grid == nil {
+			d.Grid = new(work.Grid)
+		}
+		return set(d, text)
+	}
+	return c
+}
+
+// axisValues is a control of its values.
+func axisValues(name, path string, at func(*work.Grid) *work.Axis) control {
+	return text(name, path, func(d *work.Draw) *string {
+		if d.Grid == nil || at(d.Grid).Name == "" {
+			return nil
+		}
+		return &at(d.Grid).Values
+	})
 }
 
 // of is a field of what may be missing.
@@ -317,6 +350,9 @@ func (v values) draw(lib *library.Library) (work.Draw, faults) {
 	if f.of(errors.Join(errs...)); len(f) == 0 {
 		f.of(d.Check())
 	}
+	if len(f) == 0 {
+		f.of(d.Cells(lib.Styles()))
+	}
 	return d, f
 }
 
@@ -355,6 +391,17 @@ func (v values) sampling() string {
 		text += " · " + v["schedule"]
 	}
 	return text
+}
+
+// grid is the summary of the fold about comparing.
+func (v values) grid() string {
+	var axes []string
+	for _, name := range []string{"x_axis", "y_axis", "z_axis"} {
+		if v[name] != "" {
+			axes = append(axes, v[name])
+		}
+	}
+	return cmp.Or(strings.Join(axes, " × "), "none")
 }
 
 // finish is the summary of the fold about what comes after.

@@ -59,6 +59,7 @@ func (s *Server) galleryRoutes() {
 		"POST /gallery/verify/{name...}":    s.verify,
 		"GET /gallery/verified/{name...}":   s.verified,
 		"POST /gallery/delete/{name...}":    s.deletePicture,
+		"POST /gallery/send/{to}/{name...}": s.sendPictureOn,
 		"GET /gallery/difference/{name...}": s.difference,
 	} {
 		s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {

@@ -82,7 +82,8 @@ type view struct {
 
 // render answers with a page.
 func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name string, v view) {
-	v.Rooms, v.Mark = rooms, s.api.Mark()
+	v.Rooms = rooms
+	v.Mark, _ = r.Context().Value(markKey{}).(string)
 	if v.Room == "" {
 		v.Rooms = nil
 	}
@@ -168,17 +169,32 @@ var words = template.FuncMap{
 		return min(100, max(0, 100*p.Done/p.Total))
 	},
 	"control": func(d drawView, name, label string, rest ...string) controlView {
-		c := controlView{Name: name, Label: label, Value: d.V[name], Fault: d.Faults[name]}
-		for i, at := range []*string{&c.Min, &c.Max, &c.Step, &c.Empty, &c.Unit} {
-			if i < len(rest) {
-				*at = rest[i]
-			}
-		}
-		return c
+		return controlOf(name, label, d.V[name], d.Faults[name], rest)
+	},
+	"enlarge": func(d enlargeView, name, label string, rest ...string) controlView {
+		return controlOf(name, label, d.V[name], d.Faults[name], rest)
+	},
+	"axis": func(d drawView, letter, label string) axisView {
+		name := letter + "_axis"
+		return axisView{letter, label, d.V[name], d.V[letter+"_values"], d.Faults[letter+"_values"], d.Axes}
+	},
+	"sends": func() map[string]string {
+		return map[string]string{"enlarge": "enlarge", "img2img": "img2img", "inpaint": "inpaint"}
 	},
 	"sizes": func() []string { return []string{"512×512", "512×640", "512×768"} },
 	"when":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"day":   func(t time.Time) string { return t.Local().Format("2 January 2006, 15:04") },
+}
+
+// controlOf is a control, of whose bounds, step and so on rest has the first ones.
+func controlOf(name, label, value, fault string, rest []string) controlView {
+	c := controlView{Name: name, Label: label, Value: value, Fault: fault}
+	for i, at := range []*string{&c.Min, &c.Max, &c.Step, &c.Empty} {
+		if i < len(rest) {
+			*at = rest[i]
+		}
+	}
+	return c
 }
 
 // about is how long something takes, for people.

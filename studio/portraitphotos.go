@@ -166,8 +166,11 @@ func tooLarge(err error) error {
 	return refuse(fmt.Errorf("the form did not arrive whole: %w", err))
 }
 
-// decidePhoto keeps or drops a photo whatever was found.
+// decidePhoto keeps or drops a photo whatever was found, or erases it.
 func (s *Server) decidePhoto(w http.ResponseWriter, r *http.Request, p wizard) error {
+	if r.PostFormValue("do") == "erase" {
+		return s.erasePhoto(w, r, p)
+	}
 	changed, err := s.projects.change(p.ID, func(p *project) error {
 		if err := p.decide(r.PathValue("photo"), r.PostFormValue("do")); err != nil {
 			return refuse(err)

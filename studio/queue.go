@@ -80,6 +80,8 @@ func linkOf(j jobs.Job) string {
 	switch j.Kind {
 	case "portrait", "train":
 		return "/" + j.Kind + "/" + j.ID
+	case "upscale":
+		return "/enlarge?job=" + j.ID
 	}
 	return "/draw?job=" + j.ID
 }

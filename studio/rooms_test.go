@@ -183,6 +183,8 @@ func TestPhotos(t *testing.T) {
 	untilSays(t, s, base+"/photos/grid", "2 of 4 kept", time.Minute)
 	post(t, s, base+"/photos/001.jpg", url.Values{"do": {"found"}})
 	untilSays(t, s, base+"/photos/grid", "3 of 4 kept", time.Minute)
+	post(t, s, base+"/photos/wall.png", url.Values{"do": {"erase"}})
+	untilSays(t, s, base+"/photos/grid", "3 of 3 kept", time.Minute)
 
 	post(t, s, base+"/person", url.Values{"name": {"ohwx"}, "class": {"own"}, "own": {"lady"}})
 	post(t, s, base+"/captions", url.Values{"find": {"smiling"}, "put": {"laughing"}, "append": {"indoors"}})
@@ -234,10 +236,16 @@ func TestPhotosRefused(t *testing.T) {
 	}
 }
 
+// inBrowser says that TestBrowser runs too.
+var inBrowser bool
+
 // TestWizard goes the whole way from photos to portraits, then chooses otherwise.
 func TestWizard(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it trains and draws: a minute")
+	}
+	if inBrowser {
+		t.Skip("TestBrowser goes this way")
 	}
 	s, lib, q := tinyStudio(t)
 	tinyWorker(t, q, lib)
@@ -250,7 +258,13 @@ func TestWizard(t *testing.T) {
 			t.Errorf("the training's page has no %q", want)
 		}
 	}
-	page = ask(s, "GET", base+"/choose", "").Body.String()
+	checkPortraits(t, s, base)
+}
+
+// checkPortraits looks at what a training of two epochs has led to, then chooses otherwise.
+func checkPortraits(t *testing.T, s http.Handler, base string) {
+	t.Helper()
+	page := ask(s, "GET", base+"/choose", "").Body.String()
 	if !strings.Contains(page, `value="2/0.8"`) || !strings.Contains(page, `class="chosen"`) {
 		t.Errorf("the choice: %s", page)
 	}

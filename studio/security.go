@@ -30,7 +30,8 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	var origins http.CrossOriginProtection
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id, began := rand.Text()[:10], time.Now()
-		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, id))
+		ctx := context.WithValue(r.Context(), requestKey{}, id)
+		r = r.WithContext(context.WithValue(ctx, markKey{}, s.api.Mark()))
 		out := &recorder{ResponseWriter: w}
 		defer func() {
 			if fault := recover(); fault != nil && fault != http.ErrAbortHandler {
@@ -65,6 +66,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 
 // requestKey is under which a request's context has its ID.
 type requestKey struct{}
+
+// markKey is under which a request's context has where events go on for a page that is made of what there is from now on.
+type markKey struct{}
 
 // hostOf is a host without its port.
 func hostOf(host string) string {

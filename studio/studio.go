@@ -68,6 +68,7 @@ type Server struct {
 	mux     *http.ServeMux
 	guarded http.Handler
 	pages   pages
+	form    formKept
 
 	stop      context.CancelFunc // ends what goes on in the background
 	temporary string             // a folder that goes at the end; "" is none
@@ -127,6 +128,7 @@ func (s *Server) routes() {
 		s.fail(w, r, &api.Problem{Status: http.StatusNotFound, Detail: "There is no such page."})
 	})
 	s.drawRoutes()
+	s.enlargeRoutes()
 	s.queueRoutes()
 	s.portraitRoutes()
 	s.trainRoutes()

@@ -12,10 +12,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/atelier-go/atelier/examples/internal/cli"
@@ -37,7 +37,7 @@ type options struct {
 	device   cli.Device
 	output   string
 	keep     bool
-	look     look
+	look     grid.Look
 	axes     grid.Grid
 	styles   prompt.Styles
 	pipeline sd.Options
@@ -67,8 +67,8 @@ func parse(args []string, log io.Writer) (o options, err error) {
 	o.output = "grid.png"
 	f.Output(&o.output, "`FILE` PNG to write; until it is there, its pictures are in FILE.cells")
 	f.BoolVar(&o.keep, "keep", false, "keep FILE.cells")
-	f.BoolVar(&o.look.bare, "no-legend", false, "pictures alone")
-	f.IntVar(&o.look.margin, "margin", 8, "`PIXELS` between pictures")
+	f.BoolVar(&o.look.Bare, "no-legend", false, "pictures alone")
+	f.IntVar(&o.look.Margin, "margin", 8, "`PIXELS` between pictures")
 	f.Group("Grid", "x", "y", "z", "output", "keep", "no-legend", "margin")
 
 	f.StringVar(&o.request.Prompt, "prompt", "", "`TEXT` what the pictures show; <lora:NAME:0.8> applies a LoRA")
@@ -115,8 +115,8 @@ func (o *options) check() error {
 		return errors.New("no axis: give -x, -y or -z, such as -x \"Seed=1-3\"; grid -h lists the flags")
 	case size.X*size.Y*size.Z == 0:
 		return errors.New("an axis has no values: a range that ends below its start needs a negative step, as in \"5-1 (-1)\"")
-	case o.look.margin < 0 || o.look.margin > 1000:
-		return fmt.Errorf("-margin is %d, want 0 to 1000", o.look.margin)
+	case o.look.Margin < 0 || o.look.Margin > 1000:
+		return fmt.Errorf("-margin is %d, want 0 to 1000", o.look.Margin)
 	case o.request.Steps == 0:
 		return errors.New("-steps wants a number other than 0")
 	case !strings.EqualFold(filepath.Ext(o.output), ".png"):
@@ -154,7 +154,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 		return err
 	}
 	size := o.axes.Size()
-	img, err := o.look.sheet(o.axes, func(c grid.Cell) string { return cells[(c.Z*size.Y+c.Y)*size.X+c.X].path })
+	img, err := o.look.Sheet(o.axes, func(c grid.Cell) (image.Image, error) { return cells[(c.Z*size.Y+c.Y)*size.X+c.X].picture() })
 	if err != nil {
 		return err
 	}
@@ -240,33 +240,5 @@ func (o *options) infotext(first string) (string, error) {
 	}
 	defer f.Close()
 	text, err := infotext.Read(f)
-	if err != nil {
-		return "", err
-	}
-	text.Add("Script", "X/Y/Z plot")
-	for i, a := range []*grid.Axis{o.axes.X, o.axes.Y, o.axes.Z} {
-		if a != nil && a.Name != grid.Nothing {
-			letter := "XYZ"[i : i+1]
-			text.Add(letter+" Type", a.Name)
-			text.Add(letter+" Values", values(a))
-		}
-	}
-	text.Sort()
-	return text.String(), nil
-}
-
-// values are those of an axis, as they can be written for it again.
-func values(a *grid.Axis) string {
-	var all []string
-	for _, value := range a.Values {
-		text := fmt.Sprint(value)
-		if list, ok := value.([]string); ok { // the first order is that of the texts
-			return strings.Join(list, ", ")
-		}
-		if strings.ContainsAny(text, ",\"\n") {
-			text = `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
-		}
-		all = append(all, text)
-	}
-	return strings.Join(slices.Clip(all), ", ")
+	return o.axes.Text(text).String(), err
 }

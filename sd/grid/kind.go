@@ -4,11 +4,10 @@
 //	y, err := grid.Parse("Prompt S/R", "red, brown, blond")
 //	g := grid.Grid{X: x, Y: y}
 //	for cell := range g.Cells() {
-//		job := grid.Job{Prompt: "portrait of a woman, red hair"}
-//		err := g.Apply(cell, &job) // "portrait of a woman, brown hair", cfg_scale 7
+//		p, err := g.Picture(cell, sd.Request{Prompt: "portrait of a woman, red hair"}, nil) // "portrait of a woman, brown hair", guidance 7
 //	}
 //
-// What a job says is the web UI's API's; what makes pictures of it, and puts them together, is no business of this package.
+// What makes pictures of it is no business of this package; Look.Sheet puts them together.
 package grid
 
 import (

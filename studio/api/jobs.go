@@ -203,9 +203,13 @@ func (s *Server) remove(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// preview answers with what a job last showed.
+// preview answers with what a job last showed; with nothing if it has ended meanwhile, which is no fault of who asks.
 func (s *Server) preview(w http.ResponseWriter, r *http.Request) error {
 	picture := s.options.Queue.Preview(r.PathValue("id"))
+	if j, _ := s.options.Queue.Job(r.PathValue("id")); picture == nil && j.State.Ended() {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
 	if picture == nil {
 		return &Problem{Status: http.StatusNotFound, Detail: "the job shows nothing now"}
 	}

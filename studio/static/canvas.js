@@ -1,4 +1,5 @@
-// The canvas: pictures to draw over, a mask painted on them, and a closer look.
+// The canvas: pictures to draw over, and a mask painted on them.
+import { closer } from "./look.js";
 
 const MASK_TYPE = "image/png";
 
@@ -6,48 +7,13 @@ const MASK_TYPE = "image/png";
 export function canvas({ stage, sheet, picture, before, mask, $, call, say, changed, value, read }) {
 	const pen = mask.getContext("2d", { willReadFrequently: true });
 	const undo = [];
-	let tool = "", at = null, view = { scale: 1, x: 0, y: 0 }, saving = Promise.resolve(), saveSoon = 0, dirty = false;
+	let tool = "", at = null, saving = Promise.resolve(), saveSoon = 0, dirty = false;
+	const shown = () => !before.hidden && (!mask.hidden || picture.hidden) ? before : picture;
+	const { fit, box, point, apply } = closer({ stage, sheet, shown, busy: () => Boolean(tool) });
 
-	// A closer look.
-
-	function look() {
-		sheet.style.transform = `translate(${view.x}px, ${view.y}px) scale(${view.scale})`;
-		const shown = picture.hidden ? before : picture;
-		sheet.classList.toggle("close", view.scale > 1 && view.scale * box().width > 4 * (shown.naturalWidth || 1e9));
-	}
-	function zoom(factor, x, y) {
-		const scale = Math.min(32, Math.max(1, view.scale * factor)), k = scale / view.scale;
-		view = scale === 1 ? { scale: 1, x: 0, y: 0 } : { scale, x: x - k * (x - view.x), y: y - k * (y - view.y) };
-		look();
-	}
-	function fit() { view = { scale: 1, x: 0, y: 0 }; look(); }
-
-	// box is where the picture is within the stage, before any zoom.
-	function box() {
-		const shown = !before.hidden && (mask.hidden === false || picture.hidden) ? before : picture;
-		const w = shown.naturalWidth || 1, h = shown.naturalHeight || 1;
-		const scale = Math.min(stage.clientWidth / w, stage.clientHeight / h);
-		return { left: (stage.clientWidth - w * scale) / 2, top: (stage.clientHeight - h * scale) / 2, width: w * scale, height: h * scale, scale };
-	}
-
-	stage.addEventListener("wheel", (e) => {
-		e.preventDefault();
-		const r = stage.getBoundingClientRect();
-		zoom(Math.exp(-e.deltaY / 400), e.clientX - r.left, e.clientY - r.top);
-	}, { passive: false });
-	stage.addEventListener("dblclick", (e) => {
-		if (tool) return;
-		const r = stage.getBoundingClientRect(), shown = picture.hidden ? before : picture;
-		view.scale > 1 ? fit() : zoom(Math.max(2, (shown.naturalWidth || 0) / box().width), e.clientX - r.left, e.clientY - r.top);
-	});
 	stage.addEventListener("keydown", (e) => {
-		const middle = [stage.clientWidth / 2, stage.clientHeight / 2];
-		if (e.key === "+" || e.key === "=") zoom(1.25, ...middle);
-		else if (e.key === "-") zoom(0.8, ...middle);
-		else if (e.key === "0") fit();
-		else if (e.key === "[" || e.key === "]") { $("brush-size").value = Number($("brush-size").value) * (e.key === "]" ? 1.2 : 0.83); }
-		else if (view.scale > 1 && e.key.startsWith("Arrow")) { view.x += { ArrowLeft: 40, ArrowRight: -40 }[e.key] ?? 0; view.y += { ArrowUp: 40, ArrowDown: -40 }[e.key] ?? 0; look(); }
-		else return;
+		if (e.key !== "[" && e.key !== "]") return;
+		$("brush-size").value = Number($("brush-size").value) * (e.key === "]" ? 1.2 : 0.83);
 		e.preventDefault();
 	});
 
@@ -119,18 +85,15 @@ export function canvas({ stage, sheet, picture, before, mask, $, call, say, chan
 		for (const b of document.querySelectorAll("[data-tool]")) b.setAttribute("aria-pressed", String(b.dataset.tool === tool));
 		mask.classList.toggle("painting", Boolean(tool));
 		if (tool) edit();
+		apply();
 	}
 	for (const b of document.querySelectorAll("[data-tool]")) b.addEventListener("click", () => use(b.dataset.tool));
 
 	// blur shows the mask's edge as it will be applied: pixels of the picture, on the screen.
 	function blur() { mask.style.filter = `blur(${(Number(value("mask_blur")) || 0) * box().scale}px)`; }
 	$("mask_blur").addEventListener("input", blur);
-	new ResizeObserver(() => { blur(); look(); }).observe(stage);
+	new ResizeObserver(blur).observe(stage);
 
-	function point(e) {
-		const r = stage.getBoundingClientRect(), b = box();
-		return { x: ((e.clientX - r.left - view.x) / view.scale - b.left) / b.scale, y: ((e.clientY - r.top - view.y) / view.scale - b.top) / b.scale };
-	}
 	function remember() {
 		undo.push(pen.getImageData(0, 0, mask.width, mask.height));
 		if (undo.length > 12) undo.shift();
@@ -145,20 +108,18 @@ export function canvas({ stage, sheet, picture, before, mask, $, call, say, chan
 		pen.lineTo(to.x + 0.01, to.y);
 		pen.stroke();
 	}
-	let pan = null;
 	stage.addEventListener("pointerdown", (e) => {
-		if (e.button !== 0) return;
+		if (e.button !== 0 || !tool || mask.hidden) return;
 		stage.setPointerCapture(e.pointerId);
-		if (tool && !mask.hidden) { remember(); at = point(e); stroke(at, at); }
-		else if (view.scale > 1) pan = { x: e.clientX - view.x, y: e.clientY - view.y };
+		remember();
+		at = point(e);
+		stroke(at, at);
 	});
 	stage.addEventListener("pointermove", (e) => {
-		if (at) { for (const one of e.getCoalescedEvents?.() ?? [e]) { const to = point(one); stroke(at, to); at = to; } }
-		else if (pan) { view.x = e.clientX - pan.x; view.y = e.clientY - pan.y; look(); }
+		if (!at) return;
+		for (const one of e.getCoalescedEvents?.() ?? [e]) { const to = point(one); stroke(at, to); at = to; }
 	});
-	const end = () => { if (at) painted(); at = pan = null; };
-	stage.addEventListener("pointerup", end);
-	stage.addEventListener("pointercancel", end);
+	for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => { if (at) painted(); at = null; });
 
 	function painted() {
 		dirty = true;
@@ -193,5 +154,6 @@ export function canvas({ stage, sheet, picture, before, mask, $, call, say, chan
 	$("undo").addEventListener("click", () => { const last = undo.pop(); if (last) { pen.putImageData(last, 0, 0); painted(); } });
 
 	if (value("image")) begin();
+	if (value("image") && "paint" in stage.dataset) use("brush");
 	return { fit, box, settled: save, painting: () => Boolean(tool) };
 }

@@ -2,6 +2,7 @@
 import { about, call, say } from "./studio.js";
 import { colour, weigh, shift } from "./weights.js";
 import { canvas } from "./canvas.js";
+import { compare as comparing } from "./look.js";
 
 const $ = (id) => document.getElementById(id);
 const form = $("form"), stage = $("stage"), picture = $("picture"), go = $("go"), prompt = $("prompt"), negative = $("negative");
@@ -12,8 +13,9 @@ let keeping = 0, counting = 0;
 
 function keep() {
 	clearTimeout(keeping);
-	keeping = setTimeout(() => call("POST", "/draw/form", new FormData(form)).catch(() => {}), 700);
+	keeping = setTimeout(() => { keeping = 0; call("POST", "/draw/form", new FormData(form)).catch(() => {}); }, 700);
 }
+addEventListener("pagehide", () => { if (keeping) navigator.sendBeacon("/draw/form", new FormData(form)); });
 
 function recount() {
 	clearTimeout(counting);
@@ -38,6 +40,7 @@ function sum() {
 	if ($("hires").checked) finish.push("enlarged × " + shownValue("hires_scale"));
 	if ($("faces").checked) finish.push("faces drawn anew");
 	set("finish", finish.join(" · ") || "nothing more");
+	set("grid", ["x_axis", "y_axis", "z_axis"].map(value).filter(Boolean).join(" × ") || "none");
 	set("image", value("image") ? `${value("mask-name") ? "a part of it" : "all of it"} · ${shownValue("strength")} anew` : "none");
 	for (const part of document.querySelectorAll("[data-if]")) part.hidden = !$(part.dataset.if).checked;
 	const w = parseInt(value("width")), h = parseInt(value("height")), scale = parseFloat(shownValue("hires_scale")) || 2;
@@ -102,6 +105,7 @@ async function draw() {
 	body.delete("read_file");
 	body.delete("image_file");
 	clearTimeout(keeping);
+	keeping = 0;
 	try {
 		await board.settled();
 		body.set("mask", value("mask-name"));
@@ -222,6 +226,7 @@ document.addEventListener("click", (e) => {
 
 form.addEventListener("submit", (e) => {
 	const submitter = e.submitter;
+	if (submitter?.hasAttribute("formaction")) return; // a picture is sent on
 	if (submitter?.value === "read") { e.preventDefault(); read($("read_file").files[0] ?? new Blob([prompt.value])); return; }
 	e.preventDefault();
 	busy() ? interrupt() : draw();
@@ -308,19 +313,15 @@ $("reuse").addEventListener("click", () => { const seed = $("shown-seed")?.textC
 
 const board = canvas({ stage, sheet: $("sheet"), picture, before: $("before"), mask: $("mask"), $, call, say, changed, value, read });
 
+const cover = comparing({ range: $("compare"), picture, box: board.box });
+
 function compare() {
 	const before = stage.dataset.before || (value("image") ? "/api/v1/" + value("image") : "");
 	const can = Boolean(before && stage.dataset.file);
 	$("compare-tools").hidden = !can;
 	if (can && !board.painting()) { $("before").src = before; $("before").hidden = false; }
-	$("compare").value = 0;
-	picture.style.clipPath = "";
+	cover.reset();
 }
-$("compare").addEventListener("input", (e) => {
-	e.stopPropagation();
-	const box = board.box();
-	picture.style.clipPath = `inset(0 0 0 ${box.left + box.width * e.target.value / 100}px)`;
-});
 
 sum();
 words();

@@ -31,8 +31,16 @@ for (const form of document.querySelectorAll("form[data-send]")) {
 	form.querySelector("input[type=file]").addEventListener("change", () => form.requestSubmit());
 }
 
+// dropPage has a file that is dropped anywhere on a page sent by the page's form for one.
+export function dropPage() {
+	const form = document.querySelector("form[data-send]");
+	if (!form) return;
+	document.body.dataset.over = "dropping";
+	catchFiles(document.body, (files) => sendWith(form, [...files]));
+}
+
 // sendWith sends a form with files that were dropped.
-export function sendWith(form, files) {
+function sendWith(form, files) {
 	const input = form.querySelector("input[type=file]");
 	const list = new DataTransfer();
 	for (const file of files.slice(0, input.multiple ? files.length : 1)) list.items.add(file);

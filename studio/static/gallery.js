@@ -1,9 +1,12 @@
-// Gallery: a picture that is dropped says how it was made; arrows go from one to the next.
+// Gallery: a picture that is dropped says how it was made; arrows go from one to the next; one alone is looked at closely.
 
-import { catchFiles, sendWith } from "./files.js";
+import { dropPage } from "./files.js";
+import { closer } from "./look.js";
 
-const file = document.querySelector("form[data-send]");
-if (file) { document.body.dataset.over = "dropping"; catchFiles(document.body, (files) => sendWith(file, [...files])); }
+dropPage();
+
+const stage = document.getElementById("stage");
+if (stage) closer({ stage, sheet: stage.firstElementChild, shown: () => stage.querySelector("img") });
 
 document.addEventListener("submit", (e) => {
 	const question = e.target.dataset.confirm;

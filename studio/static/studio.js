@@ -1,5 +1,5 @@
 // What every page has: the stream of events, told to the page as DOM events of the body, so that htmx and the rooms hear them:
-//   "job" and "job:ID" with the job as detail, at every change; "removed" with its ID; "jobs" when the list of jobs is not as it was, or
+//   "job" and "job-ID" with the job as detail, at every change; "removed" with its ID; "jobs" when the list of jobs is not as it was, or
 //   at most once a second while they go on.
 
 const states = new Map();
@@ -34,7 +34,7 @@ function listen() {
 		const moved = states.get(job.id) !== job.state;
 		states.set(job.id, job.state);
 		tell("job", job);
-		tell("job:" + job.id, job);
+		tell("job-" + job.id, job);
 		listChanged(moved);
 		if (moved) count();
 	});

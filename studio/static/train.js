@@ -1,9 +1,8 @@
 // Training: settings are found by kohya's names, a file of them can be dropped.
 
-import { catchFiles, sendWith } from "./files.js";
+import { dropPage } from "./files.js";
 
-const file = document.querySelector("form[data-send]");
-if (file) { document.body.dataset.over = "dropping"; catchFiles(document.body, (files) => sendWith(file, [...files])); }
+dropPage();
 
 const find = document.querySelector("[data-find]");
 if (find) {

@@ -133,6 +133,9 @@ func (c *collector) wanted(j jobs.Job) func(name string) string {
 			if finished.MatchString(name) || partial && incomplete.MatchString(name) {
 				return kind
 			}
+			if name == SheetFile && c.library.Settings().Bool("grid_save") {
+				return kind + "-grid"
+			}
 			return ""
 		}
 	case UpscaleKind:

@@ -25,6 +25,7 @@ type Draw struct {
 	Request    sd.Request `json:"request"`
 	Checkpoint string     `json:"checkpoint,omitzero"` // by any name that library.Checkpoint knows; "" is that of the settings
 	Count      int        `json:"n_iter,omitzero"`     // batches, up to MaxCount, each of Request.BatchSize pictures with the seeds after those before; 0 is 1
+	Grid       *Grid      `json:"grid,omitempty"`      // compares values instead, a picture each: Count and Request.BatchSize have no meaning then
 	Save       string     `json:"save,omitzero"`       // the kind of outputs that Collect saves the pictures among, library.Txt2Img or Img2Img; "" is none
 
 	// Names of files in the queue's store, as PutInput gives them.
@@ -41,7 +42,7 @@ func (Draw) Kind() string { return DrawKind }
 
 // Check implements Request. What only a checkpoint can tell of Draw.Request the job itself says.
 func (d Draw) Check() error {
-	errs := []error{d.Request.Check()}
+	errs := []error{d.Request.Check(), d.Grid.check()}
 	if d.Count < 0 || d.Count > MaxCount {
 		errs = append(errs, invalid.Field("Draw.Count", d.Count, "1 to %d", MaxCount))
 	}
@@ -96,6 +97,7 @@ type Drawn struct {
 	Infotext string `json:"infotext"`
 	Width    int    `json:"width"`
 	Height   int    `json:"height"`
+	Cell     string `json:"cell,omitzero"` // the values of a grid's
 }
 
 // ReadInfo reads the info.json of a job.
@@ -116,11 +118,15 @@ const (
 // drawing is a job that draws.
 type drawing struct {
 	Draw
-	task   *jobs.Task
-	open   *opened
-	info   Info
-	pace   pace
-	showed shown
+	machine *Machine
+	task    *jobs.Task
+	plot    plot // of a grid
+	open    *opened
+	name    string // by which it was opened
+	remove  func() // takes the job's LoRAs out of it
+	info    Info
+	pace    pace
+	showed  shown
 }
 
 // draw does a job that draws.
@@ -129,41 +135,58 @@ func (m *Machine) draw(ctx context.Context, t *jobs.Task) error {
 	if err != nil {
 		return err
 	}
-	r := &drawing{Draw: d, task: t}
+	r := &drawing{Draw: d, machine: m, task: t, remove: func() {}}
 	r.Count, r.Request.BatchSize = max(r.Count, 1), max(r.Request.BatchSize, 1)
 	return m.use(ctx, func() error {
 		t.Report(jobs.Progress{Stage: "opening the checkpoint"})
-		if r.open, err = m.checkpoint(ctx, d.Checkpoint); err != nil {
+		if err := r.use(ctx, d.Checkpoint); err != nil {
 			return err
 		}
-		remove, err := r.prepare(ctx, m)
-		if err != nil {
+		defer func() { r.remove() }()
+		if err := r.prepare(ctx); err != nil {
 			return err
 		}
-		defer remove()
 		return r.all(ctx)
 	})
 }
 
+// use opens a checkpoint, unless it is open, and gives it the job's LoRAs.
+func (r *drawing) use(ctx context.Context, name string) (err error) {
+	if r.open != nil && r.name == name {
+		return nil
+	}
+	r.remove()
+	r.remove = func() {}
+	if r.open, err = r.machine.checkpoint(ctx, name); err != nil {
+		return err
+	}
+	r.name = name
+	remove, err := r.machine.addLoRAs(ctx, r.task, r.open, r.LoRAs)
+	if err == nil {
+		r.remove = remove
+	}
+	return err
+}
+
 // prepare fetches what the request needs, and what is there already of the job.
-func (r *drawing) prepare(ctx context.Context, m *Machine) (remove func(), err error) {
+func (r *drawing) prepare(ctx context.Context) (err error) {
 	if r.Image != "" {
 		if r.Request.Image, err = input(ctx, r.task, r.Image); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if r.Mask != "" {
 		if r.Request.Inpaint.Mask, err = input(ctx, r.task, r.Mask); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := r.seeds(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	if err := r.resume(ctx); err != nil {
-		return nil, err
+	if err := r.plan(); err != nil {
+		return err
 	}
-	return m.addLoRAs(ctx, r.task, r.open, r.LoRAs)
+	return r.resume(ctx)
 }
 
 // drawnSeeds are the seeds of a job that asked for random ones.
@@ -238,7 +261,7 @@ func (r *drawing) all(ctx context.Context) error {
 	running, stop := untilInterrupted(ctx)
 	defer stop()
 	begun := false
-	for batch := range r.Count {
+	for place, batch := range r.order() {
 		if r.done(batch) {
 			continue
 		}
@@ -249,11 +272,11 @@ func (r *drawing) all(ctx context.Context) error {
 			break
 		}
 		begun = true
-		if err := r.batch(ctx, running, batch); err != nil {
+		if err := r.batch(ctx, running, batch, place); err != nil {
 			return err
 		}
 	}
-	return nil
+	return r.sheet(running)
 }
 
 // untilInterrupted is a context that ends as another, but for an interruption, which leaves time to keep what there is.
@@ -267,24 +290,35 @@ func untilInterrupted(ctx context.Context) (running context.Context, stop func()
 	return running, func() { forget(); end(nil) }
 }
 
-// request is that of a batch.
-func (r *drawing) request(batch int) sd.Request {
-	q := r.Request
+// request is that of a batch, with the name of the checkpoint that draws it.
+func (r *drawing) request(batch int) (q sd.Request, checkpoint string, err error) {
+	if r.Grid != nil {
+		q, checkpoint, err = r.cell(batch)
+		return q, cmp.Or(checkpoint, r.Checkpoint), err
+	}
+	q = r.Request
 	if q.Variation.Strength == 0 {
 		q.Seed += int64(batch * q.BatchSize)
 	} else {
 		q.Variation.Seed += int64(batch * q.BatchSize)
 	}
-	return q
+	return q, r.Checkpoint, nil
 }
 
-// batch draws a batch: to its end, until it is skipped or until somebody interrupts the job, with what there is then.
-func (r *drawing) batch(ctx, running context.Context, batch int) error {
-	for step, err := range r.open.pipe.Steps(running, r.request(batch)) {
+// batch draws a batch, which is the one at a place in the order: to its end, until it is skipped or until somebody interrupts the job, with what there is then.
+func (r *drawing) batch(ctx, running context.Context, batch, place int) error {
+	q, checkpoint, err := r.request(batch)
+	if err == nil {
+		err = r.use(running, checkpoint)
+	}
+	if err != nil {
+		return err
+	}
+	for step, err := range r.open.pipe.Steps(running, q) {
 		if err != nil {
 			return err
 		}
-		if err := r.show(running, step, batch); err != nil {
+		if err := r.show(running, step, place); err != nil {
 			return err
 		}
 		switch interrupted := ctx.Err() != nil; {
@@ -308,15 +342,15 @@ func (r *drawing) batch(ctx, running context.Context, batch int) error {
 	return nil
 }
 
-// show reports a step and shows what it leads to.
-func (r *drawing) show(ctx context.Context, step *sd.Step, batch int) error {
-	done, total := batch*step.Total+step.Index+1, r.Count*step.Total
+// show reports a step, of the batch at a place in the order, and shows what it leads to.
+func (r *drawing) show(ctx context.Context, step *sd.Step, place int) error {
+	done, total := place*step.Total+step.Index+1, r.Count*step.Total
 	if r.pace == (pace{}) {
 		r.pace = newPace(done)
 	}
 	stage := "drawing"
 	if r.Count > 1 {
-		stage = fmt.Sprintf("drawing %d of %d", batch+1, r.Count)
+		stage = fmt.Sprintf("drawing %d of %d", place+1, r.Count)
 	}
 	r.task.Report(jobs.Progress{Stage: stage, Done: done, Total: total, Left: r.pace.left(done, total)})
 	if !r.showed.due() {
@@ -348,7 +382,10 @@ func (r *drawing) save(ctx context.Context, result *sd.Result, batch int, incomp
 	}
 	first := len(r.info.Pictures)
 	for i, p := range result.Pictures {
-		d := Drawn{fmt.Sprint(batch*q.BatchSize+i, ending), batch, p.Seed, 0, p.Infotext, p.Image.Rect.Dx(), p.Image.Rect.Dy()}
+		d := Drawn{File: fmt.Sprint(batch*q.BatchSize+i, ending), Batch: batch, Seed: p.Seed, Infotext: p.Infotext, Width: p.Image.Rect.Dx(), Height: p.Image.Rect.Dy()}
+		if r.Grid != nil {
+			d.Cell = r.plot.Label(r.plot.cell(batch))
+		}
 		if q.Variation.Strength != 0 {
 			d.Subseed = q.Variation.Seed + int64(i)
 		}

@@ -1,82 +1,82 @@
-package main
+package grid
 
 import (
 	"fmt"
 	"image"
 	"image/color"
 	"image/draw"
-	"image/png"
-	"os"
 	"strings"
 
 	"golang.org/x/image/font"
 	"golang.org/x/image/font/gofont/goregular"
 	"golang.org/x/image/font/opentype"
 	"golang.org/x/image/math/fixed"
-
-	"github.com/atelier-go/atelier/sd/grid"
 )
 
-// maxPixels is how many a grid may have, as in the web UI.
-const maxPixels = 200_000_000
+// MaxPixels is how many a sheet may have, as in the web UI.
+const MaxPixels = 200_000_000
 
-// look is how a grid is laid out.
-type look struct {
-	bare   bool // without a legend
-	margin int  // pixels between pictures
+// Look is how a sheet is laid out.
+type Look struct {
+	Bare   bool // without a legend
+	Margin int  // pixels between pictures
 }
 
 // layout is where things are on a sheet.
 type layout struct {
-	look
+	Look
 	cell      image.Point // the largest picture
 	left, top int         // of the legends
 	face      font.Face
-	size      grid.Cell
+	size      Cell
 }
 
-// sheet puts pictures together: Z below each other, Y in rows, X in columns, each in the middle of its place, on white.
-func (l look) sheet(g grid.Grid, path func(c grid.Cell) string) (*image.NRGBA, error) {
-	p := layout{look: l, size: g.Size()}
+// Sheet puts the pictures of all cells together: Z below each other, Y in rows, X in columns, each in the middle of its place, on white.
+// picture is asked for each of them twice, first for its size.
+func (l Look) Sheet(g Grid, picture func(Cell) (image.Image, error)) (*image.NRGBA, error) {
+	p := layout{Look: l, size: g.Size()}
 	for c := range g.Cells() {
-		size, err := measure(path(c))
+		img, err := picture(c)
 		if err != nil {
 			return nil, err
 		}
+		size := img.Bounds().Size()
 		p.cell = image.Pt(max(p.cell.X, size.X), max(p.cell.Y, size.Y))
 	}
 	var err error
 	if p.face, err = newFace(p.cell); err != nil {
 		return nil, err
 	}
-	if !l.bare {
+	if !l.Bare {
 		p.legends(g)
 	}
-	full := p.at(grid.Cell{X: p.size.X, Y: 0, Z: p.size.Z}).Add(image.Pt(0, -p.top))
-	if full.X*full.Y > maxPixels {
-		return nil, fmt.Errorf("the grid is %dx%d pixels, want %d megapixels at most: fewer values, or smaller pictures", full.X, full.Y, maxPixels/1_000_000)
+	full := p.at(Cell{X: p.size.X, Y: 0, Z: p.size.Z}).Add(image.Pt(0, -p.top))
+	if full.X*full.Y > MaxPixels {
+		return nil, fmt.Errorf("grid: the sheet is %dx%d pixels, want %d megapixels at most: fewer values, or smaller pictures", full.X, full.Y, MaxPixels/1_000_000)
 	}
-	img := image.NewNRGBA(image.Rect(0, 0, full.X, full.Y))
-	draw.Draw(img, img.Rect, image.White, image.Point{}, draw.Src)
+	sheet := image.NewNRGBA(image.Rect(0, 0, full.X, full.Y))
+	draw.Draw(sheet, sheet.Rect, image.White, image.Point{}, draw.Src)
 	for c := range g.Cells() {
-		if err := p.put(img, p.at(c), path(c)); err != nil {
+		img, err := picture(c)
+		if err != nil {
 			return nil, err
 		}
+		p.put(sheet, p.at(c), img)
 	}
-	if !l.bare {
-		p.write(img, g)
+	if !l.Bare {
+		p.write(sheet, g)
 	}
-	return img, nil
+	return sheet, nil
 }
 
 // at is where a cell's place begins.
-func (p *layout) at(c grid.Cell) image.Point {
-	step := p.cell.Add(image.Pt(p.margin, p.margin))
-	return image.Pt(p.left+p.margin+c.X*step.X, p.top+p.margin+c.Y*step.Y+c.Z*(p.top+p.size.Y*step.Y))
+func (p *layout) at(c Cell) image.Point {
+	step := p.cell.Add(image.Pt(p.Margin, p.Margin))
+	return image.Pt(p.left+p.Margin+c.X*step.X, p.top+p.Margin+c.Y*step.Y+c.Z*(p.top+p.size.Y*step.Y))
 }
 
 // legends makes room for labels.
-func (p *layout) legends(g grid.Grid) {
+func (p *layout) legends(g Grid) {
 	for _, label := range labels(g.Y) {
 		for _, line := range p.lines(label, p.cell.X) {
 			p.left = max(p.left, font.MeasureString(p.face, line).Ceil()+2*p.gap())
@@ -94,7 +94,7 @@ func (p *layout) legends(g grid.Grid) {
 	}
 }
 
-func labels(a *grid.Axis) []string {
+func labels(a *Axis) []string {
 	if a == nil {
 		return nil
 	}
@@ -102,18 +102,18 @@ func labels(a *grid.Axis) []string {
 }
 
 // write writes the legends.
-func (p *layout) write(img *image.NRGBA, g grid.Grid) {
+func (p *layout) write(img *image.NRGBA, g Grid) {
 	for z := range p.size.Z {
 		for x, label := range labels(g.X) {
-			lines, at := p.lines(label, p.cell.X), p.at(grid.Cell{X: x, Z: z})
+			lines, at := p.lines(label, p.cell.X), p.at(Cell{X: x, Z: z})
 			p.centre(img, lines, at.X+p.cell.X/2, at.Y-p.gap()/2-len(lines)*p.line())
 		}
 		for y, label := range labels(g.Y) {
-			lines, at := p.lines(label, p.cell.X), p.at(grid.Cell{Y: y, Z: z})
-			p.centre(img, lines, (p.left+p.margin)/2, at.Y+(p.cell.Y-len(lines)*p.line())/2)
+			lines, at := p.lines(label, p.cell.X), p.at(Cell{Y: y, Z: z})
+			p.centre(img, lines, (p.left+p.Margin)/2, at.Y+(p.cell.Y-len(lines)*p.line())/2)
 		}
 		if g.Z != nil {
-			first, last := p.at(grid.Cell{Z: z}), p.at(grid.Cell{X: p.size.X - 1, Z: z})
+			first, last := p.at(Cell{Z: z}), p.at(Cell{X: p.size.X - 1, Z: z})
 			p.centre(img, []string{labels(g.Z)[z]}, (first.X+last.X+p.cell.X)/2, first.Y-p.top+p.gap()/4)
 		}
 	}
@@ -176,33 +176,9 @@ func newFace(cell image.Point) (font.Face, error) {
 	return opentype.NewFace(regular, &opentype.FaceOptions{Size: float64(min(points, 40)), DPI: 72, Hinting: font.HintingFull})
 }
 
-// measure is the size of a picture that is kept.
-func measure(path string) (image.Point, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return image.Point{}, err
-	}
-	defer f.Close()
-	config, err := png.DecodeConfig(f)
-	if err != nil {
-		return image.Point{}, fmt.Errorf("%s: %w; remove the file, and it is made again", path, err)
-	}
-	return image.Pt(config.Width, config.Height), nil
-}
-
 // put draws a picture in the middle of its place.
-func (p *layout) put(dst *image.NRGBA, place image.Point, path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	img, err := png.Decode(f)
-	if err != nil {
-		return fmt.Errorf("%s: %w; remove the file, and it is made again", path, err)
-	}
+func (p *layout) put(sheet *image.NRGBA, place image.Point, img image.Image) {
 	size := img.Bounds().Size()
 	at := place.Add(p.cell.Sub(size).Div(2))
-	draw.Draw(dst, image.Rectangle{at, at.Add(size)}, img, img.Bounds().Min, draw.Src)
-	return nil
+	draw.Draw(sheet, image.Rectangle{at, at.Add(size)}, img, img.Bounds().Min, draw.Src)
 }

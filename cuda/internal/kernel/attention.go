@@ -54,13 +54,12 @@ func (a PlainAttention) Kernel() *ptx.Kernel {
 			for i := range sums {
 				sums[i].Set(sums[i].Times(before))
 			}
-			k.For(0, seen.Minus(chunk).Min(32), 1, func(j ptx.Int) {
-				weight := p.From(j)
-				a.each(k, lane, first.Plus(chunk).Plus(j).TimesPlus(channels, head), func(i int, at ptx.Int) {
-					sums[i].AddProduct(weight, values.load(at, 1)[0])
-				})
+			row := func(j ptx.Int) ptx.Int { return first.Plus(chunk).Plus(j).TimesPlus(channels, head) }
+			a.gather(k, lane, seen.Minus(chunk).Min(32), row, []ptx.Float{p}, func(i int, at ptx.Int, weights []ptx.Float) {
+				sums[i].AddProduct(weights[0], values.load(at, 1)[0])
 			})
 		})
+		a.total(sums)
 		a.each(k, lane, query, func(i int, at ptx.Int) { y.store(at, []ptx.Float{sums[i].Over(total)}) })
 	})
 	return k
@@ -80,6 +79,39 @@ func (a PlainAttention) dot(k *ptx.Kernel, x array, xAt ptx.Int, y array, yAt pt
 		}
 	})
 	return sum
+}
+
+// lanes is how many have the channels of a row: of small heads a warp gathers several rows at once.
+func (a PlainAttention) lanes() int {
+	lanes := 1
+	for lanes < min(a.Head, 32) {
+		lanes *= 2
+	}
+	return lanes
+}
+
+// gather goes along rows, 32 at most, of each of which one lane holds the weights. Body is told of each of the lane's channels which one it
+// is, where it lies in the row, and the row's weights.
+func (a PlainAttention) gather(k *ptx.Kernel, lane, rows ptx.Int, row func(j ptx.Int) ptx.Int, weights []ptx.Float, body func(i int, at ptx.Int, weights []ptx.Float)) {
+	k.For(0, rows, 32/a.lanes(), func(first ptx.Int) {
+		j := first.Plus(lane.Over(a.lanes()))
+		var ofRow []ptx.Float
+		for _, w := range weights {
+			ofRow = append(ofRow, w.From(j))
+		}
+		k.If(j.Less(rows), func() {
+			a.each(k, lane.Mod(a.lanes()), row(j), func(i int, at ptx.Int) { body(i, at, ofRow) })
+		})
+	})
+}
+
+// total adds up the sums of lanes that have the same channels.
+func (a PlainAttention) total(sums []ptx.Float) {
+	for mask := a.lanes(); mask < 32; mask *= 2 {
+		for _, sum := range sums {
+			sum.Add(sum.Exchanged(mask))
+		}
+	}
 }
 
 // each does something for each channel of a head's row that is the lane's: every 32nd.

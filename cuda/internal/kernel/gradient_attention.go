@@ -86,11 +86,12 @@ func (a PlainAttentionGradient) Queries() *ptx.Kernel {
 			s := chunk.Plus(o.lane)
 			score, dp := o.pair(s.Less(seen), t, s)
 			ds := score.Minus(top).Exp2().Times(rest).Times(dp.Minus(mean)).Times(o.scale)
-			k.For(0, seen.Minus(chunk).Min(32), 1, func(j ptx.Int) {
-				weight := ds.From(j)
-				a.each(k, o.lane, o.key(chunk.Plus(j)), func(i int, at ptx.Int) { sums[i].AddProduct(weight, o.k.load(at, 1)[0]) })
+			row := func(j ptx.Int) ptx.Int { return o.key(chunk.Plus(j)) }
+			a.gather(k, o.lane, seen.Minus(chunk).Min(32), row, []ptx.Float{ds}, func(i int, at ptx.Int, weights []ptx.Float) {
+				sums[i].AddProduct(weights[0], o.k.load(at, 1)[0])
 			})
 		})
+		a.total(sums)
 		a.each(k, o.lane, o.query(t), func(i int, at ptx.Int) { dq.store(at, []ptx.Float{sums[i]}) })
 	})
 	return k
@@ -118,14 +119,14 @@ func (a PlainAttentionGradient) Keys() *ptx.Kernel {
 				p.Set(score.Minus(row[0]).Exp2().Times(row[1]))
 				ds.Set(p.Times(dp.Minus(row[2])).Times(o.scale))
 			})
-			k.For(0, o.queries.Minus(chunk).Min(32), 1, func(j ptx.Int) {
-				keyWeight, valueWeight := ds.From(j), p.From(j)
-				a.each(k, o.lane, o.query(chunk.Plus(j)), func(i int, at ptx.Int) {
-					byKey[i].AddProduct(keyWeight, o.q.load(at, 1)[0])
-					byValue[i].AddProduct(valueWeight, o.dy.load(at, 1)[0])
-				})
+			row := func(j ptx.Int) ptx.Int { return o.query(chunk.Plus(j)) }
+			a.gather(k, o.lane, o.queries.Minus(chunk).Min(32), row, []ptx.Float{ds, p}, func(i int, at ptx.Int, weights []ptx.Float) {
+				byKey[i].AddProduct(weights[0], o.q.load(at, 1)[0])
+				byValue[i].AddProduct(weights[1], o.dy.load(at, 1)[0])
 			})
 		})
+		a.total(byKey)
+		a.total(byValue)
 		a.each(k, o.lane, o.key(s), func(i int, at ptx.Int) {
 			dk.store(at, []ptx.Float{byKey[i]})
 			dv.store(at, []ptx.Float{byValue[i]})

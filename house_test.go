@@ -178,6 +178,36 @@ func expand(text string) (names []string) {
 	return names
 }
 
+// dialling are the packages that may reach for other machines: for models, and for the server of the queue, whose address somebody gave.
+const dialling = "weights/hub studio/jobs"
+
+// TestDialling finds code that could call out, wherever it should not: programs tell nobody what is drawn with them.
+func TestDialling(t *testing.T) {
+	calls := regexp.MustCompile(`^(net\.(Dial\w*|Dialer|Lookup\w*|Resolver|DefaultResolver)|http\.(Get|Post|PostForm|Head|Client|DefaultClient|Transport|DefaultTransport|NewRequest\w*)|nats\.Connect|tls\.Dial\w*|rpc\.Dial\w*|smtp\.\w+)$`)
+	found := make(map[string]bool)
+	each(t, func(t *testing.T, file string, f *ast.File) {
+		if strings.HasSuffix(file, "_test.go") {
+			return
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			s, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			if of, ok := s.X.(*ast.Ident); ok && calls.MatchString(of.Name+"."+s.Sel.Name) {
+				found[path.Dir(file)] = true
+				if !fitsAny(path.Dir(file), dialling) {
+					t.Errorf("%s uses %s.%s: only [%s] may call out", file, of.Name, s.Sel.Name, dialling)
+				}
+			}
+			return true
+		})
+	})
+	if len(found) != 2 {
+		t.Errorf("calls are found in %v alone", found)
+	}
+}
+
 func TestPackageComments(t *testing.T) {
 	comments := make(map[string]int)
 	each(t, func(t *testing.T, file string, f *ast.File) {

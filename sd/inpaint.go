@@ -39,6 +39,7 @@ type Inpaint struct {
 	Only    bool          `json:"inpaint_full_res,omitzero"`         // the masked part is cut out, drawn at the request's size and put back: "Only masked"
 	Padding *int          `json:"inpaint_full_res_padding,omitzero"` // pixels around it that are cut out too, 0 to 256; nil is 32
 	Soft    *Soft         `json:"soft_inpainting,omitzero"`          // lets the edge go over softly; nil is a hard edge
+	Bare    bool          `json:"no_overlay,omitzero"`               // what was drawn stays as it is: nothing is put over it, and with Only it is the part alone, of the request's size
 	Weight  *float64      `json:"conditional_mask_weight,omitzero"`  // how well the mask hides its part from checkpoints made for inpainting, 0 to 1; nil is 1
 }
 
@@ -138,7 +139,7 @@ type source struct {
 
 // drawn is the mask of what is drawn, in the finished picture; nil is all.
 func (s *source) drawn() *image.Gray {
-	if s == nil {
+	if s == nil || s.in.Bare && !s.PasteTo.Empty() {
 		return nil
 	}
 	return s.OverlayMask
@@ -250,7 +251,7 @@ func (p *Pipeline) pictures(ctx context.Context, one *pass, run *sampling) ([]*i
 	images, err := p.decode(ctx, one.request, latents)
 	images = one.recoloured(images)
 	s := one.source
-	if err != nil || s == nil {
+	if err != nil || s == nil || s.in.Bare {
 		return images, err
 	}
 	size := len(latents) / len(images)

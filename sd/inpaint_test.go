@@ -107,6 +107,33 @@ func TestInpaintKeeps(t *testing.T) {
 	}
 }
 
+// TestInpaintBare wants what was drawn as it is: as it is seen under the mask otherwise, with something else than the picture around it, and of the
+// masked part alone where only that is drawn.
+func TestInpaintBare(t *testing.T) {
+	p, white := openTiny(t, ref.New()), image.Rect(0, 0, 16, 24)
+	bare := func(r *Request) { r.Inpaint.Bare = true }
+	laid, got, old, fresh := generate(t, p, inpaint(t, white, nil)).Pictures[0].Image, generate(t, p, inpaint(t, white, bare)).Pictures[0].Image, photo(40, 24), 0
+	for y := range 24 {
+		for x := range 40 {
+			if x < 16 && got.NRGBAAt(x, y) != laid.NRGBAAt(x, y) {
+				t.Fatalf("pixel %d,%d under the mask is %v, otherwise %v", x, y, got.NRGBAAt(x, y), laid.NRGBAAt(x, y))
+			}
+			if x >= 16 && got.NRGBAAt(x, y) != old.NRGBAAt(x, y) {
+				fresh++
+			}
+		}
+	}
+	if fresh == 0 {
+		t.Error("the picture is laid over what was drawn")
+	}
+	part := generate(t, p, inpaint(t, white, func(r *Request) {
+		r.Inpaint.Bare, r.Inpaint.Only, r.Inpaint.Padding, r.Width, r.Height = true, true, new(0), 48, 32
+	})).Pictures[0].Image
+	if size := part.Rect.Size(); size != image.Pt(48, 32) {
+		t.Errorf("the part alone has %v", size)
+	}
+}
+
 // TestInpaintAll draws under masks of one colour: black keeps all, and white is no mask.
 func TestInpaintAll(t *testing.T) {
 	p := openTiny(t, openCPU(t))

@@ -93,7 +93,7 @@ func (p *Pipeline) begun(ctx context.Context, c *course, picture *image.NRGBA) e
 		has := picture.Rect.Size()
 		return invalid.Field("Request.Inpaint.Mask", mask.Rect.Size(), "the picture's size, (%d,%d), where only the masked part is drawn: it says what is cut out of it", has.X, has.Y)
 	}
-	if first.source = p.source(c.request, picture, mask); !first.source.PasteTo.Empty() {
+	if first.source = p.source(c.request, picture, mask); !first.source.PasteTo.Empty() && !first.source.in.Bare {
 		c.size = first.source.Overlay.Rect.Size()
 	}
 	return nil

@@ -101,7 +101,7 @@ type recent struct{ Job, File, URL, Title string }
 
 // drawPage shows the room, with what was last in the form, or what the address says: "use" a job's settings, or a picture's of the gallery.
 func (s *Server) drawPage(w http.ResponseWriter, r *http.Request) {
-	v, note := s.kept(r), ""
+	v, note := s.kept(r.Context()), ""
 	switch {
 	case r.FormValue("use") != "":
 		if j, ok := s.options.Queue.Job(r.FormValue("use")); ok && j.Kind == work.DrawKind {
@@ -152,11 +152,11 @@ type formKept struct {
 }
 
 // kept are the values that the form last had.
-func (s *Server) kept(r *http.Request) values {
+func (s *Server) kept(ctx context.Context) values {
 	s.form.mu.Lock()
 	defer s.form.mu.Unlock()
 	if s.form.last == nil {
-		s.form.last = s.stored(r.Context())
+		s.form.last = s.stored(ctx)
 	}
 	return maps.Clone(s.form.last)
 }
@@ -337,7 +337,7 @@ func (s *Server) drawRead(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, &api.Problem{Status: http.StatusUnprocessableEntity, Detail: err.Error()})
 		return
 	}
-	v, note := valuesOfText(text, s.kept(r))
+	v, note := valuesOfText(text, s.kept(r.Context()))
 	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(map[string]any{"values": v, "note": note})
 }
@@ -367,7 +367,7 @@ func valuesOfText(text infotext.Text, before values) (values, string) {
 func (s *Server) valuesOfJob(r *http.Request, j jobs.Job, file string) values {
 	var d work.Draw
 	if err := json.Unmarshal(j.Request, &d); err != nil {
-		return s.kept(r)
+		return s.kept(r.Context())
 	}
 	info, err := work.ReadInfo(r.Context(), s.options.Queue, j.ID)
 	at := slices.IndexFunc(info.Pictures, func(p work.Drawn) bool { return p.File == file && file != work.SheetFile })

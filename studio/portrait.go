@@ -371,6 +371,8 @@ func (s *Server) openRooms() (err error) {
 	s.projects = &projects{dir: filepath.Join(o.Dir, "portraits")}
 	s.trainings = &trainings{dir: filepath.Join(o.Dir, "trainings"), stop: ctx}
 	s.checker = &checker{logger: s.log, stop: ctx}
+	s.thumbs = thumbs{filepath.Join(o.Dir, "thumbs")}
+	s.trainings.wait.Go(func() { s.forgetThumbs(ctx) })
 	return nil
 }
 

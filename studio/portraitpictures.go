@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"path"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -184,16 +183,16 @@ func (s *Server) thumbnail(w http.ResponseWriter, r *http.Request, p wizard) err
 	if err != nil {
 		return err
 	}
-	small, err := s.smallResult(r.Context(), data, sideOf(r))
+	small, err := s.smallResult(r.Context(), p.Job.ID, data, sideOf(r))
 	if err != nil {
 		return err
 	}
 	return sendPicture(w, r, "image/jpeg", small)
 }
 
-// smallResult is a picture's file as a JPEG of a side, which is kept for those who ask again.
-func (s *Server) smallResult(ctx context.Context, data []byte, side int) ([]byte, error) {
-	cached := filepath.Join(s.options.Dir, "thumbs", digest(data)[:32]+fmt.Sprintf("-%d.jpg", side))
+// smallResult is a picture's file, of a job or of a training's data, as a JPEG of a side, which is kept for those who ask again.
+func (s *Server) smallResult(ctx context.Context, of string, data []byte, side int) ([]byte, error) {
+	cached := s.thumbs.path(of, data, side)
 	if small, err := openfile.ReadFile(cached, maxPhotoBytes); err == nil {
 		return small, nil
 	}

@@ -35,7 +35,7 @@ func (s *Server) drawSend(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer file.Close()
-	p := sent{name: name, v: s.kept(r)}
+	p := sent{name: name, v: s.kept(r.Context())}
 	if p.file, err = io.ReadAll(io.LimitReader(file, maxPhotoBytes)); err != nil {
 		s.fail(w, r, err)
 		return
@@ -55,7 +55,7 @@ func (s *Server) sendPictureOn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer file.Close()
-	p := sent{name: path.Base(r.PathValue("name")), v: s.kept(r)}
+	p := sent{name: path.Base(r.PathValue("name")), v: s.kept(r.Context())}
 	if p.file, err = io.ReadAll(io.LimitReader(file, maxPhotoBytes)); err != nil {
 		return err
 	}

@@ -46,6 +46,8 @@ type Options struct {
 	APIAuth []string
 	// Stop ends the program, or begins it anew, when a program asks the web UI's API for it; nil refuses both.
 	Stop func(restart bool)
+	// Flags are those of the program, by the web UI's names, which its API tells whoever asks.
+	Flags map[string]any
 	// Token is what every request must show, as ?token= in the first address, on the page that asks for it, as a bearer's token or as the
 	// password of Basic authentication; at least MinToken bytes. "" asks for none, and then only requests to this machine by its own
 	// names, such as localhost and 127.0.0.1, are answered.
@@ -75,6 +77,7 @@ type Server struct {
 	projects  *projects
 	trainings *trainings
 	checker   *checker
+	thumbs    thumbs
 }
 
 // New makes a Server.
@@ -138,7 +141,7 @@ func (s *Server) routes() {
 
 // mountWebUI makes the web UI's API.
 func (s *Server) mountWebUI() (http.Handler, error) {
-	o := sdapi.Options{Queue: s.options.Queue, Library: s.options.Library, Auth: s.options.APIAuth, Stop: s.options.Stop, Logger: s.log}
+	o := sdapi.Options{Queue: s.options.Queue, Library: s.options.Library, Auth: s.options.APIAuth, Stop: s.options.Stop, Flags: s.options.Flags, Version: version(), Logger: s.log}
 	if s.options.Machine != nil {
 		o.Unload = s.options.Machine.Unload
 	}

@@ -234,7 +234,7 @@ func (s *Server) dataPhoto(w http.ResponseWriter, r *http.Request, t training) e
 	if err != nil {
 		return err
 	}
-	small, err := s.smallResult(r.Context(), data, sideOf(r))
+	small, err := s.smallResult(r.Context(), t.ID, data, sideOf(r))
 	if err != nil {
 		return err
 	}

@@ -571,7 +571,7 @@ func give(w http.ResponseWriter, t training, ext string, write func(*kohya.Optio
 }
 
 func (s *Server) removeTraining(w http.ResponseWriter, r *http.Request, t training) error {
-	if err := os.RemoveAll(filepath.Dir(s.trainings.path(t.ID))); err != nil {
+	if err := errors.Join(os.RemoveAll(filepath.Dir(s.trainings.path(t.ID))), s.thumbs.forget(t.ID)); err != nil {
 		return err
 	}
 	http.Redirect(w, r, "/train", http.StatusSeeOther)

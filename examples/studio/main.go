@@ -35,5 +35,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err := o.complete(); err != nil {
 		return err
 	}
-	return o.serve(ctx, out, log)
+	for {
+		if again, err := o.serve(ctx, out, log); !again || err != nil {
+			return err
+		}
+	}
 }

@@ -33,20 +33,22 @@ type house struct {
 	log     *slog.Logger
 }
 
-// serve runs the studio until ctx is done.
-func (o *options) serve(ctx context.Context, out, log io.Writer) (err error) {
+// serve runs the studio until ctx is done, or until a program asks for its end, and reports whether it is to begin anew.
+func (o *options) serve(ctx context.Context, out, log io.Writer) (again bool, err error) {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
 	level := slog.LevelInfo
 	if o.verbose {
 		level = slog.LevelDebug
 	}
 	h := house{log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: level}))}
 	defer func() { err = errors.Join(err, h.close()) }()
-	if err := h.open(ctx, o); err != nil {
-		return err
+	if err := h.open(ctx, o, end); err != nil {
+		return false, err
 	}
 	page, err := net.Listen("tcp", o.listen)
 	if err != nil {
-		return fmt.Errorf("-listen: %w; is another studio, or the web UI, running? -listen 127.0.0.1:7870 takes another port", err)
+		return false, fmt.Errorf("-listen: %w; is another studio, or the web UI, running? -listen 127.0.0.1:7870 takes another port", err)
 	}
 	fmt.Fprintln(out, o.address(page.Addr()))
 	servers := []*http.Server{h.start(page, h.pages)}
@@ -56,7 +58,7 @@ func (o *options) serve(ctx context.Context, out, log io.Writer) (err error) {
 	var working sync.WaitGroup
 	working.Go(func() {
 		name, _ := os.Hostname()
-		if err := h.queue.Work(ctx, jobs.Worker{Name: name + ", " + h.machine.Device(), Handlers: h.machine.Handlers()}); err != nil && ctx.Err() == nil {
+		if err := h.queue.Work(ctx, h.machine.Worker(name)); err != nil && ctx.Err() == nil {
 			h.log.Error("no work is done any more", "error", err)
 		}
 	})
@@ -65,17 +67,28 @@ func (o *options) serve(ctx context.Context, out, log io.Writer) (err error) {
 			h.log.Error("what is drawn is not saved among the outputs", "error", err)
 		}
 	})
+	working.Go(func() {
+		kept := o.retention()
+		kept.Needs = h.pages.Needs
+		h.queue.Tend(ctx, kept)
+	})
 	<-ctx.Done()
 	h.pages.Close()
 	for _, s := range servers {
 		s.Close() // what is asked for now can be asked for again
 	}
 	working.Wait()
-	return nil
+	return errors.Is(context.Cause(ctx), errRestart), nil
 }
 
-// open opens all that there is.
-func (h *house) open(ctx context.Context, o *options) (err error) {
+// Why the studio ends when a program asks for it.
+var (
+	errStop    = errors.New("a program asked for the end")
+	errRestart = errors.New("a program asked to begin anew")
+)
+
+// open opens all that there is; end ends it.
+func (h *house) open(ctx context.Context, o *options, end context.CancelCauseFunc) (err error) {
 	if h.library, err = library.Open(o.library); err != nil {
 		return err
 	}
@@ -98,7 +111,19 @@ func (h *house) open(ctx context.Context, o *options) (err error) {
 		return err
 	}
 	h.machine = work.NewMachine(h.device, h.library, models.Machine(filepath.Join(o.library.DataDir, "work"), h.log))
-	h.pages, err = studio.New(studio.Options{Queue: h.queue, Library: h.library, Machine: h.machine, Examine: func() string { return device.Examine().String() }, APIAuth: o.auth, Token: o.token, Hosts: o.hosts, Logger: h.log})
+	pages := studio.Options{
+		Queue: h.queue, Library: h.library, Machine: h.machine, Examine: func() string { return device.Examine().String() },
+		APIAuth: o.auth, Flags: o.webUIFlags(), Token: o.token, Hosts: o.hosts, Logger: h.log,
+	}
+	if o.stop {
+		pages.Stop = func(restart bool) {
+			if restart {
+				end(errRestart)
+			}
+			end(errStop) // which says nothing after the other
+		}
+	}
+	h.pages, err = studio.New(pages)
 	return err
 }
 

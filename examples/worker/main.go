@@ -4,8 +4,9 @@
 //	go run ./examples/worker -nats nats://studio.example:4222 -ckpt-dir models
 //	go run ./examples/worker -nats nats://studio.example:4222 -webui-dir stable-diffusion-webui -device cuda
 //
-// The studio runs with the same -nats; the server with JetStream: nats-server -js. Checkpoints are on every machine, under the same names;
-// photos, LoRAs and pictures travel through the server. Stopped, it puts the job at hand back, and another one goes on with it.
+// The studio runs with the same -nats; the server with JetStream: nats-server -js. Checkpoints are on the machines, under the same names, and
+// a job whose checkpoint is not here is left to workers that have it; photos, LoRAs and pictures travel through the server. Stopped, it puts
+// the job at hand back, and another one goes on with it.
 package main
 
 import (
@@ -96,7 +97,7 @@ func run(ctx context.Context, args []string, log io.Writer) (err error) {
 	machine := work.NewMachine(dev, lib, models.Machine(o.dir, told))
 	defer func() { err = errors.Join(err, machine.Close()) }()
 	told.Info("working", "name", o.name, "device", dev.Name(), "checkpoints", len(lib.Checkpoints()))
-	if err := queue.Work(ctx, jobs.Worker{Name: o.name + ", " + dev.Name(), Handlers: machine.Handlers()}); ctx.Err() == nil {
+	if err := queue.Work(ctx, machine.Worker(o.name)); ctx.Err() == nil {
 		return err
 	}
 	told.Info("told to stop; the job at hand is put back")

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/studio/jobs"
@@ -40,7 +41,10 @@ type Server struct {
 	options Options
 	mux     *http.ServeMux
 	feed    *feed
+	shown   shown
 	stop    context.CancelFunc
+
+	patience time.Duration // with browsers that do not read
 }
 
 // New makes a Server, which follows the queue until it is closed.
@@ -51,7 +55,7 @@ func New(o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{options: o, mux: http.NewServeMux(), feed: newFeed()}
+	s := &Server{options: o, mux: http.NewServeMux(), feed: newFeed(), patience: patience}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	go s.feed.follow(o.Queue.Changes(ctx))
@@ -139,6 +143,10 @@ func ProblemOf(err error) *Problem {
 		p.Status = http.StatusConflict
 	case isType[*http.MaxBytesError](err):
 		p.Status = http.StatusRequestEntityTooLarge
+	case errors.Is(err, jobs.ErrUnreachable):
+		p.Status = http.StatusServiceUnavailable
+	case errors.Is(err, jobs.ErrFull):
+		p.Status = http.StatusInsufficientStorage
 	}
 	return p
 }

@@ -22,7 +22,7 @@ import (
 var enlarge = `{"pictures": ["inputs/` + strings.Repeat("0", 64) + `/a.png"]}`
 
 // open makes a server over a queue and a library of the test's own.
-func open(t *testing.T) (*jobs.Queue, *Server, *httptest.Server) {
+func open(t testing.TB) (*jobs.Queue, *Server, *httptest.Server) {
 	t.Helper()
 	q, err := jobs.Open(t.Context(), jobs.Options{Dir: t.TempDir(), Heartbeat: time.Second})
 	if err != nil {
@@ -315,21 +315,36 @@ func TestFeed(t *testing.T) {
 	}
 }
 
-// TestDeaf is a browser that never reads: nothing waits for it, and it is left in the end.
+// TestDeaf is a browser that never reads, on a connection that holds little: nothing waits for it and nothing is kept for it, others hear what
+// there is to hear, and in the end it is given up.
 func TestDeaf(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it waits until a browser is given up; -short leaves it out")
+	q, s, _ := open(t)
+	s.patience = 300 * time.Millisecond
+	left := make(chan struct{})
+	h := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.ServeHTTP(w, r)
+		if r.Header.Get("User-Agent") == "deaf" {
+			close(left)
+		}
+	}))
+	h.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		c.(*net.TCPConn).SetWriteBuffer(4 << 10)
+		return ctx
 	}
-	q, s, h := open(t)
+	h.Start()
+	defer h.Close()
 	conn, err := net.Dial("tcp", h.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "GET %sevents HTTP/1.1\r\nHost: x\r\n\r\n", Prefix)
+	if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "GET %sevents HTTP/1.1\r\nHost: x\r\nUser-Agent: deaf\r\n\r\n", Prefix)
 	long := strings.Repeat("x", 900)
 	began := runtime.NumGoroutine()
-	for range 300 {
+	change := func() {
 		j, err := q.Submit(t.Context(), jobs.Job{Kind: "sum", Title: long})
 		if err != nil {
 			t.Fatal(err)
@@ -338,11 +353,23 @@ func TestDeaf(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for range 300 {
+		change()
+	}
 	if got := runtime.NumGoroutine(); got > began+20 {
 		t.Errorf("%d goroutines wait for a browser that does not read, %d did before", got, began)
 	}
 	if names, _ := listen(t, h.URL+Prefix+"events?after="+s.feed.mark(1), "", 1); names[0] == "" {
 		t.Error("others hear nothing")
+	}
+	for end := time.After(time.Minute); ; change() { // until more waits for it than the systems' buffers hold
+		select {
+		case <-left:
+			return
+		case <-end:
+			t.Fatal("it is not given up")
+		default:
+		}
 	}
 }
 

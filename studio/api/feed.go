@@ -105,6 +105,13 @@ func (f *feed) since(number int64) (ids []string, now int64, ok bool, wake <-cha
 	return ids, f.number, number >= f.dropped, f.wake
 }
 
+// of is the number of a job's last change; 0 if none is kept.
+func (f *feed) of(id string) int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last[id]
+}
+
 // mark is the ID of an event: see Server.Mark.
 func (f *feed) mark(number int64) string { return f.epoch + "-" + strconv.FormatInt(number, 10) }
 
@@ -144,7 +151,7 @@ func (s *Server) Events(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
-	out := stream{w, http.NewResponseController(w), ""}
+	out := stream{w: w, control: http.NewResponseController(w), patience: s.patience}
 	if err := out.send("retry: 1000\n\n"); err != nil {
 		return
 	}
@@ -169,7 +176,7 @@ func (s *Server) from(out *stream, r *http.Request, only string) (number int64) 
 	}
 	for _, j := range s.options.Queue.Jobs() {
 		if j.ID == only || only == "" && !j.State.Ended() {
-			out.event("job", s.feed.mark(now), s.present(j))
+			s.tell(out, j.ID, now)
 		}
 	}
 	return now
@@ -182,13 +189,8 @@ func (s *Server) stream(ctx context.Context, out *stream, only string, number in
 	for out.flush() == nil {
 		ids, now, _, wake := s.feed.since(number)
 		for _, id := range ids {
-			if only != "" && id != only {
-				continue
-			}
-			if j, ok := s.options.Queue.Job(id); ok {
-				out.event("job", s.feed.mark(now), s.present(j))
-			} else {
-				out.event("removed", s.feed.mark(now), map[string]string{"id": id})
+			if only == "" || id == only {
+				s.tell(out, id, now)
 			}
 		}
 		if number = now; out.pending != "" {
@@ -206,19 +208,77 @@ func (s *Server) stream(ctx context.Context, out *stream, only string, number in
 	}
 }
 
+// tell adds to a stream what a job is now.
+func (s *Server) tell(out *stream, id string, now int64) {
+	if text := s.shown.of(id, s.feed.of(id), s.show); text != nil {
+		out.event("job", s.feed.mark(now), json.RawMessage(text))
+		return
+	}
+	out.event("removed", s.feed.mark(now), map[string]string{"id": id})
+}
+
+// show is a job as JSON, nil if it is gone; it stays as it is if it ended.
+func (s *Server) show(id string) (text []byte, ended bool) {
+	j, ok := s.options.Queue.Job(id)
+	if !ok {
+		return nil, true
+	}
+	text, err := json.Marshal(s.present(j))
+	if err != nil {
+		s.options.Logger.Error("a job cannot be told", "id", id, "error", err)
+	}
+	return text, j.State.Ended()
+}
+
+// shown are jobs as JSON, made once for all who listen.
+type shown struct {
+	mu   sync.Mutex
+	jobs map[string]presented
+}
+
+// presented is a job as it was at a change.
+type presented struct {
+	number int64
+	text   []byte
+}
+
+// of is a job as JSON after a change of a number. Those that ended are not kept: nothing more happens to them.
+func (s *shown) of(id string, number int64, show func(id string) (text []byte, ended bool)) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if have, ok := s.jobs[id]; ok && have.number == number {
+		return have.text
+	}
+	text, ended := show(id)
+	if ended {
+		delete(s.jobs, id)
+		return text
+	}
+	if s.jobs == nil {
+		s.jobs = make(map[string]presented)
+	}
+	s.jobs[id] = presented{number, text}
+	return text
+}
+
 // stream is a browser that listens.
 type stream struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
-	pending string
+	w        http.ResponseWriter
+	control  *http.ResponseController
+	patience time.Duration // with one that does not read
+	pending  string
 }
 
 // event adds an event to what is sent next.
 func (s *stream) event(name, id string, data any) {
-	text, err := json.Marshal(data)
-	if err == nil {
-		s.pending += fmt.Sprintf("id: %s\nevent: %s\ndata: %s\n\n", id, name, text)
+	text, ok := data.(json.RawMessage)
+	if !ok {
+		var err error
+		if text, err = json.Marshal(data); err != nil {
+			return
+		}
 	}
+	s.pending += fmt.Sprintf("id: %s\nevent: %s\ndata: %s\n\n", id, name, text)
 }
 
 // flush sends what is there to send.
@@ -233,7 +293,7 @@ func (s *stream) flush() error {
 
 // send writes text, as long as somebody reads: who does not for some time is given up.
 func (s *stream) send(text string) error {
-	s.control.SetWriteDeadline(time.Now().Add(patience)) // tests' writers have none, and never block
+	s.control.SetWriteDeadline(time.Now().Add(s.patience)) // tests' writers have none, and never block
 	if _, err := s.w.Write([]byte(text)); err != nil {
 		return err
 	}

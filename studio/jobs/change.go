@@ -45,9 +45,11 @@ func (q *Queue) Submit(ctx context.Context, j Job) (Job, error) {
 	if err != nil {
 		return j, fmt.Errorf("jobs: %w", err)
 	}
-	revision, err := q.records.Create(ctx, j.ID, record)
+	asking, stop := q.connected(ctx)
+	defer stop()
+	revision, err := q.records.Create(asking, j.ID, record)
 	if err != nil {
-		return j, fmt.Errorf("jobs: adding job %s: %w", j.ID, err)
+		return j, fmt.Errorf("jobs: adding job %s: %w", j.ID, q.told(ctx, err))
 	}
 	q.mirror.put(j, revision)
 	q.options.Logger.Info("job added", "id", j.ID, "kind", j.Kind)
@@ -117,7 +119,7 @@ func (q *Queue) Retry(ctx context.Context, id string) (Job, error) {
 		if j.State != Failed && j.State != Cancelled {
 			return &StateError{id, j.State, "failed or cancelled"}
 		}
-		j.State, j.Attempt, j.Error, j.Refused, j.Finished = Pending, 0, "", false, time.Time{}
+		j.State, j.Attempt, j.Vain, j.Waits, j.Error, j.Refused, j.Finished = Pending, 0, 0, "", "", false, time.Time{}
 		return nil
 	})
 }
@@ -132,12 +134,12 @@ func (q *Queue) Again(ctx context.Context, id string, request json.RawMessage) (
 		if request != nil {
 			j.Request = request
 		}
-		j.State, j.Attempt, j.Partial, j.Error, j.Progress, j.Finished = Pending, 0, false, "", Progress{}, time.Time{}
+		j.State, j.Attempt, j.Vain, j.Waits, j.Partial, j.Error, j.Progress, j.Finished = Pending, 0, 0, "", false, "", Progress{}, time.Time{}
 		return nil
 	})
 }
 
-// Remove forgets a job and its files. One that runs is a *StateError: cancel it first.
+// Remove forgets a job and its files, and those of its Inputs that no other job needs. One that runs is a *StateError: cancel it first.
 func (q *Queue) Remove(ctx context.Context, id string) error {
 	j, err := q.change(ctx, id, func(j *Job) error {
 		if j.State == Running {
@@ -154,23 +156,27 @@ func (q *Queue) Remove(ctx context.Context, id string) error {
 	if err := q.discard(ctx, j); err != nil {
 		return err
 	}
-	if err := q.records.Delete(ctx, id); err != nil {
-		return fmt.Errorf("jobs: removing job %s: %w", id, err)
+	asking, stop := q.connected(ctx)
+	defer stop()
+	if err := q.records.Delete(asking, id); err != nil {
+		return fmt.Errorf("jobs: removing job %s: %w", id, q.told(ctx, err))
 	}
 	q.mirror.forget(id)
-	return nil
+	return q.drop(ctx, j)
 }
 
 // change makes a new revision of a job's record, of the last one, however often others change it meanwhile. An error of edit leaves
 // it as it is; so does an edit that changes nothing.
 func (q *Queue) change(ctx context.Context, id string, edit func(*Job) error) (Job, error) {
+	asking, stop := q.connected(ctx)
+	defer stop()
 	for {
-		entry, err := q.records.Get(ctx, id)
+		entry, err := q.records.Get(asking, id)
 		if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrInvalidKey) {
 			return Job{}, &NotFoundError{id}
 		}
 		if err != nil {
-			return Job{}, fmt.Errorf("jobs: reading job %s: %w", id, err)
+			return Job{}, fmt.Errorf("jobs: reading job %s: %w", id, q.told(ctx, err))
 		}
 		var j Job
 		if err := json.Unmarshal(entry.Value(), &j); err != nil {
@@ -192,12 +198,14 @@ func (q *Queue) replace(ctx context.Context, j Job, revision uint64) (bool, erro
 	if err != nil {
 		return false, fmt.Errorf("jobs: %w", err)
 	}
-	now, err := q.records.Update(ctx, j.ID, record, revision)
+	asking, stop := q.connected(ctx)
+	defer stop()
+	now, err := q.records.Update(asking, j.ID, record, revision)
 	if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("jobs: writing job %s: %w", j.ID, err)
+		return false, fmt.Errorf("jobs: writing job %s: %w", j.ID, q.told(ctx, err))
 	}
 	q.mirror.put(j, now)
 	return true, nil

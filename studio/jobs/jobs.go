@@ -10,7 +10,8 @@
 //
 // A job is one record, which only changes from the revision that was read: two workers cannot both take it, and one that was
 // given up for dead cannot finish what another does by then. A worker that runs a job renews its record; one whose record does not
-// change for a while is taken to be gone, and the job is done again. Only records are compared, never the clocks of machines.
+// change for a while is taken to be gone, and the job is done again. Only records are compared, never the clocks of machines, and
+// nobody is taken to be gone because the server was: while it does not answer, workers work on and wait with what they have to say.
 package jobs
 
 import (
@@ -25,11 +26,14 @@ type Job struct {
 	Kind     string          `json:"kind"`              // what does it: a key of Worker.Handlers
 	Title    string          `json:"title,omitzero"`    // for people
 	Request  json.RawMessage `json:"request,omitempty"` // what is to be done, as the handler of the kind reads it
+	Inputs   []string        `json:"inputs,omitempty"`  // names of files, stored with Queue.Put, that it needs; they go with the last job that does
 	Priority int             `json:"priority,omitzero"` // those of higher priority come first
 	Position float64         `json:"position"`          // of those of equal priority the lowest comes first; Submit puts it last, Queue.Move changes it
 	State    State           `json:"state"`
 	Wish     Wish            `json:"wish,omitzero"`     // of people, as long as it runs
+	Waits    string          `json:"waits,omitzero"`    // for what, besides its turn, such as "a worker with the checkpoint NAME"
 	Attempt  int             `json:"attempt,omitzero"`  // 1 with the first worker
+	Vain     int             `json:"vain,omitzero"`     // attempts since something of it was last stored
 	Worker   string          `json:"worker,omitzero"`   // that does it, or did last
 	Progress Progress        `json:"progress,omitzero"` // as last reported
 	Files    []File          `json:"files,omitempty"`   // what came of it so far

@@ -13,8 +13,11 @@ import (
 type mirror struct {
 	mu       sync.Mutex
 	jobs     map[string]mirrored
-	gone     map[string]uint64 // revisions at which jobs were removed, so that older news do not bring them back
-	end      float64           // the highest position there was
+	sorted   []mirrored           // in the order in which they are to be done; nil if something has changed
+	gone     map[string]departure // removed jobs, so that older news do not bring them back
+	silent   time.Time            // until when the server did not answer: who was not heard of before may be there all the same
+	touches  map[string]time.Time // when somebody last asked for a file, or stored it, by its name
+	end      float64              // the highest position there was
 	previews map[string][]byte
 	lookers  map[*looker]struct{}
 }
@@ -26,6 +29,12 @@ type mirrored struct {
 	seen     time.Time
 }
 
+// departure is the revision at which a job was removed, and when that was heard of.
+type departure struct {
+	revision uint64
+	heard    time.Time
+}
+
 // looker is told of jobs that changed; of one that changed twice before it looked, once.
 type looker struct {
 	changed map[string]bool
@@ -33,7 +42,7 @@ type looker struct {
 }
 
 func (m *mirror) init() {
-	m.jobs, m.gone = make(map[string]mirrored), make(map[string]uint64)
+	m.jobs, m.gone, m.touches = make(map[string]mirrored), make(map[string]departure), make(map[string]time.Time)
 	m.previews, m.lookers = make(map[string][]byte), make(map[*looker]struct{})
 }
 
@@ -41,10 +50,11 @@ func (m *mirror) init() {
 func (m *mirror) put(j Job, revision uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.jobs[j.ID].revision >= revision || m.gone[j.ID] >= revision {
+	if m.jobs[j.ID].revision >= revision || m.gone[j.ID].revision >= revision {
 		return
 	}
 	m.jobs[j.ID] = mirrored{j, revision, time.Now()}
+	m.sorted = nil
 	m.end = max(m.end, j.Position)
 	if j.State != Running {
 		delete(m.previews, j.ID)
@@ -61,7 +71,8 @@ func (m *mirror) remove(id string, revision uint64) {
 	}
 	delete(m.jobs, id)
 	delete(m.previews, id)
-	m.gone[id] = revision
+	m.sorted = nil
+	m.gone[id] = departure{revision, time.Now()}
 	m.tell(id)
 }
 
@@ -135,11 +146,71 @@ func (m *mirror) behind() float64 {
 	return m.end
 }
 
-// all are the jobs, in the order in which they are to be done.
+// all are the jobs, in the order in which they are to be done. Nobody changes the list.
 func (m *mirror) all() []mirrored {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.SortedFunc(maps.Values(m.jobs), func(a, b mirrored) int { return first(a.Job, b.Job) })
+	if m.sorted == nil {
+		m.sorted = slices.SortedFunc(maps.Values(m.jobs), func(a, b mirrored) int { return first(a.Job, b.Job) })
+	}
+	return m.sorted
+}
+
+// ids are those of the jobs that are known.
+func (m *mirror) ids() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Keys(m.jobs))
+}
+
+// needed are the names of the files that jobs need.
+func (m *mirror) needed() map[string]bool {
+	names := make(map[string]bool)
+	for _, j := range m.all() {
+		for _, name := range j.Inputs {
+			names[name] = true
+		}
+	}
+	return names
+}
+
+// touch notes that somebody asks for a file, or stores it, who may be about to submit a job that needs it.
+func (m *mirror) touch(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.touches[name] = time.Now()
+}
+
+// touched is when that was last; zero if it was long ago.
+func (m *mirror) touched(name string) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.touches[name]
+}
+
+// lost notes that the server does not answer, or did not until now.
+func (m *mirror) lost() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.silent = time.Now()
+}
+
+// quiet is for how long nothing was heard of a job, while there was somebody to hear it from.
+func (m *mirror) quiet(j mirrored) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.silent.After(j.seen) {
+		return time.Since(m.silent)
+	}
+	return time.Since(j.seen)
+}
+
+// settle forgets what was long ago: nothing of then is on its way any more.
+func (m *mirror) settle(before time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.gone, func(_ string, d departure) bool { return d.heard.Before(before) })
+	maps.DeleteFunc(m.touches, func(_ string, at time.Time) bool { return at.Before(before) })
 }
 
 // Jobs are all jobs, in the order in which they are to be done, those that ended included.

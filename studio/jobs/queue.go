@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -37,9 +38,14 @@ type Queue struct {
 	conn    *nats.Conn
 	records jetstream.KeyValue
 	files   jetstream.ObjectStore
+	stream  jetstream.Stream // that the files are in
 	mirror  mirror
+	renewed chan struct{} // holds one: the connection was lost, and is there again
 	stop    context.CancelFunc
+	closing context.Context // is done at the end
 	watched sync.WaitGroup
+	session session
+	broken  atomic.Bool // the server within the process has found its disk full
 }
 
 // The names of what the server keeps.
@@ -60,8 +66,10 @@ func Open(ctx context.Context, o Options) (_ *Queue, err error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	q := &Queue{options: o}
+	q := &Queue{options: o, renewed: make(chan struct{}, 1)}
 	q.mirror.init()
+	q.session.begin()
+	q.closing, q.stop = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("jobs: %w", errors.Join(err, q.Close()))
@@ -77,7 +85,7 @@ func Open(ctx context.Context, o Options) (_ *Queue, err error) {
 		return nil, err
 	}
 	if q.server != nil {
-		if err := q.revive(ctx); err != nil {
+		if err := errors.Join(q.revive(ctx), q.mend(ctx)); err != nil {
 			return nil, err
 		}
 	}
@@ -86,9 +94,7 @@ func Open(ctx context.Context, o Options) (_ *Queue, err error) {
 
 // Close ends the queue's use; jobs that run are left to workers elsewhere, or to the next Open of the folder. End Work before.
 func (q *Queue) Close() error {
-	if q.stop != nil {
-		q.stop()
-	}
+	q.stop()
 	if q.conn != nil {
 		q.conn.Close()
 	}
@@ -105,7 +111,12 @@ func (q *Queue) Close() error {
 
 // connect reaches the server, or runs one.
 func (q *Queue) connect(ctx context.Context) (err error) {
-	always := []nats.Option{nats.Name("atelier"), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second), nats.RetryOnFailedConnect(false)}
+	pause := min(q.options.Heartbeat, time.Second) // so that all are there again before anybody is taken to be gone
+	always := []nats.Option{
+		nats.Name("atelier"), nats.MaxReconnects(-1), nats.ReconnectWait(pause), nats.ReconnectJitter(pause/10, pause/10), nats.RetryOnFailedConnect(false),
+		nats.PingInterval(max(q.options.Heartbeat, time.Second)), nats.MaxPingsOutstanding(2), // so that a dead way is known as such before that too
+		nats.ReconnectHandler(q.reconnected), nats.DisconnectErrHandler(q.disconnected),
+	}
 	if q.options.URL != "" {
 		if q.conn, err = nats.Connect(q.options.URL, always...); err != nil {
 			return fmt.Errorf("the queue's server %s: %w", redacted(q.options.URL), err)
@@ -119,6 +130,24 @@ func (q *Queue) connect(ctx context.Context) (err error) {
 	return err
 }
 
+// disconnected ends what was asked, which will not be answered.
+func (q *Queue) disconnected(*nats.Conn, error) {
+	q.mirror.lost()
+	q.session.begin()
+}
+
+// reconnected begins to watch anew: what watched before may hear nothing for a while.
+func (q *Queue) reconnected(*nats.Conn) {
+	q.mirror.lost()
+	select {
+	case q.renewed <- struct{}{}:
+	default:
+	}
+}
+
+// syncEvery is how much a power cut may cost.
+const syncEvery = 10 * time.Second
+
 // embed runs a server within the process that listens on no port.
 func (q *Queue) embed(ctx context.Context) error {
 	if err := os.MkdirAll(q.options.Dir, 0o777); err != nil {
@@ -131,11 +160,12 @@ func (q *Queue) embed(ctx context.Context) error {
 	q.lock = lock
 	s, err := server.NewServer(&server.Options{
 		ServerName: "atelier", JetStream: true, StoreDir: q.options.Dir, DontListen: true, NoSigs: true, NoLog: true,
-		MaxPayload: 8 << 20, SyncInterval: 10 * time.Second,
+		MaxPayload: 8 << 20, SyncInterval: syncEvery,
 	})
 	if err != nil {
 		return err
 	}
+	s.SetLogger(diary{q}, false, false)
 	q.server = s
 	s.Start()
 	if !s.ReadyForConnections(30 * time.Second) {
@@ -157,14 +187,15 @@ func (q *Queue) buckets(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the queue's files: %w", err)
 	}
+	if q.stream, err = js.Stream(ctx, "OBJ_"+fileBucket); err != nil {
+		return fmt.Errorf("opening the queue's files: %w", err)
+	}
 	return nil
 }
 
 // watch follows the records and previews from now on. It returns when the records that there are have been read.
 func (q *Queue) watch(ctx context.Context) error {
-	var following context.Context
-	following, q.stop = context.WithCancel(context.Background())
-	changes, err := q.records.WatchAll(following)
+	changes, err := q.records.WatchAll(q.closing)
 	if err != nil {
 		return err
 	}
@@ -173,12 +204,9 @@ func (q *Queue) watch(ctx context.Context) error {
 	}
 	all := make(chan struct{})
 	q.watched.Go(func() {
-		for change := range changes.Updates() {
-			if change == nil {
-				close(all)
-				continue
-			}
-			q.follow(change)
+		q.followAll(changes, nil, func() { close(all) })
+		for q.closing.Err() == nil {
+			q.watchAgain(q.closing)
 		}
 	})
 	select {
@@ -186,6 +214,77 @@ func (q *Queue) watch(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// watchAgain watches after the connection was lost, or the server has ended the watching. Jobs that it does not know any more were removed
+// meanwhile.
+func (q *Queue) watchAgain(ctx context.Context) {
+	known := make(map[string]bool)
+	for _, id := range q.mirror.ids() {
+		known[id] = true
+	}
+	watching, cancel := context.WithCancel(ctx)
+	defer cancel()
+	late := time.AfterFunc(silence, cancel) // a question that was lost on its way is never answered
+	changes, err := q.records.WatchAll(watching)
+	if err == nil && late.Stop() {
+		q.followAll(changes, known, func() {
+			for id := range known {
+				q.miss(ctx, id)
+			}
+		})
+		return
+	}
+	q.mirror.lost()
+	select {
+	case <-time.After(q.options.Heartbeat):
+	case <-ctx.Done():
+	}
+}
+
+// miss looks for a job that a watch did not tell of, which is gone, or has changed just then.
+func (q *Queue) miss(ctx context.Context, id string) {
+	asking, stop := q.connected(ctx)
+	defer stop()
+	entry, err := q.records.Get(asking, id)
+	switch {
+	case err == nil:
+		q.follow(entry)
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		q.mirror.forget(id)
+	default:
+		q.told(ctx, err)
+		select {
+		case q.renewed <- struct{}{}: // to look for it again
+		default:
+		}
+	}
+}
+
+// followAll takes in what a watch tells, strikes that out of what was known before, and calls all when that was all there is so far. It
+// returns when the watch ends, or should begin anew.
+func (q *Queue) followAll(changes jetstream.KeyWatcher, known map[string]bool, all func()) {
+	for {
+		select {
+		case change, ok := <-changes.Updates():
+			switch {
+			case !ok:
+				return
+			case change == nil:
+				all()
+			default:
+				delete(known, change.Key())
+				q.follow(change)
+			}
+		case <-q.renewed:
+			changes.Stop() // which fails where it has ended
+			go func() {
+				for range changes.Updates() { // so that nothing waits to tell more
+				}
+			}()
+			return
+		}
 	}
 }
 

@@ -39,6 +39,9 @@ func (t *Task) Report(p Progress) {
 
 // Preview shows what the job looks like, as a picture's file of up to 1 MB, to those who look now.
 func (t *Task) Preview(picture []byte) {
+	if !t.queue.conn.IsConnected() {
+		return // nobody looks now, and later it is past
+	}
 	if err := t.queue.conn.Publish(previewTopic+t.Job.ID, picture); err != nil {
 		t.queue.options.Logger.Debug("a preview cannot be shown", "id", t.Job.ID, "error", err)
 	}
@@ -69,7 +72,10 @@ func (t *Task) Save(ctx context.Context, name string, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	return t.note(ctx, func(j *Job) { j.add(File{name, size}) })
+	return t.note(ctx, func(j *Job) {
+		j.Vain = 0
+		j.add(File{name, size})
+	})
 }
 
 // Keep stores what the next worker goes on from if this one ends, such as the state of a training.
@@ -78,6 +84,7 @@ func (t *Task) Keep(ctx context.Context, name string, r io.Reader) error {
 		return err
 	}
 	return t.note(ctx, func(j *Job) {
+		j.Vain = 0
 		if !slices.Contains(j.Kept, name) {
 			j.Kept = append(j.Kept, name)
 		}

@@ -14,6 +14,9 @@ import (
 type Worker struct {
 	Name     string             // for people: the machine and its device
 	Handlers map[string]Handler // by Job.Kind; jobs of other kinds are left to others
+	// Lacks says what a job needs that is not here, such as "a worker with the checkpoint NAME", "" being nothing. Such a job is left to
+	// others, and people see what it waits for. Nil lacks nothing.
+	Lacks func(Job) string
 }
 
 // Handler does a job. ctx is done when it is interrupted, cancelled, lost or to be put back, and the handler returns soon then. It
@@ -29,7 +32,7 @@ var (
 
 const (
 	patience    = 5 // heartbeats without a sign, after which a worker is taken to be gone
-	maxAttempts = 5 // workers that may vanish over a job, before it is taken to be what kills them
+	maxAttempts = 5 // workers that may vanish over a job, one after the other with nothing stored, before it is taken to be what kills them
 )
 
 // Work does jobs until ctx is done; the one at hand is put back then, for any worker to go on with. The error is of the queue's
@@ -62,6 +65,12 @@ func (q *Queue) claim(ctx context.Context, w Worker) (j Job, ok bool, err error)
 		if w.Handlers[m.Kind] == nil || !q.free(m) {
 			continue
 		}
+		if left, err := q.leave(ctx, w, m); left || err != nil {
+			if err != nil {
+				return j, false, err
+			}
+			continue
+		}
 		if j := m.Job; j.take(w.Name) {
 			ok, err = q.replace(ctx, j, m.revision)
 			if ok || err != nil {
@@ -74,19 +83,35 @@ func (q *Queue) claim(ctx context.Context, w Worker) (j Job, ok bool, err error)
 	return j, false, nil
 }
 
+// leave leaves a job to others, if the worker lacks something for it, and says so in its record.
+func (q *Queue) leave(ctx context.Context, w Worker, m mirrored) (left bool, err error) {
+	if w.Lacks == nil {
+		return false, nil
+	}
+	j, lacks := m.Job, w.Lacks(m.Job)
+	if lacks == "" || j.State == Pending && j.Waits != "" { // what another lacks is as good
+		return lacks != "", nil
+	}
+	j.release()
+	j.Waits = lacks
+	_, err = q.replace(ctx, j, m.revision)
+	return true, err
+}
+
 // free reports whether a job can be taken.
 func (q *Queue) free(m mirrored) bool {
-	return m.State == Pending || m.State == Running && time.Since(m.seen) > patience*q.options.Heartbeat
+	return m.State == Pending || m.State == Running && q.conn.IsConnected() && q.mirror.quiet(m) > patience*q.options.Heartbeat
 }
 
 // take makes the job a worker's. It reports false, and the job has failed, if too many have vanished over it.
 func (j *Job) take(worker string) bool {
-	if j.Attempt >= maxAttempts {
+	if j.Vain >= maxAttempts {
 		j.State, j.Finished = Failed, time.Now().UTC()
-		j.Error = fmt.Sprintf("given up: %d workers ended in the middle of it, the last on %s; is there enough memory?", j.Attempt, j.Worker)
+		j.Error = fmt.Sprintf("given up: %d workers ended in the middle of it, the last on %s; is there enough memory?", j.Vain, j.Worker)
 		return false
 	}
-	j.State, j.Wish, j.Worker, j.Attempt, j.Progress = Running, "", worker, j.Attempt+1, Progress{}
+	j.State, j.Wish, j.Waits, j.Worker, j.Progress = Running, "", "", worker, Progress{}
+	j.Attempt, j.Vain = j.Attempt+1, j.Vain+1
 	if j.Started.IsZero() {
 		j.Started = time.Now().UTC()
 	}
@@ -114,13 +139,33 @@ func (q *Queue) do(ctx context.Context, w Worker, j Job) {
 	cause := context.Cause(running)
 	end(nil)
 	<-done
-	// What is to be written is written even if the worker is told to end.
-	last, stop := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer stop()
-	if ended, e := q.finish(last, t, err, cause, ctx.Err() != nil); e != nil {
+	if ended, e := q.conclude(ctx, t, err, cause); e != nil {
 		log.Warn("the end of the job cannot be written", "error", e)
 	} else {
 		log.Info("job ended", "state", ended.State, "error", ended.Error)
+	}
+}
+
+// lastWord is how long a worker that is told to end tries to write down what became of its job.
+const lastWord = 10 * time.Second
+
+// conclude writes down how a job ended, as soon as the server answers; what is to be written is written even if the worker is told to end.
+func (q *Queue) conclude(ctx context.Context, t *Task, err, cause error) (Job, error) {
+	for {
+		leaving := ctx.Err() != nil
+		last, stop := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
+		ended, e := q.finish(last, t, err, cause, leaving)
+		if e != nil && last.Err() != nil {
+			e = q.told(context.WithoutCancel(ctx), e)
+		}
+		stop()
+		if leaving || !errors.Is(e, ErrUnreachable) {
+			return ended, e
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(q.options.Heartbeat):
+		}
 	}
 }
 
@@ -151,10 +196,13 @@ func (q *Queue) finish(ctx context.Context, t *Task, err, cause error, leaving b
 		switch {
 		case cancelled:
 			j.State, j.Files, j.Kept = Cancelled, nil, nil
+		case errors.Is(cause, ErrLost) && err != nil: // it was thought to be lost, and is not
+			j.Finished = time.Time{}
+			return j.release()
 		case errors.Is(cause, ErrInterrupted), err == nil:
 			j.State, j.Partial = Done, t.Wish().strength() >= Finish.strength()
 		case leaving:
-			j.Finished, j.Attempt = time.Time{}, j.Attempt-1 // nobody died of it
+			j.Finished, j.Attempt, j.Vain = time.Time{}, j.Attempt-1, max(j.Vain-1, 0) // nobody died of it
 			return j.release()
 		default:
 			j.State, j.Error, j.Refused = Failed, err.Error(), len(invalid.Fields(err)) > 0

@@ -84,13 +84,13 @@ func (l *Library) Hash(ctx context.Context, c Checkpoint) (string, error) {
 }
 
 // Checkpoint finds a checkpoint by its title, place, name, file name without extension or hash, with or without the hash in brackets
-// behind it; else the one of the shortest title that has the name in it. If there is none it looks through the folders again, before the error
-// is a *NotFoundError.
+// behind it; else the one of the shortest title that has the name in it. If there is none it looks through the folders again, unless it did a
+// moment ago, before the error is a *NotFoundError.
 func (l *Library) Checkpoint(name string) (Checkpoint, error) {
 	if c, ok := find(l.Checkpoints(), name); ok {
 		return c, nil
 	}
-	if err := l.Refresh(); err != nil {
+	if err := l.lookAgain(); err != nil {
 		return Checkpoint{}, err
 	}
 	all := l.Checkpoints()

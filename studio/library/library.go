@@ -60,6 +60,7 @@ type Library struct {
 	skipped     []error // what could not be looked at
 
 	collecting sync.Mutex // guards the notes of what was saved of jobs
+	rescans    rescans
 
 	gallery gallery
 }
@@ -80,6 +81,20 @@ func Open(o Options) (*Library, error) {
 
 // DataDir is the folder of what is written; "" is none.
 func (l *Library) DataDir() string { return l.options.DataDir }
+
+// Places are where things are: of "checkpoints", "loras", "vaes", "embeddings" and "upscalers" the folder that is searched first, the file of
+// "styles", and the folder "data". What has no place is "".
+func (l *Library) Places() map[string]string {
+	places := map[string]string{"data": l.options.DataDir, "styles": l.places.styles}
+	for name, dirs := range map[string][]string{
+		"checkpoints": l.places.checkpoints, "loras": l.places.loras, "vaes": l.places.vaes, "embeddings": l.places.embeddings, "upscalers": l.places.upscalers,
+	} {
+		if there := existing(dirs); len(there) > 0 {
+			places[name] = there[0]
+		}
+	}
+	return places
+}
 
 // Settings are the web UI's options, as they are set here.
 func (l *Library) Settings() *Settings { return l.settings }
@@ -133,8 +148,8 @@ func (l *Library) Embeddings() []File { return l.files(&l.embeddings) }
 // Upscalers are the files of the ESRGAN family by their names.
 func (l *Library) Upscalers() []File { return l.files(&l.upscalers) }
 
-// Upscaler finds one of Upscalers by its name, or that of its file. If there is none it looks through the folders again, before the error is a
-// *NotFoundError.
+// Upscaler finds one of Upscalers by its name, or that of its file. If there is none it looks through the folders again, unless it did a moment
+// ago, before the error is a *NotFoundError.
 func (l *Library) Upscaler(name string) (File, error) {
 	find := func() (f File, ok bool) {
 		all := l.Upscalers()
@@ -147,7 +162,7 @@ func (l *Library) Upscaler(name string) (File, error) {
 	if f, ok := find(); ok {
 		return f, nil
 	}
-	if err := l.Refresh(); err != nil {
+	if err := l.lookAgain(); err != nil {
 		return File{}, err
 	}
 	if f, ok := find(); ok {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -104,5 +105,25 @@ func TestSettingsOfOthers(t *testing.T) {
 	}
 	if _, err := library.Open(library.Options{DataDir: dir}); err == nil || !strings.Contains(err.Error(), "config.json") {
 		t.Errorf("a damaged file: %v", err)
+	}
+}
+
+// TestSettingsWithoutEffect holds the list in docs/api.md of settings that do nothing here to the table.
+func TestSettingsWithoutEffect(t *testing.T) {
+	page, err := os.ReadFile("../../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "do nothing here:\n\n")
+	text, _, _ = strings.Cut(text, "\n\n")
+	told := strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" ,.`\n\r", r) })
+	var without []string
+	for _, s := range library.KnownSettings() {
+		if s.Help == "" {
+			without = append(without, s.Name)
+		}
+	}
+	if !slices.Equal(told, without) {
+		t.Errorf("docs/api.md tells of\n%q, without effect are\n%q", told, without)
 	}
 }

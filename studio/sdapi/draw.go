@@ -342,12 +342,22 @@ func (s *Server) generated(o *order, g *generation, parameters any, result work.
 		}
 	}
 	if g.SendImages {
-		for _, file := range files {
-			text, err := o.encode(file)
-			if err != nil {
-				return nil, err
+		for i, file := range files {
+			group := [][]byte{file}
+			if i >= first { // the grid has no mask
+				more, err := o.besides(file)
+				if err != nil {
+					return nil, err
+				}
+				group = append(group, more...)
 			}
-			answer.Images = append(answer.Images, text)
+			for _, one := range group {
+				text, err := o.encode(one)
+				if err != nil {
+					return nil, err
+				}
+				answer.Images = append(answer.Images, text)
+			}
 		}
 	}
 	info, err := json.Marshal(o.info(result, pictures, texts, first, began))

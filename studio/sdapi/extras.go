@@ -146,10 +146,22 @@ func (s *Server) upscale(e extras) (u work.Upscale, err error) {
 		}
 	}
 	u = work.Upscale{Upscaler: e.Upscaler1, Second: e.Upscaler2, Visibility: e.Visibility2, Scale: e.Factor}
+	u.Tile, u.Overlap = s.tiles()
 	if e.ResizeMode == 1 {
 		u.Scale, u.Width, u.Height, u.Crop = 0, e.Width, e.Height, e.Crop
 	}
 	return u, nil
+}
+
+// tiles are the side of the tiles in which pictures are enlarged, and what two of them share, as the settings have them: zeros where these are as
+// they always are, and where there should be no tiles, which would take more memory than there is.
+func (s *Server) tiles() (side, overlap int) {
+	settings := s.options.Library.Settings()
+	if slices.Equal([]any{settings.Get("ESRGAN_tile"), settings.Get("ESRGAN_tile_overlap")}, []any{192, 8}) || settings.Number("ESRGAN_tile") <= 0 {
+		return 0, 0
+	}
+	side = int(min(max(settings.Number("ESRGAN_tile"), work.MinTile), work.MaxTile))
+	return side, int(min(max(settings.Number("ESRGAN_tile_overlap"), 1), float64(side/2-1)))
 }
 
 // unable is the answer to what is not done here.

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -179,8 +181,21 @@ func TestBodies(t *testing.T) {
 func FuzzBodies(f *testing.F) {
 	s := newStudio(f, sdapi.Options{}, painter{most: 2}.handlers())
 	all := endpoints(f, s.server.Config.Handler)
-	for at := range all {
+	seeds, err := filepath.Glob(filepath.Join("testdata", "bodies", "*.json"))
+	if err != nil || len(seeds) < 5 {
+		f.Fatal(seeds, err)
+	}
+	for at, one := range all {
 		f.Add(uint8(at), uint64(0), []byte(`{"prompt": {}`))
+		for _, name := range seeds {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				f.Fatal(err)
+			}
+			if one.body != nil {
+				f.Add(uint8(at), uint64(0), text)
+			}
+		}
 	}
 	f.Fuzz(func(t *testing.T, at uint8, seed uint64, raw []byte) {
 		s.strange(t, all[int(at)%len(all)], seed, raw)

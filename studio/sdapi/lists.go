@@ -3,7 +3,6 @@ package sdapi
 import (
 	"cmp"
 	"encoding/json"
-	"maps"
 	"net/http"
 	"path"
 	"slices"
@@ -266,12 +265,7 @@ func (s *Server) options_() []route {
 	return []route{
 		get(s, "/sdapi/v1/options", "All settings.", s.settings),
 		post(s, "/sdapi/v1/options", "Changes settings; those of names that are not known are kept.", true, s.set),
-		get(s, "/sdapi/v1/cmd-flags", "The program's flags.", func(*http.Request) (map[string]any, error) {
-			flags := make(map[string]any)
-			maps.Copy(flags, s.options.Flags)
-			flags["api"] = true
-			return flags, nil
-		}),
+		get(s, "/sdapi/v1/cmd-flags", "The program's flags, by the web UI's names.", s.flags),
 	}
 }
 

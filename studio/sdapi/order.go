@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/atelier-go/atelier/internal/canvas"
@@ -35,9 +37,15 @@ type order struct {
 		answer, save, single, whole bool
 		rows                        int
 	}
-	tiling bool
-	styles []string
-	notes  []string // of what was left
+	tiling     bool
+	styles     []string
+	lora       string // that every prompt has, "None" being none, with its weight
+	loraWeight float64
+	background string // the colour under transparent pictures to begin with
+
+	answerMask, answerCutOut bool        // the mask, and what was drawn under it, follow each picture
+	mask                     *image.Gray // is white where pictures were drawn; nil if it is not wanted
+	notes                    []string    // of what was left
 }
 
 // maxNotes bounds what is said of a request.
@@ -124,6 +132,9 @@ func (s *Server) settle(ctx context.Context, o *order, g *generation) error {
 		o.r.ClipSkip = *g.ClipSkip
 	}
 	o.restyle(s.options.Library.Styles(), g.DisableNetworks)
+	if !g.DisableNetworks {
+		s.addLoRA(o)
+	}
 	faults = append(faults, o.run(g.AlwaysOnScripts)...)
 	o.drawSeeds()
 	if o.tiling {
@@ -137,6 +148,9 @@ func (s *Server) settle(ctx context.Context, o *order, g *generation) error {
 		return err
 	}
 	if err := s.known(o); err != nil {
+		return err
+	}
+	if err := errors.Join(o.flatten(ctx), o.masks(ctx)); err != nil {
 		return err
 	}
 	if !g.RestoreAfterwards && len(overrides) > 0 {
@@ -178,6 +192,28 @@ func (o *order) restyle(all prompt.Styles, untagged bool) {
 		if h := o.r.Hires; h != nil && (h.Prompt != "" || h.NegativePrompt != "") {
 			apply(&h.Prompt, &h.NegativePrompt)
 		}
+	}
+}
+
+// addLoRA adds the LoRA of the settings to prompts that do not name it.
+func (s *Server) addLoRA(o *order) {
+	if o.lora == "" || o.lora == "None" {
+		return
+	}
+	if !slices.ContainsFunc(s.options.Library.LoRAs(), func(a library.LoRA) bool { return a.Name == o.lora }) {
+		o.note("sd_lora is left: there is no LoRA %.100q", o.lora)
+		return
+	}
+	tag := prompt.Tag{Kind: "lora", Items: []string{o.lora, strconv.FormatFloat(o.loraWeight, 'g', -1, 64)}}
+	add := func(text *string) {
+		_, tags := prompt.Cut(*text)
+		if !slices.ContainsFunc(tags, func(t prompt.Tag) bool { return t.Kind == "lora" && len(t.Items) > 0 && t.Items[0] == o.lora }) {
+			*text += tag.String()
+		}
+	}
+	add(&o.r.Prompt)
+	if h := o.r.Hires; h != nil && h.Prompt != "" {
+		add(&h.Prompt)
 	}
 }
 

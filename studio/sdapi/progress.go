@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"sync"
@@ -116,9 +117,9 @@ func (s *Server) control() []route {
 		command(s, "/sdapi/v1/skip", "Leaves the pictures at hand and goes on with the next.", s.skip),
 		command(s, "/sdapi/v1/unload-checkpoint", "Frees what the checkpoint takes, until something is drawn.", s.unload),
 		command(s, "/sdapi/v1/reload-checkpoint", "Nothing: the checkpoint is opened when something is drawn.", func(*http.Request) (empty, error) { return empty{}, nil }),
-		command(s, "/sdapi/v1/server-kill", "Ends the program, where it allows that.", s.stop(false)),
-		command(s, "/sdapi/v1/server-stop", "Ends the program, where it allows that.", s.stop(false)),
-		command(s, "/sdapi/v1/server-restart", "Begins the program anew, where it allows that.", s.stop(true)),
+		s.end("/sdapi/v1/server-kill", "Ends the program, where it allows that.", false),
+		s.end("/sdapi/v1/server-stop", "Ends the program, where it allows that.", false),
+		s.end("/sdapi/v1/server-restart", "Begins the program anew, where it allows that.", true),
 	}
 }
 
@@ -160,6 +161,9 @@ func (s *Server) progress(r *http.Request) (progressReply, error) {
 		reply.Text = &stage
 	} else if j.State != jobs.Running {
 		reply.Text = new("waiting")
+		if j.Waits != "" {
+			reply.Text = new("waiting for " + j.Waits)
+		}
 	}
 	if skip, _ := toBool(r.FormValue("skip_current_image")); !skip && s.previews() {
 		if picture := s.options.Queue.Preview(j.ID); picture != nil {
@@ -223,15 +227,19 @@ func (s *Server) unload(r *http.Request) (empty, error) {
 	return empty{}, s.options.Unload(r.Context())
 }
 
-// stop is what ends the program.
-func (s *Server) stop(restart bool) func(*http.Request) (any, error) {
-	return func(*http.Request) (any, error) {
+// end is a route that ends the program, when it has answered.
+func (s *Server) end(path, summary string, restart bool) route {
+	return route{method: http.MethodPost, path: path, summary: summary, reply: reflect.TypeFor[any](), handle: func(w http.ResponseWriter, r *http.Request) {
 		if s.options.Stop == nil {
-			return nil, refuse(http.StatusNotFound, "Not Found: this program does not let requests end it")
+			s.answer(w, r, nil, refuse(http.StatusNotFound, "Not Found: this program does not let requests end it"))
+			return
+		}
+		s.answer(w, r, nil, nil)
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			s.log.Debug("who asked for the end is told late", "error", err)
 		}
 		s.options.Stop(restart)
-		return nil, nil
-	}
+	}}
 }
 
 // taskQuery is what POST /internal/progress takes.

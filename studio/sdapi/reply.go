@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/atelier-go/atelier/studio/jobs"
 )
 
 // Error is an answer that something cannot be done, in the web UI's form.
@@ -70,6 +72,11 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, value any, err e
 		if !errors.As(err, &e) {
 			s.log.Error("a request failed", "path", r.URL.Path, "error", err)
 			e = &Error{Status: http.StatusInternalServerError, Kind: "RuntimeError", Detail: err.Error()}
+			if errors.Is(err, jobs.ErrUnreachable) {
+				e.Status = http.StatusServiceUnavailable
+			} else if errors.Is(err, jobs.ErrFull) {
+				e.Status = http.StatusInsufficientStorage
+			}
 		}
 		if e.Status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", "Basic")

@@ -41,9 +41,9 @@ type Options struct {
 	Auth []string
 	// Unload frees what the checkpoint takes on this machine, until something is drawn again; nil leaves it.
 	Unload func(context.Context) error
-	// Stop ends the program, or begins it anew; nil refuses both.
+	// Stop ends the program, or begins it anew, when that was answered; nil refuses both.
 	Stop func(restart bool)
-	// Flags are what GET /sdapi/v1/cmd-flags answers besides the folders: the program's flags by the web UI's names.
+	// Flags are what GET /sdapi/v1/cmd-flags answers besides folders and the web UI's own defaults: the program's flags by the web UI's names.
 	Flags map[string]any
 	// Version stands in /internal/sysinfo.
 	Version string

@@ -155,6 +155,17 @@ var applied = []setting{
 		}
 	})},
 
+	{"sd_lora", "", text(func(o *order) *string { return &o.lora })},
+	{"extra_networks_default_multiplier", "", number(func(o *order, v float64) { o.loraWeight = v })},
+	{"img2img_background_color", "", text(func(o *order) *string { return &o.background })},
+	{"overlay_inpaint", "", truth(func(o *order, v bool) {
+		if o.r.Inpaint != nil {
+			o.r.Inpaint.Bare = !v
+		}
+	})},
+	{"return_mask", "", truth(func(o *order, v bool) { o.answerMask = v })},
+	{"return_mask_composite", "", truth(func(o *order, v bool) { o.answerCutOut = v })},
+
 	{"samples_format", "", text(func(o *order) *string { return &o.format })},
 	{"jpeg_quality", "", whole(func(o *order, v int64) { o.quality = int(min(max(v, 1), 100)) })},
 	{"enable_pnginfo", "", truth(func(o *order, v bool) { o.plain = !v })},

@@ -35,6 +35,7 @@ func (c *course) add(event train.Event) {
 	switch e := event.(type) {
 	case train.Started:
 		c.begin(e.Report.Step)
+		c.Total, c.Memory, c.Seconds = e.Report.Dataset.Steps.Total, e.Report.Memory, e.Report.Time.Seconds()
 		c.Warnings = append(c.Warnings, e.Report.Warnings...)
 	case train.StepDone:
 		c.Total = e.Steps

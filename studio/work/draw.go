@@ -1,7 +1,6 @@
 package work
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -11,6 +10,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/atelier-go/atelier/invalid"
 	"github.com/atelier-go/atelier/sd"
@@ -58,6 +58,16 @@ func (d Draw) Check() error {
 		errs = append(errs, invalid.Field("Draw.Mask", d.Mask, "Request.Inpaint beside it"))
 	}
 	return invalid.Join(append(errs, checkInputs("Draw.LoRAs", d.LoRAs...))...)
+}
+
+// inputs implements Request.
+func (d Draw) inputs() (names []string) {
+	for _, name := range append([]string{d.Image, d.Mask}, d.LoRAs...) {
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // stored is the request with its pictures in the queue's store.
@@ -202,22 +212,12 @@ func (r *drawing) seeds(ctx context.Context) error {
 		return nil
 	}
 	s := drawnSeeds{rand.Int64N(1 << 32), rand.Int64N(1 << 32)}
-	switch kept, err := r.task.Kept(ctx, "seeds.json"); {
-	case err == nil:
-		defer kept.Close()
-		if err := json.NewDecoder(kept).Decode(&s); err != nil {
-			return fmt.Errorf("work: the job's seeds: %w", err)
-		}
-	case errors.Is(err, fs.ErrNotExist):
-		data, err := json.Marshal(s)
-		if err == nil {
-			err = r.task.Keep(ctx, "seeds.json", bytes.NewReader(data))
-		}
-		if err != nil {
-			return err
-		}
-	default:
-		return err
+	err := readKept(ctx, r.task, "seeds.json", &s)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = keepJSON(ctx, r.task, "seeds.json", s)
+	}
+	if err != nil {
+		return fmt.Errorf("work: the job's seeds: %w", err)
 	}
 	if q.Seed < 0 {
 		q.Seed = s.Seed
@@ -283,9 +283,12 @@ func (r *drawing) all(ctx context.Context) error {
 func untilInterrupted(ctx context.Context) (running context.Context, stop func()) {
 	running, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	forget := context.AfterFunc(ctx, func() {
-		if cause := context.Cause(ctx); !errors.Is(cause, jobs.ErrInterrupted) {
-			end(cause)
+		cause := context.Cause(ctx)
+		if errors.Is(cause, jobs.ErrInterrupted) {
+			time.AfterFunc(grace, func() { end(cause) })
+			return
 		}
+		end(cause)
 	})
 	return running, func() { forget(); end(nil) }
 }

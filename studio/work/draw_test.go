@@ -54,13 +54,20 @@ func newStudio(t *testing.T) *studio {
 func (s *studio) another() *studio {
 	s.Helper()
 	other := *s
+	other.options.Dir = s.TempDir()
+	other.machine = other.machineWith(s.library)
+	return &other
+}
+
+// machineWith is a machine with a library.
+func (s *studio) machineWith(l *library.Library) *work.Machine {
+	s.Helper()
 	dev, err := cpu.Open(cpu.Options{})
 	s.check(err)
 	s.Cleanup(func() { s.check(dev.Close()) })
-	other.options.Dir = s.TempDir()
-	other.machine = work.NewMachine(dev, s.library, other.options)
-	s.Cleanup(func() { s.check(other.machine.Close()) })
-	return &other
+	m := work.NewMachine(dev, l, s.options)
+	s.Cleanup(func() { s.check(m.Close()) })
+	return m
 }
 
 func (s *studio) check(err error) {

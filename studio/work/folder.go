@@ -1,10 +1,8 @@
 package work
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -46,15 +44,11 @@ func openKeptFolder(ctx context.Context, t *jobs.Task, dir string) (*keptFolder,
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("work: %w", err)
 	}
-	list, err := t.Kept(ctx, folderList)
+	err := readKept(ctx, t, folderList, &k.kept)
 	if errors.Is(err, fs.ErrNotExist) {
 		return k, nil
 	}
 	if err != nil {
-		return nil, err
-	}
-	defer list.Close()
-	if err := json.NewDecoder(list).Decode(&k.kept); err != nil {
 		return nil, fmt.Errorf("work: the list of what was kept: %w", err)
 	}
 	for path, f := range k.kept {
@@ -107,11 +101,7 @@ func (k *keptFolder) keep(ctx context.Context) error {
 			}
 		}
 	}
-	list, err := json.Marshal(now)
-	if err != nil {
-		return fmt.Errorf("work: %w", err)
-	}
-	if err := patiently(ctx, func() error { return k.task.Keep(ctx, folderList, bytes.NewReader(list)) }); err != nil {
+	if err := keepJSON(ctx, k.task, folderList, now); err != nil {
 		return err
 	}
 	for name := range had {

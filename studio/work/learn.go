@@ -60,13 +60,13 @@ func (m *Machine) trainIn(ctx context.Context, t *jobs.Task, r Train, dir string
 	if err != nil {
 		return err
 	}
-	l := &learning{machine: m, task: t, folder: folder, course: newCourse(ctx, t)}
+	l := &learning{machine: m, task: t, folder: folder, course: newCourse(ctx, t), late: late(ctx)}
 	l.course.Warnings = notes
 	for event, err := range train.Run(ctx, config) {
 		if err != nil {
 			return l.ended(ctx, err)
 		}
-		if err := l.tell(late(ctx), event); err != nil {
+		if err := l.tell(l.late, event); err != nil {
 			return l.ended(ctx, err)
 		}
 		if _, ok := event.(train.EpochDone); ok && t.Wish() == jobs.Finish {
@@ -208,12 +208,16 @@ type learning struct {
 	folder  *keptFolder
 	course  *course
 	pace    pace
+	late    context.Context // for what is stored
 }
 
 // tell passes an event of the training on.
 func (l *learning) tell(ctx context.Context, event train.Event) error {
+	now := false // the course is stored at once
 	switch e := event.(type) {
 	case train.Started:
+		now = true
+		l.task.Report(jobs.Progress{Stage: "training", Done: e.Report.Step, Total: e.Report.Dataset.Steps.Total, Left: e.Report.Time})
 		if err := save(ctx, l.task, "report.txt", []byte(e.Report.String())); err != nil {
 			return err
 		}
@@ -226,16 +230,21 @@ func (l *learning) tell(ctx context.Context, event train.Event) error {
 		note := fmt.Sprintf("loss %.4f", e.AverageLoss)
 		l.task.Report(jobs.Progress{Stage: "training", Done: e.Step, Total: e.Steps, Left: l.pace.left(e.Step, e.Steps), Note: note})
 	case train.Sampled:
+		now = true
 		if err := saveFile(ctx, l.task, "sample/"+filepath.Base(e.Path), e.Path); err != nil {
 			return err
 		}
 	case train.Saved:
+		now = true
+		if err := l.course.save(ctx, true); err != nil { // whoever sees the file sees what led to it
+			return err
+		}
 		if err := saveFile(ctx, l.task, filepath.Base(e.Path), e.Path); err != nil {
 			return err
 		}
 	}
 	l.course.add(event)
-	if err := l.course.save(ctx, false); err != nil {
+	if err := l.course.save(ctx, now); err != nil {
 		return err
 	}
 	if _, saved := event.(train.Saved); saved || l.folder.due() {
@@ -260,10 +269,7 @@ func (l *learning) ended(ctx context.Context, err error) error {
 	case errors.Is(context.Cause(ctx), jobs.ErrCancelled), errors.Is(context.Cause(ctx), jobs.ErrLost):
 		return err
 	case interrupted && e.Path != "":
-		err = errors.Join(err, saveFile(late(ctx), l.task, filepath.Base(e.Path), e.Path))
+		err = errors.Join(err, saveFile(l.late, l.task, filepath.Base(e.Path), e.Path))
 	}
-	return errors.Join(err, l.course.save(late(ctx), true), l.folder.keep(late(ctx)))
+	return errors.Join(err, l.course.save(l.late, true), l.folder.keep(l.late))
 }
-
-// late is a context for what is stored when the job has been told to end: nothing is lost because of when that comes.
-func late(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }

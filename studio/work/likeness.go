@@ -110,7 +110,7 @@ func (m *Machine) portraitIn(ctx context.Context, t *jobs.Task, r Portrait, dir 
 			return err
 		}
 	}
-	p := &sitting{learning: learning{machine: m, task: t, folder: folder, course: newCourse(ctx, t)}}
+	p := &sitting{learning: learning{machine: m, task: t, folder: folder, course: newCourse(ctx, t), late: late(ctx)}}
 	return p.all(ctx, config)
 }
 
@@ -138,7 +138,7 @@ func (p *sitting) all(ctx context.Context, c portrait.Config) error {
 	}
 	for event, err := range portrait.Run(ctx, c) {
 		if err == nil {
-			err = p.tell(late(ctx), event)
+			err = p.tell(p.late, event)
 		}
 		if err != nil {
 			return p.stopped(ctx, err)
@@ -152,7 +152,7 @@ func (p *sitting) stopped(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); errors.Is(cause, jobs.ErrCancelled) || errors.Is(cause, jobs.ErrLost) {
 		return err
 	}
-	return errors.Join(err, p.course.save(late(ctx), true), p.folder.keep(late(ctx)))
+	return errors.Join(err, p.course.save(p.late, true), p.folder.keep(p.late))
 }
 
 // tell passes an event on, and keeps the folder where something is done.

@@ -3,11 +3,14 @@ package work
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/atelier-go/atelier/compute"
@@ -74,6 +77,56 @@ func NewMachine(dev compute.Device, lib *library.Library, o Options) *Machine {
 // Handlers do the jobs of all kinds.
 func (m *Machine) Handlers() map[string]jobs.Handler {
 	return map[string]jobs.Handler{DrawKind: m.draw, UpscaleKind: m.upscale, TrainKind: m.train, PortraitKind: m.portrait}
+}
+
+// Worker is the machine as one of a queue, by its name: it leaves to others what it lacks something for.
+func (m *Machine) Worker(name string) jobs.Worker {
+	return jobs.Worker{Name: name + ", " + m.Device(), Handlers: m.Handlers(), Lacks: m.lacks}
+}
+
+// lacks says which checkpoint or upscaler a job needs that is not here; "" is none. What is wrong with the job otherwise it says itself.
+func (m *Machine) lacks(j jobs.Job) string {
+	var r struct { // what the kinds of requests have in common
+		Checkpoint string     `json:"checkpoint"`
+		Request    sd.Request `json:"request"`
+		Upscaler   string     `json:"upscaler_1"`
+		Second     string     `json:"upscaler_2"`
+	}
+	if json.Unmarshal(j.Request, &r) != nil {
+		return ""
+	}
+	checkpoints, upscalers := []string{}, []string{r.Upscaler, r.Second}
+	if f := r.Request.Refiner; f != nil {
+		checkpoints = append(checkpoints, f.Checkpoint)
+	}
+	if h := r.Request.Hires; h != nil {
+		checkpoints = append(checkpoints, h.Checkpoint)
+		if !slices.Contains(sd.BuiltInUpscalers(), h.Upscaler) {
+			upscalers = append(upscalers, h.Upscaler)
+		}
+	}
+	// Others than the first may be meant for none, or be a path that the library does not know.
+	checkpoints = slices.DeleteFunc(checkpoints, func(name string) bool {
+		return name == "" || strings.EqualFold(name, "none") || strings.HasPrefix(name, "Use same") || filepath.IsAbs(name)
+	})
+	if j.Kind != UpscaleKind {
+		checkpoints = append(checkpoints, r.Checkpoint)
+	}
+	var errs []error
+	for _, name := range checkpoints {
+		_, err := m.find(name)
+		errs = append(errs, err)
+	}
+	for _, name := range upscalers {
+		if named(name) && name != sd.Lanczos && name != sd.Nearest {
+			_, err := m.library.Upscaler(name)
+			errs = append(errs, err)
+		}
+	}
+	if missing, ok := errors.AsType[*library.NotFoundError](errors.Join(errs...)); ok {
+		return fmt.Sprintf("a worker with the %s %.100q", missing.Kind, missing.Name)
+	}
+	return ""
 }
 
 // Faces is what finds faces in photos that a checkpoint is to learn, and in what it draws.

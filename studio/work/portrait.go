@@ -26,6 +26,9 @@ type Portrait struct {
 // Kind implements Request.
 func (Portrait) Kind() string { return PortraitKind }
 
+// inputs implements Request.
+func (p Portrait) inputs() []string { return p.Photos }
+
 // Check implements Request. What is wrong with Portrait.Config the job itself says.
 func (p Portrait) Check() error {
 	var errs []error

@@ -41,7 +41,9 @@ const MaxDataFiles = 2000
 
 // Losses are how a training has gone so far.
 type Losses struct {
-	Total     int               `json:"total"` // steps, in all
+	Total     int               `json:"total"`            // steps, in all
+	Memory    int64             `json:"memory,omitzero"`  // bytes that the device takes for it; 0 is not known
+	Seconds   float64           `json:"seconds,omitzero"` // that all of it takes, as estimated before the first step; 0 is not known
 	Steps     []LossPoint       `json:"steps"`
 	Validated []ValidationPoint `json:"validated,omitempty"`
 	Epochs    []EpochPoint      `json:"epochs"`
@@ -110,6 +112,14 @@ func (r Train) Check() error {
 		}
 	}
 	return invalid.Join(errs...)
+}
+
+// inputs implements Request.
+func (r Train) inputs() (names []string) {
+	for _, f := range r.Data {
+		names = append(names, f.Input)
+	}
+	return names
 }
 
 // plain reports whether all parts of a path are names that every system takes.

@@ -2,6 +2,7 @@ package work
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"image"
@@ -33,8 +34,17 @@ type Upscale struct {
 	Second     string  `json:"upscaler_2,omitzero"`                   // another one, which is blended in
 	Visibility float64 `json:"extras_upscaler_2_visibility,omitzero"` // how much, 0 to 1
 
+	Tile    int `json:"tile,omitzero"`    // side of the tiles that models work in, MinTile to MaxTile pixels; 0 is 192
+	Overlap int `json:"overlap,omitzero"` // what two tiles share, less than half a tile; 0 is as esrgan.Options has it
+
 	Save bool `json:"save,omitzero"` // Collect saves the pictures among the outputs, library.Extras
 }
+
+// The bounds of Upscale.Tile. A pixel of a tile takes some 8 kB.
+const (
+	MinTile = 32
+	MaxTile = 1024
+)
 
 // MaxUpscale is the most pictures of a job.
 const MaxUpscale = 1000
@@ -56,8 +66,13 @@ func (u Upscale) Check() error {
 	check(u.Height >= 0 && u.Height <= maxSide, "Height", u.Height, "0 to %d pixels", maxSide)
 	check((u.Width > 0) == (u.Height > 0), "Height", u.Height, "a width and a height, or neither")
 	check(u.Visibility >= 0 && u.Visibility <= 1, "Visibility", u.Visibility, "0 to 1")
+	check(u.Tile == 0 || u.Tile >= MinTile && u.Tile <= MaxTile, "Tile", u.Tile, "0, or %d to %d pixels", MinTile, MaxTile)
+	check(u.Overlap >= 0 && u.Overlap < cmp.Or(u.Tile, 192)/2, "Overlap", u.Overlap, "0 or more pixels, less than half a tile")
 	return invalid.Join(append(errs, checkInputs("Upscale.Pictures", u.Pictures...))...)
 }
+
+// inputs implements Request.
+func (u Upscale) inputs() []string { return u.Pictures }
 
 // maxSide is the most pixels of a side of what is enlarged.
 const maxSide = 16384
@@ -231,7 +246,7 @@ func (r *enlarging) model(name string) (*esrgan.Upscaler, error) {
 	if err != nil {
 		return nil, err
 	}
-	up, err := esrgan.Open(file.Path, r.machine.device, esrgan.Options{})
+	up, err := esrgan.Open(file.Path, r.machine.device, esrgan.Options{Tile: r.Tile, Overlap: r.Overlap})
 	if err != nil {
 		return nil, err
 	}

@@ -45,10 +45,12 @@ type Request interface {
 	Kind() string
 	// Check reports everything that is wrong with it and can be seen without a device or a file, as [invalid.FieldError]s.
 	Check() error
+	// inputs are the names of the files that it needs, in the queue's store.
+	inputs() []string
 }
 
-// Submit adds a job to a queue that does a request; of the job, Kind and Request are filled in. What the request carries of pictures goes into
-// the queue's store.
+// Submit adds a job to a queue that does a request; of the job, Kind, Request and Inputs are filled in. What the request carries of pictures
+// goes into the queue's store.
 func Submit(ctx context.Context, q *jobs.Queue, j jobs.Job, r Request) (jobs.Job, error) {
 	if err := r.Check(); err != nil {
 		return j, err
@@ -66,15 +68,15 @@ func Submit(ctx context.Context, q *jobs.Queue, j jobs.Job, r Request) (jobs.Job
 	if len(data) > maxRequest {
 		return j, fmt.Errorf("work: %w", invalid.Field("Job.Request", len(data), "up to %d bytes of JSON; put files into the queue's store", maxRequest))
 	}
-	j.Kind, j.Request = r.Kind(), data
+	j.Kind, j.Request, j.Inputs = r.Kind(), data, r.inputs()
 	return q.Submit(ctx, j)
 }
 
 // maxRequest is the most bytes of a request: a record of the queue is one message, of a megabyte as NATS has it.
 const maxRequest = 1 << 19
 
-// inputs is where files that jobs need are in the queue's store.
-const inputs = "inputs/"
+// Inputs is what the names of files begin with that jobs need, in the queue's store: see jobs.Retention.
+const Inputs = "inputs/"
 
 // PutInput stores a file that a job needs, once for equal ones, and returns its name in the queue's store, inputs/SHA256/NAME.
 func PutInput(ctx context.Context, q *jobs.Queue, name string, data []byte) (string, error) {
@@ -83,9 +85,9 @@ func PutInput(ctx context.Context, q *jobs.Queue, name string, data []byte) (str
 		name = "file"
 	}
 	sum := sha256.Sum256(data)
-	stored := inputs + hex.EncodeToString(sum[:]) + "/" + name
-	if have, err := q.Get(ctx, stored); err == nil {
-		return stored, have.Close()
+	stored := Inputs + hex.EncodeToString(sum[:]) + "/" + name
+	if there, err := q.Has(ctx, stored); there || err != nil {
+		return stored, err
 	}
 	_, err := q.Put(ctx, stored, bytes.NewReader(data))
 	return stored, err
@@ -93,9 +95,9 @@ func PutInput(ctx context.Context, q *jobs.Queue, name string, data []byte) (str
 
 // isInput reports whether a name is one that PutInput gives, so that a job cannot ask for anything else in the store.
 func isInput(name string) bool {
-	digest, base, ok := strings.Cut(strings.TrimPrefix(name, inputs), "/")
+	digest, base, ok := strings.Cut(strings.TrimPrefix(name, Inputs), "/")
 	_, err := hex.DecodeString(digest)
-	return ok && strings.HasPrefix(name, inputs) && err == nil && len(digest) == 2*sha256.Size && base == filename.Part(base, false) && base != ""
+	return ok && strings.HasPrefix(name, Inputs) && err == nil && len(digest) == 2*sha256.Size && base == filename.Part(base, false) && base != ""
 }
 
 // maxInput is the most bytes of a picture, and maxModel of a LoRA, that a job takes from the store.
@@ -132,13 +134,17 @@ func input(ctx context.Context, t *jobs.Task, name string) (data []byte, err err
 	return data, err
 }
 
-// patiently does something with the queue's store, again and again for a while if it fails: a server that begins anew should cost no job. What
-// is not there stays so.
+// patiently does something with the queue's store, again and again if it fails: for a while, and for as long as ctx lasts where the server does
+// not answer, which should cost no job. What is not there stays so.
 func patiently(ctx context.Context, do func() error) error {
-	for pause := 100 * time.Millisecond; ; pause *= 2 {
+	for tries, pause := 1, 100*time.Millisecond; ; tries, pause = tries+1, min(2*pause, longestPause) {
 		err := do()
-		if err == nil || pause > longestPause || ctx.Err() != nil || errors.Is(err, jobs.ErrLost) || errors.Is(err, fs.ErrNotExist) {
+		final := err == nil || errors.Is(err, jobs.ErrLost) || errors.Is(err, fs.ErrNotExist)
+		if final || tries == maxTries && !errors.Is(err, jobs.ErrUnreachable) || ctx.Err() != nil {
 			return err
+		}
+		if errors.Is(err, jobs.ErrUnreachable) {
+			tries = 0
 		}
 		select {
 		case <-time.After(pause):
@@ -148,8 +154,21 @@ func patiently(ctx context.Context, do func() error) error {
 	}
 }
 
-// longestPause is the last before it is given up.
-const longestPause = 10 * time.Second
+const (
+	longestPause = 2 * time.Second // between two tries
+	maxTries     = 11              // where the server answers
+)
+
+// late is a context for what is stored when the job has been told to end: nothing is lost because of when that comes, but a server that does
+// not answer keeps nobody from ending for longer than grace.
+func late(ctx context.Context) context.Context {
+	storing, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() { time.AfterFunc(grace, func() { end(context.Cause(ctx)) }) })
+	return storing
+}
+
+// grace is how long a job that is told to end may take to store what it has.
+const grace = 5 * time.Minute
 
 // save stores a result.
 func save(ctx context.Context, t *jobs.Task, name string, data []byte) error {
@@ -190,14 +209,39 @@ func saveJSON(ctx context.Context, t *jobs.Task, name string, value any) error {
 	return save(ctx, t, name, data)
 }
 
-// readResult reads a result that saveJSON stored.
+// keepJSON keeps a value for the next worker.
+func keepJSON(ctx context.Context, t *jobs.Task, name string, value any) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("work: %w", err)
+	}
+	return patiently(ctx, func() error { return t.Keep(ctx, name, bytes.NewReader(data)) })
+}
+
+// readResult reads a result that saveJSON stored, and readKept what keepJSON kept.
 func readResult(ctx context.Context, t *jobs.Task, name string, into any) error {
-	r, err := t.Result(ctx, name)
+	return readJSON(ctx, into, func() (io.ReadCloser, error) { return t.Result(ctx, name) })
+}
+
+func readKept(ctx context.Context, t *jobs.Task, name string, into any) error {
+	return readJSON(ctx, into, func() (io.ReadCloser, error) { return t.Kept(ctx, name) })
+}
+
+func readJSON(ctx context.Context, into any, open func() (io.ReadCloser, error)) error {
+	var data []byte
+	err := patiently(ctx, func() error {
+		r, err := open()
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		data, err = io.ReadAll(io.LimitReader(r, maxInput))
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	defer r.Close()
-	return json.NewDecoder(io.LimitReader(r, maxInput)).Decode(into)
+	return json.Unmarshal(data, into)
 }
 
 // savePicture stores a picture as a result.

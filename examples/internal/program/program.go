@@ -27,14 +27,14 @@ func Main(m *testing.M, main func()) {
 
 // Process is a program that runs, or did.
 type Process struct {
-	t      *testing.T
+	t      testing.TB
 	cmd    *exec.Cmd
 	output io.Reader
 	log    strings.Builder
 }
 
 // Start starts the program with arguments, in the tests' folder. It is killed when the test ends.
-func Start(t *testing.T, args ...string) *Process {
+func Start(t testing.TB, args ...string) *Process {
 	t.Helper()
 	if err := console(); err != nil {
 		t.Fatal(err)
@@ -55,15 +55,36 @@ func Start(t *testing.T, args ...string) *Process {
 	return p
 }
 
-// Await returns when the program has printed a text.
-func (p *Process) Await(text string) {
+// Await returns when the program has printed a text, with the rest of the line.
+func (p *Process) Await(text string) (rest string) {
+	p.t.Helper()
+	return p.AwaitNth(text, 1)
+}
+
+// AwaitNth is Await for the nth time that the text is printed.
+func (p *Process) AwaitNth(text string, n int) (rest string) {
 	p.t.Helper()
 	for p.read() {
-		if strings.Contains(p.log.String(), text) {
-			return
+		if parts := strings.SplitN(p.log.String(), text, n+1); len(parts) == n+1 {
+			if rest, _, whole := strings.Cut(parts[n], "\n"); whole {
+				return rest
+			}
 		}
 	}
-	p.t.Fatalf("it ended without printing %q:\n%s", text, p.log.String())
+	p.t.Fatalf("it ended without printing %q %d times:\n%s", text, n, p.log.String())
+	return ""
+}
+
+// Drop takes what the program prints from here on without keeping it, so that it never waits for somebody to read.
+func (p *Process) Drop() { go io.Copy(io.Discard, p.output) }
+
+// ID is the process's, as the system has it.
+func (p *Process) ID() int { return p.cmd.Process.Pid }
+
+// Kill ends the program as a power cut does.
+func (p *Process) Kill() {
+	p.cmd.Process.Kill()
+	p.cmd.Wait() // says that it was killed
 }
 
 // Interrupt does what Ctrl-C does.

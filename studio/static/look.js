@@ -60,6 +60,7 @@ export function closer({ stage, sheet, shown, busy = () => false }) {
 export function compare({ range, picture, box }) {
 	const show = () => {
 		const b = box();
+		picture.parentElement.classList.toggle("compared", Number(range.value) > 0);
 		picture.style.clipPath = Number(range.value) ? `inset(0 0 0 ${b.left + b.width * range.value / 100}px)` : "";
 	};
 	range.addEventListener("input", (e) => { e.stopPropagation(); show(); });

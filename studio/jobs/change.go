@@ -39,7 +39,7 @@ func (q *Queue) Submit(ctx context.Context, j Job) (Job, error) {
 	if j.ID == "" {
 		j.ID = rand.Text()
 	}
-	j.State, j.Created = Pending, time.Now().UTC()
+	j.State, j.Created = Pending, q.mirror.stamp()
 	j.Position = q.mirror.behind()
 	record, err := json.Marshal(j)
 	if err != nil {

@@ -16,6 +16,7 @@ type mirror struct {
 	sorted   []mirrored           // in the order in which they are to be done; nil if something has changed
 	gone     map[string]departure // removed jobs, so that older news do not bring them back
 	silent   time.Time            // until when the server did not answer: who was not heard of before may be there all the same
+	told     time.Time            // the latest of the times that stamp has told
 	touches  map[string]time.Time // when somebody last asked for a file, or stored it, by its name
 	end      float64              // the highest position there was
 	previews map[string][]byte
@@ -174,11 +175,29 @@ func (m *mirror) needed() map[string]bool {
 	return names
 }
 
+// stamp is the time, later than each that was told before.
+func (m *mirror) stamp() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.now()
+}
+
+// now is stamp for who holds mu. The clock of Windows stands for up to 16 ms, in which a file is stored, a job submitted that needs it, and
+// the file asked for by the next.
+func (m *mirror) now() time.Time {
+	now := time.Now().UTC().Round(0)
+	if !now.After(m.told) {
+		now = m.told.Add(1)
+	}
+	m.told = now
+	return now
+}
+
 // touch notes that somebody asks for a file, or stores it, who may be about to submit a job that needs it.
 func (m *mirror) touch(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.touches[name] = time.Now()
+	m.touches[name] = m.now()
 }
 
 // touched is when that was last; zero if it was long ago.

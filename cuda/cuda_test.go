@@ -8,6 +8,7 @@ import (
 	"github.com/atelier-go/atelier/compute/computetest"
 	"github.com/atelier-go/atelier/cuda/internal/driver"
 	"github.com/atelier-go/atelier/cuda/internal/library"
+	"github.com/atelier-go/atelier/cuda/internal/realcard"
 	"github.com/atelier-go/atelier/cuda/internal/simdriver"
 )
 
@@ -22,6 +23,30 @@ func opener(o Options, machine simdriver.Options) func(testing.TB) compute.Devic
 			t.Fatal(err)
 		}
 		closing(t, m, d)
+		return d
+	}
+}
+
+// device is the card that tests are to use, without what others have timed on it, or a simulated one.
+func device(t testing.TB, o Options) func(testing.TB) compute.Device {
+	t.Helper()
+	number, ok := realcard.Number(t)
+	if !ok {
+		return opener(o, simdriver.Options{})
+	}
+	o.Card, o.NoTuning, o.NoCache = number, true, true
+	return func(t testing.TB) compute.Device {
+		t.Helper()
+		d, err := Open(o)
+		if err != nil {
+			t.Fatalf("%s is %d: %v", realcard.Variable, number, err)
+		}
+		realcard.Tell(t, d.Name())
+		t.Cleanup(func() {
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+		})
 		return d
 	}
 }
@@ -60,16 +85,17 @@ func with(m *simdriver.Machine, c library.Computer, o Options) (*Device, error) 
 	return open(d, c, o)
 }
 
-// TestConformance runs the suite that every device runs, on a card that is simulated.
+// TestConformance runs the suite that every device runs, on a card that is simulated, or on the one that tests are to use.
 func TestConformance(t *testing.T) {
 	const half = 1.0 / 2048
 	for precision, roundoff := range map[compute.Precision]float64{compute.PrecisionFP32: 0, compute.PrecisionFP16: half} {
 		t.Run(precision.String(), func(t *testing.T) {
 			timed(t)
-			t.Log("left out because they take minutes: sizes of Stable Diffusion's own")
-			suite := computetest.Suite{
-				Open: opener(Options{Precision: precision}, simdriver.Options{}), OperandRoundoff: roundoff, ValueRoundoff: roundoff, Small: true,
+			_, real := realcard.Number(t)
+			if !real {
+				t.Log("left out because they take minutes: sizes of Stable Diffusion's own")
 			}
+			suite := computetest.Suite{Open: device(t, Options{Precision: precision}), OperandRoundoff: roundoff, ValueRoundoff: roundoff, Small: !real}
 			switch {
 			case !testing.Short():
 				suite.Run(t)

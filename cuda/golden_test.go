@@ -8,6 +8,7 @@ import (
 
 	"github.com/atelier-go/atelier/clip"
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/cuda/internal/realcard"
 	"github.com/atelier-go/atelier/cuda/internal/simdriver"
 	"github.com/atelier-go/atelier/internal/golden"
 	"github.com/atelier-go/atelier/unet"
@@ -17,24 +18,29 @@ import (
 // tolerances are the greatest worst relative error of a network's result. Of half precision each op may err by 5e-3.
 var tolerances = map[compute.Precision]float64{compute.PrecisionFP32: golden.Tolerance, compute.PrecisionFP16: 2e-2}
 
-// TestGolden compares the networks of a tiny model, on a simulated card, with diffusers' and transformers' in float32.
+// TestGolden compares the networks of a tiny model, on a simulated card, or of all kits on the card that tests are to use, with diffusers' and transformers' in float32.
 func TestGolden(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: a simulated card takes half a minute for the networks")
 	}
-	kit := tinyRandom(t) // the others are larger: a simulation takes minutes
+	kits := []golden.Kit{tinyRandom(t)} // the others are larger: a simulation takes minutes
+	if _, real := realcard.Number(t); real {
+		kits = golden.Kits(t)
+	}
 	for precision, tolerance := range tolerances {
 		t.Run(precision.String(), func(t *testing.T) {
-			dev := opener(Options{Precision: precision}, simdriver.Options{})(t)
-			for _, network := range []struct {
-				name string
-				run  func(t *testing.T, k golden.Kit, dev compute.Device) (have []float32, want golden.Tensor)
-			}{{"clip", text}, {"unet", noise}, {"vae decoder", picture}, {"vae encoder", moments}} {
-				start := time.Now()
-				have, want := network.run(t, kit, dev)
-				d := golden.Compare(have, want.ChannelsLast().Float32)
-				if t.Logf("%s in %.1f s: %v", network.name, time.Since(start).Seconds(), d); !(d.Relative <= tolerance) {
-					t.Errorf("%s: %v, tolerance %g", network.name, d, tolerance)
+			dev := device(t, Options{Precision: precision})(t)
+			for _, kit := range kits {
+				for _, network := range []struct {
+					name string
+					run  func(t *testing.T, k golden.Kit, dev compute.Device) (have []float32, want golden.Tensor)
+				}{{"clip", text}, {"unet", noise}, {"vae decoder", picture}, {"vae encoder", moments}} {
+					start := time.Now()
+					have, want := network.run(t, kit, dev)
+					d := golden.Compare(have, want.ChannelsLast().Float32)
+					if t.Logf("%s, %s in %.1f s: %v", kit.Name, network.name, time.Since(start).Seconds(), d); !(d.Relative <= tolerance) {
+						t.Errorf("%s, %s: %v, tolerance %g", kit.Name, network.name, d, tolerance)
+					}
 				}
 			}
 		})

@@ -8,7 +8,6 @@ import (
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/cpu"
-	"github.com/atelier-go/atelier/cuda/internal/simdriver"
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/sd"
 )
@@ -21,7 +20,7 @@ func TestPicture(t *testing.T) {
 	}
 	timed(t)
 	want := draw(t, cpuDevice(t), nil)
-	have := draw(t, opener(Options{Precision: compute.PrecisionFP16}, simdriver.Options{})(t), want[0])
+	have := draw(t, device(t, Options{Precision: compute.PrecisionFP16})(t), want[0])
 	for i, name := range []string{"from text", "from a picture"} {
 		var difference, size float64
 		for j, w := range want[i].Image.Pix {

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/atelier-go/atelier/compute"
-	"github.com/atelier-go/atelier/cuda/internal/simdriver"
 	"github.com/atelier-go/atelier/internal/golden"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/lora/train"
@@ -35,7 +34,7 @@ func TestTraining(t *testing.T) {
 			timed(t)
 			k := tinyRandom(t)
 			want := k.Load(t, "train")
-			trainer, err := train.NewTrainer(opener(Options{Precision: precision}, simdriver.Options{})(t), k.Open(t), goldenModules(t, k, want), train.Options{MaxGradNorm: 1})
+			trainer, err := train.NewTrainer(device(t, Options{Precision: precision})(t), k.Open(t), goldenModules(t, k, want), train.Options{MaxGradNorm: 1})
 			check(t, err)
 			defer func() { check(t, trainer.Close()) }()
 			trainer.SetLossScale(test.scale)

@@ -10,6 +10,7 @@ import (
 	"github.com/atelier-go/atelier/compute/computetest"
 	"github.com/atelier-go/atelier/compute/ref"
 	"github.com/atelier-go/atelier/cuda/internal/ptx"
+	"github.com/atelier-go/atelier/cuda/internal/realcard"
 	"github.com/atelier-go/atelier/cuda/internal/simgpu"
 	"github.com/atelier-go/atelier/internal/f16"
 )
@@ -115,11 +116,8 @@ func (j job) run(t *testing.T) ([]float64, simgpu.Stats) {
 				l.Arguments = append(l.Arguments, uint64(math.Float32bits(a)))
 			}
 		}
-		kernel, err := simgpu.Parse(j.kernel.Text())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if stats, err = d.Run(kernel, l); err != nil {
+		var err error
+		if stats, err = realcard.Run(t, &d, j.kernel.Text(), l); err != nil {
 			t.Fatal(err)
 		}
 		if results[seed], err = d.Download(written, size); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/compute/computetest"
 	"github.com/atelier-go/atelier/compute/ref"
+	"github.com/atelier-go/atelier/cuda/internal/realcard"
 	"github.com/atelier-go/atelier/cuda/internal/simgpu"
 )
 
@@ -136,16 +137,12 @@ func (x *execution) run(t *testing.T, work Work, seed uint32) {
 		for _, a := range launch.Arguments {
 			l.Arguments = append(l.Arguments, x.argument(t, a, scratch))
 		}
-		kernel, err := simgpu.Parse(launch.Kernel.Text())
-		var stats simgpu.Stats
-		if err == nil {
-			stats, err = x.device.Run(kernel, l)
-		}
+		stats, err := realcard.Run(t, &x.device, launch.Kernel.Text(), l)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if stats.Products > 0 && stats.Conflicts > 0 {
-			t.Errorf("%s has %d bank conflicts", kernel.Name, stats.Conflicts)
+			t.Errorf("%s has %d bank conflicts", launch.Kernel.Name(), stats.Conflicts)
 		}
 	}
 	for report, at := range x.reported {

@@ -3,6 +3,7 @@ package simgpu
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"math/bits"
 	"slices"
 	"sort"
@@ -61,6 +62,17 @@ func (d *Device) Free(at Address) error {
 		}
 	}
 	return fmt.Errorf("simgpu: no allocation begins at %#x", at)
+}
+
+// Allocations are what is allocated, in the order of addresses, with what it holds: 0xff where nobody has written.
+func (d *Device) Allocations() iter.Seq2[Address, []byte] {
+	return func(yield func(Address, []byte) bool) {
+		for _, a := range d.allocations {
+			if !yield(a.start, a.data) {
+				return
+			}
+		}
+	}
 }
 
 // Upload allocates memory for data.

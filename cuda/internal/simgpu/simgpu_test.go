@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/atelier-go/atelier/cuda/internal/ptx"
+	"github.com/atelier-go/atelier/cuda/internal/realcard"
 	"github.com/atelier-go/atelier/cuda/internal/simgpu"
 	"github.com/atelier-go/atelier/internal/f16"
 )
@@ -18,8 +19,7 @@ func run(t *testing.T, threads int, l simgpu.Launch, resultBytes int, write func
 	t.Helper()
 	k := ptx.New("kernel", threads)
 	write(k, k.Pointer("out"))
-	kernel, err := simgpu.Parse(k.Text())
-	if err != nil {
+	if _, err := simgpu.Parse(k.Text()); err != nil {
 		t.Fatalf("%v\n%s", err, k.Text())
 	}
 	var d simgpu.Device
@@ -28,7 +28,7 @@ func run(t *testing.T, threads int, l simgpu.Launch, resultBytes int, write func
 	if l.Grid == [3]int{} {
 		l.Grid = [3]int{1, 1, 1}
 	}
-	stats, err := d.Run(kernel, l)
+	stats, err := realcard.Run(t, &d, k.Text(), l)
 	if err != nil {
 		return nil, stats, err
 	}
@@ -311,10 +311,6 @@ func product(t *testing.T, chip *simgpu.Chip, a, b []uint16, c float32) []float3
 	at := out.Index(lane.Over(4).Times(4).Plus(lane.Mod(4)), 8)
 	k.StoreFloats(at, 0, sum[0], sum[1])
 	k.StoreFloats(at, 8*8*4, sum[2], sum[3])
-	kernel, err := simgpu.Parse(k.Text())
-	if err != nil {
-		t.Fatal(err)
-	}
 	var d simgpu.Device
 	var data []byte
 	for _, h := range append(append([]uint16(nil), a...), b...) {
@@ -322,7 +318,7 @@ func product(t *testing.T, chip *simgpu.Chip, a, b []uint16, c float32) []float3
 	}
 	result := d.Alloc(16 * 8 * 4)
 	arguments := []uint64{uint64(d.Upload(data)), uint64(result), uint64(math.Float32bits(c))}
-	if _, err := d.Run(kernel, simgpu.Launch{Grid: [3]int{1, 1, 1}, Shared: 24 * 32, Arguments: arguments, Chip: chip}); err != nil {
+	if _, err := realcard.Run(t, &d, k.Text(), simgpu.Launch{Grid: [3]int{1, 1, 1}, Shared: 24 * 32, Arguments: arguments, Chip: chip}); err != nil {
 		t.Fatal(err)
 	}
 	back, err := d.Download(result, 16*8*4)

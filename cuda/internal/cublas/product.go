@@ -112,29 +112,35 @@ func (p *Plan) matrix(layout *uintptr, rows, columns, pitch int) error {
 
 // choose asks the library for algorithms.
 func (p *Plan) choose(workspace uint64, limit int) error {
-	var preference uintptr
-	if err := p.call(preferenceCreate, uintptr(unsafe.Pointer(&preference))); err != nil {
-		return err
+	preference, err := p.prefer(workspace)
+	if preference != 0 {
+		defer p.call(preferenceDestroy, preference)
 	}
-	defer p.call(preferenceDestroy, preference)
-	if err := p.call(preferenceSet, preference, maxWorkspace, uintptr(unsafe.Pointer(&workspace)), unsafe.Sizeof(workspace)); err != nil {
+	if err != nil {
 		return err
-	}
-	for matrix := alignmentA; matrix <= alignmentD; matrix++ {
-		bytes := alignment
-		if err := p.call(preferenceSet, preference, uintptr(matrix), uintptr(unsafe.Pointer(&bytes)), unsafe.Sizeof(bytes)); err != nil {
-			return err
-		}
 	}
 	var found int32
 	p.algorithms = make([]algorithm, limit)
-	err := p.call(heuristic, p.handle, p.description, p.w, p.x, p.y, p.y, preference,
+	err = p.call(heuristic, p.handle, p.description, p.w, p.x, p.y, p.y, preference,
 		uintptr(limit), uintptr(unsafe.Pointer(&p.algorithms[0])), uintptr(unsafe.Pointer(&found)))
 	p.algorithms = p.algorithms[:found]
 	if err == nil && found == 0 {
 		err = &Error{names[heuristic], notSupported}
 	}
 	return err
+}
+
+// prefer makes the description of what an algorithm may need.
+func (p *Plan) prefer(workspace uint64) (preference uintptr, err error) {
+	if err := p.call(preferenceCreate, uintptr(unsafe.Pointer(&preference))); err != nil {
+		return 0, err
+	}
+	err = p.call(preferenceSet, preference, maxWorkspace, uintptr(unsafe.Pointer(&workspace)), unsafe.Sizeof(workspace))
+	for matrix := alignmentA; matrix <= alignmentD && err == nil; matrix++ {
+		bytes := alignment
+		err = p.call(preferenceSet, preference, uintptr(matrix), uintptr(unsafe.Pointer(&bytes)), unsafe.Sizeof(bytes))
+	}
+	return preference, err
 }
 
 // Algorithms is how many there are to choose from.

@@ -202,6 +202,28 @@ func (p *Plan) choose(whole descriptor, workspace int64) {
 		p.setDescriptors(d, 201, whole)
 		set(g, d, 200, heuristicValue, heuristicA)
 	})
+	p.take(choice, workspace, func(plan descriptor) { set(g, plan, 400, handleValue, p.handle.handle) })
+}
+
+// take makes plans of the engines' configurations until one can be had within the workspace; whose says for which card they are.
+func (p *Plan) take(choice descriptor, workspace int64, whose func(plan descriptor)) {
+	for _, config := range p.configurations(choice) {
+		plan := p.make(executionPlan, func(d descriptor) {
+			whose(d)
+			p.setDescriptors(d, 401, config)
+		})
+		if p.fits(plan, workspace) {
+			return
+		}
+	}
+	if p.err == nil {
+		p.err = &Error{names[finalize], unsupported, "none of the engines can be used"}
+	}
+}
+
+// configurations are those of the engines that there are to choose from.
+func (p *Plan) configurations(choice descriptor) []descriptor {
+	g := &p.graph
 	configs := make([]descriptor, get[uintptr](g, choice, 202, descriptorValue, nil))
 	handles := make([]uintptr, len(configs))
 	for i := range configs {
@@ -210,25 +232,15 @@ func (p *Plan) choose(whole descriptor, workspace int64) {
 	}
 	configs = configs[:get(g, choice, 202, descriptorValue, handles)]
 	if p.err != nil {
-		return
+		return nil
 	}
-	for _, config := range configs {
-		if p.try(config, workspace) {
-			return
-		}
-	}
-	p.err = &Error{names[finalize], unsupported, "none of the engines can be used"}
+	return configs
 }
 
-// try makes a plan of an engine's configuration.
-func (p *Plan) try(config descriptor, workspace int64) bool {
-	g := &p.graph
-	plan := p.make(executionPlan, func(d descriptor) {
-		set(g, d, 400, handleValue, p.handle.handle)
-		p.setDescriptors(d, 401, config)
-	})
+// fits takes a plan that could be made and needs no more than the workspace.
+func (p *Plan) fits(plan descriptor, workspace int64) bool {
 	need := make([]int64, 1)
-	get(g, plan, 402, int64Value, need)
+	get(&p.graph, plan, 402, int64Value, need)
 	refused := p.err != nil
 	p.err = nil
 	if refused || need[0] > workspace {

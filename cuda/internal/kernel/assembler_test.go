@@ -5,11 +5,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/cuda/internal/ptx"
 )
+
+// small is the tile of products with few rows or columns.
+var small = TileFor(1, 1, 1)
 
 // fullSize are kernels with the tiles that networks of full size want.
 func fullSize() (kernels []*ptx.Kernel) {
@@ -28,12 +33,7 @@ func fullSize() (kernels []*ptx.Kernel) {
 			kernels = append(kernels, gradient.Queries(), gradient.Keys())
 		}
 	}
-	for _, tile := range []Tile{
-		{Rows: 128, Columns: 128, Depth: 32, WarpRows: 64, WarpColumns: 64, Stages: 4},
-		{Rows: 128, Columns: 128, Depth: 32, WarpRows: 64, WarpColumns: 32, Stages: 3},
-		{Rows: 128, Columns: 64, Depth: 32, WarpRows: 64, WarpColumns: 32, Stages: 4},
-		{Rows: 64, Columns: 64, Depth: 64, WarpRows: 32, WarpColumns: 32, Stages: 3},
-	} {
+	for _, tile := range append(slices.Clone(tilings), small, Tile{Rows: 128, Columns: 128, Depth: 32, WarpRows: 64, WarpColumns: 32, Stages: 3}) {
 		kernels = append(kernels, Linear{Tile: tile, Epilogue: everything}.Kernel())
 		kernels = append(kernels, Conv2D{Tile: tile, Epilogue: everything, Parts: 2, Window: [2]int{3, 3}, Stride: 1, Top: 1, Left: 1, Enlargement: Twice}.Kernel())
 		kernels = append(kernels, Linear{Tile: tile, TransposedW: true}.Kernel(), Linear{Tile: tile, Split: true, TransposedX: true, TransposedW: true}.Kernel())
@@ -68,32 +68,66 @@ func gradientKernels() (kernels []*ptx.Kernel) {
 		TimestepEmbedding{true}.Kernel(), MergeTokens{}.Rank(), MergeTokens{}.Rows())
 }
 
-var spills = regexp.MustCompile(`[1-9]\d* bytes spill`)
+var (
+	spills    = regexp.MustCompile(`[1-9]\d* bytes spill`)
+	registers = regexp.MustCompile(`Used (\d+) registers`)
+)
 
-// TestAssembler has NVIDIA's ptxas, named by ATELIER_PTXAS, assemble the kernels for each generation of cards. No register may be spilled.
+// ptxas has NVIDIA's assembler, named by ATELIER_PTXAS, assemble a kernel, and returns how many registers a thread has. None may be spilled.
 // It needs no card; the Python package nvidia-cuda-nvcc-cu12 has it.
-func TestAssembler(t *testing.T) {
-	ptxas := os.Getenv("ATELIER_PTXAS")
-	if ptxas == "" {
+func ptxas(t *testing.T, k *ptx.Kernel, target string) int {
+	t.Helper()
+	program := os.Getenv("ATELIER_PTXAS")
+	if program == "" {
 		t.Skip("ATELIER_PTXAS does not name a ptxas")
 	}
-	for _, k := range fullSize() {
-		t.Run(k.Name(), func(t *testing.T) { assemble(t, ptxas, k) })
-	}
-}
-
-func assemble(t *testing.T, ptxas string, k *ptx.Kernel) {
 	path := filepath.Join(t.TempDir(), "kernel.ptx")
 	if err := os.WriteFile(path, []byte(k.Text()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, target := range []string{"sm_80", "sm_86", "sm_89", "sm_90", "sm_120"} {
-		report, err := exec.Command(ptxas, "-v", "-arch="+target, "-o", os.DevNull, path).CombinedOutput()
-		if err != nil || spills.Match(report) {
-			t.Errorf("%s: %v\n%s", target, err, report)
+	report, err := exec.Command(program, "-v", "-arch="+target, "-o", os.DevNull, path).CombinedOutput()
+	used := registers.FindSubmatch(report)
+	if err != nil || spills.Match(report) || used == nil {
+		t.Errorf("%s, %s: %v\n%s", k.Name(), target, err, report)
+		return 0
+	}
+	n, _ := strconv.Atoi(string(used[1]))
+	return n
+}
+
+// TestAssembler assembles the kernels for each generation of cards.
+func TestAssembler(t *testing.T) {
+	for _, k := range fullSize() {
+		t.Run(k.Name(), func(t *testing.T) {
+			for _, target := range []string{"sm_80", "sm_86", "sm_89", "sm_90", "sm_120"} {
+				ptxas(t, k, target)
+			}
+		})
+	}
+}
+
+// TestOccupancy prints how many blocks of the kernels for tensor cores a multiprocessor of compute capability 8.6 holds, at least one. It has
+// 65536 registers, 1536 threads and 100 KB of shared memory, of which each block takes one for itself. docs/kernels.md has the table.
+func TestOccupancy(t *testing.T) {
+	row := func(k *ptx.Kernel, shared int) {
+		used := ptxas(t, k, "sm_86")
+		blocks := min(1536/k.Threads(), 65536/(k.Threads()*((used+7)/8*8)), 100<<10/(shared+1<<10))
+		if blocks < 1 {
+			t.Errorf("%s: no block has room", k.Name())
 		}
-		if target == "sm_86" {
-			t.Logf("%s", regexp.MustCompile(`Used \d+ registers`).Find(report))
+		t.Logf("| `%s` | %d | %d | %d | %d |", k.Name(), k.Threads(), used, shared>>10, blocks)
+	}
+	epilogue := Epilogue{Bias: true, Residual: true}
+	for _, tile := range append(slices.Clone(tilings), small) {
+		row(Linear{Tile: tile, Epilogue: epilogue}.Kernel(), tile.Shared())
+		row(Conv2D{Tile: tile, Epilogue: epilogue, Parts: 1, Window: [2]int{3, 3}, Stride: 1, Top: 1, Left: 1}.Kernel(), tile.Shared())
+	}
+	for _, head := range []int{40, 80, 160, 512} {
+		flash, _ := FlashFor(head, 4096, false)
+		row(flash.Kernel(), flash.Shared())
+		if gradient, ok := FlashGradientFor(head, 4096, false); ok {
+			row(gradient.Queries(), gradient.Shared())
+			row(gradient.Keys(), gradient.Shared())
 		}
 	}
 }

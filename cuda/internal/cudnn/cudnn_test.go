@@ -5,10 +5,12 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/atelier-go/atelier/cuda/internal/driver"
+	"github.com/atelier-go/atelier/cuda/internal/library"
 	"github.com/atelier-go/atelier/cuda/internal/simdriver"
 	"github.com/atelier-go/atelier/cuda/internal/simlibrary"
 	"github.com/atelier-go/atelier/internal/f16"
@@ -229,6 +231,24 @@ func TestVersions(t *testing.T) {
 	libraries.CUDA = 13000
 	if _, err := Open(libraries.Computer(), 12); err == nil || !strings.Contains(err.Error(), "is for CUDA 13 and the driver knows 12") {
 		t.Errorf("for a newer CUDA: %v", err)
+	}
+}
+
+// TestCompiler opens the compiler that the library will need, of its own version of CUDA.
+func TestCompiler(t *testing.T) {
+	for cuda, want := range map[int]string{11080: "libnvrtc.so.11.2", 12090: "libnvrtc.so.12", 13000: "libnvrtc.so.13"} {
+		libraries := simlibrary.New()
+		libraries.CUDA = cuda
+		c := libraries.Computer()
+		var opened []string
+		open := c.Open
+		c.Open = func(path string) (library.Symbols, error) {
+			opened = append(opened, path)
+			return open(path)
+		}
+		if _, err := Open(c, 13); err != nil || !slices.Contains(opened, want) {
+			t.Errorf("CUDA %d: %v, opened are %q", cuda, err, opened)
+		}
 	}
 }
 

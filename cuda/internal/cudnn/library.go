@@ -85,7 +85,14 @@ func Open(c library.Computer, cuda int) (*Library, error) {
 	if err != nil {
 		return nil, err
 	}
-	return New(found, cuda)
+	l, err := New(found, cuda)
+	if err != nil {
+		return nil, err
+	}
+	// Without a compiler there are no engines for what follows a convolution. Some packages of cuDNN look for it where no package has it, and
+	// find it if it is open already.
+	_, _ = c.Find(library.NVRTC(l.cuda()), cuda)
+	return l, nil
 }
 
 // New takes a cuDNN that is open already. Version 9 is built for several versions of CUDA under one name, so it is asked.
@@ -96,11 +103,14 @@ func New(found *library.Library, cuda int) (*Library, error) {
 			return nil, fmt.Errorf("cuda: %s has no %s: install cuDNN 9, or name its folder in %s", found.Path, names[f], library.FolderVariable)
 		}
 	}
-	if built := int(l.functions.Call(int(getCudartVersion))) / 1000; built > cuda {
+	if built := l.cuda(); built > cuda {
 		return nil, fmt.Errorf("cuda: %s is for CUDA %d and the driver knows %d: update the driver", found.Path, built, cuda)
 	}
 	return l, nil
 }
+
+// cuda is the version of CUDA that the library is built for: 12 of 12.9.
+func (l *Library) cuda() int { return int(l.functions.Call(int(getCudartVersion))) / 1000 }
 
 // Path is where the library was found.
 func (l *Library) Path() string { return l.path }

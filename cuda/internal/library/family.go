@@ -41,6 +41,17 @@ func cudnn(cuda, major int, parts ...string) Version {
 	return v
 }
 
+// NVRTC is the family of the compiler that cuDNN makes fused kernels with, for one version of CUDA. cuDNN opens it by bare name.
+func NVRTC(cuda int) Family {
+	number, file := fmt.Sprint(cuda), fmt.Sprintf("%d0", cuda)
+	if cuda == 11 {
+		number, file = "11.2", "112"
+	}
+	return Family{Name: "NVRTC", Wheel: "cuda_nvrtc", Package: fmt.Sprintf("nvidia-cuda-nvrtc-cu%d", cuda), Versions: []Version{
+		{cuda, []string{"libnvrtc.so." + number}, []string{"nvrtc64_" + file + "_0.dll"}},
+	}}
+}
+
 // files are the version's on a machine of the given kind.
 func (v Version) files(windows bool) []string {
 	if windows {

@@ -234,20 +234,31 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// TestCompiler opens the compiler that the library will need, of its own version of CUDA.
-func TestCompiler(t *testing.T) {
-	for cuda, want := range map[int]string{11080: "libnvrtc.so.11.2", 12090: "libnvrtc.so.12", 13000: "libnvrtc.so.13"} {
+// TestNeeds opens what the library will need, of its own version of CUDA. Without cuBLASLt it is not taken.
+func TestNeeds(t *testing.T) {
+	for cuda, want := range map[int][2]string{
+		11080: {"libcublasLt.so.11", "libnvrtc.so.11.2"}, 12090: {"libcublasLt.so.12", "libnvrtc.so.12"}, 13000: {"libcublasLt.so.13", "libnvrtc.so.13"},
+	} {
 		libraries := simlibrary.New()
 		libraries.CUDA = cuda
-		c := libraries.Computer()
-		var opened []string
-		open := c.Open
-		c.Open = func(path string) (library.Symbols, error) {
-			opened = append(opened, path)
-			return open(path)
-		}
-		if _, err := Open(c, 13); err != nil || !slices.Contains(opened, want) {
-			t.Errorf("CUDA %d: %v, opened are %q", cuda, err, opened)
+		for _, has := range []bool{true, false} {
+			c := libraries.Computer()
+			var opened []string
+			open := c.Open
+			c.Open = func(path string) (library.Symbols, error) {
+				opened = append(opened, path)
+				switch {
+				case !strings.HasPrefix(path, "libcublasLt"):
+					return open(path)
+				case has:
+					return libraries, nil
+				}
+				return nil, errors.New("it is not there")
+			}
+			_, err := Open(c, 13)
+			if (err == nil) != has || slices.Contains(opened, want[1]) != has || !slices.Contains(opened, want[0]) {
+				t.Errorf("CUDA %d: %v, opened are %q", cuda, err, opened)
+			}
 		}
 	}
 }

@@ -89,6 +89,9 @@ func Open(c library.Computer, cuda int) (*Library, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := c.Find(library.CuBLASOf(l.cuda()), cuda); err != nil { // version 9.10 aborts the process where it has none
+		return nil, fmt.Errorf("cuda: %s needs cuBLASLt: %w", l.path, err)
+	}
 	// Without a compiler there are no engines for what follows a convolution. Some packages of cuDNN look for it where no package has it, and
 	// find it if it is open already.
 	_, _ = c.Find(library.NVRTC(l.cuda()), cuda)

@@ -20,6 +20,13 @@ type Version struct {
 // CuBLAS is the family of cuBLASLt, which multiplies matrices.
 var CuBLAS = Family{Name: "cuBLASLt", Wheel: "cublas", Package: "nvidia-cublas-cu12", Versions: []Version{cublas(13), cublas(12), cublas(11)}}
 
+// CuBLASOf is the family of cuBLASLt for one version of CUDA.
+func CuBLASOf(cuda int) Family {
+	f := CuBLAS
+	f.Versions = []Version{cublas(cuda)}
+	return f
+}
+
 func cublas(cuda int) Version {
 	return Version{cuda, []string{fmt.Sprintf("libcublasLt.so.%d", cuda)}, []string{fmt.Sprintf("cublasLt64_%d.dll", cuda)}}
 }

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 	"testing/fstest"
+	"time"
 
 	"github.com/atelier-go/atelier/sd/prompt"
 	"github.com/atelier-go/atelier/studio/library"

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"log/slog"
 	"regexp"
 	"strconv"
@@ -31,16 +32,38 @@ func Collect(ctx context.Context, q *jobs.Queue, l *library.Library, log *slog.L
 	}
 	defer release()
 	c := &collector{queue: q, library: l, log: log, saved: make(map[result]bool), failed: make(map[string]bool)}
-	changes := q.Changes(ctx) // from before the jobs are listed, so that none is missed
+	changes := channel(ctx, q.Changes(ctx)) // from before the jobs are listed, so that none is missed
 	c.forget(func(id string) bool { _, there := q.Job(id); return !there })
 	for _, j := range q.Jobs() {
 		c.collect(ctx, j)
 	}
-	for j := range changes {
-		c.collect(ctx, j)
-		c.again(ctx)
+	retry := time.NewTicker(10 * time.Second)
+	defer retry.Stop()
+	for {
+		select {
+		case j := <-changes:
+			c.collect(ctx, j)
+		case <-retry.C: // nothing need change before what failed can be done
+			c.again(ctx)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
-	return context.Cause(ctx)
+}
+
+// channel sends what is yielded, until ctx is done.
+func channel(ctx context.Context, changes iter.Seq[jobs.Job]) <-chan jobs.Job {
+	c := make(chan jobs.Job)
+	go func() {
+		for j := range changes {
+			select {
+			case c <- j:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return c
 }
 
 // collector saves results.
@@ -50,7 +73,6 @@ type collector struct {
 	log     *slog.Logger
 	saved   map[result]bool
 	failed  map[string]bool // jobs of which something could not be saved
-	tried   time.Time       // when these were last tried again
 }
 
 // result is one of a job's.
@@ -63,12 +85,8 @@ func (c *collector) forget(gone func(id string) bool) {
 	}
 }
 
-// again tries once more, now and then, what could not be saved.
+// again tries once more what could not be saved.
 func (c *collector) again(ctx context.Context) {
-	if len(c.failed) == 0 || time.Since(c.tried) < 10*time.Second {
-		return
-	}
-	c.tried = time.Now()
 	for id := range c.failed {
 		delete(c.failed, id)
 		if j, ok := c.queue.Job(id); ok {

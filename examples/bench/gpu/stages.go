@@ -55,8 +55,8 @@ func (h *hour) stages() []stage {
 func (h *hour) device() string { return fmt.Sprintf("cuda:%d", h.card) }
 
 // tune has every phase run, so that all shapes are met, and keeps what was found out.
-func (h *hour) tune(ctx context.Context, log io.Writer) (f found, err error) {
-	if f, err = h.phases(ctx, log, "1"); err != nil {
+func (h *hour) tune(ctx context.Context, log io.Writer) (found, error) {
+	if _, err := h.phases(ctx, log, "1"); err != nil {
 		return found{}, err
 	}
 	cache, err := os.UserCacheDir()

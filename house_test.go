@@ -48,6 +48,7 @@ var rules = []rule{
 	{"cuda/internal/simgpu", "internal/f16", "", "it reads the text that a driver would get, and shares nothing with what wrote it: for tests"},
 	{"cuda/internal/simdriver", "cuda/internal/library cuda/internal/simgpu", "github.com/ebitengine/purego golang.org/x/sys", "it is called as the driver is, and knows nothing of who calls: for tests"},
 	{"cuda/internal/simlibrary", "cuda/internal/library cuda/internal/simdriver cuda/internal/simgpu internal/f16", "github.com/ebitengine/purego", "it is called as NVIDIA's libraries are, and knows nothing of who calls: for tests"},
+	{"cuda/internal/cardtest", "cuda/internal/driver cuda/internal/simdriver internal/f16", "", "it has a simulated card in use: for tests"},
 	{"cuda/internal/realcard", "cuda/internal/driver cuda/internal/library cuda/internal/simgpu", "", "it holds the simulation to a card: for tests"},
 	{"cuda/internal/kernel", "cuda/internal/ptx compute", "", "kernels are text: they know the vocabulary and no driver"},
 	{"device", "compute cpu cuda invalid", "", "the only package that knows all devices"},
@@ -96,10 +97,10 @@ var rules = []rule{
 }
 
 // testOnly are packages that tests may import besides what the code may.
-const testOnly = "compute/... sd cuda/internal/driver cuda/internal/ptx cuda/internal/realcard cuda/internal/simdriver cuda/internal/simgpu cuda/internal/simlibrary invalid cpu weights/... internal/f16 internal/golden internal/rng internal/webui lora lora/dataset lora/train lora/internal/loratest tinyportrait/... sampler clip unet vae nn"
+const testOnly = "compute/... sd cuda/internal/driver cuda/internal/ptx cuda/internal/cardtest cuda/internal/realcard cuda/internal/simdriver cuda/internal/simgpu cuda/internal/simlibrary invalid cpu weights/... internal/f16 internal/golden internal/rng internal/webui lora lora/dataset lora/train lora/internal/loratest tinyportrait/... sampler clip unet vae nn"
 
 // simulation are the packages that stand in for a card.
-const simulation = "cuda/internal/realcard cuda/internal/simdriver cuda/internal/simgpu cuda/internal/simlibrary"
+const simulation = "cuda/internal/cardtest cuda/internal/realcard cuda/internal/simdriver cuda/internal/simgpu cuda/internal/simlibrary"
 
 func TestImports(t *testing.T) {
 	each(t, func(t *testing.T, file string, f *ast.File) {

@@ -27,6 +27,18 @@ func (i idle) Symbol(name string) (uintptr, error) {
 	return i.driver.Symbol(name)
 }
 
+// idleDriver is such a driver, and the library of C.
+func idleDriver(t *testing.T) (*driver.Driver, library.Symbols) {
+	t.Helper()
+	c, err := library.Here().Open("libc.so.6")
+	check(t, err)
+	lib := simdriver.New(simdriver.Options{}).Library()
+	lib.Symbols = idle{lib.Symbols, c}
+	handle, err := driver.New(lib)
+	check(t, err)
+	return handle, c
+}
+
 // idleLibraries are libraries whose functions of a run do nothing in the same way.
 type idleLibraries struct{ libraries, c library.Symbols }
 
@@ -42,12 +54,7 @@ func TestNoAllocationsByLibraries(t *testing.T) {
 	if testing.Short() || runtime.GOOS != "linux" {
 		t.Skip("left out with -short, because the race detector allocates too, and where the function that stands in is not")
 	}
-	c, err := library.Here().Open("libc.so.6")
-	check(t, err)
-	lib := simdriver.New(simdriver.Options{}).Library()
-	lib.Symbols = idle{lib.Symbols, c}
-	handle, err := driver.New(lib)
-	check(t, err)
+	handle, c := idleDriver(t)
 	computer := simlibrary.New().Computer()
 	found := computer.Open
 	computer.Open = func(path string) (library.Symbols, error) {
@@ -83,12 +90,7 @@ func TestNoAllocations(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the function that stands in for the driver's is Linux's")
 	}
-	c, err := library.Here().Open("libc.so.6")
-	check(t, err)
-	lib := simdriver.New(simdriver.Options{}).Library()
-	lib.Symbols = idle{lib.Symbols, c}
-	handle, err := driver.New(lib)
-	check(t, err)
+	handle, _ := idleDriver(t)
 	d, err := open(handle, bare(), Options{NoTuning: true, NoCache: true})
 	check(t, err)
 	defer d.Close()

@@ -9,45 +9,30 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/atelier-go/atelier/cuda/internal/cardtest"
 	"github.com/atelier-go/atelier/cuda/internal/driver"
 	"github.com/atelier-go/atelier/cuda/internal/library"
 	"github.com/atelier-go/atelier/cuda/internal/simdriver"
 	"github.com/atelier-go/atelier/cuda/internal/simlibrary"
-	"github.com/atelier-go/atelier/internal/f16"
 )
 
-// card is a context on a machine's card, with its stream and the library in use.
+// card is a simulated card with the library in use.
 type card struct {
-	t       testing.TB
-	context *driver.Context
-	stream  driver.Stream
-	handle  Handle
+	cardtest.Card
+	handle Handle
 }
 
 // within runs f where the driver may be called, and asks for everything back.
 func within(t *testing.T, m *simdriver.Machine, f func(c card)) {
 	t.Helper()
-	d, err := driver.New(m.Library())
-	check(t, err)
-	cards, err := d.Cards()
-	check(t, err)
-	context, err := d.Context(cards[0])
-	check(t, err)
-	check(t, context.Do(func() error {
+	cardtest.Within(t, m, func(on cardtest.Card) {
 		l, err := Open(simlibrary.New().Computer(), 12)
 		check(t, err)
-		c := card{t: t, context: context}
-		c.stream, err = context.Stream()
+		handle, err := l.Handle()
 		check(t, err)
-		c.handle, err = l.Handle()
-		check(t, err)
-		f(c)
-		return errors.Join(c.handle.Close(), c.stream.Destroy())
-	}))
-	check(t, context.Close())
-	if leaks, faults := m.Leaks(), m.Faults(); len(leaks)+len(faults) > 0 {
-		t.Errorf("not given back: %q; faults %v", leaks, faults)
-	}
+		f(card{on, handle})
+		check(t, handle.Close())
+	})
 }
 
 func check(t testing.TB, err error) {
@@ -59,38 +44,27 @@ func check(t testing.TB, err error) {
 
 // numbers are random ones of a type, and where they are on the card.
 func (c card) numbers(t DType, n int) ([]float64, driver.Address) {
+	if t == F16 {
+		return c.Halves(n)
+	}
 	var data []byte
 	x := make([]float64, n)
 	for i := range x {
 		v := rand.Float32() - 0.5
-		if t == F16 {
-			h := f16.FromF32(v)
-			data, v = binary.LittleEndian.AppendUint16(data, h), f16.ToF32(h)
-		} else {
-			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
-		}
-		x[i] = float64(v)
+		data, x[i] = binary.LittleEndian.AppendUint32(data, math.Float32bits(v)), float64(v)
 	}
-	at, err := c.context.Alloc(int64(len(data)))
-	check(c.t, err)
-	check(c.t, c.stream.Upload(at, data))
-	return x, at
+	return x, c.Upload(data)
 }
 
 // download are numbers on the card.
 func (c card) download(t DType, at driver.Address, n int) []float64 {
-	size := 4
 	if t == F16 {
-		size = 2
+		return c.ReadHalves(at, n)
 	}
-	data, x := make([]byte, n*size), make([]float64, n)
-	check(c.t, c.stream.Download(data, at))
+	data, x := make([]byte, 4*n), make([]float64, n)
+	check(c.TB, c.Stream.Download(data, at))
 	for i := range x {
-		if t == F16 {
-			x[i] = float64(f16.ToF32(binary.LittleEndian.Uint16(data[2*i:])))
-		} else {
-			x[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:])))
-		}
+		x[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:])))
 	}
 	return x
 }
@@ -132,16 +106,16 @@ func TestProduct(t *testing.T) {
 						}
 					}
 				}
-				check(t, call.Run(c.stream))
+				check(t, call.Run(c.Stream))
 				same("run", yAt)
 				call.At.Y = residualAt // in its place
-				g, err := c.stream.Capture(func() error { return call.Run(c.stream) })
+				g, err := c.Stream.Capture(func() error { return call.Run(c.Stream) })
 				check(t, err)
-				check(t, c.stream.Replay(g))
+				check(t, c.Stream.Replay(g))
 				same("replayed", residualAt)
 				check(t, errors.Join(g.Destroy(), plan.Close()))
 				for _, at := range []driver.Address{xAt, wAt, biasAt, residualAt, yAt, workspace} {
-					check(t, c.context.Free(at))
+					check(t, c.Context.Free(at))
 				}
 			})
 		})
@@ -201,10 +175,10 @@ func TestMisaligned(t *testing.T) {
 		_, at := c.numbers(F32, 2048)
 		call := plan.Call(0)
 		call.At = Operands{Y: at, X: at + 8, W: at + 256, Workspace: at + 4096}
-		if err := call.Run(c.stream); err == nil || !strings.Contains(err.Error(), "invalid value") {
+		if err := call.Run(c.Stream); err == nil || !strings.Contains(err.Error(), "invalid value") {
 			t.Errorf("have %v", err)
 		}
-		check(t, errors.Join(plan.Close(), c.context.Free(at)))
+		check(t, errors.Join(plan.Close(), c.Context.Free(at)))
 	})
 }
 
@@ -220,7 +194,7 @@ func TestEveryCallFails(t *testing.T) {
 			m.Fail(names[f], 0, simdriver.Code(notSupported))
 			plan, err := c.handle.Plan(Product{Rows: 1, Columns: 8, Depth: 8, Transposed: true, Bias: true, Type: F16}, 4096, 1)
 			if err == nil {
-				err = errors.Join(plan.Call(0).Run(c.stream), plan.Close())
+				err = errors.Join(plan.Call(0).Run(c.Stream), plan.Close())
 			}
 			if err == nil || !strings.Contains(err.Error(), names[f]+": not supported") || !errors.Is(err, ErrUnsupported) {
 				t.Errorf("%s fails: %v", names[f], err)

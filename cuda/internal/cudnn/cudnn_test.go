@@ -1,53 +1,36 @@
 package cudnn
 
 import (
-	"encoding/binary"
 	"errors"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/atelier-go/atelier/cuda/internal/cardtest"
 	"github.com/atelier-go/atelier/cuda/internal/driver"
 	"github.com/atelier-go/atelier/cuda/internal/library"
 	"github.com/atelier-go/atelier/cuda/internal/simdriver"
 	"github.com/atelier-go/atelier/cuda/internal/simlibrary"
-	"github.com/atelier-go/atelier/internal/f16"
 )
 
-// card is a context on a machine's card, with its stream and the library in use.
+// card is a simulated card with the library in use.
 type card struct {
-	t       testing.TB
-	context *driver.Context
-	stream  driver.Stream
-	handle  Handle
+	cardtest.Card
+	handle Handle
 }
 
 // within runs f where the driver may be called, and asks for everything back.
 func within(t *testing.T, m *simdriver.Machine, libraries *simlibrary.Libraries, f func(c card)) {
 	t.Helper()
-	d, err := driver.New(m.Library())
-	check(t, err)
-	cards, err := d.Cards()
-	check(t, err)
-	context, err := d.Context(cards[0])
-	check(t, err)
-	check(t, context.Do(func() error {
+	cardtest.Within(t, m, func(on cardtest.Card) {
 		l, err := Open(libraries.Computer(), 12)
 		check(t, err)
-		c := card{t: t, context: context}
-		c.stream, err = context.Stream()
+		handle, err := l.Handle(on.Stream)
 		check(t, err)
-		c.handle, err = l.Handle(c.stream)
-		check(t, err)
-		f(c)
-		return errors.Join(c.handle.Close(), c.stream.Destroy())
-	}))
-	check(t, context.Close())
-	if leaks, faults := m.Leaks(), m.Faults(); len(leaks)+len(faults) > 0 {
-		t.Errorf("not given back: %q; faults %v", leaks, faults)
-	}
+		f(card{on, handle})
+		check(t, handle.Close())
+	})
 }
 
 func check(t testing.TB, err error) {
@@ -55,20 +38,6 @@ func check(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// halves are random, and where they are on the card.
-func (c card) halves(n int) ([]float64, driver.Address) {
-	var data []byte
-	x := make([]float64, n)
-	for i := range x {
-		h := f16.FromF32(rand.Float32() - 0.5)
-		data, x[i] = binary.LittleEndian.AppendUint16(data, h), float64(f16.ToF32(h))
-	}
-	at, err := c.context.Alloc(int64(len(data)))
-	check(c.t, err)
-	check(c.t, c.stream.Upload(at, data))
-	return x, at
 }
 
 // convolutions are of all kinds.
@@ -123,13 +92,13 @@ func (c card) compare(t *testing.T, of Convolution) {
 		t.Errorf("the workspace is %d", plan.Workspace())
 	}
 	height, width := of.extents()
-	x, xAt := c.halves(of.Batch * of.Height * of.Width * of.Input)
-	w, wAt := c.halves(of.Output * of.Kernel[0] * of.Kernel[1] * of.Input)
-	y, yAt := c.halves(of.Batch * height * width * of.Output)
-	bias, biasAt := c.halves(of.Output)
-	perChannel, perChannelAt := c.halves(max(of.PerChannel, 1) * of.Output)
-	residual, residualAt := c.halves(len(y))
-	_, workspace := c.halves(2048)
+	x, xAt := c.Halves(of.Batch * of.Height * of.Width * of.Input)
+	w, wAt := c.Halves(of.Output * of.Kernel[0] * of.Kernel[1] * of.Input)
+	y, yAt := c.Halves(of.Batch * height * width * of.Output)
+	bias, biasAt := c.Halves(of.Output)
+	perChannel, perChannelAt := c.Halves(max(of.PerChannel, 1) * of.Output)
+	residual, residualAt := c.Halves(len(y))
+	_, workspace := c.Halves(2048)
 	call := plan.Call()
 	call.At = Operands{Y: yAt, X: xAt, W: wAt, Workspace: workspace}
 	if of.Bias {
@@ -146,10 +115,8 @@ func (c card) compare(t *testing.T, of Convolution) {
 		result = xAt
 	}
 	same := func(what string, at driver.Address) {
-		data := make([]byte, 2*len(want))
-		check(t, c.stream.Download(data, at))
-		for i, v := range want {
-			if have := float64(f16.ToF32(binary.LittleEndian.Uint16(data[2*i:]))); !(math.Abs(have-v) <= 2e-3*(1+math.Abs(v))) {
+		for i, have := range c.ReadHalves(at, len(want)) {
+			if v := want[i]; !(math.Abs(have-v) <= 2e-3*(1+math.Abs(v))) {
 				t.Fatalf("%s: element %d is %g, want %g", what, i, have, v)
 			}
 		}
@@ -159,13 +126,13 @@ func (c card) compare(t *testing.T, of Convolution) {
 	if of.Residual {
 		call.At.Y, result = residualAt, residualAt // in its place
 	}
-	g, err := c.stream.Capture(func() error { return call.Run() })
+	g, err := c.Stream.Capture(func() error { return call.Run() })
 	check(t, err)
-	check(t, c.stream.Replay(g))
+	check(t, c.Stream.Replay(g))
 	same("replayed", result)
 	check(t, errors.Join(g.Destroy(), call.Close(), plan.Close()))
 	for _, at := range []driver.Address{xAt, wAt, yAt, biasAt, perChannelAt, residualAt, workspace} {
-		check(t, c.context.Free(at))
+		check(t, c.Context.Free(at))
 	}
 }
 
@@ -300,8 +267,8 @@ func (c card) session(of Convolution) error {
 	if err != nil {
 		return err
 	}
-	_, at := c.halves(4096)
+	_, at := c.Halves(4096)
 	call := plan.Call()
 	call.At = Operands{Y: at, X: at + 4096, W: at + 2048, Workspace: at + 4096}
-	return errors.Join(call.Run(), c.stream.Wait(), call.Close(), plan.Close(), c.context.Free(at))
+	return errors.Join(call.Run(), c.Stream.Wait(), call.Close(), plan.Close(), c.Context.Free(at))
 }

@@ -106,9 +106,6 @@ func (c *cache) keepWays(known map[string]string) {
 
 // cubin is a kernel as the driver assembled it before, nil if it is not known. Its sum is in front of it.
 func (c *cache) cubin(ptx string) []byte {
-	if c == nil {
-		return nil
-	}
 	path := c.path("kernel", ptx) + ".cubin"
 	data, err := openfile.ReadFile(path, mostCached)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -126,9 +123,7 @@ func (c *cache) cubin(ptx string) []byte {
 
 // keepCubin keeps a kernel as the driver assembled it.
 func (c *cache) keepCubin(ptx string, cubin []byte) {
-	if c != nil {
-		c.tell(c.write(c.path("kernel", ptx)+".cubin", append(digest(string(cubin)), cubin...)))
-	}
+	c.tell(c.write(c.path("kernel", ptx)+".cubin", append(digest(string(cubin)), cubin...)))
 }
 
 func (c *cache) write(path string, data []byte) error {

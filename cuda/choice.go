@@ -65,7 +65,7 @@ func (d *Device) fastest(p *compute.Program, node int, ways []kernel.Way) (best 
 
 // ways are all there may be, with the tiles of own kernels and the algorithms of libraries, which do not all have one.
 func (d *Device) ways(p *compute.Program, node int, own kernel.Work) []kernel.Way {
-	ways := append([]kernel.Way{{Name: ownName, Work: own}}, d.kernels.Tilings(p, p.Nodes[node])...)
+	ways := append([]kernel.Way{{Name: ownName, Work: own}}, d.kernels.Tilings(p, p.Nodes[node], own)...)
 	if d.libraries == nil {
 		return ways
 	}

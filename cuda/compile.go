@@ -184,15 +184,25 @@ func (b *binder) launch(node int, l kernel.Launch) error {
 	return err
 }
 
-// argument is the value of an argument, or where in the arena it points.
-func (b *binder) argument(node int, a any) (value uint64, offset int, err error) {
+// constant is the value of an argument that is no address.
+func constant(a any) (value uint64, ok bool) {
 	switch a := a.(type) {
 	case nil: // a library's call has no such array
-		return 0, -1, nil
+		return 0, true
 	case int:
-		return uint64(uint32(a)), -1, nil
+		return uint64(uint32(a)), true
 	case float32:
-		return uint64(math.Float32bits(a)), -1, nil
+		return uint64(math.Float32bits(a)), true
+	}
+	return 0, false
+}
+
+// argument is the value of an argument, or where in the arena it points.
+func (b *binder) argument(node int, a any) (value uint64, offset int, err error) {
+	if value, ok := constant(a); ok {
+		return value, -1, nil
+	}
+	switch a := a.(type) {
 	case kernel.Scratch:
 		return 0, b.lowered.layout.Scratch(node) + int(a), nil
 	case kernel.Table:

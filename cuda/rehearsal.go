@@ -90,14 +90,11 @@ func (r *rehearsal) launches(work kernel.Work) (launches []launch, err error) {
 }
 
 func (r *rehearsal) argument(a any) (uint64, error) {
+	if value, ok := constant(a); ok {
+		return value, nil
+	}
 	base := uint64(r.memory.address)
 	switch a := a.(type) {
-	case nil:
-		return 0, nil
-	case int:
-		return uint64(uint32(a)), nil
-	case float32:
-		return uint64(math.Float32bits(a)), nil
 	case kernel.Scratch:
 		return base + uint64(r.scratch) + uint64(a), nil
 	case kernel.Array:

@@ -13,7 +13,7 @@ import (
 // tuner knows which way to compute an op was the fastest on this card. A nil one knows nothing, and times nothing.
 type tuner struct {
 	fastest map[string]string // names of ways, by what they compute
-	fresh   int               // how many of them are in no cache yet
+	fresh   bool              // some of them are in no cache yet
 	told    bool              // that time is spent on finding out
 	clock   clock
 }
@@ -32,6 +32,9 @@ func (d *Device) timed(p *compute.Program, node int, own kernel.Work, mayTime bo
 	if !known && !mayTime {
 		return own, false, nil
 	}
+	if known && name == ownName {
+		return own, true, nil
+	}
 	ways := d.ways(p, node, own)
 	if len(ways) == 1 {
 		return own, false, nil
@@ -49,7 +52,7 @@ func (d *Device) timed(p *compute.Program, node int, own kernel.Work, mayTime bo
 		return own, false, err
 	}
 	t.fastest[key] = name
-	t.fresh++
+	t.fresh = true
 	work, known = d.named(name, ways)
 	return work, known, nil
 }
@@ -65,9 +68,9 @@ func (d *Device) named(name string, ways []kernel.Way) (kernel.Work, bool) {
 
 // keep keeps what has been learned since it was last called.
 func (t *tuner) keep(c *cache) {
-	if t != nil && t.fresh > 0 {
+	if t != nil && t.fresh {
 		c.keepWays(t.fastest)
-		t.fresh = 0
+		t.fresh = false
 	}
 }
 

@@ -57,7 +57,7 @@ func (p *Pipeline) begin(ctx context.Context, r Request, img *image.NRGBA) ([]fl
 	if whole.X == 0 || whole.Y == 0 {
 		return nil, fmt.Errorf("sd: %w", invalid.Field("Request.Image", img.Rect.Size(), "a picture of at least %d pixels a side", factor))
 	}
-	cut := img.SubImage(image.Rectangle{Max: whole.Mul(factor)}.Add(img.Rect.Min)).(*image.NRGBA)
+	cut := picture.Part(img, image.Rectangle{Max: whole.Mul(factor)})
 	one, err := p.encodePictures(ctx, r, []*image.NRGBA{canvas.Lanczos(cut, cut.Rect.Size())})
 	if err != nil {
 		return nil, err

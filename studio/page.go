@@ -178,9 +178,7 @@ var words = template.FuncMap{
 		name := letter + "_axis"
 		return axisView{letter, label, d.V[name], d.V[letter+"_values"], d.Faults[letter+"_values"], d.Axes}
 	},
-	"sends": func() map[string]string {
-		return map[string]string{"enlarge": "enlarge", "img2img": "img2img", "inpaint": "inpaint"}
-	},
+	"sends": func() []string { return []string{"enlarge", "img2img", "inpaint"} },
 	"sizes": func() []string { return []string{"512×512", "512×640", "512×768"} },
 	"when":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"day":   func(t time.Time) string { return t.Local().Format("2 January 2006, 15:04") },

@@ -136,7 +136,12 @@ func (s *Server) openResult(ctx context.Context, p wizard, name string) ([]byte,
 	if p.Job == nil || !hasFile(*p.Job, name) {
 		return nil, fs.ErrNotExist
 	}
-	r, err := s.options.Queue.Result(ctx, p.Job.ID, name)
+	return s.readResult(ctx, p.Job.ID, name)
+}
+
+// readResult reads a picture that is a result of a job.
+func (s *Server) readResult(ctx context.Context, id, name string) ([]byte, error) {
+	r, err := s.options.Queue.Result(ctx, id, name)
 	if err != nil {
 		return nil, err
 	}

@@ -29,14 +29,9 @@ func (s *Server) drawSend(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, &library.NotFoundError{Kind: "picture", Name: name})
 		return
 	}
-	file, err := s.options.Queue.Result(r.Context(), j.ID, name)
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	defer file.Close()
 	p := sent{name: name, v: s.kept(r.Context())}
-	if p.file, err = io.ReadAll(io.LimitReader(file, maxPhotoBytes)); err != nil {
+	var err error
+	if p.file, err = s.readResult(r.Context(), j.ID, name); err != nil {
 		s.fail(w, r, err)
 		return
 	}

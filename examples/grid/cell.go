@@ -34,7 +34,7 @@ type cell struct {
 func (o *options) cells() (all []cell, err error) {
 	size := o.axes.Size()
 	for i := range size.X * size.Y * size.Z {
-		c, err := o.cell(grid.Cell{X: i % size.X, Y: i / size.X % size.Y, Z: i / size.X / size.Y})
+		c, err := o.cell(o.axes.At(i))
 		if err != nil {
 			return nil, err
 		}
@@ -159,16 +159,24 @@ func (s *studio) draw(ctx context.Context, c cell, progress func(step, of int)) 
 	return errors.New("the sampler made no steps")
 }
 
+// size reads how large the picture is that was kept of a cell.
+func (c cell) size() (image.Point, error) {
+	header, err := kept(c, png.DecodeConfig)
+	return image.Pt(header.Width, header.Height), err
+}
+
 // picture reads what was kept of a cell.
-func (c cell) picture() (image.Image, error) {
+func (c cell) picture() (image.Image, error) { return kept(c, png.Decode) }
+
+// kept reads of the picture of a cell what decode does.
+func kept[T any](c cell, decode func(io.Reader) (T, error)) (v T, err error) {
 	f, err := os.Open(c.path)
 	if err != nil {
-		return nil, err
+		return v, err
 	}
 	defer f.Close()
-	img, err := png.Decode(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w; remove the file, and it is made again", c.path, err)
+	if v, err = decode(f); err != nil {
+		err = fmt.Errorf("%s: %w; remove the file, and it is made again", c.path, err)
 	}
-	return img, nil
+	return v, err
 }

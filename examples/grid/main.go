@@ -153,8 +153,8 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	if err := o.draw(ctx, studio, cells, log); err != nil {
 		return err
 	}
-	size := o.axes.Size()
-	img, err := o.look.Sheet(o.axes, func(c grid.Cell) (image.Image, error) { return cells[(c.Z*size.Y+c.Y)*size.X+c.X].picture() })
+	kept := func(c grid.Cell) cell { return cells[o.axes.Index(c)] }
+	img, err := o.look.Sheet(o.axes, func(c grid.Cell) (image.Point, error) { return kept(c).size() }, func(c grid.Cell) (image.Image, error) { return kept(c).picture() })
 	if err != nil {
 		return err
 	}
@@ -203,9 +203,8 @@ func (o *options) draw(ctx context.Context, s *studio, cells []cell, log io.Writ
 	if err := os.MkdirAll(o.folder(), 0o777); err != nil {
 		return fmt.Errorf("-output: %w", err)
 	}
-	size := o.axes.Size()
 	for at := range o.axes.Cells() {
-		c := cells[(at.Z*size.Y+at.Y)*size.X+at.X]
+		c := cells[o.axes.Index(at)]
 		if _, err := os.Stat(c.path); err != nil {
 			if err := s.check(ctx, c); err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
@@ -220,7 +219,7 @@ func (o *options) draw(ctx context.Context, s *studio, cells []cell, log io.Writ
 	}
 	bar.Set(0, total)
 	for at := range o.axes.Cells() {
-		c := cells[(at.Z*size.Y+at.Y)*size.X+at.X]
+		c := cells[o.axes.Index(at)]
 		if _, err := os.Stat(c.path); err != nil {
 			if err := s.draw(ctx, c, func(step, of int) { bar.Set(done+step*c.request.Steps/of, total) }); err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)

@@ -113,7 +113,6 @@ func (o *options) webUIFlags() map[string]any {
 	number, _ := strconv.Atoi(port)
 	return map[string]any{
 		"listen": !isLoopback(host), "port": number, "server_name": host, "api_server_stop": o.stop, "api_log": o.verbose, "ckpt": o.model,
-		"use_cpu": []string{}, "device_id": nil,
 	}
 }
 

@@ -46,9 +46,8 @@ func (r *run) scheduleOf(total int) (optim.Schedule, error) {
 		Type: optim.ScheduleType(r.config.LRScheduler), Steps: total, Warmup: warmup, Decay: decay, Cycles: r.config.LRSchedulerNumCycles,
 		Power: r.config.LRSchedulerPower, Timescale: r.config.LRSchedulerTimescale, MinRatio: r.config.LRSchedulerMinLRRatio, LearningRate: r.config.LearningRate,
 	}
-	var err3, err4 error
-	err3 = s.SetArgs(r.config.LRSchedulerArgs)
-	s, err4 = r.config.Trainer.schedule(s)
+	err3 := s.SetArgs(r.config.LRSchedulerArgs)
+	s, err4 := r.config.Trainer.schedule(s)
 	return s, errors.Join(err1, err2, err3, err4)
 }
 

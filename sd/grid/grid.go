@@ -27,6 +27,18 @@ func (g Grid) Size() Cell {
 	return Cell{len(axes[0].Values), len(axes[1].Values), len(axes[2].Values)}
 }
 
+// Index is a cell's place among all, X changing first and Z last, and At the reverse.
+func (g Grid) Index(c Cell) int {
+	size := g.Size()
+	return (c.Z*size.Y+c.Y)*size.X + c.X
+}
+
+// At is the cell at a place among all.
+func (g Grid) At(i int) Cell {
+	size := g.Size()
+	return Cell{X: i % size.X, Y: i / size.X % size.Y, Z: i / size.X / size.Y}
+}
+
 // Order are the axes, X being 0, from the one that changes least to the one that changes from cell to cell: the costlier, the
 // earlier; at the same cost Z and then Y.
 func (g Grid) Order() [3]int {

@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/atelier-go/atelier/invalid"
+	"github.com/atelier-go/atelier/sd"
 )
 
 // Kind is what the values of an axis are.
@@ -95,9 +96,9 @@ var kinds = []Kind{
 	setting("[ADetailer] Inpaint only masked padding 1st", wholes, "ad_inpaint_only_masked_padding"),
 	choice(setting("[ADetailer] ADetailer sampler 1st", texts, "ad_sampler")),
 
-	numbered("Resize mode", "resize_mode", "Just resize", "Crop and resize", "Resize and fill", "Just resize (latent upscale)"),
+	numbered("Resize mode", "resize_mode", sd.ResizeModes),
 	setting("Mask blur", reals, "mask_blur"),
-	numbered("Masked content", "inpainting_fill", "fill", "original", "latent noise", "latent nothing"),
+	numbered("Masked content", "inpainting_fill", sd.MaskedContents),
 	setting("Only masked padding", wholes, "inpaint_full_res_padding"),
 	costly(Kind{Name: "LoRA", label: bare, apply: applyLoRA}, 0.6),
 	costly(Kind{Name: "LoRA epoch", values: wholes, apply: applyEpoch}, 0.6),
@@ -140,9 +141,9 @@ func truth(name, key string) Kind {
 }
 
 // numbered has one of some names, for which the key has their number.
-func numbered(name, key string, names ...string) Kind {
+func numbered[T ~string](name, key string, names []T) Kind {
 	return choice(Kind{Name: name, apply: func(a *Axis, value any, j *Job) error {
-		at := slices.IndexFunc(names, func(one string) bool { return strings.EqualFold(one, value.(string)) })
+		at := slices.IndexFunc(names, func(one T) bool { return strings.EqualFold(string(one), value.(string)) })
 		if at < 0 {
 			return a.invalid(value, "one of %q", names)
 		}

@@ -51,10 +51,7 @@ func (g Grid) Picture(c Cell, all sd.Request, styles prompt.Styles) (p Picture, 
 			return p, err
 		}
 	}
-	for _, a := range []*Axis{g.X, g.Y, g.Z} {
-		if a == nil {
-			continue
-		}
+	for _, a := range g.axes() {
 		if err := p.check(a); err != nil {
 			return p, err
 		}
@@ -234,8 +231,8 @@ func (p *Picture) detect(model string) error {
 func (g Grid) Text(first infotext.Text) infotext.Text {
 	first.Fields = slices.Clone(first.Fields)
 	first.Add("Script", "X/Y/Z plot")
-	for i, a := range []*Axis{g.X, g.Y, g.Z} {
-		if a != nil && a.Name != Nothing {
+	for i, a := range g.axes() {
+		if a.Name != Nothing {
 			letter := "XYZ"[i : i+1]
 			first.Add(letter+" Type", a.Name)
 			first.Add(letter+" Values", a.text())

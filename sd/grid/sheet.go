@@ -32,15 +32,14 @@ type layout struct {
 }
 
 // Sheet puts the pictures of all cells together: Z below each other, Y in rows, X in columns, each in the middle of its place, on white.
-// picture is asked for each of them twice, first for its size.
-func (l Look) Sheet(g Grid, picture func(Cell) (image.Image, error)) (*image.NRGBA, error) {
+// size is asked for that of each first, then picture for each.
+func (l Look) Sheet(g Grid, size func(Cell) (image.Point, error), picture func(Cell) (image.Image, error)) (*image.NRGBA, error) {
 	p := layout{Look: l, size: g.Size()}
 	for c := range g.Cells() {
-		img, err := picture(c)
+		size, err := size(c)
 		if err != nil {
 			return nil, err
 		}
-		size := img.Bounds().Size()
 		p.cell = image.Pt(max(p.cell.X, size.X), max(p.cell.Y, size.Y))
 	}
 	var err error

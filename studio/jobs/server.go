@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -53,7 +54,7 @@ func (q *Queue) told(ctx context.Context, err error) error {
 		return fmt.Errorf("%w (%w)", ErrFull, err)
 	case code == noResources, code == noStorage, code == notStored && !strings.Contains(api.Description, "closed"):
 		return fmt.Errorf("%w (%w)", ErrFull, err)
-	case code == notNow, code == notStored, isAny(err, silent):
+	case code == notNow, code == notStored, slices.ContainsFunc(silent, func(one error) bool { return errors.Is(err, one) }):
 		q.mirror.lost()
 		return fmt.Errorf("%w (%w)", ErrUnreachable, err)
 	}
@@ -138,12 +139,3 @@ func (q *Queue) heal() {
 
 // roomToHeal is how many bytes there must be room for.
 const roomToHeal = 4 << 20
-
-func isAny(err error, of []error) bool {
-	for _, one := range of {
-		if errors.Is(err, one) {
-			return true
-		}
-	}
-	return false
-}

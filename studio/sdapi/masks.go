@@ -33,8 +33,7 @@ func (o *order) flatten(ctx context.Context) error {
 		if img.Opaque() {
 			continue
 		}
-		over(img, ground)
-		if o.images[i], err = encodePNG(img); err != nil {
+		if o.images[i], err = encodePNG(canvas.Flatten(img, ground)); err != nil {
 			return err
 		}
 	}
@@ -52,17 +51,6 @@ func colourOf(text string) (color.NRGBA, bool) {
 	digits, ok := strings.CutPrefix(text, "#")
 	v, err := strconv.ParseUint(digits, 16, 32)
 	return color.NRGBA{uint8(v >> 16), uint8(v >> 8), uint8(v), 255}, ok && err == nil && len(digits) == 6
-}
-
-// over lays a picture on a colour.
-func over(img *image.NRGBA, ground color.NRGBA) {
-	for i := 0; i < len(img.Pix); i += 4 {
-		a := int(img.Pix[i+3])
-		for c, v := range []uint8{ground.R, ground.G, ground.B} {
-			img.Pix[i+c] = uint8((int(img.Pix[i+c])*a + int(v)*(255-a) + 127) / 255)
-		}
-		img.Pix[i+3] = 255
-	}
 }
 
 // masks are what return_mask and return_mask_composite ask for, once for all pictures of a request.

@@ -387,7 +387,7 @@ func (r *drawing) save(ctx context.Context, result *sd.Result, batch int, incomp
 	for i, p := range result.Pictures {
 		d := Drawn{File: fmt.Sprint(batch*q.BatchSize+i, ending), Batch: batch, Seed: p.Seed, Infotext: p.Infotext, Width: p.Image.Rect.Dx(), Height: p.Image.Rect.Dy()}
 		if r.Grid != nil {
-			d.Cell = r.plot.Label(r.plot.cell(batch))
+			d.Cell = r.plot.Label(r.plot.At(batch))
 		}
 		if q.Variation.Strength != 0 {
 			d.Subseed = q.Variation.Seed + int64(i)

@@ -139,25 +139,14 @@ func (r *drawing) order() (all []int) {
 		return all
 	}
 	for c := range r.plot.Cells() {
-		all = append(all, r.plot.batch(c))
+		all = append(all, r.plot.Index(c))
 	}
 	return all
 }
 
-// batch is the batch of a cell, and cell the reverse.
-func (p plot) batch(c grid.Cell) int {
-	size := p.Size()
-	return (c.Z*size.Y+c.Y)*size.X + c.X
-}
-
-func (p plot) cell(batch int) grid.Cell {
-	size := p.Size()
-	return grid.Cell{X: batch % size.X, Y: batch / size.X % size.Y, Z: batch / size.X / size.Y}
-}
-
 // cell is the request of a grid's batch, with the checkpoint that it wants; "" is that of all. What is random is the same in all cells.
 func (r *drawing) cell(batch int) (q sd.Request, checkpoint string, err error) {
-	p, err := r.plot.Picture(r.plot.cell(batch), r.Request, r.plot.styles)
+	p, err := r.plot.Picture(r.plot.At(batch), r.Request, r.plot.styles)
 	q = p.Request
 	q.VAE = cmp.Or(p.VAE, q.VAE)
 	if q.Seed < 0 {
@@ -168,6 +157,9 @@ func (r *drawing) cell(batch int) (q sd.Request, checkpoint string, err error) {
 	}
 	return q, p.Checkpoint, err
 }
+
+// pngHeader is as many bytes of a PNG as tell its size.
+const pngHeader = 33
 
 // sheet puts a grid's pictures together, if all were drawn.
 func (r *drawing) sheet(ctx context.Context) error {
@@ -180,17 +172,23 @@ func (r *drawing) sheet(ctx context.Context) error {
 		}
 	}
 	look := grid.Look{Bare: r.Grid.Bare, Margin: r.Grid.Margin}
-	img, err := look.Sheet(r.plot.Grid, func(c grid.Cell) (image.Image, error) {
-		file, err := r.task.Result(ctx, fmt.Sprint(r.plot.batch(c), ".png"))
+	result := func(c grid.Cell, most int64) (io.Reader, error) {
+		data, err := readAll(ctx, most, func() (io.ReadCloser, error) { return r.task.Result(ctx, fmt.Sprint(r.plot.Index(c), ".png")) })
+		return bytes.NewReader(data), err
+	}
+	img, err := look.Sheet(r.plot.Grid, func(c grid.Cell) (image.Point, error) {
+		file, err := result(c, pngHeader)
+		if err != nil {
+			return image.Point{}, err
+		}
+		header, err := png.DecodeConfig(file)
+		return image.Pt(header.Width, header.Height), err
+	}, func(c grid.Cell) (image.Image, error) {
+		file, err := result(c, maxInput)
 		if err != nil {
 			return nil, err
 		}
-		defer file.Close()
-		data, err := io.ReadAll(io.LimitReader(file, maxInput))
-		if err != nil {
-			return nil, err
-		}
-		return png.Decode(bytes.NewReader(data))
+		return png.Decode(file)
 	})
 	if err != nil {
 		return err

@@ -119,15 +119,7 @@ func checkInputs(field string, names ...string) error {
 
 // input reads a file that a job needs.
 func input(ctx context.Context, t *jobs.Task, name string) (data []byte, err error) {
-	err = patiently(ctx, func() error {
-		r, err := t.Input(ctx, name)
-		if err != nil {
-			return err
-		}
-		defer r.Close()
-		data, err = io.ReadAll(io.LimitReader(r, maxInput+1))
-		return err
-	})
+	data, err = readAll(ctx, maxInput+1, func() (io.ReadCloser, error) { return t.Input(ctx, name) })
 	if err == nil && len(data) > maxInput {
 		err = fmt.Errorf("work: %s has more than %d MB", path.Base(name), maxInput>>20)
 	}
@@ -228,20 +220,25 @@ func readKept(ctx context.Context, t *jobs.Task, name string, into any) error {
 }
 
 func readJSON(ctx context.Context, into any, open func() (io.ReadCloser, error)) error {
-	var data []byte
-	err := patiently(ctx, func() error {
+	data, err := readAll(ctx, maxInput, open)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, into)
+}
+
+// readAll reads a file of the queue, up to so many bytes, whatever its server does meanwhile.
+func readAll(ctx context.Context, most int64, open func() (io.ReadCloser, error)) (data []byte, err error) {
+	err = patiently(ctx, func() error {
 		r, err := open()
 		if err != nil {
 			return err
 		}
 		defer r.Close()
-		data, err = io.ReadAll(io.LimitReader(r, maxInput))
+		data, err = io.ReadAll(io.LimitReader(r, most))
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(data, into)
+	return data, err
 }
 
 // savePicture stores a picture as a result.

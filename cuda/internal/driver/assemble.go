@@ -13,11 +13,25 @@ type assembling struct {
 	log     [8 << 10]byte
 }
 
-// Assemble makes code for the card of PTX text, as [Context.Load] does, and returns it, to be loaded by LoadCubin now and by later processes.
-func (c *Context) Assemble(ptx string) (cubin []byte, err error) {
-	const errorLog, errorLogBytes, textKind = 5, 6, 1
+func newAssembling() *assembling {
+	const errorLog, errorLogBytes = 5, 6
 	a := &assembling{options: [2]int32{errorLog, errorLogBytes}}
 	a.values = [2]uintptr{uintptr(unsafe.Pointer(&a.log)), uintptr(len(a.log))}
+	return a
+}
+
+// explained adds to an error what the assembler says of it.
+func (a *assembling) explained(err error) error {
+	if e, ok := err.(*Error); ok {
+		e.Log = goString(&a.log[0])
+	}
+	return err
+}
+
+// Assemble makes code for the card of PTX text, as [Context.Load] does, and returns it, to be loaded by LoadCubin now and by later processes.
+func (c *Context) Assemble(ptx string) (cubin []byte, err error) {
+	const textKind = 1
+	a := newAssembling()
 	defer runtime.KeepAlive(a)
 	var state uintptr
 	if err := c.call(cuLinkCreate, uintptr(len(a.options)), uintptr(unsafe.Pointer(&a.options)), uintptr(unsafe.Pointer(&a.values)), uintptr(unsafe.Pointer(&state))); err != nil {
@@ -26,11 +40,8 @@ func (c *Context) Assemble(ptx string) (cubin []byte, err error) {
 	defer c.call(cuLinkDestroy, state)
 	text, name := append([]byte(ptx), 0), []byte("kernel\x00")
 	err = c.call(cuLinkAddData, state, textKind, uintptr(unsafe.Pointer(&text[0])), uintptr(len(text)), uintptr(unsafe.Pointer(&name[0])), 0, 0, 0)
-	if e, ok := err.(*Error); ok {
-		e.Log = goString(&a.log[0])
-	}
 	if err != nil {
-		return nil, err
+		return nil, a.explained(err)
 	}
 	var code unsafe.Pointer
 	var size uintptr

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"fmt"
+	"runtime"
 	"unsafe"
 )
 
@@ -16,18 +17,12 @@ func (c *Context) Load(ptx string) (Module, error) { return c.load(append([]byte
 
 // load loads text that ends with a zero, or code.
 func (c *Context) load(image []byte) (Module, error) {
-	const errorLog, errorLogBytes = 5, 6
-	log := make([]byte, 8<<10)
-	options := [2]int32{errorLog, errorLogBytes}
-	values := [2]unsafe.Pointer{unsafe.Pointer(&log[0]), nil}
-	*(*uintptr)(unsafe.Pointer(&values[1])) = uintptr(len(log)) // the driver takes numbers in the place of addresses
+	a := newAssembling()
+	defer runtime.KeepAlive(a)
 	m := Module{Context: c}
-	err := c.call(cuModuleLoadDataEx, uintptr(unsafe.Pointer(&m.handle)), uintptr(unsafe.Pointer(&image[0])), uintptr(len(options)),
-		uintptr(unsafe.Pointer(&options)), uintptr(unsafe.Pointer(&values)))
-	if e, ok := err.(*Error); ok {
-		e.Log = goString(&log[0])
-	}
-	return m, err
+	err := c.call(cuModuleLoadDataEx, uintptr(unsafe.Pointer(&m.handle)), uintptr(unsafe.Pointer(&image[0])), uintptr(len(a.options)),
+		uintptr(unsafe.Pointer(&a.options)), uintptr(unsafe.Pointer(&a.values)))
+	return m, a.explained(err)
 }
 
 // Unload takes the code off the card.

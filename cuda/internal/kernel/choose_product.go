@@ -14,16 +14,16 @@ var tilings = []Tile{
 	{Rows: 64, Columns: 64, Depth: 64, WarpRows: 32, WarpColumns: 32, Stages: 3},
 }
 
-// Tilings are the ways to compute a node that differ from Work in how its product on tensor cores is divided: none for a small product, and
-// for what is none.
-func (k *Kernels) Tilings(p *compute.Program, n compute.Node) (ways []Way) {
-	usual, err := k.Work(p, n)
+// Tilings are the ways to compute a node that differ from the usual work, Work's, in how its product on tensor cores is divided: none for a
+// small product, and for what is none.
+func (k *Kernels) Tilings(p *compute.Program, n compute.Node, usual Work) (ways []Way) {
+	if !usual.large() {
+		return nil
+	}
 	for _, t := range tilings {
-		w, failed := k.tiled(p, n, t)
-		if err != nil || failed != nil || !usual.large() || !w.differs(usual) {
-			continue
+		if w, err := k.tiled(p, n, t); err == nil && w.differs(usual) {
+			ways = append(ways, Way{"own, in tiles " + t.String(), w})
 		}
-		ways = append(ways, Way{"own, in tiles " + t.String(), w})
 	}
 	return ways
 }
@@ -58,7 +58,7 @@ func TileFor(rows, columns, multiprocessors int) Tile {
 	if rows <= 32 || columns <= 32 {
 		return Tile{Rows: 32, Columns: 32, Depth: 32, WarpRows: 16, WarpColumns: 16, Stages: 3}
 	}
-	return Tile{Rows: 64, Columns: 64, Depth: 64, WarpRows: 32, WarpColumns: 32, Stages: 3}
+	return tilings[len(tilings)-1]
 }
 
 // split is how the sum of a product of so many rows and columns and such a depth is split, so that every multiprocessor has work: in
@@ -124,7 +124,7 @@ func (f finish) times(scale float64) finish {
 
 // matrices launches a product of two matrices on tensor cores.
 func (c *choice) matrices(end finish, rows, columns, depth int, l Linear, arguments ...any) {
-	l.Tile, l.Promoted = c.tileFor(rows, columns), c.card.Promoted
+	l.Tile, l.Odd, l.Promoted = c.tileFor(rows, columns), columns%2 == 1, c.card.Promoted
 	c.product(end, l.Tile, rows, columns, depth, func(e Epilogue, split bool) writer {
 		l.Epilogue, l.Split = e, split
 		return l
@@ -156,7 +156,7 @@ func (c *choice) linear(op compute.Linear) {
 	end := c.end(t, rows, columns, op.Bias, op.Epilogue)
 	x, w := c.operand(op.X, t), c.operand(op.Weight, t)
 	if c.whole(t, depth) {
-		c.matrices(end, rows, columns, depth, Linear{Odd: columns%2 == 1}, x, w, depth)
+		c.matrices(end, rows, columns, depth, Linear{}, x, w, depth)
 	} else {
 		plain := PlainMatrix{PlainFor(rows, columns), end.Epilogue, t, t, t, plainWidth(columns)}
 		c.launch(plain, plain.Grid(rows, columns), plain.Shared(), end.with(x, depth, 1, w, depth, 1, depth)...)
@@ -249,7 +249,7 @@ func (c *choice) matMul(op compute.MatMul) {
 		if !op.TransposeB {
 			arguments = append(arguments, columns)
 		}
-		c.matrices(end, rows, columns, depth, Linear{Odd: columns%2 == 1, TransposedX: op.TransposeA, TransposedW: !op.TransposeB}, arguments...)
+		c.matrices(end, rows, columns, depth, Linear{TransposedX: op.TransposeA, TransposedW: !op.TransposeB}, arguments...)
 	} else {
 		plain := PlainMatrix{PlainFor(rows, columns), end.Epilogue, c.kept(op.A), c.kept(op.B), c.kept(c.out[0]), plainWidth(columns)}
 		c.launch(plain, plain.Grid(rows, columns), plain.Shared(), end.with(

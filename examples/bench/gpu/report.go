@@ -151,7 +151,7 @@ func (r report) markdown() string {
 	b.WriteString("| phase | median | least to most | predicted | of it | of eager PyTorch | of torch.compile |\n|---|---|---|---|---|---|---|\n")
 	for _, c := range r.Medians {
 		fmt.Fprintf(&b, "| %s | %.2f | %.2f to %.2f | %s | %s | %s | %s |\n", c.Phase, 1e3*c.Seconds, 1e3*c.Least, 1e3*c.Most,
-			known("%.1f", 1e3*c.Predicted), ratio(c.Seconds, c.Predicted), ratio(c.Seconds, c.Eager), ratio(c.Seconds, c.Compiled))
+			milliseconds(c.Predicted), ratio(c.Seconds, c.Predicted), ratio(c.Seconds, c.Eager), ratio(c.Seconds, c.Compiled))
 	}
 	for _, o := range r.Stages {
 		if o.Error != "" {
@@ -188,12 +188,12 @@ func (o outcome) summary() string {
 	return strings.Join(append(parts, o.Files...), "; ")
 }
 
-// known formats a number, "–" if it is not known.
-func known(format string, x float64) string {
-	if x == 0 {
+// milliseconds formats a time, "–" if it is not known.
+func milliseconds(seconds float64) string {
+	if seconds == 0 {
 		return "–"
 	}
-	return fmt.Sprintf(format, x)
+	return fmt.Sprintf("%.1f", 1e3*seconds)
 }
 
 func ratio(a, b float64) string {

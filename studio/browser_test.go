@@ -229,6 +229,22 @@ func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 // open goes to a page.
 func (p *tab) open(path string) { p.t.Helper(); p.do(chromedp.Navigate(p.url + path)) }
 
+// choose gives files to an input. Right after a page has come, the browser may number its nodes anew.
+func (p *tab) choose(selector string, files []string) {
+	p.t.Helper()
+	ctx, stop := context.WithTimeout(p.ctx, time.Minute)
+	defer stop()
+	for {
+		err := chromedp.Do(ctx, chromedp.SetUploadFiles(chromedp.CSS(selector), files))
+		if err == nil {
+			return
+		}
+		if !strings.Contains(err.Error(), "Could not find node with given id") {
+			p.t.Fatal(err)
+		}
+	}
+}
+
 // place is where the middle of an element is, which is brought into view.
 func (p *tab) place(selector string) (x, y float64) {
 	p.t.Helper()
@@ -570,7 +586,7 @@ func makesAPortrait(t *testing.T, p *tab) []string {
 		}
 	}
 	p.open("/portrait")
-	p.do(chromedp.SetUploadFiles(chromedp.CSS("input[name=photos]"), files))
+	p.choose("input[name=photos]", files)
 	p.until(`location.pathname.endsWith("/photos") && document.body.innerText.includes("5 of 5 kept")`)
 	base := strings.TrimSuffix(p.text(`location.pathname`), "/photos")
 	p.focus("[data-shots] > li")

@@ -20,7 +20,7 @@ import (
 // TestOutage takes the server away from two workers, one of which has a job, for much longer than a worker may be silent. The job stays with its
 // worker, which writes down its end when the server is there again; what others do and ask for meanwhile is heard of.
 func TestOutage(t *testing.T) {
-	const heartbeat = 300 * time.Millisecond // so that slow machines are back in time
+	const heartbeat = 600 * time.Millisecond // so that slow machines are back in time
 	for _, c := range []struct {
 		name    string
 		restart bool

@@ -31,14 +31,16 @@ func (s *studio) collect(l *library.Library) (stop func()) {
 	return stop
 }
 
-// outputs are the files among the outputs, by their paths below them.
+// outputs are the files among the outputs that are written whole, by their paths below them.
 func outputs(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	root := filepath.Join(dir, "outputs")
 	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
-		if err == nil && !e.IsDir() {
-			name, _ := filepath.Rel(root, path)
-			names = append(names, filepath.ToSlash(name))
+		if err == nil && !e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+			if info, err := e.Info(); err == nil && info.Size() > 0 {
+				name, _ := filepath.Rel(root, path)
+				names = append(names, filepath.ToSlash(name))
+			}
 		}
 		return err
 	})
@@ -83,6 +85,9 @@ func TestCollect(t *testing.T) {
 		t.Errorf("a second collector at the same time: %v", err)
 	}
 	stop()
+	if half, _ := filepath.Glob(filepath.Join(s.data, "outputs", "*", "*", ".*")); len(half) > 0 {
+		t.Errorf("half written, and left: %q", half)
+	}
 	// Whoever begins again knows what is done: what somebody deletes does not come back, and what is there does not come twice.
 	s.check(os.Remove(saved["0.png"]))
 	stop = s.collect(s.library)

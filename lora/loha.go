@@ -24,7 +24,7 @@ func (h LoHa) Add(out []float32, _ Factor, strength float64, _ int) {
 	factor := float32(strength * h.Scale)
 	second := stack([]term{newTerm(h.Second, 1, 0)})
 	var other [tile]float32
-	stack([]term{newTerm(h.First, 1, 0)}).each(func(at int, sum []float32) {
+	stack([]term{newTerm(h.First, 1, 0)}).between(0, len(out), func(at int, sum []float32) {
 		second.row(other[:len(sum)], at/second.cols, at%second.cols)
 		for i, v := range sum {
 			out[at+i] += factor * v * other[i]

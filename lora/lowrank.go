@@ -1,6 +1,7 @@
 package lora
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -156,36 +157,47 @@ func (l LowRank) flatDown() []float32 {
 // tile is how many columns are worked on at once, so that the rows of down that they need stay in the nearest cache.
 const tile = 512
 
-// apply writes w + up·down, rounded once, to out. Both are [rows,cols]; the order of additions is fixed.
-func (p product) apply(out, w []byte, outType, wType compute.DType) {
+// apply writes w + up·down, rounded once, to out, which may be w, and reports whether that is w again. Both are the part of
+// [rows,cols] that begins at element first. The order of additions is fixed.
+func (p product) apply(out, w []byte, outType, wType compute.DType, first int) (same bool) {
 	var values [tile]float32
-	p.each(func(at int, sum []float32) {
-		value := values[:len(sum)]
+	same = outType == wType
+	p.between(first, first+len(w)/wType.Size(), func(at int, sum []float32) {
+		value, at := values[:len(sum)], at-first
 		weights.Widen(value, w[at*wType.Size():], wType)
 		for i, d := range sum {
 			value[i] += d
 		}
-		weights.Narrow(out[at*outType.Size():], value, outType)
+		var rounded [4 * tile]byte
+		size := len(sum) * outType.Size()
+		weights.Narrow(rounded[:size], value, outType)
+		y := out[at*outType.Size():][:size]
+		same = same && bytes.Equal(rounded[:size], w[at*wType.Size():][:size])
+		copy(y, rounded[:size])
 	})
+	return same
 }
 
 // add adds up·down to out, [rows,cols].
 func (p product) add(out []float32) {
-	p.each(func(at int, sum []float32) {
+	p.between(0, len(out), func(at int, sum []float32) {
 		for i, d := range sum {
 			out[at+i] += d
 		}
 	})
 }
 
-// each computes up·down, and hands on each part of a row with its place.
-func (p product) each(part func(at int, sum []float32)) {
+// between computes the elements of up·down from first to before end, and hands on each part of a row with its place.
+func (p product) between(first, end int, part func(at int, sum []float32)) {
 	var sums [tile]float32
 	for from := 0; from < p.cols; from += tile {
-		sum := sums[:min(tile, p.cols-from)]
-		for o := range p.rows {
-			p.row(sum, o, from)
-			part(o*p.cols+from, sum)
+		for o := first / p.cols; o*p.cols < end; o++ {
+			start, stop := max(first, o*p.cols+from), min(end, o*p.cols+min(from+tile, p.cols))
+			if start < stop {
+				sum := sums[:stop-start]
+				p.row(sum, o, start-o*p.cols)
+				part(start, sum)
+			}
 		}
 	}
 }
@@ -194,17 +206,16 @@ func (p product) each(part func(at int, sum []float32)) {
 func (p product) row(sum []float32, o, from int) {
 	clear(sum)
 	for k := 0; k < p.rank; k += unroll {
-		b := p.up[o*p.rank+k:][:unroll]
 		a := p.down[k*p.cols+from:]
-		addRows(sum, a, a[p.cols:], a[2*p.cols:], a[3*p.cols:], b[0], b[1], b[2], b[3])
+		addRows(sum, a, a[p.cols:], a[2*p.cols:], a[3*p.cols:], (*[unroll]float32)(p.up[o*p.rank+k:]))
 	}
 }
 
 // addRows adds b0·a0 + b1·a1 + b2·a2 + b3·a3 to sum.
-func addRows(sum, a0, a1, a2, a3 []float32, b0, b1, b2, b3 float32) {
+func addRows(sum, a0, a1, a2, a3 []float32, b *[unroll]float32) {
 	a0, a1, a2, a3 = a0[:len(sum)], a1[:len(sum)], a2[:len(sum)], a3[:len(sum)]
-	for i := range sum {
-		sum[i] += (b0*a0[i] + b1*a1[i]) + (b2*a2[i] + b3*a3[i])
+	for i := addWholeRows(sum, a0, a1, a2, a3, b); i < len(sum); i++ {
+		sum[i] += (b[0]*a0[i] + b[1]*a1[i]) + (b[2]*a2[i] + b[3]*a3[i])
 	}
 }
 

@@ -152,12 +152,11 @@ func (c *change) lowRank() (terms []term, rest []applied) {
 	return terms, nil
 }
 
-// apply writes what becomes of the parameter w to out, rounded once.
-func (c *change) apply(out, w []byte) {
+// apply writes what becomes of the parameter w to out, rounded once, and reports whether that is w again.
+func (c *change) apply(out, w []byte) (same bool) {
 	terms, rest := c.lowRank()
 	if len(rest) == 0 {
-		stack(terms).apply(out, w, c.to.DType, c.from.DType)
-		return
+		return stack(terms).apply(out, w, c.to.DType, c.from.DType, 0)
 	}
 	now := Factor{c.from.Shape, make([]float32, c.from.Shape.Elements())}
 	weights.Widen(now.Data, w, c.from.DType)
@@ -170,6 +169,7 @@ func (c *change) apply(out, w []byte) {
 		copy(now.Data, next)
 	}
 	weights.Narrow(out, now.Data, c.to.DType)
+	return c.to.DType == c.from.DType && bytes.Equal(out, w)
 }
 
 // ParamType implements compute.ParamSource.
@@ -190,26 +190,85 @@ func (m *merged) ParamData(name string) ([]byte, error) {
 	if len(data) != c.from.Bytes() {
 		return nil, fmt.Errorf("lora: parameter %q has %d bytes, want %d for %v", name, len(data), c.from.Bytes(), c.from)
 	}
-	if i := compute.FirstNonFinite(c.from.DType, data); i >= 0 {
-		return nil, fmt.Errorf("lora: parameter %q: element %d is not a finite number; the checkpoint is damaged, download or convert it again", name, i)
+	if err := damaged(name, c.from.DType, data, 0); err != nil {
+		return nil, err
 	}
 	out := make([]byte, c.to.Bytes())
-	c.apply(out, data)
-	m.asked.Add(1)
-	if c.to.DType == c.from.DType && bytes.Equal(out, data) {
-		m.same.Add(1)
-	}
-	if i := compute.FirstNonFinite(c.to.DType, out); i >= 0 {
-		return nil, fmt.Errorf("lora: parameter %q: with the adapters element %d is beyond what %v holds; lower their strength", name, i, c.to.DType)
-	}
-	return out, nil
+	m.count(c.apply(out, data))
+	return out, beyond(name, c.to.DType, out, 0)
 }
 
-// OpenParam implements compute.ParamOpener: nil for a changed parameter.
+// count counts a changed parameter that was computed.
+func (m *merged) count(same bool) {
+	m.asked.Add(1)
+	if same {
+		m.same.Add(1)
+	}
+}
+
+// damaged says which element of a part of a parameter that begins at element first was no number before it was changed.
+func damaged(name string, t compute.DType, part []byte, first int) error {
+	if i := compute.FirstNonFinite(t, part); i >= 0 {
+		return fmt.Errorf("lora: parameter %q: element %d is not a finite number; the checkpoint is damaged, download or convert it again", name, first+i)
+	}
+	return nil
+}
+
+// beyond says which is none any more.
+func beyond(name string, t compute.DType, part []byte, first int) error {
+	if i := compute.FirstNonFinite(t, part); i >= 0 {
+		return fmt.Errorf("lora: parameter %q: with the adapters element %d is beyond what %v holds; lower their strength", name, first+i, t)
+	}
+	return nil
+}
+
+// OpenParam implements compute.ParamOpener: nil for a parameter that can only be changed in whole.
 func (m *merged) OpenParam(name string) io.ReaderAt {
 	o, ok := m.src.(compute.ParamOpener)
-	if !ok || m.changes[name] != nil {
+	if !ok {
 		return nil
 	}
-	return o.OpenParam(name)
+	place, c := o.OpenParam(name), m.changes[name]
+	if place == nil || c == nil {
+		return place
+	}
+	terms, rest := c.lowRank()
+	if len(rest) > 0 || c.to.DType != c.from.DType {
+		return nil
+	}
+	return &changed{merged: m, place: place, name: name, t: c.to.DType, end: int64(c.to.Bytes()), product: stack(terms)}
+}
+
+// changed reads a parameter with a low-rank change, which is made where it is read to: there is no copy of it in memory.
+type changed struct {
+	*merged
+	place   io.ReaderAt // before the change
+	name    string
+	t       compute.DType
+	end     int64 // bytes
+	product product
+	differs atomic.Bool // some part that was read is not as before
+}
+
+// ReadAt implements io.ReaderAt, for whole elements.
+func (c *changed) ReadAt(part []byte, at int64) (int, error) {
+	size := int64(c.t.Size())
+	if at%size != 0 || int64(len(part))%size != 0 {
+		return 0, fmt.Errorf("lora: parameter %q is read from byte %d, %d bytes: want whole elements of %v", c.name, at, len(part), c.t)
+	}
+	n, err := c.place.ReadAt(part, at)
+	part = part[:n/int(size)*int(size)]
+	if err := damaged(c.name, c.t, part, int(at/size)); err != nil {
+		return 0, err
+	}
+	if !c.product.apply(part, part, c.t, c.t, int(at/size)) {
+		c.differs.Store(true)
+	}
+	if at+int64(len(part)) == c.end {
+		c.count(!c.differs.Load())
+	}
+	if err := beyond(c.name, c.t, part, int(at/size)); err != nil {
+		return 0, err
+	}
+	return n, err
 }

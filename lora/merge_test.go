@@ -235,9 +235,6 @@ func TestMergeSeveral(t *testing.T) {
 			t.Errorf("merging changed the checkpoint's %s", name)
 		}
 	}
-	if unet.(compute.ParamOpener).OpenParam("both.weight") != nil {
-		t.Error("a changed parameter is read where the unchanged one lies")
-	}
 	part, err := compute.OpenParam(unet, "third.weight")
 	if err != nil {
 		t.Fatal(err)
@@ -269,6 +266,57 @@ func TestMergeNothing(t *testing.T) {
 		}
 		if data, err := merged.ParamData("module.weight"); err != nil || !bytes.Equal(data, x.Data) {
 			t.Errorf("%v: the bytes differ (%v)", d, err)
+		}
+	}
+}
+
+// TestMergePieces reads a changed parameter in place, whole and in pieces that end anywhere: the same bytes as those of ParamData, and
+// counted as those are.
+func TestMergePieces(t *testing.T) {
+	r := loratest.Rand()
+	m := loratest.RandomModule(r, lora.Target{Kind: weights.KindUNet, Name: "module", Shape: compute.Shape{5, 1031}}, 6)
+	still := loratest.WithAlpha(m, 1e-30)
+	for _, d := range []compute.DType{compute.F32, compute.F16, compute.BF16} {
+		x := stored("module.weight", loratest.RandomFactor(r, 5, 1031), d)
+		before := bytes.Clone(x.Data)
+		src := &memory{params: map[string]weights.Tensor{"module.weight": x}}
+		for _, a := range []struct {
+			module lora.Module
+			same   int
+		}{{m, 0}, {still, 2}} {
+			merged, err := lora.Merge(src, weights.KindUNet, lora.MergeOptions{}, lora.Applied{Adapter: &lora.Adapter{Modules: []lora.Module{a.module}}, Strength: lora.Strength{UNet: 1}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := merged.ParamData("module.weight")
+			if err != nil {
+				t.Fatal(err)
+			}
+			place := merged.(compute.ParamOpener).OpenParam("module.weight")
+			got := make([]byte, len(want))
+			for at := 0; at < len(got); {
+				n, err := place.ReadAt(got[at:min(at+d.Size()*(1+r.IntN(900)), len(got))], int64(at))
+				if err != nil {
+					t.Fatal(err)
+				}
+				at += n
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("%v: in pieces other bytes are read", d)
+			}
+			if same, asked := merged.(lora.Rounded).Rounded(); asked != 2 || same != a.same {
+				t.Errorf("%v: %d of %d are told to be as they were, want %d of 2", d, same, asked, a.same)
+			}
+			clear(got)
+			if _, err := place.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%v: read whole, other bytes (%v)", d, err)
+			}
+			if _, err := place.ReadAt(got[:d.Size()], 1); err == nil {
+				t.Errorf("%v: half an element is read", d)
+			}
+		}
+		if !bytes.Equal(x.Data, before) {
+			t.Errorf("%v: the checkpoint's own bytes are changed", d)
 		}
 	}
 }
@@ -311,6 +359,12 @@ func TestMergeErrors(t *testing.T) {
 			}
 			if err == nil || !strings.HasPrefix(err.Error(), "lora: ") || !strings.Contains(err.Error(), c.say) {
 				t.Errorf("the error is %v\nwant %q in it", err, c.say)
+			}
+			if merged != nil && c.name != "short" { // which is told by whoever reads it
+				place := merged.(compute.ParamOpener).OpenParam("module.weight")
+				if _, err := place.ReadAt(make([]byte, 32), 0); err == nil || !strings.Contains(err.Error(), c.say) {
+					t.Errorf("read in place, the error is %v\nwant %q in it", err, c.say)
+				}
 			}
 			if strings.Contains(c.name, "no float") && !errors.Is(err, compute.ErrUnsupported) {
 				t.Errorf("%v is not ErrUnsupported", err)

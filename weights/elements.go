@@ -17,9 +17,7 @@ func Widen(dst []float32, src []byte, t compute.DType) {
 			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
 		}
 	case compute.F16:
-		for i := range dst {
-			dst[i] = f16.ToF32(binary.LittleEndian.Uint16(src[2*i:]))
-		}
+		f16.Widen(dst, src)
 	case compute.BF16:
 		for i := range dst {
 			dst[i] = f16.BF16ToF32(binary.LittleEndian.Uint16(src[2*i:]))
@@ -36,9 +34,7 @@ func Narrow(dst []byte, src []float32, t compute.DType) {
 			binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(v))
 		}
 	case compute.F16:
-		for i, v := range src {
-			binary.LittleEndian.PutUint16(dst[2*i:], f16.FromF32(v))
-		}
+		f16.Narrow(dst, src)
 	case compute.BF16:
 		for i, v := range src {
 			binary.LittleEndian.PutUint16(dst[2*i:], f16.F32ToBF16(v))

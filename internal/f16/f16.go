@@ -3,8 +3,8 @@
 // et al., "FP8 Formats for Deep Learning" (arXiv:2209.05433), which are only ever read.
 //
 // Widening is exact. Narrowing rounds to nearest, ties to even; overflow gives infinity; NaN stays NaN
-// and keeps its sign. Formats are passed as their bits. This is the definition that faster kernels of
-// the devices are tested against; it uses no assembly.
+// and keeps its sign. Formats are passed as their bits. The functions of one number are the definition
+// that those of slices, in assembly where the processor converts, and the kernels of devices are tested against.
 package f16
 
 import "math"

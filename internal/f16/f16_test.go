@@ -1,6 +1,8 @@
 package f16
 
 import (
+	"bytes"
+	"encoding/binary"
 	"math"
 	"testing"
 )
@@ -146,4 +148,43 @@ func narrowing(t *testing.T, name string, narrow func(float32) uint16, exponentB
 func TestNarrow(t *testing.T) {
 	narrowing(t, "FromF32", FromF32, 5, 10)
 	narrowing(t, "F32ToBF16", F32ToBF16, 8, 7)
+}
+
+// TestSlices holds the functions of slices to those of single numbers, at every length around a group: every binary16 widened, and
+// narrowed values on both sides of what every binary16 rounds from.
+func TestSlices(t *testing.T) {
+	all := make([]byte, 2<<16)
+	for b := range 1 << 16 {
+		binary.LittleEndian.PutUint16(all[2*b:], uint16(b))
+	}
+	values := make([]float32, 1<<16)
+	Widen(values, all)
+	for b, v := range values {
+		if want := ToF32(uint16(b)); math.Float32bits(v) != math.Float32bits(want) {
+			t.Fatalf("%#04x is widened to %v, want %v", b, v, want)
+		}
+	}
+	var around []float32
+	for _, v := range values {
+		bits := math.Float32bits(v)
+		for _, d := range []uint32{0, 1, 0xFFF, 0x1000, 0x1001, 0x1FFF} {
+			around = append(around, math.Float32frombits(bits+d))
+		}
+	}
+	got := make([]byte, 2*len(around))
+	Narrow(got, around)
+	for i, v := range around {
+		if n, want := binary.LittleEndian.Uint16(got[2*i:]), FromF32(v); n != want {
+			t.Fatalf("%v (%#08x) is narrowed to %#04x, want %#04x", v, math.Float32bits(v), n, want)
+		}
+	}
+	for n := range 40 {
+		wide, narrow := make([]float32, n+1), make([]byte, 2*n+1)
+		wide[n], narrow[2*n] = 7, 7
+		Widen(wide[:n], all[2*15360:])
+		Narrow(narrow, wide[:n])
+		if wide[n] != 7 || narrow[2*n] != 7 || !bytes.Equal(narrow[:2*n], all[2*15360:][:2*n]) {
+			t.Errorf("%d numbers: %v, %v", n, wide, narrow)
+		}
+	}
 }

@@ -9,7 +9,7 @@ type Precision uint8
 // The precisions of matrix products.
 const (
 	PrecisionFP32 Precision = iota // float32 throughout
-	PrecisionBF16                  // factors rounded to bfloat16, sums in float32, everything else float32
+	PrecisionBF16                  // factors rounded to bfloat16, or as finely in another form, sums in float32, everything else float32
 	PrecisionFP16                  // parameters and what networks hand on in half precision, sums in float32
 )
 

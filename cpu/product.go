@@ -214,7 +214,7 @@ func (c *compiler) convolution(x, w compute.Shape, stride int, pad compute.Paddi
 	return conv.Config{
 		N: x[0], H: x[1], W: x[2], C1: x[3], C2: w[1] - x[3], Cout: w[0], KH: w[2], KW: w[3], Stride: stride,
 		PadTop: pad.Top, PadLeft: pad.Left, PadBottom: pad.Bottom, PadRight: pad.Right, ResizeH: resize[0], ResizeW: resize[1],
-		Workers: len(c.device.scratch),
+		Workers: len(c.device.scratch), Fixed: c.device.precision == compute.PrecisionBF16,
 	}
 }
 

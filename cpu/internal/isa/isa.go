@@ -24,7 +24,7 @@ const (
 	Generic    Set = iota // portable Go, any architecture
 	AVX2                  // x86-64 with AVX2, FMA and F16C
 	AVX512                // AVX512 F, BW, DQ and VL on top of AVX2
-	AVX512BF16            // VDPBF16PS on top of AVX512
+	AVX512BF16            // VDPBF16PS and VPDPWSSD on top of AVX512
 )
 
 // The environment variables that lower the choice and that forbid skipping.

@@ -13,7 +13,7 @@ func detect() Set {
 		return Generic
 	case !(x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL):
 		return AVX2
-	case !x.HasAVX512BF16:
+	case !(x.HasAVX512BF16 && x.HasAVX512VNNI):
 		return AVX512
 	}
 	return AVX512BF16

@@ -29,7 +29,7 @@ func NewAdjoint(w *gemm.Weights, forward Config) (Plan, error) {
 	ih, iw := forward.input()
 	cfg := Config{
 		N: forward.N, H: oh, W: ow, C1: forward.Cout, Cout: w.N, KH: forward.KH, KW: forward.KW, Spacing: max(forward.Stride, 1),
-		PadTop: forward.KH - 1 - forward.PadTop, PadLeft: forward.KW - 1 - forward.PadLeft, Workers: forward.Workers, Algorithm: forward.Algorithm,
+		PadTop: forward.KH - 1 - forward.PadTop, PadLeft: forward.KW - 1 - forward.PadLeft, Workers: forward.Workers, Algorithm: forward.Algorithm, Fixed: forward.Fixed,
 	}
 	if cfg.PadTop < 0 || cfg.PadLeft < 0 {
 		return nil, fmt.Errorf("conv: the gradient of a convolution padded by %d and %d, a kernel of %d×%d or more", forward.PadTop, forward.PadLeft, forward.KH, forward.KW)

@@ -19,9 +19,6 @@ func BenchmarkConv(b *testing.B) {
 		return cfg
 	}
 	for _, set := range isa.Sets()[min(1, len(isa.Sets())-1):] {
-		if set == isa.AVX512BF16 {
-			continue // adds nothing here
-		}
 		for _, cfg := range []Config{
 			same(2, 64, 64, 320, 0, 320), same(2, 64, 64, 320, 320, 320), same(2, 64, 64, 640, 320, 320),
 			same(2, 32, 32, 320, 0, 640), same(2, 32, 32, 640, 0, 640), same(2, 32, 32, 640, 320, 640), same(2, 32, 32, 640, 640, 640), same(2, 32, 32, 1280, 640, 640),
@@ -36,7 +33,10 @@ func BenchmarkConv(b *testing.B) {
 		} {
 			for _, workers := range []int{1, 2} {
 				h, _ := cfg.Output()
-				cfg.Workers = workers
+				cfg.Workers, cfg.Fixed = workers, gemm.For(set).HasBF16()
+				if cfg.Fixed && Choose(cfg) == Direct {
+					continue // adds nothing there
+				}
 				name := fmt.Sprintf("set=%v/n=%d/h=%d/out=%d/cin=%d+%d/cout=%d/alg=%v/workers=%d", set, cfg.N, cfg.H, h, cfg.C1, cfg.C2, cfg.Cout, Choose(cfg), workers)
 				b.Run(name, func(b *testing.B) {
 					C := cfg.C1 + cfg.C2

@@ -44,6 +44,7 @@ type Config struct {
 	Act              func([]float32) // activation, in place; nil is the identity
 	Workers          int             // how many workers will share a phase; affects granularity, not results
 	Algorithm        Algorithm
+	Fixed            bool // Winograd may multiply 16-bit integers where the kernels do
 }
 
 // input is the size of the input after the resize or spacing.
@@ -161,7 +162,7 @@ func NewPlan(w *gemm.Weights, cfg Config) (Plan, error) {
 	if !canWinograd(&cfg) {
 		return nil, fmt.Errorf("conv: Winograd needs a 3×3 kernel, stride 1, no activation and input channels in multiples of 16; have %+v", cfg)
 	}
-	return newWinograd(w, cfg, maxV), nil
+	return newWinograd(w, cfg, maxV, maxU), nil
 }
 
 // checkArgs reports operands too short for cfg.

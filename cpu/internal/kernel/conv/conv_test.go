@@ -325,44 +325,60 @@ func testConv(t *testing.T, set isa.Set, c testCase) {
 	}
 }
 
-// TestBlocks cuts a convolution into several blocks of tiles, the last one smaller, and these into parts.
+// TestBlocks cuts a convolution into several blocks of tiles, the last one smaller, and these into parts, with either
+// transform made first, in float32 and, where there are kernels for it, in 16-bit integers. Its channels take two passes.
 func TestBlocks(t *testing.T) {
 	forEachSet(t, func(t *testing.T, set isa.Set) {
-		r := rand.New(rand.NewPCG(6, 7))
-		c := same(2, 22, 30, 16, 0, 32)
-		c.PerChannel = true
-		data, wv := encode(random(r, c.Cout*c.C1*9), compute.F16)
-		w, err := gemm.For(set).Pack(nil, Weights(data, compute.F16, c.Cout, c.C1, 3, 3))
-		if err != nil {
-			t.Fatal(err)
-		}
-		pixels := c.N * c.H * c.W
-		a := &gemm.Args{X: random(r, pixels*c.C1), Bias: random(r, c.Cout), PerChannel: random(r, c.N*c.Cout)}
-		want, scale := naive(&c, wv, a)
-		most := slices.Max(scale)
-		var first []float32
-		for _, tiles := range []int{96, 50, 13, 1} {
-			for _, c.Workers = range []int{1, 64} {
-				p := newWinograd(w, c, tiles*36*c.C1)
-				y, intact := guarded(pixels * c.Cout)
-				ws, wsIntact := guarded(p.Need().Workspace)
-				a.Y, a.Workspace = y, ws
-				run(p, scratches(p.Need(), 2), a)
-				intact(t)
-				wsIntact(t)
-				for i := range want {
-					if e := math.Abs(float64(y[i])-want[i]) / most; !(e <= 2e-6) {
-						t.Fatalf("blocks of %d, element %d: got %g, want %g, error %.3g of the magnitudes summed", tiles, i, y[i], want[i], e)
-					}
-				}
-				if first == nil {
-					first = slices.Clone(y)
-				} else if !slices.Equal(first, y) {
-					t.Fatalf("blocks of %d tiles for %d workers give other bits than one block", tiles, c.Workers)
-				}
-			}
+		t.Run("float32", func(t *testing.T) { testBlocks(t, set, false, 2e-6) })
+		if gemm.For(set).HasBF16() {
+			// Rounding moves each of 36 sums of products by some 1.3e-5 of the product of both factors' lengths, which
+			// for random numbers is half again as much as the magnitudes summed; the transforms magnify that.
+			t.Run("int16", func(t *testing.T) { testBlocks(t, set, true, 3e-4) })
 		}
 	})
+}
+
+func testBlocks(t *testing.T, set isa.Set, fixed bool, tolerance float64) {
+	r := rand.New(rand.NewPCG(6, 7))
+	c := same(2, 22, 30, 304, 32, 40)
+	c.PerChannel, c.Fixed = true, fixed
+	C := c.C1 + c.C2
+	data, wv := encode(random(r, c.Cout*C*9), compute.F16)
+	w, err := gemm.For(set).Pack(nil, Weights(data, compute.F16, c.Cout, C, 3, 3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pixels := c.N * c.H * c.W
+	a := &gemm.Args{X: random(r, pixels*c.C1), X2: random(r, pixels*c.C2), Bias: random(r, c.Cout), PerChannel: random(r, c.N*c.Cout)}
+	clear(a.X[:6*c.W*c.C1]) // a tile of zeros has no scale
+	clear(a.X2[:6*c.W*c.C2])
+	want, scale := naive(&c, wv, a)
+	most := slices.Max(scale)
+	var first []float32
+	for _, budgets := range [][2]int{{96 * 36 * C, 0}, {50 * 36 * C, 0}, {13 * 36 * C, 0}, {0, 0}, {0, maxU}} {
+		for _, c.Workers = range []int{1, 64} {
+			p := newWinograd(w, c, budgets[0], budgets[1])
+			if p.many != (budgets[1] > 0) || p.fixed != fixed {
+				t.Fatalf("budgets %v: planned for many tiles: %v, for integers: %v", budgets, p.many, p.fixed)
+			}
+			y, intact := guarded(pixels * c.Cout)
+			ws, wsIntact := guarded(p.Need().Workspace)
+			a.Y, a.Workspace = y, ws
+			run(p, scratches(p.Need(), 2), a)
+			intact(t)
+			wsIntact(t)
+			for i := range want {
+				if e := math.Abs(float64(y[i])-want[i]) / most; !(e <= tolerance) {
+					t.Fatalf("budgets %v, element %d: got %g, want %g, error %.3g of the magnitudes summed", budgets, i, y[i], want[i], e)
+				}
+			}
+			if first == nil {
+				first = slices.Clone(y)
+			} else if !slices.Equal(first, y) {
+				t.Fatalf("budgets %v for %d workers give other bits than one block", budgets, c.Workers)
+			}
+		}
+	}
 }
 
 // TestAdjoint checks ⟨conv(x), dy⟩ = ⟨x, adjoint(dy)⟩.

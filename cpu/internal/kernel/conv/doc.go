@@ -7,6 +7,11 @@
 // arXiv:1509.09308), which needs a quarter of the multiplications, and 25/144 of them when its input is
 // resized by exactly two, because 11 of its 36 products then multiply zeros.
 //
+// Where it is asked to, Winograd rounds both transforms to 16-bit integers, which processors multiply at twice the speed
+// of float32. The channels of a tile, and of an output, that are summed up in one go are a vector with a scale of its own,
+// which makes it 32000 long: sums of products of two such vectors stay below 2³¹, and their elements have some ten bits,
+// where bfloat16 has eight.
+//
 // Both algorithms read the same packed weights, in the type of the checkpoint. As in package gemm the
 // caller owns the workers and the order of summation depends on the shape alone.
 //

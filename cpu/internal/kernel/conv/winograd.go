@@ -7,19 +7,24 @@ import (
 	"github.com/atelier-go/atelier/cpu/internal/kernel/gemm"
 )
 
-// winograd is F(4×4,3×3). The output is cut into 4×4 tiles and the tiles into blocks whose transformed
-// input V fits the shared cache. Each block takes two phases:
+// winograd is F(4×4,3×3): V[xi][tile][C] = Bᵀ·d·B of each tile, U[xi][C][Cout] = G·g·Gᵀ, M[tile][xi] = V[xi]·U[xi] and
+// Y = Aᵀ·M·A + …, in panels of NR output channels.
 //
-//	transform   V[xi][tile][C] = Bᵀ·d·B            a task is a few tiles
-//	multiply    M[tile][xi][NR] = V[xi]·U[xi],     a task is a panel of NR output channels, perhaps
-//	            Y = Aᵀ·M·A + …                     of a part of the block's tiles
+// Of V and U the smaller one is made first, for all workers, and of the other one a worker makes for itself what it needs,
+// so that this stays in its own cache:
 //
-// U = G·g·Gᵀ is made from the packed weights as it is needed, two rows of six xi and depth channels at a
-// time, so that it stays in a core's own cache, and is used for all tiles of the task.
+//	few tiles     transform   V                                    a task is a few tiles
+//	              multiply    U of a panel, M and Y of it          a task is a panel, perhaps of a part of the tiles
+//	many tiles    transform   U                                    a task is a panel
+//	              multiply    V of a block of tiles, M and Y of it a task is a block
+//
+// Few tiles of very many channels are cut into blocks for which the first two phases are repeated, because V should stay in
+// the shared cache between them.
 type winograd struct {
 	cfg    Config
 	w      *gemm.Weights
 	t      *transforms
+	points *points
 	oh, ow int
 	th, tw int // tiles down and across an image
 
@@ -27,83 +32,184 @@ type winograd struct {
 	zero   []float32
 	twice  bool // the input is resized by exactly two: row and column 2 of V are zero
 
-	tiles  int // in all
-	block  int // most tiles in a block
+	tiles  int  // in all
+	many   bool // U is made first
+	block  int  // most tiles in a block
 	blocks int
-	parts  int // parts of a block in the multiply phase
-	part   int // most tiles in a part
-	depth  int // most channels in one pass
-	turned int // float32 of the nine taps of a pass, turned over, or 0 where w has them as they are needed
-	plane  int // float32 from one xi of V to the next
+	parts  int                 // parts of a block in the multiply phase
+	part   int                 // most tiles in a part
+	passes int                 // passes over the channels
+	depth  int                 // most channels in one pass
+	fixed  bool                // V and U are rounded to 16-bit integers
+	size   int                 // bytes of an element of V and U
+	plane  int                 // float32 from one xi of V to the next
+	room   [scratchEnd + 1]int // where the parts of a worker's scratch begin
 }
 
 const (
-	// maxV bounds V, in float32: it should stay in the last-level cache between the phases.
+	// maxV bounds V of few tiles, in float32: it should stay in the last-level cache between the phases.
 	maxV = 3 << 20
+	// maxU bounds U of many tiles.
+	maxU = 10 << 20
+	// maxBlock is how many of many tiles a worker takes at a time: M of a panel should fit half of a core's second-level cache.
+	maxBlock = 96
+	// blocksPerWorker is how many blocks each worker should find.
+	blocksPerWorker = 4
 	// maxDepth is how many input channels of two rows of U are kept at a time: they should fit half of
 	// a core's second-level cache.
 	maxDepth = 320
+	// maxFixed is how many are rounded with one scale: their vector shares the length of its sum, so that the elements of
+	// longer ones have fewer bits.
+	maxFixed = 160
 	// transformTiles is the number of tiles that one task of the transform phase covers.
 	transformTiles = 4
 	// leastPart is the fewest tiles for which U is worth transforming again.
 	leastPart = 48
+	// leastFixed is the fewest tiles for which U is worth rounding.
+	leastFixed = 16
 )
 
-// newWinograd lays out the work so that V takes at most about budget float32.
-func newWinograd(w *gemm.Weights, cfg Config, budget int) *winograd {
-	p := &winograd{cfg: cfg, w: w, t: transformsFor(w.Kern)}
+// newWinograd lays out the work so that what is made first takes at most about v float32 if that is V, and u if it is U.
+func newWinograd(w *gemm.Weights, cfg Config, v, u int) *winograd {
+	p := &winograd{cfg: cfg, w: w, t: transformsFor(w.Kern), points: whole}
 	p.oh, p.ow = cfg.Output()
 	p.th, p.tw = (p.oh+3)/4, (p.ow+3)/4
 	ih, iw := cfg.input()
 	// The last tile may reach beyond the bottom and right padding; what it reads there only enters
 	// outputs that are not stored.
 	p.ys, p.xs = cfg.axes(max(0, 4*p.th+2-ih-cfg.PadTop-cfg.PadBottom), max(0, 4*p.tw+2-iw-cfg.PadLeft-cfg.PadRight))
-	p.twice = cfg.ResizeH == 2*cfg.H && cfg.ResizeW == 2*cfg.W && cfg.PadTop == 1 && cfg.PadLeft == 1
+	p.tiles = cfg.N * p.th * p.tw
+	p.size = 4
+	if p.fixed = cfg.Fixed && w.Kern.HasBF16() && p.tiles >= leastFixed; p.fixed {
+		p.size, p.points = 2, balanced
+	}
+	p.twice = !p.fixed && cfg.ResizeH == 2*cfg.H && cfg.ResizeW == 2*cfg.W && cfg.PadTop == 1 && cfg.PadLeft == 1
 	p.zero = make([]float32, max(cfg.C1, cfg.C2))
 
-	C := cfg.C1 + cfg.C2
-	p.tiles = cfg.N * p.th * p.tw
-	most := max(budget/(36*C), w.Kern.MR)
+	C, nr, most := cfg.C1+cfg.C2, w.Kern.NR, maxDepth
+	if p.fixed {
+		most = maxFixed
+	}
+	p.many = p.tiles > cfg.Cout && 36*C*cfg.Cout <= u
+	p.passes = (C + most - 1) / most
+	p.depth = ((C+p.passes-1)/p.passes + 15) &^ 15
+	p.passes = (C + p.depth - 1) / p.depth
+	p.parts = 1
+	if p.many {
+		p.cut(min(maxBlock, p.tiles/(blocksPerWorker*max(cfg.Workers, 1))))
+	} else {
+		p.cut(v / (36 * C))
+		for panels := w.Panels(); panels*p.parts < 2*cfg.Workers && p.block/(p.parts+1) >= leastPart; {
+			p.parts++
+		}
+	}
+	p.part = (p.block + p.parts - 1) / p.parts
+	// 36 streams a multiple of 4 KB apart would share one set of the first-level cache.
+	p.plane = p.block*C*p.size/4 + 16
+
+	sizes := [scratchEnd]int{
+		scratchTmp: 36 * 16, scratchZero: nr, scratchEdge: 16 * nr, scratchInitial: cfg.N * nr,
+		scratchKernel: 12 * p.depth * nr, scratchProduct: p.part * 36 * nr, scratchSpare: w.Spare(),
+	}
+	if w.Turned() {
+		sizes[scratchTurned] = 9 * p.depth * nr
+	}
+	if p.fixed {
+		sizes[scratchTile], sizes[scratchColumns] = 36*p.pitch(), nr
+	}
+	if p.many {
+		sizes[scratchInput] = p.inputs()
+	}
+	for i, n := range sizes {
+		p.room[i+1] = p.room[i] + n
+	}
+	return p
+}
+
+// cut cuts the tiles into blocks of about most.
+func (p *winograd) cut(most int) {
+	most = max(most, p.w.Kern.MR)
 	p.blocks = (p.tiles + most - 1) / most
 	p.block = (p.tiles + p.blocks - 1) / p.blocks
 	p.blocks = (p.tiles + p.block - 1) / p.block
-	p.parts = 1
-	for panels := w.Panels(); panels*p.parts < 2*cfg.Workers && p.block/(p.parts+1) >= leastPart; {
-		p.parts++
-	}
-	p.part = (p.block + p.parts - 1) / p.parts
-	passes := (C + maxDepth - 1) / maxDepth
-	p.depth = ((C+passes-1)/passes + 15) &^ 15
-	if w.Turned() {
-		p.turned = 9 * p.depth * w.Kern.NR
-	}
-	// 36 streams a multiple of 4 KB apart would share one set of the first-level cache.
-	p.plane = p.block*C + 16
-	return p
+}
+
+// The parts of a worker's scratch.
+const (
+	scratchTmp     = iota // what the transforms use
+	scratchZero           // a row of zeros
+	scratchColumns        // scales of a rounded plane of U
+	scratchEdge           // a tile that is not stored whole
+	scratchInitial        // bias and per-channel term of each image
+	scratchKernel         // two rows of U
+	scratchProduct        // M
+	scratchTurned         // taps that are turned over, where the weights do not have them as they are needed
+	scratchSpare          // what turning needs
+	scratchTile           // a tile of V that is to be rounded
+	scratchInput          // V of a block
+	scratchEnd
+)
+
+// in is a part of a worker's scratch.
+func (p *winograd) in(s *gemm.Scratch, part int) []float32 {
+	return s.Floats[p.room[part]:p.room[part+1]]
 }
 
 func (p *winograd) Algorithm() Algorithm     { return Winograd }
 func (p *winograd) FLOPs() int               { return p.cfg.FLOPs() }
 func (p *winograd) Check(a *gemm.Args) error { return checkArgs(&p.cfg, p.Need(), a) }
-func (p *winograd) Phases() int              { return 2 * p.blocks }
 
-func (p *winograd) Need() gemm.Need {
-	nr := p.w.Kern.NR
-	return gemm.Need{
-		Workspace: 36 * p.plane,
-		Scratch:   scratchTmp + 17*nr + p.cfg.N*nr + p.turned + p.w.Spare() + 12*p.depth*nr + p.part*36*nr,
-		Rows:      max(p.part, 36),
+// Phases is 2, or 2 for each block of few tiles.
+func (p *winograd) Phases() int {
+	if p.many {
+		return 2
 	}
+	return 2 * p.blocks
 }
 
-// scratchTmp is the float32 that the transforms use as scratch.
-const scratchTmp = 36 * 16
+func (p *winograd) Need() gemm.Need {
+	n := gemm.Need{Workspace: p.inputs(), Scratch: p.room[scratchEnd], Rows: max(p.part, 36)}
+	if p.many {
+		n.Workspace = p.w.Panels() * p.passes * p.kernels()
+	}
+	return n
+}
+
+// inputs is the float32 of V of a block: 36 planes and, of a rounded one, the scales of each pass, xi and tile.
+func (p *winograd) inputs() int {
+	if p.fixed {
+		return 36*p.plane + p.passes*36*p.block
+	}
+	return 36 * p.plane
+}
+
+// kernels is the float32 of U of a pass of a panel: 36 planes and, of rounded ones, as many rows of scales.
+func (p *winograd) kernels() int {
+	n := p.depth * p.w.Kern.NR * p.size / 4
+	if p.fixed {
+		n += p.w.Kern.NR
+	}
+	return 36 * n
+}
+
+// pitch is the float32 from one row to the next of the transform of a tile that is about to be rounded.
+func (p *winograd) pitch() int { return p.cfg.C1 + p.cfg.C2 + 16 }
+
+// scales are those of a pass's rounded V: a row of tiles for each xi.
+func (p *winograd) scales(pass int, v []float32) []float32 {
+	return v[36*p.plane+pass*36*p.block:][:36*p.block]
+}
 
 // blockTiles is the number of tiles in block b.
 func (p *winograd) blockTiles(b int) int { return min(p.block, p.tiles-b*p.block) }
 
 func (p *winograd) Tasks(phase int) int {
-	if phase%2 == 0 {
+	switch {
+	case p.many && phase == 0:
+		return p.w.Panels() * p.passes
+	case p.many:
+		return p.blocks
+	case phase%2 == 0:
 		return (p.blockTiles(phase/2) + transformTiles - 1) / transformTiles
 	}
 	return p.parts * p.w.Panels()
@@ -111,31 +217,56 @@ func (p *winograd) Tasks(phase int) int {
 
 func (p *winograd) Do(phase, task int, s *gemm.Scratch, a *gemm.Args) {
 	b := phase / 2
-	if phase%2 == 0 {
+	switch {
+	case p.many && phase == 0:
+		p.transformKernels(task/p.passes, task%p.passes, s, a)
+	case p.many:
+		v := p.in(s, scratchInput)
+		p.transform(task, 0, p.blockTiles(task), v, s, a)
+		for panel := range p.w.Panels() {
+			p.multiply(task, 0, p.blockTiles(task), panel, v, s, a)
+		}
+	case phase%2 == 0:
 		t0 := task * transformTiles
-		p.transform(b, t0, min(t0+transformTiles, p.blockTiles(b)), s, a)
-		return
-	}
-	part, panel := task/p.w.Panels(), task%p.w.Panels()
-	t0 := part * p.part
-	if t1 := min(t0+p.part, p.blockTiles(b)); t0 < t1 {
-		p.multiply(b, t0, t1, panel, s, a)
+		p.transform(b, t0, min(t0+transformTiles, p.blockTiles(b)), a.Workspace, s, a)
+	default:
+		part, panel := task/p.w.Panels(), task%p.w.Panels()
+		t0 := part * p.part
+		if t1 := min(t0+p.part, p.blockTiles(b)); t0 < t1 {
+			p.multiply(b, t0, t1, panel, a.Workspace, s, a)
+		}
 	}
 }
 
 // transform fills V for tiles t0 to t1 of block b.
-func (p *winograd) transform(b, t0, t1 int, s *gemm.Scratch, a *gemm.Args) {
-	C := p.cfg.C1 + p.cfg.C2
-	rows := (*[36]unsafe.Pointer)(s.Rows)
+func (p *winograd) transform(b, t0, t1 int, v []float32, s *gemm.Scratch, a *gemm.Args) {
+	c1, c2 := p.cfg.C1, p.cfg.C2
+	rows, scratch := (*[36]unsafe.Pointer)(s.Rows), &p.in(s, scratchTmp)[0]
 	for t := t0; t < t1; t++ {
-		n, ty, tx := p.tile(b*p.block + t)
-		v := &a.Workspace[t*C]
-		p.tileRows(rows, a.X, p.cfg.C1, n, ty, tx)
-		p.t.input(v, p.plane*4, rows, p.cfg.C1, &s.Floats[0])
-		if p.cfg.C2 > 0 {
-			p.tileRows(rows, a.X2, p.cfg.C2, n, ty, tx)
-			p.t.input(&a.Workspace[t*C+p.cfg.C1], p.plane*4, rows, p.cfg.C2, &s.Floats[0])
+		dst, stride := v[t*(c1+c2)*p.size/4:], p.plane*4
+		if p.fixed {
+			dst, stride = p.in(s, scratchTile), p.pitch()*4
 		}
+		n, ty, tx := p.tile(b*p.block + t)
+		p.tileRows(rows, a.X, c1, n, ty, tx)
+		p.t.input(&dst[0], stride, rows, c1, scratch, p.points)
+		if c2 > 0 {
+			p.tileRows(rows, a.X2, c2, n, ty, tx)
+			p.t.input(&dst[c1], stride, rows, c2, scratch, p.points)
+		}
+		if p.fixed {
+			p.round(t, dst, v)
+		}
+	}
+}
+
+// round stores the transform of tile t of a block, each pass and xi with a scale of its own.
+func (p *winograd) round(t int, from, v []float32) {
+	C := p.cfg.C1 + p.cfg.C2
+	for pass := range p.passes {
+		c0 := pass * p.depth
+		dst := (*int16)(unsafe.Pointer(&v[(t*C+c0)/2]))
+		p.t.fixRows(dst, p.plane*4, &from[c0], p.pitch()*4, min(p.depth, C-c0), &p.scales(pass, v)[t], p.block*4)
 	}
 }
 
@@ -160,82 +291,122 @@ func (p *winograd) tileRows(rows *[36]unsafe.Pointer, x []float32, width, n, ty,
 	}
 }
 
-// multiply computes panel's channels of tiles t0 to t1 of block b.
-func (p *winograd) multiply(b, t0, t1, panel int, s *gemm.Scratch, a *gemm.Args) {
+// multiply computes panel's channels of tiles t0 to t1 of block b, whose transformed input is v.
+func (p *winograd) multiply(b, t0, t1, panel int, v []float32, s *gemm.Scratch, a *gemm.Args) {
 	k := p.w.Kern
 	nr, C := k.NR, p.cfg.C1+p.cfg.C2
-	f := s.Floats[scratchTmp:]
-	take := func(n int) []float32 {
-		part := f[:n:n]
-		f = f[n:]
-		return part
-	}
-	zero, edge, init, u, m := take(nr), take(16*nr), take(p.cfg.N*nr), take(12*p.depth*nr), take(p.part*36*nr)
-	taps := kernels{turned: take(p.turned), spare: take(p.w.Spare())}
+	zero, init, m := p.in(s, scratchZero), p.in(s, scratchInitial), p.in(s, scratchProduct)
 	clear(zero)
 	p.bias(init, panel*nr, a)
 	if p.twice {
 		p.clearSkipped(m[:(t1-t0)*36*nr])
 	}
-
 	tiles := t1 - t0
 	heights := (tiles + k.MR - 1) / k.MR
 	tile := &s.Tile
-	for c0 := 0; c0 < C; c0 += p.depth {
+	for pass := range p.passes {
+		c0 := pass * p.depth
 		depth := min(p.depth, C-c0)
-		*tile = gemm.Tile{Seg: &depthSteps[depth], Segs: 1, CStride: 36 * nr * 4}
-		p.kernels(&taps, panel, c0, depth)
+		*tile = gemm.Tile{Seg: &depthSteps[depth*p.size/4], Segs: 1, CStride: 36 * nr * 4}
 		for pair, rows := range rowPairs {
-			p.t.weights(&u[0], p.depth*nr*4, taps.first, taps.stride, depth*nr, taps.dtype, pair)
+			if !p.many {
+				p.weights(pair, panel, pass, s)
+			}
 			for plane := range 12 {
 				i, j := rows[plane/6], plane%6
 				if p.twice && (i == 2 || j == 2) {
 					continue
 				}
 				xi := 6*i + j
-				v := unsafe.Pointer(&a.Workspace[xi*p.plane+t0*C+c0])
+				from := unsafe.Add(unsafe.Pointer(&v[xi*p.plane]), (t0*C+c0)*p.size)
 				for t := range tiles {
-					s.Rows[t] = unsafe.Add(v, t*C*4)
+					s.Rows[t] = unsafe.Add(from, t*C*p.size)
 				}
-				tile.B = &u[plane*p.depth*nr]
+				if p.many {
+					tile.B, tile.ColumnScale = p.made(panel, pass, 12*pair+plane, a)
+				} else {
+					tile.B, tile.ColumnScale = p.rounded(plane, depth, s)
+				}
 				for h := range heights {
 					m0, m1 := h*tiles/heights, (h+1)*tiles/heights
 					tile.Rows = &s.Rows[m0]
 					tile.C = &m[(m0*36+xi)*nr]
 					tile.Init, tile.InitStride = tile.C, tile.CStride
-					if c0 == 0 {
+					if pass == 0 {
 						tile.Init, tile.InitStride = &zero[0], 0
 					}
-					k.Mul(tile, m1-m0)
+					if p.fixed {
+						tile.RowScale = &p.scales(pass, v)[xi*p.block+t0+m0]
+						k.MulInt16(tile, m1-m0)
+					} else {
+						k.Mul(tile, m1-m0)
+					}
 				}
 			}
 		}
 	}
 	for t := range tiles {
 		n, ty, tx := p.tile(b*p.block + t0 + t)
-		p.store(n, ty, tx, panel*nr, m[t*36*nr:][:36*nr], init[n*nr:][:nr], edge, s, a)
+		p.store(n, ty, tx, panel*nr, m[t*36*nr:][:36*nr], init[n*nr:][:nr], s, a)
 	}
 }
 
-// kernels are those of NR output channels and some input channels: nine taps of [depth][NR] elements, stride bytes apart.
-type kernels struct {
-	first         *byte
-	stride        int
-	dtype         compute.DType
-	turned, spare []float32 // room for those that have to be turned over
+// transformKernels makes U of one pass of a panel for all blocks.
+func (p *winograd) transformKernels(panel, pass int, s *gemm.Scratch, a *gemm.Args) {
+	size := p.depth * p.w.Kern.NR * p.size / 4
+	for pair := range rowPairs {
+		depth := p.weights(pair, panel, pass, s)
+		for plane := range 12 {
+			from, scale := p.rounded(plane, depth, s)
+			to, toScale := p.made(panel, pass, 12*pair+plane, a)
+			copy(unsafe.Slice(to, size), unsafe.Slice(from, size))
+			if p.fixed {
+				copy(unsafe.Slice(toScale, p.w.Kern.NR), unsafe.Slice(scale, p.w.Kern.NR))
+			}
+		}
+	}
 }
 
-// kernels finds the kernels of a panel for depth input channels from c0 on.
-func (p *winograd) kernels(k *kernels, panel, c0, depth int) {
+// made is a plane of U that was made first, and its scales if it is rounded.
+func (p *winograd) made(panel, pass, plane int, a *gemm.Args) (u, scale *float32) {
+	nr := p.w.Kern.NR
+	all := a.Workspace[(panel*p.passes+pass)*p.kernels():][:p.kernels()]
+	size := p.depth * nr * p.size / 4
+	if p.fixed {
+		scale = &all[36*size+plane*nr]
+	}
+	return &all[plane*size], scale
+}
+
+// rounded is a plane of the two rows of U in scratch, rounded if that is wanted, with its scales.
+func (p *winograd) rounded(plane, depth int, s *gemm.Scratch) (u, scale *float32) {
+	u = &p.in(s, scratchKernel)[plane*p.depth*p.w.Kern.NR]
+	if p.fixed {
+		scale = &p.in(s, scratchColumns)[0]
+		p.t.fixColumns(u, scale, depth/2)
+	}
+	return u, scale
+}
+
+// weights makes two rows of U, twelve planes of NR output channels by the input channels of a pass, whose number it returns.
+func (p *winograd) weights(pair, panel, pass int, s *gemm.Scratch) (depth int) {
 	C, nr := p.cfg.C1+p.cfg.C2, p.w.Kern.NR
-	if p.turned == 0 {
-		k.first, k.stride, k.dtype = p.w.Raw(panel, c0), C*nr*p.w.DType.Size(), p.w.DType
-		return
+	c0 := pass * p.depth
+	depth = min(p.depth, C-c0)
+	var first *byte
+	stride, dtype := C*nr*p.w.DType.Size(), p.w.DType
+	if taps := p.in(s, scratchTurned); len(taps) == 0 {
+		first = p.w.Raw(panel, c0)
+	} else {
+		if pair == 0 {
+			for tap := range 9 {
+				p.w.Panel(taps[tap*depth*nr:][:depth*nr], p.in(s, scratchSpare), panel, tap*C+c0, depth)
+			}
+		}
+		first, stride, dtype = (*byte)(unsafe.Pointer(&taps[0])), depth*nr*4, compute.F32
 	}
-	for tap := range 9 {
-		p.w.Panel(k.turned[tap*depth*nr:][:depth*nr], k.spare, panel, tap*C+c0, depth)
-	}
-	k.first, k.stride, k.dtype = (*byte)(unsafe.Pointer(&k.turned[0])), depth*nr*4, compute.F32
+	p.t.weights(&p.in(s, scratchKernel)[0], p.depth*nr*4, first, stride, depth*nr, dtype, pair, p.points)
+	return depth
 }
 
 // depthSteps[n] is n: an addressable segment length for every depth.
@@ -277,8 +448,8 @@ func (p *winograd) clearSkipped(m []float32) {
 }
 
 // store writes one tile of NR channels from n0 on, or what of it lies inside the image and below Cout.
-func (p *winograd) store(n, ty, tx, n0 int, m, init, edge []float32, s *gemm.Scratch, a *gemm.Args) {
-	nr, cout := p.w.Kern.NR, p.cfg.Cout
+func (p *winograd) store(n, ty, tx, n0 int, m, init []float32, s *gemm.Scratch, a *gemm.Args) {
+	nr, cout, scratch := p.w.Kern.NR, p.cfg.Cout, &p.in(s, scratchTmp)[0]
 	at := ((n*p.oh+4*ty)*p.ow+4*tx)*cout + n0
 	h, w, cols := min(4, p.oh-4*ty), min(4, p.ow-4*tx), min(nr, cout-n0)
 	if h == 4 && w == 4 && cols == nr {
@@ -286,10 +457,11 @@ func (p *winograd) store(n, ty, tx, n0 int, m, init, edge []float32, s *gemm.Scr
 		if a.Residual != nil {
 			residual = &a.Residual[at]
 		}
-		p.t.output(&a.Y[at], p.ow*cout*4, cout*4, &m[0], &init[0], residual, &s.Floats[0])
+		p.t.output(&a.Y[at], p.ow*cout*4, cout*4, &m[0], &init[0], residual, scratch, p.points)
 		return
 	}
-	p.t.output(&edge[0], 4*nr*4, nr*4, &m[0], &init[0], nil, &s.Floats[0])
+	edge := p.in(s, scratchEdge)
+	p.t.output(&edge[0], 4*nr*4, nr*4, &m[0], &init[0], nil, scratch, p.points)
 	for i := range h {
 		for j := range w {
 			from := at + (i*p.ow+j)*cout

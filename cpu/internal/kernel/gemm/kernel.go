@@ -19,7 +19,7 @@ type Tile struct {
 	Seg        *int            // length of each segment in kernel steps, all > 0
 	Segs       int             // number of segments, > 0
 
-	B    *float32 // [Σ Seg][NR], or the same bytes holding pairs of bfloat16
+	B    *float32 // [Σ Seg][NR], or the same bytes holding pairs of bfloat16 or of 16-bit integers
 	Init *float32 // [rows][NR]
 	C    *float32 // [rows][NR]
 
@@ -27,6 +27,10 @@ type Tile struct {
 
 	Residual       *float32 // [rows][NR] or nil
 	ResidualStride int
+
+	// Where A and B hold pairs of 16-bit integers, each sum is multiplied by its row's and its column's scale.
+	RowScale    *float32 // [rows]
+	ColumnScale *float32 // [NR]
 }
 
 // Kernel is the GEMM part of a kernel set: a micro-kernel, its tile and its conversions.
@@ -39,6 +43,7 @@ type Kernel struct {
 
 	mul       func(t *Tile, rows int)       // float32 tile
 	mulBF16   func(t *Tile, rows int)       // bfloat16 pairs; nil where the set has none
+	mulInt16  func(t *Tile, rows int)       // pairs of 16-bit integers; there where mulBF16 is
 	widenF16  func(dst []float32, p []byte) // binary16 to float32
 	widenBF16 func(dst []float32, p []byte) // bfloat16 to float32
 	narrow    func(dst []uint16, p []float32)
@@ -59,6 +64,9 @@ func (k *Kernel) HasBF16() bool { return k.mulBF16 != nil }
 // Mul runs the float32 micro-kernel on a tile of 1 ≤ rows ≤ MR rows. The caller vouches for every
 // address in t.
 func (k *Kernel) Mul(t *Tile, rows int) { k.mul(t, rows) }
+
+// MulInt16 is Mul for pairs of 16-bit integers, which HasBF16 kernels multiply too. Sums must stay below 2³¹.
+func (k *Kernel) MulInt16(t *Tile, rows int) { k.mulInt16(t, rows) }
 
 // Spin runs n rounds of independent multiply-adds from registers, in float32 or, where HasBF16, on
 // bfloat16 pairs, and returns the floating-point operations done. Timed, it is the core's peak.

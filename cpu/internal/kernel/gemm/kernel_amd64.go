@@ -33,6 +33,7 @@ var avx512bf16 = Kernel{
 	Set: isa.AVX512BF16, MR: 12, NR: 32, KC: 1440, MC: 480,
 	mul:       avx512.mul,
 	mulBF16:   func(t *Tile, rows int) { mulAVX512BF16[rows-1](t) },
+	mulInt16:  func(t *Tile, rows int) { mulAVX512Int16[rows-1](t) },
 	widenF16:  avx512.widenF16,
 	widenBF16: avx512.widenBF16,
 	narrow:    narrowAVX512BF16Slice,
@@ -135,6 +136,11 @@ var mulAVX512BF16 = [...]func(t *Tile){
 	mulAVX512BF16x1, mulAVX512BF16x2, mulAVX512BF16x3, mulAVX512BF16x4, mulAVX512BF16x5, mulAVX512BF16x6, mulAVX512BF16x7, mulAVX512BF16x8, mulAVX512BF16x9, mulAVX512BF16x10, mulAVX512BF16x11, mulAVX512BF16x12,
 }
 
+// mulAVX512Int16 are the micro-kernels for pairs of 16-bit integers by 32 columns; entry h-1 computes a Tile of h rows.
+var mulAVX512Int16 = [...]func(t *Tile){
+	mulAVX512Int16x1, mulAVX512Int16x2, mulAVX512Int16x3, mulAVX512Int16x4, mulAVX512Int16x5, mulAVX512Int16x6, mulAVX512Int16x7, mulAVX512Int16x8, mulAVX512Int16x9, mulAVX512Int16x10, mulAVX512Int16x11, mulAVX512Int16x12,
+}
+
 // mulAVX2 are the micro-kernels for float32 rows by 16 columns; entry h-1 computes a Tile of h rows.
 var mulAVX2 = [...]func(t *Tile){
 	mulAVX2x1, mulAVX2x2, mulAVX2x3, mulAVX2x4, mulAVX2x5, mulAVX2x6,
@@ -211,6 +217,42 @@ func mulAVX512BF16x11(t *Tile)
 
 //go:noescape
 func mulAVX512BF16x12(t *Tile)
+
+//go:noescape
+func mulAVX512Int16x1(t *Tile)
+
+//go:noescape
+func mulAVX512Int16x2(t *Tile)
+
+//go:noescape
+func mulAVX512Int16x3(t *Tile)
+
+//go:noescape
+func mulAVX512Int16x4(t *Tile)
+
+//go:noescape
+func mulAVX512Int16x5(t *Tile)
+
+//go:noescape
+func mulAVX512Int16x6(t *Tile)
+
+//go:noescape
+func mulAVX512Int16x7(t *Tile)
+
+//go:noescape
+func mulAVX512Int16x8(t *Tile)
+
+//go:noescape
+func mulAVX512Int16x9(t *Tile)
+
+//go:noescape
+func mulAVX512Int16x10(t *Tile)
+
+//go:noescape
+func mulAVX512Int16x11(t *Tile)
+
+//go:noescape
+func mulAVX512Int16x12(t *Tile)
 
 //go:noescape
 func mulAVX2x1(t *Tile)

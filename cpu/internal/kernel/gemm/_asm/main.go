@@ -20,11 +20,13 @@ type kernel struct {
 	heights int    // tiles of 1..heights rows
 	unroll  int    // steps of k in the main loop
 	bf16    bool   // A and B hold pairs of bfloat16 along k
+	int16   bool   // A and B hold pairs of 16-bit integers along k, with scales
 }
 
 var kernels = []kernel{
 	{name: "AVX512", vec: "Z", bytes: 64, heights: 12, unroll: 4},
 	{name: "AVX512BF16", vec: "Z", bytes: 64, heights: 12, unroll: 4, bf16: true},
+	{name: "AVX512Int16", vec: "Z", bytes: 64, heights: 12, unroll: 4, int16: true},
 	{name: "AVX2", vec: "Y", bytes: 32, heights: 6, unroll: 4},
 }
 
@@ -49,7 +51,9 @@ func main() {
 		for h := 1; h <= k.heights; h++ {
 			w.mul(k, h)
 		}
-		w.spin(k)
+		if !k.int16 {
+			w.spin(k)
+		}
 	}
 	if err := w.Flush(); err != nil {
 		log.Fatal(err)
@@ -72,13 +76,19 @@ func (w writer) mul(k kernel, h int) {
 	w.op("MOVQ Tile_Segs(SI), AX")
 	w.op("MOVQ AX, segs-24(SP)")
 	w.op("MOVQ Tile_B(SI), DI")
-	w.op("MOVQ Tile_Init(SI), AX")
-	w.op("MOVQ Tile_InitStride(SI), BX")
-	for r := range h {
-		w.op("VMOVUPS (AX), %s", acc(r, 0))
-		w.op("VMOVUPS %d(AX), %s", k.bytes, acc(r, 1))
-		if r+1 < h {
-			w.op("ADDQ BX, AX")
+	if k.int16 {
+		for r := range 2 * h {
+			w.op("VPXORD Z%d, Z%d, Z%d", r, r, r)
+		}
+	} else {
+		w.op("MOVQ Tile_Init(SI), AX")
+		w.op("MOVQ Tile_InitStride(SI), BX")
+		for r := range h {
+			w.op("VMOVUPS (AX), %s", acc(r, 0))
+			w.op("VMOVUPS %d(AX), %s", k.bytes, acc(r, 1))
+			if r+1 < h {
+				w.op("ADDQ BX, AX")
+			}
 		}
 	}
 	w.label("segment")
@@ -119,6 +129,9 @@ func (w writer) mul(k kernel, h int) {
 	w.op("JNE  segment")
 
 	w.op("MOVQ t+0(FP), SI")
+	if k.int16 {
+		w.scale(h)
+	}
 	w.op("MOVQ Tile_Residual(SI), AX")
 	w.op("TESTQ AX, AX")
 	w.op("JEQ  store")
@@ -144,6 +157,28 @@ func (w writer) mul(k kernel, h int) {
 	w.op("RET")
 }
 
+// scale makes float32 of the sums of integers, times their row's and their column's scale, and adds the initial values.
+func (w writer) scale(h int) {
+	w.op("MOVQ Tile_ColumnScale(SI), AX")
+	w.op("VMOVUPS (AX), Z24")
+	w.op("VMOVUPS 64(AX), Z25")
+	w.op("MOVQ Tile_RowScale(SI), DX")
+	w.op("MOVQ Tile_Init(SI), AX")
+	w.op("MOVQ Tile_InitStride(SI), BX")
+	for r := range h {
+		w.op("VBROADCASTSS %d(DX), Z26", 4*r)
+		for j := range 2 {
+			acc := 2*r + j
+			w.op("VCVTDQ2PS Z%d, Z%d", acc, acc)
+			w.op("VMULPS Z%d, Z26, Z%d", 24+j, 27+j)
+			w.op("VFMADD213PS %d(AX), Z%d, Z%d", 64*j, 27+j, acc)
+		}
+		if r+1 < h {
+			w.op("ADDQ BX, AX")
+		}
+	}
+}
+
 // step writes one step of k: B at DI + 2·bytes·u, A at row + 4·(SI + a).
 func (w writer) step(k kernel, h, u, a int) {
 	nr := 2 * k.heights // first register after the sums of the tallest tile
@@ -156,11 +191,14 @@ func (w writer) step(k kernel, h, u, a int) {
 	}
 	for r := range h {
 		x := nr + 2 + r%spare
-		w.op("VBROADCASTSS %d(%s)(SI*4), %s%d", 4*a, rows[r], k.vec, x)
+		w.op("VBROADCASTSS %d(%s)(SI*4), %s%d", 4*a, rows[r], k.vec, x) // or a pair, whose bits are moved alike
 		for j, b := range []int{b0, b1} {
-			if k.bf16 {
+			switch {
+			case k.bf16:
 				w.dpbf16(2*r+j, b, x)
-			} else {
+			case k.int16:
+				w.op("VPDPWSSD Z%d, Z%d, Z%d", b, x, 2*r+j)
+			default:
 				w.op("VFMADD231PS %s%d, %s%d, %s%d", k.vec, b, k.vec, x, k.vec, 2*r+j)
 			}
 		}

@@ -3,6 +3,7 @@ package cpu
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/cpu/internal/kernel/elem"
@@ -175,32 +176,40 @@ func (d *Device) Compile(program *compute.Program, loaded compute.Params) (compu
 // bind makes the lowered ops an executable.
 func (c *compiler) bind(ops []lowered, layout *compute.Layout, memory compute.MemoryReport, need gemm.Need, p *params) (*executable, error) {
 	d := c.device
-	e := &executable{device: d, program: c.program, steps: make([]step, len(ops)), memory: memory, need: need}
-	b := &binding{
-		device: d,
-		place: func(v compute.Value) span {
-			return span{&d.arena, layout.Offset(v), c.program.Shape(v).Elements()}
-		},
-		packed: func(r packing) *packed { return p.packed[r.key] },
-		fault:  func(err error) { e.fault = err },
+	e := &executable{device: d, program: c.program, memory: memory, need: need}
+	place := func(v compute.Value) span {
+		return span{&d.arena, layout.Offset(v), c.program.Shape(v).Elements()}
 	}
+	var phases []phase
 	for i, op := range ops {
+		first := len(phases)
+		b := &binding{
+			device: d,
+			place:  place,
+			packed: func(r packing) *packed { return p.packed[r.key] },
+			fault:  func(err error) { d.pool.fail(first, err) },
+		}
 		if op.need.Workspace > 0 {
 			b.workspace = span{&d.arena, layout.Scratch(i), op.need.Workspace}
-		} else {
-			b.workspace = span{}
 		}
-		var err error
-		if e.steps[i], err = op.bind(b); err != nil {
+		s, err := op.bind(b)
+		if err != nil {
 			n := c.program.Nodes[i]
 			return nil, fmt.Errorf("cpu: %s: %s: %w", n.Path, compute.OpName(n.Op), err)
 		}
+		if len(s.phases) == 0 {
+			continue
+		}
+		e.prepare = append(e.prepare, s.prepare)
+		phases = append(phases, s.phases...)
+		e.nodes = append(e.nodes, slices.Repeat([]int{i}, len(s.phases))...)
 	}
+	e.course = newCourse(phases)
 	for _, v := range c.program.Inputs {
-		e.in = append(e.in, b.place(v))
+		e.in = append(e.in, place(v))
 	}
 	for _, v := range c.program.Outputs {
-		e.out = append(e.out, b.place(v))
+		e.out = append(e.out, place(v))
 	}
 	return e, nil
 }

@@ -16,7 +16,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 
 	"github.com/atelier-go/atelier/compute"
@@ -25,9 +24,9 @@ import (
 	"github.com/atelier-go/atelier/invalid"
 )
 
-// Options configures a device. The zero value uses every processor and float32.
+// Options configures a device. The zero value uses every core and float32.
 type Options struct {
-	Workers   int               // goroutines computing at once; 0 means runtime.GOMAXPROCS(0)
+	Workers   int               // goroutines computing at once; 0 means one for each core of the processor that the process may use
 	Precision compute.Precision // in which matrix products are computed; float32 for FP16, and where the processor lacks the instruction for bfloat16
 }
 
@@ -58,7 +57,7 @@ func Open(o Options) (*Device, error) {
 		return nil, fmt.Errorf("cpu: %w", err)
 	}
 	if o.Workers == 0 {
-		o.Workers = runtime.GOMAXPROCS(0)
+		o.Workers = usual()
 	}
 	set, err := isa.Choose()
 	if err != nil {
@@ -86,6 +85,9 @@ func (o Options) check() error {
 func (d *Device) Name() string {
 	return fmt.Sprintf("cpu (%v, %v, %d workers)", d.set, d.precision, len(d.scratch))
 }
+
+// Workers is how many goroutines compute at once.
+func (d *Device) Workers() int { return len(d.scratch) }
 
 // Precision implements compute.Preciser.
 func (d *Device) Precision() compute.Precision { return d.precision }
@@ -145,9 +147,8 @@ func (d *Device) reserve(arenaBytes int, need gemm.Need) error {
 
 // each runs task(0…n-1) on all workers, outside of any program. The caller holds d.mu.
 func (d *Device) each(n int, task func(task, worker int)) error {
-	d.pool.begin()
-	defer d.pool.end()
-	return d.pool.do(n, task)
+	_, err := d.pool.run(context.Background(), newCourse([]phase{{n, task}}))
+	return err
 }
 
 // stopped is the cause if ctx is done.

@@ -10,13 +10,8 @@ import (
 	"github.com/atelier-go/atelier/cpu/internal/kernel/gemm"
 )
 
-// phase is a number of independent tasks. The phases of an op run one after the other.
-type phase struct {
-	tasks int
-	do    func(task, worker int)
-}
-
-// step is an op bound to its place. The arena may have moved since the last run, so prepare looks operands up.
+// step is an op bound to its place. The arena may have moved since the last run, so prepare looks operands up; what they hold is not
+// there yet.
 type step struct {
 	prepare func()
 	phases  []phase
@@ -26,11 +21,12 @@ type step struct {
 type executable struct {
 	device  *Device
 	program *compute.Program
-	steps   []step // by node; views have no phases
+	prepare []func()
+	course  *course
+	nodes   []int // the op of each phase; views have none
 	in, out []span
 	memory  compute.MemoryReport
 	need    gemm.Need // each worker's
-	fault   error     // set by a kernel that found a bad value, such as an id out of range
 	profile func(node int, seconds float64)
 	closed  bool
 }
@@ -49,9 +45,14 @@ func (e *executable) Profile(f func(node int, seconds float64)) {
 }
 
 func (e *executable) Run(ctx context.Context, out, in []compute.Tensor) error {
+	e.device.mu.Lock()
+	defer e.device.mu.Unlock()
+	return e.run(ctx, out, in)
+}
+
+// run is Run for who holds the device's lock.
+func (e *executable) run(ctx context.Context, out, in []compute.Tensor) error {
 	d := e.device
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if e.closed || d.closed {
 		return errors.New("cpu: Run of a closed executable")
 	}
@@ -67,16 +68,8 @@ func (e *executable) Run(ctx context.Context, out, in []compute.Tensor) error {
 	for i, t := range in {
 		load(e.in[i], t.(*tensor))
 	}
-	d.pool.begin()
-	defer d.pool.end()
-	for i := range e.steps {
-		if err := stopped(ctx); err != nil {
-			return err
-		}
-		if err := e.step(i); err != nil {
-			n := e.program.Nodes[i]
-			return fmt.Errorf("cpu: %s: %s: %w", n.Path, compute.OpName(n.Op), err)
-		}
+	if err := e.compute(ctx); err != nil {
+		return err
 	}
 	for i, t := range out {
 		store(t.(*tensor), e.out[i])
@@ -84,28 +77,36 @@ func (e *executable) Run(ctx context.Context, out, in []compute.Tensor) error {
 	return nil
 }
 
-// step runs one op.
-func (e *executable) step(i int) error {
-	s := &e.steps[i]
-	if len(s.phases) == 0 {
-		return nil
+// compute runs the ops.
+func (e *executable) compute(ctx context.Context) error {
+	for _, prepare := range e.prepare {
+		prepare()
 	}
-	var start time.Time
 	if e.profile != nil {
-		start = time.Now()
+		e.course.trace = make([]Task, e.course.tasks())
 	}
-	s.prepare()
-	for _, p := range s.phases {
-		if err := e.device.pool.do(p.tasks, p.do); err != nil {
-			return err
+	phase, err := e.device.pool.run(ctx, e.course)
+	if e.profile != nil && err == nil {
+		e.tell()
+	}
+	if err == nil || phase < 0 {
+		return err
+	}
+	n := e.program.Nodes[e.nodes[phase]]
+	return fmt.Errorf("cpu: %s: %s: %w", n.Path, compute.OpName(n.Op), err)
+}
+
+// tell gives the time from the end of one op to that of the next to the profile, and forgets the trace.
+func (e *executable) tell() {
+	begin, end := time.Duration(0), time.Duration(0)
+	for i, t := range e.course.trace {
+		end = max(end, t.End)
+		if next := i + 1; next == len(e.course.trace) || e.nodes[e.course.trace[next].Phase] != e.nodes[t.Phase] {
+			e.profile(e.nodes[t.Phase], (end - begin).Seconds())
+			begin = end
 		}
 	}
-	if e.profile != nil {
-		e.profile(i, time.Since(start).Seconds())
-	}
-	err := e.fault
-	e.fault = nil
-	return err
+	e.course.trace = nil
 }
 
 // check compares the tensors of a call with what the program declares.

@@ -56,13 +56,7 @@ func (c *compiler) adamW(op compute.AdamW, out []compute.Value) (lowered, error)
 		prepare := func() {
 			a = adam{
 				p: in[0].f32(), g: in[1].f32(), m: in[2].f32(), v: in[3].f32(),
-				p2: results[0].f32(), m2: results[1].f32(), v2: results[2].f32(), factor: 1,
-			}
-			for i, h := range hyper.f32() {
-				a.hyper[i] = float64(h)
-			}
-			if clip.n > 0 {
-				a.factor = float64(clip.f32()[0])
+				p2: results[0].f32(), m2: results[1].f32(), v2: results[2].f32(), hyper: hyper.f32(), clip: clip.f32(),
 			}
 		}
 		return step{prepare, each(in[0].n, grain, func(from, to int) { a.update(from, to) })}, nil
@@ -73,22 +67,27 @@ func (c *compiler) adamW(op compute.AdamW, out []compute.Value) (lowered, error)
 type adam struct {
 	p, g, m, v []float32
 	p2, m2, v2 []float32
-	hyper      [7]float64 // lr, 1-β1, 1-β2, ε, decay, 1-β1ᵏ, 1-β2ᵏ
-	factor     float64
+	hyper      []float32 // lr, 1-β1, 1-β2, ε, decay, 1-β1ᵏ, 1-β2ᵏ
+	clip       []float32 // the factor of gradients first, or empty
 }
 
 // update is m' = m + (1-β1)(g-m), v' = v + (1-β2)(g²-v), p' = p(1-lr·decay) - lr·(m'/(1-β1ᵏ))/(√(v'/(1-β2ᵏ))+ε).
 func (a *adam) update(from, to int) {
-	if a.factor == 0 {
+	factor := 1.0
+	if len(a.clip) > 0 {
+		factor = float64(a.clip[0])
+	}
+	if factor == 0 {
 		copy(a.p2[from:to], a.p[from:])
 		copy(a.m2[from:to], a.m[from:])
 		copy(a.v2[from:to], a.v[from:])
 		return
 	}
-	rate, rest1, rest2, eps, decay := a.hyper[0], a.hyper[1], a.hyper[2], a.hyper[3], a.hyper[4]
-	bias1, bias2 := 1/a.hyper[5], 1/a.hyper[6]
+	h := func(i int) float64 { return float64(a.hyper[i]) }
+	rate, rest1, rest2, eps, decay := h(0), h(1), h(2), h(3), h(4)
+	bias1, bias2 := 1/h(5), 1/h(6)
 	for i := from; i < to; i++ {
-		p, g, m, v := float64(a.p[i]), a.factor*float64(a.g[i]), float64(a.m[i]), float64(a.v[i])
+		p, g, m, v := float64(a.p[i]), factor*float64(a.g[i]), float64(a.m[i]), float64(a.v[i])
 		m += rest1 * (g - m)
 		v += rest2 * (g*g - v)
 		a.p2[i] = float32(p*(1-rate*decay) - rate*(m*bias1)/(math.Sqrt(v*bias2)+eps))

@@ -12,14 +12,12 @@ func TestPoolRunsEveryTaskOnce(t *testing.T) {
 		p := newPool(workers)
 		for _, n := range []int{0, 1, 2, 100} {
 			runs := make([]atomic.Int32, n)
-			p.begin()
-			err := p.do(n, func(task, worker int) {
+			_, err := p.run(t.Context(), newCourse([]phase{{n, func(task, worker int) {
 				if worker < 0 || worker >= workers {
 					t.Errorf("worker %d of %d", worker, workers)
 				}
 				runs[task].Add(1)
-			})
-			p.end()
+			}}}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -37,19 +35,21 @@ func TestPoolRunsEveryTaskOnce(t *testing.T) {
 func TestPoolTurnsPanicsIntoErrors(t *testing.T) {
 	p := newPool(3)
 	defer p.close()
-	p.begin()
-	defer p.end()
-	err := p.do(50, func(task, _ int) {
+	after := atomic.Int32{}
+	_, err := p.run(t.Context(), newCourse([]phase{{50, func(task, _ int) {
 		if task == 17 {
 			panic("broken kernel")
 		}
-	})
+	}}, {50, func(int, int) { after.Add(1) }}}))
 	var fault *taskPanic
 	if !errors.As(err, &fault) || !strings.Contains(err.Error(), "broken kernel") || !strings.Contains(err.Error(), "pool_test.go") {
 		t.Errorf("the error %v does not tell the panic and where it was", err)
 	}
+	if after.Load() != 0 {
+		t.Errorf("%d tasks of the phase after the panic ran", after.Load())
+	}
 	ran := atomic.Int32{}
-	if err := p.do(50, func(int, int) { ran.Add(1) }); err != nil || ran.Load() != 50 {
+	if _, err := p.run(t.Context(), newCourse([]phase{{50, func(int, int) { ran.Add(1) }}})); err != nil || ran.Load() != 50 {
 		t.Errorf("afterwards %d of 50 tasks ran, error %v", ran.Load(), err)
 	}
 }

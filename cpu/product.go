@@ -131,17 +131,20 @@ func (c *compiler) lowerWeighted(op weighted) (lowered, error) {
 		prepare := func() {
 			args.X, args.X2, args.W, args.Y = x.f32(), x2.f32(), values.f32(), y.f32()
 			args.PerChannel, args.Residual, args.Workspace = perChannel.f32(), residual.f32(), workspace.f32()
-			if rows > 0 {
+		}
+		all := phases(plan, func(phase, task, worker int) {
+			plan.Do(phase, task, b.device.scratch[worker], args)
+		})
+		if rows > 0 {
+			all = append([]phase{{1, func(int, int) {
 				one := args.PerChannel
 				args.PerChannel = spread.f32()
 				for i := 0; i < rows; i += len(one) {
 					copy(args.PerChannel[i:], one)
 				}
-			}
+			}}}, all...)
 		}
-		return step{prepare, phases(plan, func(phase, task, worker int) {
-			plan.Do(phase, task, b.device.scratch[worker], args)
-		})}, nil
+		return step{prepare, all}, nil
 	}
 	return l, nil
 }

@@ -7,7 +7,9 @@
 // It prints the median of each phase, its rate in floating-point operations counted by the direct algorithms, the
 // fraction that is of this machine's measured multiply-add peak (fast convolution algorithms can exceed it), and the
 // memory: what was announced before packing and what the process came to occupy at most. Only what the phases need is opened. -json writes the same for
-// programs. -interactive runs phases on request, one line each, for a side-by-side comparison: see peers/README.md.
+// programs. -beside 1,2 times each phase also while one and while two processes, which bench starts for that, keep a processor busy each, and tells
+// how many processors these had. -scale 1,2,4,8,16,32 instead traces the tasks of each phase, cut for so many workers, on the processors there are, and replays
+// them by so many. -interactive runs phases on request, one line each, for a side-by-side comparison: see peers/README.md.
 package main
 
 import (
@@ -26,11 +28,16 @@ import (
 	"text/tabwriter"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/cpu"
 	"github.com/atelier-go/atelier/examples/internal/cli"
 	"github.com/atelier-go/atelier/examples/internal/terminal"
 )
 
 func main() {
+	if os.Getenv(busyVariable) != "" {
+		keepBusy(os.Stdin, os.Stdout)
+		return
+	}
 	cli.Main("bench", func(ctx context.Context, args []string, out, _ io.Writer) error { return run(ctx, args, os.Stdin, out) })
 }
 
@@ -43,6 +50,7 @@ type options struct {
 	width, height    int
 	batch            int
 	phases           []string
+	beside, scale    []int
 	interactive, ops bool
 }
 
@@ -59,7 +67,9 @@ func parse(args []string, log io.Writer) (o options, err error) {
 	f.IntVar(&o.width, "width", 0, "`PIXELS` width of the picture (default: the model's own)")
 	f.IntVar(&o.height, "height", 0, "`PIXELS` height of the picture (default: the model's own)")
 	f.IntVar(&o.batch, "batch", 1, "`NUMBER` pictures in a step of training")
-	f.Group("What is timed", "phases", "rounds", "width", "height", "batch")
+	beside := f.String("beside", "", "`LIST` time each phase also beside so many busy processes (1,2)")
+	scales := f.String("scale", "", "`LIST` instead model the time with so many workers (1,2,4,8,16,32)")
+	f.Group("What is timed", "phases", "rounds", "width", "height", "batch", "beside", "scale")
 	f.BoolVar(&o.ops, "ops", false, "also print the time of each kind of op")
 	f.StringVar(&o.json, "json", "", "`FILE` write the report there as well")
 	f.StringVar(&o.dump, "dump", "", "`FOLDER` write the programs there, one line an op")
@@ -79,6 +89,12 @@ func parse(args []string, log io.Writer) (o options, err error) {
 	}
 	if o.batch < 1 || o.batch > maxBatch {
 		return o, fmt.Errorf("-batch is %d, want 1 to %d", o.batch, maxBatch)
+	}
+	if o.beside, err = numbers("beside", *beside); err != nil {
+		return o, err
+	}
+	if o.scale, err = numbers("scale", *scales); err != nil {
+		return o, err
 	}
 	o.phases = strings.Split(*phases, ",")
 	all := slices.Concat(picturePhases, trainingPhases)
@@ -124,7 +140,18 @@ type PhaseReport struct {
 	GFLOPS  float64   `json:"gflops"`
 	OfPeak  float64   `json:"of_peak"`
 
+	Beside []BesideReport `json:"beside,omitempty"`
+
 	*Training `json:",omitempty"` // a step of training
+}
+
+// BesideReport is the timing of a phase beside busy processes.
+type BesideReport struct {
+	Busy       int       `json:"busy"`    // how many
+	Seconds    float64   `json:"seconds"` // median
+	All        []float64 `json:"all_seconds"`
+	Ratio      float64   `json:"ratio"`      // to the time without them
+	Processors float64   `json:"processors"` // that they had themselves, a median of averages over each run
 }
 
 // Training is what a step of training trains, and the loss of each step since the factors began, the first of them with
@@ -145,6 +172,9 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) (err e
 	}
 	if err := o.writable(); err != nil {
 		return err
+	}
+	if len(o.scale) > 0 {
+		return scale(ctx, o, out)
 	}
 	dev, err := o.device.Open()
 	if err != nil {
@@ -177,7 +207,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) (err e
 	if o.interactive {
 		return serve(ctx, w, o, dev, in, out)
 	}
-	if err := measure(ctx, w, o.rounds, &report); err != nil {
+	if err := measure(ctx, w, o, &report); err != nil {
 		return err
 	}
 	report.print(out)
@@ -201,37 +231,71 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) (err e
 	return os.WriteFile(o.json, append(data, '\n'), 0o644)
 }
 
-// measure runs all phases in turn, round after round.
-func measure(ctx context.Context, w *workload, rounds int, r *Report) error {
-	times := make([][]float64, len(w.phases))
+// measure runs all phases in turn, round after round, each alone and then beside each number of busy processes.
+func measure(ctx context.Context, w *workload, o options, r *Report) error {
+	reports := make([]PhaseReport, len(w.phases))
+	processors := make([][][]float64, len(w.phases))
+	for i := range reports {
+		reports[i].Beside = make([]BesideReport, len(o.beside))
+		processors[i] = make([][]float64, len(o.beside))
+	}
 	bar := terminal.NewBar(os.Stderr, "measuring", "run")
 	defer bar.Done()
-	for round := range rounds + 1 {
+	runs, all := 0, len(w.phases)*(1+o.rounds*(1+len(o.beside)))
+	for round := range o.rounds + 1 {
 		for i, p := range w.phases {
 			did, err := p.run(ctx)
 			if err != nil {
 				return err
 			}
-			if round > 0 {
-				times[i] = append(times[i], did.Seconds)
+			runs++
+			bar.Set(runs, all)
+			if round == 0 {
+				continue
 			}
-			bar.Set(round*len(w.phases)+i+1, (rounds+1)*len(w.phases))
+			reports[i].All = append(reports[i].All, did.Seconds)
+			for j, n := range o.beside {
+				seconds, share, err := beside(ctx, p, n)
+				if err != nil {
+					return err
+				}
+				b := &reports[i].Beside[j]
+				b.All, processors[i][j] = append(b.All, seconds), append(processors[i][j], share)
+				runs++
+				bar.Set(runs, all)
+			}
 		}
 	}
 	for i, p := range w.phases {
-		m, gflop := median(times[i]), 0.0
+		report := &reports[i]
 		for _, c := range p.programs() {
-			gflop += float64(c.program.TotalFLOPs()) / 1e9
+			report.GFLOP += float64(c.program.TotalFLOPs()) / 1e9
 		}
-		report := PhaseReport{Phase: p.title(), Seconds: m, All: times[i], GFLOP: gflop, GFLOPS: ratio(gflop, m), OfPeak: ratio(gflop, m*r.PeakGFLOPS)}
+		report.Phase, report.Seconds = p.title(), median(report.All)
+		report.GFLOPS, report.OfPeak = ratio(report.GFLOP, report.Seconds), ratio(report.GFLOP, report.Seconds*r.PeakGFLOPS)
+		for j, n := range o.beside {
+			b := &report.Beside[j]
+			b.Busy, b.Seconds, b.Processors = n, median(b.All), median(processors[i][j])
+			b.Ratio = ratio(b.Seconds, report.Seconds)
+		}
 		if t, ok := p.(*training); ok {
 			until := t.Training
 			report.Training = &until
 		}
-		r.Phases = append(r.Phases, report)
 	}
-	r.Planned, r.PeakRSS = w.planned(), peakRSS()
+	r.Phases, r.Planned, r.PeakRSS = reports, w.planned(), peakRSS()
 	return nil
+}
+
+// beside runs a phase once beside n busy processes.
+func beside(ctx context.Context, p phase, n int) (seconds, processors float64, err error) {
+	others, err := gather(n)
+	if err != nil {
+		return 0, 0, err
+	}
+	did, err := p.run(ctx)
+	processors, e := others.disperse()
+	return did.Seconds, processors, errors.Join(err, e)
 }
 
 // ratio is a/b, or 0 where nothing was measured to divide by: JSON has no infinity.
@@ -257,6 +321,9 @@ func (r *Report) print(w io.Writer) {
 	}
 	t.Flush()
 	for _, p := range r.Phases {
+		for _, b := range p.Beside {
+			fmt.Fprintf(w, "\n%s beside %d busy: %.4f s, %.2f times as long as alone; they had %.2f processors", p.Phase, b.Busy, b.Seconds, b.Ratio, b.Processors)
+		}
 		if t := p.Training; t != nil {
 			fmt.Fprintf(w, "\n%s: %.4f s a picture; %d modules of rank %d, %d parameters; loss %.6f in the first step, %.6f in the last",
 				p.Phase, p.Seconds/float64(t.Batch), t.Modules, t.Rank, t.Parameters, t.Losses[0], t.Losses[len(t.Losses)-1])
@@ -335,9 +402,9 @@ func describe(p *compute.Program, node int) string {
 // serve runs phases on request: see peers/README.md for the protocol.
 func serve(ctx context.Context, w *workload, o options, dev compute.Device, in io.Reader, out io.Writer) error {
 	answer := json.NewEncoder(out)
-	ready := map[string]any{"ready": true, "version": runtime.Version(), "precision": o.device.Options.Precision, "threads": o.device.Options.Workers, "device": dev.Name()}
-	if o.device.Options.Workers == 0 {
-		ready["threads"] = runtime.GOMAXPROCS(0)
+	ready := map[string]any{"ready": true, "version": runtime.Version(), "precision": o.device.Options.Precision, "device": dev.Name()}
+	if processor, ok := dev.(*cpu.Device); ok {
+		ready["threads"] = processor.Workers()
 	}
 	for _, p := range w.phases {
 		if t, ok := p.(*training); ok {

@@ -21,6 +21,65 @@ import (
 // phases are those of a picture, in their order.
 var phases = []string{"text_encoder", "context", "unet_step", "vae_decode"}
 
+// TestMain is also the program that bench starts to keep the machine busy.
+func TestMain(m *testing.M) {
+	if os.Getenv(busyVariable) != "" {
+		keepBusy(os.Stdin, os.Stdout)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// TestBeside times a phase beside one and beside two busy processes, which are gone afterwards.
+func TestBeside(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "report.json")
+	var out bytes.Buffer
+	args := []string{"-phases", "vae_decode", "-rounds", "2", "-width", "256", "-height", "256", "-json", path, "-beside", "1,2"}
+	if err := run(t.Context(), args, strings.NewReader(""), &out); err != nil {
+		t.Fatal(err)
+	}
+	p := readReport(t, path).Phases[0]
+	if len(p.Beside) != 2 || len(p.All) != 2 {
+		t.Fatalf("timed %d times alone, and beside %d crowds; want 2 and 2", len(p.All), len(p.Beside))
+	}
+	for i, b := range p.Beside {
+		if b.Busy != i+1 || len(b.All) != 2 || !(b.Seconds > 0) || b.Ratio != b.Seconds/p.Seconds {
+			t.Errorf("beside %d: %+v, alone %v s", i+1, b, p.Seconds)
+		}
+		if !(b.Processors > 0.02) || b.Processors > float64(b.Busy)+0.2 {
+			t.Errorf("%d busy processes had %v processors", b.Busy, b.Processors)
+		}
+		if say := fmt.Sprintf("vae_decode beside %d busy", b.Busy); !strings.Contains(out.String(), say) {
+			t.Errorf("no %q in\n%s", say, out.String())
+		}
+	}
+}
+
+// TestScale replays a phase by more workers than there are processors.
+func TestScale(t *testing.T) {
+	var out bytes.Buffer
+	args := []string{"-phases", "unet_step,vae_decode", "-rounds", "1", "-width", "64", "-height", "64", "-scale", "1,2,64"}
+	if err := run(t.Context(), args, strings.NewReader(""), &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, phase := range []string{"unet_step", "vae_decode"} {
+		_, table, found := strings.Cut(out.String(), "\n"+phase+"\n")
+		rows := strings.Split(table, "\n")
+		if !found || len(rows) < 4 {
+			t.Fatalf("no table of %s in\n%s", phase, out.String())
+		}
+		for i, want := range []string{"1", "2", "64"} {
+			fields := strings.Fields(rows[i+1])
+			if len(fields) != 13 || fields[0] != want || (fields[2] == "-") != (want == "64" && runtime.GOMAXPROCS(0) < 64 || want == "2" && runtime.GOMAXPROCS(0) < 2) {
+				t.Errorf("%s: row %q for %s workers", phase, rows[i+1], want)
+			}
+		}
+	}
+	if err := run(t.Context(), []string{"-phases", "train_step", "-scale", "2"}, strings.NewReader(""), io.Discard); err == nil || !strings.Contains(err.Error(), "train_step") {
+		t.Errorf("a model of training: %v", err)
+	}
+}
+
 func TestReport(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "report.json")
@@ -262,7 +321,7 @@ func TestRatio(t *testing.T) {
 // TestEndOfInput means the same as quit.
 func TestEndOfInput(t *testing.T) {
 	c := converse(t)
-	if ready := c.answer(); ready["precision"] != "fp32" || ready["threads"] != float64(runtime.GOMAXPROCS(0)) {
+	if ready := c.answer(); ready["precision"] != "fp32" || !(ready["threads"].(float64) >= 1) {
 		t.Errorf("the first line is %v", ready)
 	}
 	c.to.Close()
@@ -291,6 +350,9 @@ func TestBadCommandLines(t *testing.T) {
 		{"-batch 65", []string{"-batch is 65", "1 to 64"}},
 		{"-phases unet_step,paint", []string{"-phases", `"paint"`, "vae_decode,train_step"}},
 		{"-phases unet_step,unet_step", []string{"-phases", `"unet_step"`, "once"}},
+		{"-beside 0", []string{"-beside", `"0"`, "1 to 1024"}},
+		{"-beside 1,x", []string{"-beside", `"1,x"`}},
+		{"-scale 2,0", []string{"-scale", `"2,0"`, "1 to 1024"}},
 		{"-width 7", []string{"-width 7", "multiples of 8"}},
 		{"-height 100000", []string{"-height 100000", "to 4096"}},
 		{"-device abacus", []string{`"abacus"`, "auto and cpu, and cuda"}},

@@ -388,7 +388,7 @@ class Program:
                 bufsize=1,
                 env=clean_environment(),
             )
-        self.seconds, self.rms, self.losses = {}, {}, []
+        self.seconds, self.beside, self.rms, self.losses = {}, {}, {}, []
 
     def wait_ready(self):
         self.ready = self.answer("ready")
@@ -446,6 +446,39 @@ class Program:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+class Crowd:
+    """Processes that keep one processor busy each while they are gathered, and end with this one."""
+
+    LOOP = (
+        "import os, sys, threading; print('busy', flush=True); "
+        "threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()\n"
+        "while True: pass"
+    )
+
+    def __init__(self, number):
+        self.number = number
+
+    def __enter__(self):
+        command = [sys.executable, "-c", self.LOOP]
+        pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.processes = [subprocess.Popen(command, **pipes) for _ in range(self.number)]
+        for process in self.processes:
+            process.stdout.readline()
+        self.began = time.perf_counter()
+        return self
+
+    def __exit__(self, *error):
+        elapsed = time.perf_counter() - self.began
+        seconds = 0
+        for process in self.processes:
+            process.stdin.close()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            process.stdout.close()
+            seconds += usage.ru_utime + usage.ru_stime
+        self.processors = seconds / elapsed
 
 
 class ProgramError(Exception):
@@ -512,6 +545,11 @@ def measure(options, phases):
                     seconds = program.run(phase)["seconds"]
                     program.seconds[phase].append(seconds)
                     say(f"{phase} {turn + 1}/{options.rounds} {program.name} {seconds:.3f} s")
+                    for number in options.beside:
+                        with Crowd(number) as crowd:
+                            seconds = program.run(phase)["seconds"]
+                        program.beside.setdefault(phase, {}).setdefault(number, []).append((seconds, crowd.processors))
+                        say(f"{phase} {turn + 1}/{options.rounds} {program.name} {seconds:.3f} s beside {number} busy")
         results = [
             {
                 "name": p.name,
@@ -521,6 +559,7 @@ def measure(options, phases):
                 "peak_rss": p.peak_memory(),
                 "median": {phase: statistics.median(s) for phase, s in p.seconds.items()},
                 "seconds": p.seconds,
+                "beside": {phase: beside(p, phase) for phase in p.beside},
                 **({"losses": p.losses} if p.losses else {"rms": p.rms}),
             }
             for p in programs
@@ -529,6 +568,16 @@ def measure(options, phases):
     finally:
         for program in programs:
             program.close()
+
+
+def beside(program, phase):
+    """What a phase takes beside so many busy processes, in units of its time alone, and how many processors they had."""
+    alone, result = statistics.median(program.seconds[phase]), {}
+    for number, turns in program.beside[phase].items():
+        seconds = statistics.median(s for s, _ in turns)
+        processors = statistics.median(p for _, p in turns)
+        result[number] = {"seconds": seconds, "ratio": seconds / alone, "processors": processors, "turns": turns}
+    return result
 
 
 def check_alike(programs):
@@ -609,6 +658,11 @@ def run_table(run):
         for p in run["programs"]:
             rms = (p["rms"][phase] for phase in phases)
             lines.append(row(p["name"], ("-" if v is None else f"{v:.5f}" for v in rms)))
+    for number in next(iter(run["programs"][0]["beside"].values()), {}):
+        lines += ["", row(f"beside {number} busy", phases) + "  in units of the time alone; processors that they had"]
+        for p in run["programs"]:
+            cells = (p["beside"][phase][number] for phase in phases)
+            lines.append(row(p["name"], (f"{c['ratio']:.2f} {c['processors']:.2f}" for c in cells)))
     if run["ratios"]:
         lines += ["", row("time in units of", phases, 32)]
     for r in run["ratios"]:
@@ -633,6 +687,10 @@ def listed(allowed):
     return parse
 
 
+def crowds(text):
+    return [positive(item) for item in text.split(",") if item]
+
+
 def positive(text):
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
@@ -649,6 +707,7 @@ def parse_options():
     p.add_argument("-phases", type=listed(known), default=list(PICTURE), help="of " + ",".join(known) + "; default: the first three")
     p.add_argument("-batch", type=positive, default=1, help="pictures in a training step")
     p.add_argument("-rounds", type=positive, default=5, help="timed turns of every program, after one to warm up")
+    p.add_argument("-beside", type=crowds, default=[], help="time each phase also beside so many busy processes (1,2)")
     p.add_argument("-threads", type=positive, default=len(os.sched_getaffinity(0)), help="of every program")
     cache = Path.home() / ".cache" / "atelier-peers"
     p.add_argument("-cache", type=Path, default=cache, help=f"folder of converted networks and logs (default {cache})")

@@ -182,7 +182,7 @@ func (f *Flags) Folders(o *sd.Options) {
 // Device defines -device and -threads.
 func (f *Flags) Device(d *Device) {
 	f.StringVar(&d.Name, "device", "auto", "`NAME` auto, cpu or cuda (an NVIDIA card; not tried on one yet)")
-	f.IntVar(&d.Options.Workers, "threads", 0, "`NUMBER` processors to use (default: all)")
+	f.IntVar(&d.Options.Workers, "threads", 0, "`NUMBER` processor cores to use (default: all)")
 }
 
 // Precision defines -precision.

@@ -2,9 +2,11 @@ package cpu
 
 import (
 	"errors"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestPoolRunsEveryTaskOnce(t *testing.T) {
@@ -25,6 +27,40 @@ func TestPoolRunsEveryTaskOnce(t *testing.T) {
 				if got := runs[i].Load(); got != 1 {
 					t.Errorf("%d workers, %d tasks: task %d ran %d times", workers, n, i, got)
 				}
+			}
+		}
+		p.close()
+	}
+}
+
+// TestPoolKeepsPhasesApart has tasks look whether all of the phases before are done, though some of these take so long that the others sleep, with more workers
+// than processors too.
+func TestPoolKeepsPhasesApart(t *testing.T) {
+	for _, processors := range []int{1, runtime.GOMAXPROCS(0)} {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(processors))
+		p := newPool(5)
+		var done atomic.Int64
+		var phases []phase
+		before := int64(0)
+		for k := range 60 {
+			n, from := k%9, before
+			phases = append(phases, phase{n, func(task, _ int) {
+				if d := done.Load(); d < from || d >= from+int64(n) {
+					t.Errorf("phase %d of %d tasks begins a task after %d, want %d before it", k, n, d, from)
+				}
+				if (k+task)%5 == 0 {
+					time.Sleep(5 * patience)
+				}
+				done.Add(1)
+			}})
+			before += int64(n)
+		}
+		total := before
+		c := newCourse(phases)
+		for range 5 {
+			done.Store(0)
+			if _, err := p.run(t.Context(), c); err != nil || done.Load() != total {
+				t.Fatalf("%d of %d tasks done, error %v", done.Load(), total, err)
 			}
 		}
 		p.close()

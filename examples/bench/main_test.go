@@ -58,7 +58,7 @@ func TestBeside(t *testing.T) {
 // TestScale replays a phase by more workers than there are processors.
 func TestScale(t *testing.T) {
 	var out bytes.Buffer
-	args := []string{"-phases", "unet_step,vae_decode", "-rounds", "1", "-width", "64", "-height", "64", "-scale", "1,2,64"}
+	args := []string{"-phases", "unet_step,vae_decode", "-rounds", "1", "-width", "64", "-height", "64", "-ops", "-scale", "1,2,64"}
 	if err := run(t.Context(), args, strings.NewReader(""), &out); err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +73,9 @@ func TestScale(t *testing.T) {
 			if len(fields) != 13 || fields[0] != want || (fields[2] == "-") != (want == "64" && runtime.GOMAXPROCS(0) < 64 || want == "2" && runtime.GOMAXPROCS(0) < 2) {
 				t.Errorf("%s: row %q for %s workers", phase, rows[i+1], want)
 			}
+		}
+		if !strings.Contains(table, "with 64 workers") || !strings.Contains(table, "GroupNorm") {
+			t.Errorf("%s: no ops in\n%s", phase, table)
 		}
 	}
 	if err := run(t.Context(), []string{"-phases", "train_step", "-scale", "2"}, strings.NewReader(""), io.Discard); err == nil || !strings.Contains(err.Error(), "train_step") {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -22,7 +23,7 @@ import (
 type scaling struct {
 	workers int
 	trace   []cpu.Task
-	bytes   int // operands and results of all ops
+	program *compute.Program
 }
 
 // scale cuts the phases for each number of workers, traces them on the processors there are, and replays the traces by so many workers.
@@ -43,6 +44,9 @@ func scale(ctx context.Context, o options, out io.Writer) error {
 	for k, name := range o.phases {
 		fmt.Fprintf(out, "\n%s\n", name)
 		printScale(out, all[k])
+		if o.ops {
+			printLosses(out, all[k][len(all[k])-1])
+		}
 	}
 	return nil
 }
@@ -82,7 +86,7 @@ func traceWith(ctx context.Context, o options, n int) (all []scaling, err error)
 			}
 		}
 		slices.SortFunc(traces, func(a, b []cpu.Task) int { return cmp.Compare(last(a), last(b)) })
-		all = append(all, scaling{n, traces[len(traces)/2], pass.bytes()})
+		all = append(all, scaling{n, traces[len(traces)/2], pass.program})
 	}
 	return all, nil
 }
@@ -95,14 +99,14 @@ func last(trace []cpu.Task) (end time.Duration) {
 	return end
 }
 
-// bytes are those of the operands and results of all ops, each counted wherever it is used.
-func (p *pass) bytes() (sum int) {
-	for _, n := range p.program.Nodes {
+// traffic is the bytes of the operands and results of all ops of a program, each counted wherever it is used.
+func traffic(p *compute.Program) (sum int) {
+	for _, n := range p.Nodes {
 		if _, ok := n.Op.(compute.Viewer); ok {
 			continue
 		}
 		for _, v := range slices.Concat(n.Op.Operands(), n.Out) {
-			sum += p.program.Type(v).Bytes()
+			sum += p.Type(v).Bytes()
 		}
 	}
 	return sum
@@ -141,8 +145,41 @@ func printScale(out io.Writer, all []scaling) {
 		}
 		part := func(d time.Duration) string { return fmt.Sprintf("%.1f %%", 100*ratio(d.Seconds(), total)) }
 		fmt.Fprintf(t, "%d\t%d\t%s\t%.3f\t%.2f\t%s\t%s\t%s\t%.0f\t%.2f\t\n", s.workers, len(s.trace), measured, total, ratio(one, total),
-			part(r.Few), part(r.Uneven), part(r.Barriers), ratio(float64(s.bytes)/1e9, total),
+			part(r.Few), part(r.Uneven), part(r.Barriers), ratio(float64(traffic(s.program))/1e9, total),
 			ratio(total*float64(s.workers), cpu.Replay(s.trace, hybrid).Total.Seconds()*speed))
+	}
+	t.Flush()
+}
+
+// printLosses prints by kind of op what its tasks take together, and for how long its phases keep workers waiting for their last tasks.
+func printLosses(out io.Writer, s scaling) {
+	type sum struct {
+		kind       string
+		phases     int
+		work, lost time.Duration
+	}
+	sums := make(map[string]*sum)
+	for trace := s.trace; len(trace) > 0; {
+		n := slices.IndexFunc(trace, func(t cpu.Task) bool { return t.Phase != trace[0].Phase })
+		if n < 0 {
+			n = len(trace)
+		}
+		kind := describe(s.program, trace[0].Node)
+		if sums[kind] == nil {
+			sums[kind] = &sum{kind: kind}
+		}
+		all, r := sums[kind], cpu.Replay(trace[:n], cpu.Alike(s.workers, 0))
+		all.phases, all.lost = all.phases+1, all.lost+r.Few+r.Uneven
+		for _, t := range trace[:n] {
+			all.work += t.End - t.Begin
+		}
+		trace = trace[n:]
+	}
+	fmt.Fprintf(out, "\nwith %d workers\n", s.workers)
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "op\tphases\tms each worker\tms waiting\t")
+	for _, all := range slices.SortedFunc(maps.Values(sums), func(a, b *sum) int { return cmp.Compare(b.lost, a.lost) }) {
+		fmt.Fprintf(t, "%s\t%d\t%.2f\t%.2f\t\n", all.kind, all.phases, 1000*all.work.Seconds()/float64(s.workers), 1000*all.lost.Seconds())
 	}
 	t.Flush()
 }

@@ -10,6 +10,8 @@ func (c *compiler) attentionGradient(op compute.AttentionGradient, out []compute
 	q, k := c.program.Shape(op.Q), c.program.Shape(op.K)
 	plan, err := attn.NewGradient(c.device.set, attn.Config{
 		N: q[0], T: q[1], S: k[1], Heads: op.Heads, D: q[2] / op.Heads, Causal: op.Causal,
+		// First tokens of a text see few others, so that the errors of rounded probabilities do not average out; and texts are short.
+		BF16: c.device.precision == compute.PrecisionBF16 && !op.Causal,
 	})
 	if err != nil {
 		return lowered{}, err

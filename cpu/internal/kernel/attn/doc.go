@@ -7,7 +7,7 @@
 // [key][query], and each reduction over keys runs down the registers.
 //
 // Gradient is the derivative, by two passes over the scores in the same layout: one with queries across the
-// lanes, one with keys.
+// lanes for their statistics, one with keys for the results.
 //
 // The package computes on slices it is given. It starts no goroutines, allocates nothing per run and
 // knows nothing of programs or devices; it has no dropout and no mask other than the causal one.

@@ -20,37 +20,48 @@ type GradientArgs struct {
 //
 //	δ = rowsum(P∘dP),  dS = P∘(dP - δ),  dQ = scale·dS·K,  dK = scale·dSᵀ·Q,  dV = Pᵀ·DY
 //
-// Scores are made again tile by tile, as in Dao et al., "FlashAttention" (arXiv:2205.14135), but twice, so that no task
-// adds to another's sums. A pass with queries across the lanes needs no forward pass: it keeps the running maximum,
-// sum and δ of a query, and dQ as the two sums of dS·K = (P∘dP)·K - δ·(P·K). These would all but cancel where dP varies
-// little from key to key, as it does where attention is spread; so dP and δ are taken relative to a shift, the δ of the
-// first block of keys. A pass with keys across the lanes then makes dK and dV. The statistics enter that one as a channel
-// more: a query has -log Σ exp(scores) there and a key 1, so that a score is the logarithm of its probability; DY has -δ
-// and V has 1.
+// Scores are made again tile by tile, as in Dao, "FlashAttention-2" (arXiv:2307.08691): first with queries across the
+// lanes, for log Σ exp(scores) and δ of each, then with keys across the lanes, for dS and from it everything else. A task
+// of that second pass has some keys and some queries of a head. Where several add to one result, each has sums of its own,
+// and these are added up in order at the end.
 //
-// It is run like a Plan.
+// Keys and values are taken relative to their means. That shifts the scores of a query by a number, which softmax does not
+// see, and dP and δ by the same one; and dQ not at all, since the rows of dS add up to nothing. But where attention is
+// spread and keys are alike, dQ would otherwise be a small difference of large sums.
+//
+// It is run like a Plan. With BF16 the factors of all products are rounded to bfloat16: Q, K, V, DY, P and dS.
 type Gradient struct {
-	plan    *Plan // the attention's: how keys are packed
-	kern    *kernels
-	queries side
-	keys    side
-	scales  []float32 // one for each lane of dK
-	ones    []float32
-	block   int // rows visited at a time
+	plan   *Plan // the attention's: how keys are packed
+	kern   *kernels
+	scales []float32 // one for each lane of dK and dQ
+	ones   []float32
+
+	block         int // rows visited at a time: whole groups, panels and pairs
+	tile          int // panels of keys, or of queries in the first pass, that share what is read of the rows
+	keyTiles      int
+	queryBlocks   int
+	keyParts      int // tasks that share the keys of a head in the second pass, each with all queries of
+	queryParts    int // one of as many parts
+	perPair       int // elements in a word of P, dS and what they are multiplied by
+	each          [gradientPhases]int
+	size, scratch int // workspace for one batch item and head, and of a task
 }
 
-// side is what queries and keys have in common: T or S tokens, each with two rows of D channels, Q and DY or K and V.
-type side struct {
-	tokens, chunks int
-	tile           int // panels in a task
-	tiles          int // tasks for each batch item and head
-	depth          int // channels of a row in groups
-}
+// The phases of the gradient.
+const (
+	phaseMeans = iota
+	phasePack
+	phaseStatistics
+	phaseProducts
+	phaseSums
+	gradientPhases
+)
 
-// NewGradient checks cfg, whose strides must be dense, and lays out the work for a kernel set. BF16 is not looked at:
-// gradients are float32.
+// parts is how many tasks should share the products of a head.
+const parts = 4
+
+// NewGradient checks cfg, whose strides must be dense, and lays out the work for a kernel set.
 func NewGradient(set isa.Set, cfg Config) (*Gradient, error) {
-	cfg.BF16 = false
 	dense := cfg
 	dense.StrideQ, dense.StrideK, dense.StrideV, dense.StrideOut = 0, 0, 0, 0
 	if dense != cfg {
@@ -60,80 +71,87 @@ func NewGradient(set isa.Set, cfg Config) (*Gradient, error) {
 	if err != nil {
 		return nil, err
 	}
-	kern := plan.kern
-	g := &Gradient{plan: plan, kern: kern, block: roundUp(96, kern.keys)}
-	g.queries, g.keys = g.side(cfg.T, cfg.D+1), g.side(cfg.S, cfg.D)
-	g.scales = slices.Repeat([]float32{float32(plan.cfg.Scale)}, kern.lanes)
+	kern, c := plan.kern, &plan.cfg
+	g := &Gradient{plan: plan, kern: kern, block: 96, perPair: 1}
+	if c.BF16 {
+		g.perPair = 2
+	}
+	g.scales = slices.Repeat([]float32{float32(c.Scale)}, kern.lanes)
 	g.ones = slices.Repeat([]float32{1}, kern.lanes)
+	_, g.tile = blocking(kern, &Config{T: c.S, D: 2 * c.D})
+	g.keyTiles = ceil(c.S, g.tile*kern.lanes)
+	g.queryBlocks = ceil(c.T, g.block)
+	g.keyParts = min(parts, g.keyTiles)
+	g.queryParts = min(ceil(parts, g.keyParts), g.queryBlocks)
+	g.each = [...]int{
+		1, ceil(c.S, packKeys) + ceil(c.T, packKeys), ceil(c.T, g.tile*kern.lanes), g.keyParts * g.queryParts,
+		ceil(c.T, packKeys) + min(g.queryParts-1, 1),
+	}
+	g.size = g.memory(nil, 0).size
+	g.scratch = g.field(nil).size
 	return g, nil
 }
 
-func (g *Gradient) side(tokens, depth int) side {
-	_, tile := blocking(g.kern, &Config{T: tokens, D: 2 * g.plan.cfg.D})
-	panels := (tokens + g.kern.lanes - 1) / g.kern.lanes
-	return side{tokens, (tokens + packKeys - 1) / packKeys, tile, (panels + tile - 1) / tile, depth}
+func ceil(n, m int) int { return (n + m - 1) / m }
+
+// cutter cuts up memory, or only measures it if there is none.
+type cutter struct {
+	rest []float32
+	size int
 }
 
-// rowSet is one head's tokens packed for the pass in which they are the rows.
-type rowSet struct {
-	x, y   []float32 // groups [depth][keys] of Q and DY, or of K and V
-	vx, vy []float32 // Q and DY, or K and nothing, in panels [tokens][width]
+func (c *cutter) take(n int) (part []float32) {
+	c.size += n
+	if c.rest != nil {
+		part, c.rest = c.rest[:n:n], c.rest[n:]
+	}
+	return part
 }
 
-// size is the workspace of one rowSet.
-func (g *Gradient) size(s *side) int {
-	return 2*roundUp(s.tokens, g.kern.keys)*s.depth + 2*s.tokens*g.plan.cfg.D
-}
-
-func (g *Gradient) rowSet(w []float32, s *side, head int) rowSet {
-	w = w[head*g.size(s):]
-	n, m := roundUp(s.tokens, g.kern.keys)*s.depth, s.tokens*g.plan.cfg.D
-	return rowSet{w[:n:n], w[n : 2*n : 2*n], w[2*n:][:m:m], w[2*n+m:][:m:m]}
-}
-
-// memory is the workspace, cut up.
+// memory is the workspace of one batch item and head.
 type memory struct {
-	statistics []float32 // [N,Heads,T][-log2 Σ exp(scores), -δ]
-	queries    []float32 // a rowSet for each batch item and head
-	keys       []float32
+	size           int
+	meanK, meanV   []float32 // [D]
+	lse, delta     []float32 // [T]: log2 Σ exp(scores) and δ of each query
+	q, dy          []float32 // groups [depth][keys] of scaled queries and of their results' gradients
+	rowsQ, rowsDY  []float32 // panels [T][width] of the same, not scaled
+	k, v           []float32 // groups of keys and values, until the statistics are made;
+	sumDQ          []float32 // then the sums of each part of the keys, [D][lanes] for each panel of queries,
+	sumDK, sumDV   []float32 // and those of each part of the queries, [S][D], if there are several
+	partDQ, partDK int       // elements in a part
 }
 
-func (g *Gradient) split(w []float32) memory {
-	c := &g.plan.cfg
-	statistics, queries := 2*c.N*c.Heads*c.T, c.N*c.Heads*g.size(&g.queries)
-	return memory{w[:statistics], w[statistics:][:queries], w[statistics+queries:]}
+func (g *Gradient) memory(workspace []float32, head int) memory {
+	c, group := &g.plan.cfg, g.kern.keys
+	w := cutter{rest: workspace}
+	if workspace != nil {
+		w.rest = workspace[head*g.size:]
+	}
+	m := memory{partDQ: roundUp(c.T, g.kern.lanes) * c.D, partDK: c.S * c.D}
+	m.meanK, m.meanV = w.take(c.D), w.take(c.D)
+	m.lse, m.delta = w.take(c.T), w.take(c.T)
+	m.q, m.dy = w.take(roundUp(c.T, group)*g.plan.depth), w.take(roundUp(c.T, group)*g.plan.depth)
+	m.rowsQ, m.rowsDY = w.take(ceil(c.T, g.perPair)*c.D), w.take(ceil(c.T, g.perPair)*c.D)
+	later := w
+	m.k, m.v = w.take(roundUp(c.S, group)*g.plan.depth), w.take(roundUp(c.S, group)*g.plan.depth)
+	m.sumDQ = later.take(g.keyParts * m.partDQ)
+	if g.queryParts > 1 {
+		m.sumDK, m.sumDV = later.take(g.queryParts*m.partDK), later.take(g.queryParts*m.partDK)
+	}
+	m.size = max(w.size, later.size)
+	return m
 }
 
 // Need is the memory the plan uses.
 func (g *Gradient) Need() Need {
-	c := &g.plan.cfg
-	return Need{
-		Workspace: c.N * c.Heads * (2*c.T + g.size(&g.queries) + g.size(&g.keys)),
-		Scratch:   max(g.queries.tile, g.keys.tile)*g.panelSize() + 2*g.block*g.kern.lanes,
-	}
+	return Need{Workspace: g.plan.cfg.N * g.plan.cfg.Heads * g.size, Scratch: g.scratch}
 }
-
-// The phases of the gradient.
-const (
-	packKeyRows = iota
-	passQueries // makes dQ and the statistics
-	packQueryRows
-	passKeys // makes dK and dV
-	gradientPhases
-)
 
 // Phases is the number of phases.
 func (g *Gradient) Phases() int { return gradientPhases }
 
 // Tasks is the number of independent tasks in a phase.
-func (g *Gradient) Tasks(phase int) int {
-	return g.plan.cfg.N * g.plan.cfg.Heads * g.each(phase)
-}
-
-// each is the number of tasks for one batch item and head.
-func (g *Gradient) each(phase int) int {
-	return [...]int{g.keys.chunks, g.queries.tiles, g.queries.chunks, g.keys.tiles}[phase]
-}
+func (g *Gradient) Tasks(phase int) int { return g.plan.cfg.N * g.plan.cfg.Heads * g.each[phase] }
 
 // FLOPs is the arithmetic of the five products that define the gradient, two per multiply-add.
 func (g *Gradient) FLOPs() int { return g.plan.FLOPs() / 2 * 5 }
@@ -159,19 +177,29 @@ func (g *Gradient) Check(a *GradientArgs) error {
 // Do runs one task. The args must pass Check and scratch must hold Need().Scratch elements.
 // The results may share storage with none of the operands.
 func (g *Gradient) Do(phase, task int, scratch []float32, a *GradientArgs) {
-	m := g.split(a.Workspace)
-	head, part := task/g.each(phase), task%g.each(phase)
+	head, part := task/g.each[phase], task%g.each[phase]
+	m := g.memory(a.Workspace, head)
 	switch phase {
-	case packKeyRows:
-		g.packKeyRows(head, part, &m, a)
-	case passQueries:
-		p := g.queryPass(head, &m, a)
-		g.pass(&p, part, scratch)
-	case packQueryRows:
-		g.packQueryRows(head, part, &m, a)
-	case passKeys:
-		p := g.keyPass(head, &m, a)
-		g.pass(&p, part, scratch)
+	case phaseMeans:
+		g.average(m.meanK, a.K[g.first(head, g.plan.cfg.S):])
+		g.average(m.meanV, a.V[g.first(head, g.plan.cfg.S):])
+	case phasePack:
+		if chunks := ceil(g.plan.cfg.S, packKeys); part < chunks {
+			g.packKeys(head, part, scratch, &m, a)
+		} else {
+			g.packQueries(head, part-chunks, scratch, &m, a)
+		}
+	case phaseStatistics:
+		g.measure(head, part, scratch, &m, a)
+	case phaseProducts:
+		g.multiply(head, part, scratch, &m, a)
+	case phaseSums:
+		if chunks := ceil(g.plan.cfg.T, packKeys); part < chunks {
+			g.addQueries(head, part, &m, a)
+		} else {
+			g.addKeys(a.DK[g.first(head, g.plan.cfg.S):], m.sumDK)
+			g.addKeys(a.DV[g.first(head, g.plan.cfg.S):], m.sumDV)
+		}
 	}
 }
 
@@ -183,260 +211,340 @@ func (g *Gradient) first(head, tokens int) int {
 
 func (g *Gradient) stride() int { return g.plan.cfg.Heads * g.plan.cfg.D }
 
-// packKeyRows packs a chunk of one head's keys and values as rows.
-func (g *Gradient) packKeyRows(head, chunk int, m *memory, a *GradientArgs) {
-	at, d := g.first(head, g.keys.tokens), g.plan.cfg.D
-	set := g.rowSet(m.keys, &g.keys, head)
-	k, v := a.K[at:], a.V[at:]
-	from, to := chunk*packKeys, min((chunk+1)*packKeys, g.keys.tokens)
-	for key := from; key < to; key += g.kern.keys {
-		g.plan.packKeys(set.x, k, key, nil)
-		g.plan.packKeys(set.y, v, key, nil)
+// average sets mean to that of one head's keys or values.
+func (g *Gradient) average(mean, rows []float32) {
+	c := &g.plan.cfg
+	clear(mean)
+	for j := range c.S {
+		for i, x := range rows[j*g.stride():][:len(mean)] {
+			mean[i] += x
+		}
 	}
-	for j := from; j < to; j++ {
-		g.plan.scatter(set.vx, k[j*g.stride():][:d], j, g.keys.tokens)
+	for i := range mean {
+		mean[i] /= float32(c.S)
 	}
 }
 
-// packQueryRows packs a chunk of one head's queries and their result's gradients, with their statistics, as rows.
-func (g *Gradient) packQueryRows(head, chunk int, m *memory, a *GradientArgs) {
-	s, at, d, keys, stride := &g.queries, g.first(head, g.queries.tokens), g.plan.cfg.D, g.kern.keys, g.stride()
-	set := g.rowSet(m.queries, s, head)
-	q, dy, statistics := a.Q[at:], a.DY[at:], m.statistics[2*head*s.tokens:]
-	from, to := chunk*packKeys, min((chunk+1)*packKeys, s.tokens)
-	for t := from; t < to; t += keys {
-		rows := min(keys, to-t)
-		x, y := set.x[t*s.depth:][:keys*s.depth], set.y[t*s.depth:][:keys*s.depth]
-		if rows < keys {
-			clear(x)
-			clear(y)
+// center sets rows of D elements to those of src less the mean.
+func (g *Gradient) center(dst, src, mean []float32, rows int) {
+	d := len(mean)
+	for i := range rows {
+		to, from := dst[i*d:][:d], src[i*g.stride():][:d]
+		for j, m := range mean {
+			to[j] = from[j] - m
 		}
-		g.kern.transpose(x, q[t*stride:], nil, keys, stride, rows, d)
-		g.kern.transpose(y, dy[t*stride:], nil, keys, stride, rows, d)
+	}
+}
+
+// pack sets dst, [depth][width], to the given number of rows, stride elements apart, times the scales, which may be nil;
+// the last row stands for those that are missing. Scratch may be src, if its rows are dense.
+func (g *Gradient) pack(dst, src, scales []float32, width, stride, rows int, scratch []float32) {
+	depth := g.plan.depth
+	if g.plan.cfg.BF16 {
+		scale := float32(1)
+		if scales != nil {
+			scale = scales[0]
+		}
 		for i := range rows {
-			x[d*keys+i], y[d*keys+i] = statistics[2*(t+i)], statistics[2*(t+i)+1]
+			g.kern.narrow(scratch[i*depth:][:depth], src[i*stride:][:g.plan.cfg.D], scale)
 		}
+		src, stride, scales = scratch, depth, nil
 	}
-	for t := from; t < to; t++ {
-		g.plan.scatter(set.vx, q[t*stride:][:d], t, s.tokens)
-		g.plan.scatter(set.vy, dy[t*stride:][:d], t, s.tokens)
-	}
-}
-
-// pass is one way through the scores of a head: tokens of one side across the lanes, those of the other as rows.
-type pass struct {
-	lanes, rows *side
-	x, y        []float32 // what the lanes hold: Q and DY, or K and V
-	set         rowSet
-	dx, dy      []float32 // results of the lanes: dQ, or dK and dV
-	statistics  []float32 // those of the queries across the lanes; nil in the pass of the keys
-}
-
-func (g *Gradient) queryPass(head int, m *memory, a *GradientArgs) pass {
-	at := g.first(head, g.queries.tokens)
-	return pass{
-		lanes: &g.queries, rows: &g.keys, x: a.Q[at:], y: a.DY[at:], set: g.rowSet(m.keys, &g.keys, head),
-		dx: a.DQ[at:], statistics: m.statistics[2*head*g.queries.tokens:],
+	g.kern.transpose(dst, src, scales, width, stride, rows, depth)
+	for i := rows; i < width; i++ {
+		g.kern.transpose(dst[i:], src[(rows-1)*stride:], scales, width, stride, 1, depth)
 	}
 }
 
-func (g *Gradient) keyPass(head int, m *memory, a *GradientArgs) pass {
-	at := g.first(head, g.keys.tokens)
-	return pass{
-		lanes: &g.keys, rows: &g.queries, x: a.K[at:], y: a.V[at:], set: g.rowSet(m.queries, &g.queries, head),
-		dx: a.DK[at:], dy: a.DV[at:],
+// packRows stores rows, stride elements apart, from row first on of panels of so many tokens, or pairs of them; an odd last
+// one is paired with zero.
+func (g *Gradient) packRows(dst, src []float32, stride, first, rows, tokens int, scratch []float32) {
+	d := g.plan.cfg.D
+	if !g.plan.cfg.BF16 {
+		for i := range rows {
+			g.plan.scatter(dst, src[i*stride:][:d], first+i, tokens)
+		}
+		return
+	}
+	row, zeros := scratch[:d], scratch[d:2*d]
+	clear(zeros)
+	for i := 0; i < rows; i += 2 {
+		high := zeros
+		if i+1 < rows {
+			high = src[(i+1)*stride:][:d]
+		}
+		g.kern.zipRows(row, src[i*stride:][:d], high)
+		g.plan.scatter(dst, row, (first+i)/2, ceil(tokens, 2))
 	}
 }
+
+// packKeys packs a chunk of one head's keys and values as rows of the first pass.
+func (g *Gradient) packKeys(head, chunk int, scratch []float32, m *memory, a *GradientArgs) {
+	c, keys, depth := &g.plan.cfg, g.kern.keys, g.plan.depth
+	at := g.first(head, c.S)
+	for key := chunk * packKeys; key < min((chunk+1)*packKeys, c.S); key += keys {
+		rows := min(keys, c.S-key)
+		g.center(scratch, a.K[at+key*g.stride():], m.meanK, rows)
+		g.pack(m.k[key*depth:], scratch, nil, keys, c.D, rows, scratch)
+		g.center(scratch, a.V[at+key*g.stride():], m.meanV, rows)
+		g.pack(m.v[key*depth:], scratch, nil, keys, c.D, rows, scratch)
+	}
+}
+
+// packQueries packs a chunk of one head's queries and their results' gradients as rows of the second pass.
+func (g *Gradient) packQueries(head, chunk int, scratch []float32, m *memory, a *GradientArgs) {
+	c, keys, depth, stride := &g.plan.cfg, g.kern.keys, g.plan.depth, g.stride()
+	q, dy := a.Q[g.first(head, c.T):], a.DY[g.first(head, c.T):]
+	from, to := chunk*packKeys, min((chunk+1)*packKeys, c.T)
+	for t := from; t < to; t += keys {
+		g.pack(m.q[t*depth:], q[t*stride:], g.plan.scales, keys, stride, min(keys, to-t), scratch)
+		g.pack(m.dy[t*depth:], dy[t*stride:], nil, keys, stride, min(keys, to-t), scratch)
+	}
+	g.packRows(m.rowsQ, q[from*stride:], stride, from, to-from, c.T, scratch)
+	g.packRows(m.rowsDY, dy[from*stride:], stride, from, to-from, c.T, scratch)
+}
+
+// field is the working memory of a task of either pass.
+type field struct {
+	size   int
+	s, dp  []float32 // [block][lanes]: scores, then P, and dP, then dS; s holds a row or two while panels are packed
+	twins  []float32 // [block][lanes/2]: pairs of neighbours of dS, for bfloat16
+	turned []float32 // [block/lanes][keys of a tile][lanes]: dS with queries across the lanes
+	rows   []float32 // [lanes][D]: tokens less their mean
+	keys   []float32 // panels [keys of a tile][width]
+	panels []float32
+}
+
+func (g *Gradient) field(scratch []float32) field {
+	L, d := g.kern.lanes, g.plan.cfg.D
+	w := cutter{rest: scratch}
+	f := field{s: w.take(max(g.block*L, 2*d)), dp: w.take(g.block * L)}
+	if g.perPair > 1 {
+		f.twins = w.take(g.block * L / 2)
+	}
+	f.turned = w.take(g.block * g.tileRows())
+	f.rows = w.take(max(L, 2) * d)
+	f.keys = w.take(g.tileRows() * d)
+	f.panels = w.take(g.tile * g.panelSize())
+	f.size = w.size
+	return f
+}
+
+// tileRows is the number of keys in a tile, or of pairs.
+func (g *Gradient) tileRows() int { return g.tile * g.kern.lanes / g.perPair }
 
 // gradientPanel is the working memory of a pass for kern.lanes tokens.
 type gradientPanel struct {
-	first  int       // index of the first token
-	x, y   []float32 // [D+1][lanes]
-	dx, dy []float32 // [D][lanes]: the sums with P∘dP or dS, and those with P
-	state  []float32 // [max | next | sum | correction][lanes]
-	shift  []float32 // [lanes]: what dP and δ of the queries are relative to
-	delta  []float32 // [lanes]
+	first int       // index of the first token
+	x, y  []float32 // [depth][lanes]: scaled queries and their results' gradients, or keys and values
+	state []float32 // [max | next | sum | mean][lanes], of queries
+	dx    []float32 // [D][lanes], of keys: the sums with dS
+	dy    []float32 // and those with P
 }
 
-func (g *Gradient) panelSize() int { return g.kern.lanes * (4*g.plan.cfg.D + 2 + stateRows + 2) }
+func (g *Gradient) panelSize() int {
+	return g.kern.lanes * (2*g.plan.depth + max(2*g.plan.cfg.D, stateRows))
+}
 
-func (g *Gradient) panelAt(scratch []float32, first, i int) gradientPanel {
+func (g *Gradient) panelAt(f *field, first, i int) gradientPanel {
 	L, d := g.kern.lanes, g.plan.cfg.D
-	m := scratch[i*g.panelSize():][:g.panelSize()]
-	take := func(rows int) []float32 {
-		part := m[: rows*L : rows*L]
-		m = m[rows*L:]
-		return part
-	}
-	return gradientPanel{first + i*L, take(d + 1), take(d + 1), take(d), take(d), take(stateRows), take(1), take(1)}
+	w := cutter{rest: f.panels[i*g.panelSize():][:g.panelSize()]}
+	p := gradientPanel{first: first + i*L, x: w.take(g.plan.depth * L), y: w.take(g.plan.depth * L)}
+	p.state = w.rest[:stateRows*L]
+	p.dx, p.dy = w.take(d*L), w.take(d*L)
+	return p
 }
 
-// visible is the range of rows that some of the lanes from first on meet.
-func (g *Gradient) visible(p *pass, first int) (from, to int) {
-	switch {
-	case !g.plan.cfg.Causal:
-		return 0, p.rows.tokens
-	case p.statistics == nil: // the queries from the first key on
-		return min(first, p.rows.tokens) / g.kern.keys * g.kern.keys, p.rows.tokens
-	}
-	return 0, min(first+g.kern.lanes, p.rows.tokens)
-}
-
-// pass computes one tile of lanes. Blocks of rows are the outer loop: each serves every panel of the tile.
-func (g *Gradient) pass(p *pass, tile int, scratch []float32) {
-	L := g.kern.lanes
-	first := tile * p.lanes.tile * L
-	panels := min(p.lanes.tile, (p.lanes.tokens-first+L-1)/L)
-	s := scratch[max(g.queries.tile, g.keys.tile)*g.panelSize():]
+// measure makes the statistics of one tile of queries. Blocks of keys are the outer loop: each serves every panel.
+func (g *Gradient) measure(head, tile int, scratch []float32, m *memory, a *GradientArgs) {
+	c, L := &g.plan.cfg, g.kern.lanes
+	f := g.field(scratch)
+	first := tile * g.tile * L
+	panels := min(g.tile, ceil(c.T-first, L))
+	at := g.first(head, c.T)
 	for i := range panels {
-		m := g.panelAt(scratch, first, i)
-		g.packLanes(p, &m)
-	}
-	for from := 0; from < p.rows.tokens; from += g.block {
-		for i := range panels {
-			m := g.panelAt(scratch, first, i)
-			low, high := g.visible(p, m.first)
-			if low, high = max(low, from), min(high, from+g.block); low >= high {
-				continue
-			}
-			if p.statistics != nil {
-				g.visitKeys(p, &m, s, low, high-low)
-			} else {
-				g.visitQueries(p, &m, s, low, high-low)
-			}
-		}
-	}
-	for i := range panels {
-		m := g.panelAt(scratch, first, i)
-		if p.statistics != nil {
-			g.settle(p, &m)
-		}
-		g.store(p, &m)
-	}
-}
-
-// packLanes fills a panel with tokens and clears its sums.
-func (g *Gradient) packLanes(p *pass, m *gradientPanel) {
-	L, d, stride := g.kern.lanes, g.plan.cfg.D, g.stride()
-	rows := min(L, p.lanes.tokens-m.first)
-	if rows < L {
-		clear(m.x)
-		clear(m.y)
-	}
-	for _, sums := range [...][]float32{m.dx, m.dy, m.state, m.shift, m.delta} {
-		clear(sums)
-	}
-	if p.statistics != nil { // else scores are logarithms of probabilities, and their maximum counts as 0
-		low := float32(math.Inf(-1))
+		p := g.panelAt(&f, first, i)
+		from, rows := at+p.first*g.stride(), min(L, c.T-p.first)
+		g.pack(p.x, a.Q[from:], g.plan.scales, L, g.stride(), rows, f.rows)
+		g.pack(p.y, a.DY[from:], nil, L, g.stride(), rows, f.rows)
+		clear(p.state)
 		for l := range 2 * L {
-			m.state[l] = low
+			p.state[l] = float32(math.Inf(-1))
 		}
 	}
-	g.kern.transpose(m.x, p.x[m.first*stride:], g.plan.scales, L, stride, rows, d)
-	g.kern.transpose(m.y, p.y[m.first*stride:], nil, L, stride, rows, d)
-	copy(m.x[d*L:], g.ones) // what a key multiplies the statistics of a query with
-	copy(m.y[d*L:], g.ones)
+	for from := 0; from < c.S; from += g.block {
+		for i := range panels {
+			p := g.panelAt(&f, first, i)
+			rows := min(g.block, c.S-from)
+			if c.Causal {
+				rows = min(rows, p.first+L-from)
+			}
+			if rows > 0 {
+				g.meetKeys(&p, &f, m, from, rows)
+			}
+		}
+	}
+	for i := range panels {
+		p := g.panelAt(&f, first, i)
+		for l := range min(L, c.T-p.first) {
+			sum := p.state[2*L+l]
+			m.lse[p.first+l] = float32(float64(p.state[l]) + math.Log2(float64(sum)))
+			m.delta[p.first+l] = p.state[3*L+l] / sum
+		}
+	}
 }
 
-// blocks are the scratch for a block of rows: P and dP, later dS or P∘dP.
-func (g *Gradient) blocks(s []float32) (p, dp []float32) {
-	n := g.block * g.kern.lanes
-	return s[:n:n], s[n:][:n:n]
-}
-
-// visitKeys lets a panel of queries meet some keys.
-func (g *Gradient) visitKeys(p *pass, m *gradientPanel, s []float32, from, rows int) {
-	L, d := g.kern.lanes, g.plan.cfg.D
-	next, correction := m.state[L:2*L], m.state[3*L:]
-	probability, dp := g.blocks(s)
-	groups := (rows + g.kern.keys - 1) / g.kern.keys
-	masked := g.plan.cfg.Causal && from+rows > m.first+1
-	if masked { // the kernel's maximum would see scores that the mask removes
-		g.kern.scores(probability, correction, m.x, p.set.x[from*d:], d, groups)
-		hide(probability, L, m.first-from, rows, float32(math.Inf(-1)))
-		raise(next, probability[:rows*L])
+// meetKeys lets a panel of queries meet some keys.
+func (g *Gradient) meetKeys(p *gradientPanel, f *field, m *memory, from, rows int) {
+	L, depth := g.kern.lanes, g.plan.depth
+	next, unused, groups := p.state[L:2*L], f.rows[:L], ceil(rows, g.kern.keys)
+	if g.plan.cfg.Causal && from+rows > p.first+1 { // the kernel's maximum would see scores that the mask removes
+		g.kern.scores(f.s, unused, p.x, m.k[from*depth:], depth, groups)
+		hide(f.s, L, p.first-from, rows, float32(math.Inf(-1)))
+		raise(next, f.s[:rows*L])
 	} else {
-		g.kern.scores(probability, next, m.x, p.set.x[from*d:], d, groups)
+		g.kern.scores(f.s, next, p.x, m.k[from*depth:], depth, groups)
 	}
-	g.kern.scores(dp, correction, m.y, p.set.y[from*d:], d, groups)
-	g.kern.soften(probability, m.state, rows)
-	if masked { // the least that soften gives is not zero
-		hide(probability, L, m.first-from, rows, 0)
-	}
-	if from == 0 {
-		g.kern.dot(m.shift, dp, probability, rows)
-		for l, sum := range m.state[2*L : 3*L] {
-			m.shift[l] /= sum
+	g.kern.scores(f.dp, unused, p.y, m.v[from*depth:], depth, groups)
+	g.kern.expect(f.s, f.dp, p.state, rows)
+}
+
+// multiply makes the products of a part of the keys and a part of the queries.
+func (g *Gradient) multiply(head, part int, scratch []float32, m *memory, a *GradientArgs) {
+	L, d, keyPart, queryPart := g.kern.lanes, g.plan.cfg.D, part/g.queryParts, part%g.queryParts
+	f := g.field(scratch)
+	low, high := queryPart*g.queryBlocks/g.queryParts*g.block, min((queryPart+1)*g.queryBlocks/g.queryParts*g.block, g.plan.cfg.T)
+	sums := m.sumDQ[keyPart*m.partDQ:][:m.partDQ]
+	clear(sums[low*d : roundUp(high, L)*d])
+	for tile := keyPart * g.keyTiles / g.keyParts; tile < (keyPart+1)*g.keyTiles/g.keyParts; tile++ {
+		first := tile * g.tile * L
+		panels := min(g.tile, ceil(g.plan.cfg.S-first, L))
+		for i := range panels {
+			p := g.panelAt(&f, first, i)
+			g.packPanel(&p, &f, head, i, m, a)
+		}
+		for from := low; from < high; from += g.block {
+			g.meetQueries(&f, m, sums, first, panels, from, min(g.block, high-from))
+		}
+		for i := range panels {
+			p := g.panelAt(&f, first, i)
+			g.store(&p, head, queryPart, m, a)
 		}
 	}
-	g.kern.combine(dp, probability, m.shift, m.delta, correction, rows)
-	g.weigh(m.dx, correction, dp, p.set.vx, from, rows, p.rows.tokens)
-	g.weigh(m.dy, correction, probability, p.set.vx, from, rows, p.rows.tokens)
 }
 
-// visitQueries lets a panel of keys meet some queries.
-func (g *Gradient) visitQueries(p *pass, m *gradientPanel, s []float32, from, rows int) {
-	L, depth := g.kern.lanes, p.rows.depth
-	unused := m.state[3*L:]
-	probability, ds := g.blocks(s)
-	groups := (rows + g.kern.keys - 1) / g.kern.keys
-	g.kern.scores(probability, unused, m.x, p.set.x[from*depth:], depth, groups)
-	g.kern.scores(ds, unused, m.y, p.set.y[from*depth:], depth, groups)
-	clear(m.state)
-	g.kern.soften(probability, m.state, rows)
-	if g.plan.cfg.Causal {
-		hideEarlier(probability, L, from-m.first, rows)
+// packPanel fills panel i of a tile with keys and values and clears its sums.
+func (g *Gradient) packPanel(p *gradientPanel, f *field, head, i int, m *memory, a *GradientArgs) {
+	c, L := &g.plan.cfg, g.kern.lanes
+	from, rows := g.first(head, c.S)+p.first*g.stride(), min(L, c.S-p.first)
+	g.center(f.rows, a.V[from:], m.meanV, rows)
+	g.pack(p.y, f.rows, nil, L, c.D, rows, f.rows)
+	g.center(f.rows, a.K[from:], m.meanK, rows)
+	clear(f.rows[rows*c.D:])
+	g.packRows(f.keys, f.rows, c.D, i*L, L, g.tile*L, f.s) // missing keys are zeros here, and copies of the last across the lanes
+	g.pack(p.x, f.rows, nil, L, c.D, rows, f.rows)
+	clear(p.dx)
+	clear(p.dy)
+}
+
+// meetQueries lets the panels of a tile of keys meet some queries.
+func (g *Gradient) meetQueries(f *field, m *memory, sums []float32, first, panels, from, rows int) {
+	c, L, depth := &g.plan.cfg, g.kern.lanes, g.plan.depth
+	unused, groups := f.rows[:L], ceil(rows, g.kern.keys)
+	pairs := ceil(rows, g.perPair)
+	met := 0 // panels with a key that some of the queries see
+	for ; met < panels && !(c.Causal && first+met*L >= from+rows); met++ {
+		p := g.panelAt(f, first, met)
+		g.kern.scores(f.s, unused, p.x, m.q[from*depth:], depth, groups)
+		g.kern.scores(f.dp, unused, p.y, m.dy[from*depth:], depth, groups)
+		if c.Causal {
+			hideEarlier(f.s, L, from-p.first, rows)
+		}
+		g.kern.derive(f.s, f.dp, f.twins, m.lse[from:], m.delta[from:], rows)
+		g.weigh(p.dy, f.s, m.rowsDY, from/g.perPair, pairs, ceil(c.T, g.perPair))
+		g.weigh(p.dx, f.dp, m.rowsQ, from/g.perPair, pairs, ceil(c.T, g.perPair))
+		g.turn(f, met, rows)
 	}
-	g.kern.combine(ds, probability, m.shift, m.delta, g.ones, rows)
-	g.weigh(m.dx, g.ones, ds, p.set.vx, from, rows, p.rows.tokens)
-	g.weigh(m.dy, g.ones, probability, p.set.vy, from, rows, p.rows.tokens)
+	if met == 0 {
+		return
+	}
+	for q := range ceil(rows, L) {
+		dq := sums[(from+q*L)*c.D:][:L*c.D]
+		g.weigh(dq, f.turned[q*g.tileRows()*L:], f.keys, 0, met*L/g.perPair, g.tileRows())
+	}
 }
 
-// weigh adds Σ s[row]·v[row] to the corrected sums of a panel.
-func (g *Gradient) weigh(sums, correction, s, v []float32, from, rows, tokens int) {
+// turn puts dS of panel i of a tile where its queries are across the lanes.
+func (g *Gradient) turn(f *field, i, rows int) {
+	L := g.kern.lanes
+	width, from := L/g.perPair, f.dp
+	if g.perPair > 1 {
+		from = f.twins
+	}
+	for q := 0; q < rows; q += L {
+		g.kern.transpose(f.turned[q*g.tileRows()+i*width*L:], from[q*width:], nil, L, width, min(L, rows-q), width)
+	}
+}
+
+// weigh adds Σ s[row]·v[row] to the sums of a panel, of rows of v from the given one on.
+func (g *Gradient) weigh(sums, s, v []float32, from, rows, tokens int) {
 	L, c0 := g.kern.lanes, 0
 	for _, w := range g.plan.widths {
-		g.kern.weigh(w, sums[c0*L:][:w*L], correction, s, v[c0*tokens+from*w:], rows)
+		g.kern.weigh(w, sums[c0*L:][:w*L], g.ones, s, v[c0*tokens+from*w:], rows)
 		c0 += w
 	}
 }
 
-// settle turns the sums of a panel of queries into dS·K, keeps their statistics and leaves the factor of each lane as the
-// correction.
-func (g *Gradient) settle(p *pass, m *gradientPanel) {
-	L := g.kern.lanes
-	factor := m.state[3*L:]
-	for l, sum := range m.state[2*L : 3*L] {
-		m.delta[l] /= sum
-		factor[l] = float32(g.plan.cfg.Scale) / sum
+// store writes the sums of a panel of keys to the results, or to those of a part of the queries.
+func (g *Gradient) store(p *gradientPanel, head, queryPart int, m *memory, a *GradientArgs) {
+	c, L, stride := &g.plan.cfg, g.kern.lanes, g.stride()
+	dk, dv := a.DK, a.DV
+	at, rows := g.first(head, c.S)+p.first*stride, min(L, c.S-p.first)
+	if g.queryParts > 1 {
+		dk, dv, stride, at = m.sumDK, m.sumDV, c.D, queryPart*m.partDK+p.first*c.D
 	}
-	for c := 0; c < len(m.dx); c += L {
-		for l, delta := range m.delta {
-			m.dx[c+l] -= delta * m.dy[c+l]
+	g.kern.transpose(dk[at:], p.dx, g.scales, stride, L, c.D, rows)
+	g.kern.transpose(dv[at:], p.dy, nil, stride, L, c.D, rows)
+}
+
+// addQueries adds up dQ of a chunk of one head's queries, in place of the first part.
+func (g *Gradient) addQueries(head, chunk int, m *memory, a *GradientArgs) {
+	c, L := &g.plan.cfg, g.kern.lanes
+	for t := chunk * packKeys; t < min((chunk+1)*packKeys, c.T); t += L {
+		sum := m.sumDQ[t*c.D:][:L*c.D]
+		for part := 1; part < g.keyParts; part++ {
+			add(sum, m.sumDQ[part*m.partDQ+t*c.D:])
+		}
+		g.kern.transpose(a.DQ[g.first(head, c.T)+t*g.stride():], sum, g.scales, g.stride(), L, c.D, min(L, c.T-t))
+	}
+}
+
+// addKeys adds up the results of the parts of the queries for one head's keys.
+func (g *Gradient) addKeys(dst, sums []float32) {
+	c := &g.plan.cfg
+	for j := range c.S {
+		row := dst[j*g.stride():][:c.D]
+		copy(row, sums[j*c.D:])
+		for part := 1; part < g.queryParts; part++ {
+			add(row, sums[(part*c.S+j)*c.D:])
 		}
 	}
-	for l := range min(L, p.lanes.tokens-m.first) {
-		log := float64(m.state[l]) + math.Log2(float64(m.state[2*L+l]))
-		at := p.statistics[2*(m.first+l):]
-		at[0], at[1] = float32(-log), -(m.shift[l] + m.delta[l])
+}
+
+// add adds the first elements of x to sum.
+func add(sum, x []float32) {
+	x = x[:len(sum)]
+	for i := range sum {
+		sum[i] += x[i]
 	}
 }
 
-// store writes a panel's sums to the results.
-func (g *Gradient) store(p *pass, m *gradientPanel) {
-	L, d, stride := g.kern.lanes, g.plan.cfg.D, g.stride()
-	rows := min(L, p.lanes.tokens-m.first)
-	if p.statistics != nil {
-		g.kern.transpose(p.dx[m.first*stride:], m.dx, m.state[3*L:], stride, L, d, rows)
-		return
-	}
-	g.kern.transpose(p.dx[m.first*stride:], m.dx, g.scales, stride, L, d, rows)
-	g.kern.transpose(p.dy[m.first*stride:], m.dy, nil, stride, L, d, rows)
-}
-
-// hideEarlier clears the elements of s whose row, a query, lies before its lane, a key: row j is lane first+j's own.
+// hideEarlier removes the scores whose row, a query, lies before its lane, a key: row j is lane first+j's own.
 func hideEarlier(s []float32, lanes, first, rows int) {
 	for j := range rows {
-		clear(s[j*lanes:][min(max(first+j+1, 0), lanes):lanes])
+		row := s[j*lanes:][min(max(first+j+1, 0), lanes):lanes]
+		for l := range row {
+			row[l] = float32(math.Inf(-1))
+		}
 	}
 }

@@ -28,15 +28,18 @@ type kernels struct {
 	// dstStride and srcStride elements apart. A nil scale stands for ones, and then any 32 bits will do.
 	transpose func(dst, src, scale []float32, dstStride, srcStride, rows, cols int)
 
-	// combine sets s[j][l] = (s[j][l]-shift[l])·p[j][l] for j < rows and adds the products up:
+	// expect lets n rows of s weigh those of x: with p = 2^(s-next), or 0 where that is below 2^-125, and the state
+	// [max | next | sum | mean] of L each,
 	//
-	//	sum[l] = sum[l]·correction[l] + Σ_j s[j][l]
+	//	sum = sum·2^(max-next) + Σ p; mean = mean·2^(max-next) + Σ p·x; max = next
 	//
-	// Not for bfloat16.
-	combine func(s, p, shift, sum, correction []float32, rows int)
+	// It leaves s and x as they are. They are float32 for bfloat16 too.
+	expect func(s, x, state []float32, n int)
 
-	// dot sets sum[l] = Σ_j s[j][l]·p[j][l] for j < rows. Not for bfloat16.
-	dot func(sum, s, p []float32, rows int)
+	// derive replaces n rows of s by p = 2^(s-lse), or 0 where that is below 2^-125, and those of x by p·(x-delta), lse[j]
+	// and delta[j] being row j's. Both are float32. For bfloat16 the pairs of rows of p and of the products go to the front
+	// of s and x, the last of an odd n paired with zero, and pairs of neighbouring lanes of the products to twins, [n][L/2].
+	derive func(s, x, twins, lse, delta []float32, n int)
 
 	// narrow rounds src·scale to bfloat16 and stores neighbours as the low and high half of each of the
 	// (len(src)+1)/2 words of dst; an odd last one is paired with zero. Bfloat16 only.

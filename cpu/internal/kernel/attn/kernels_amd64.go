@@ -14,8 +14,8 @@ var avx2 = kernels{
 		weighAVX2[width](o, correction, p, v, keys)
 	},
 	transpose: tiles(8, transposeAVX2),
-	combine:   combineAVX2,
-	dot:       dotAVX2,
+	expect:    expectAVX2,
+	derive:    deriveAVX2,
 }
 
 var avx512 = kernels{
@@ -26,8 +26,8 @@ var avx512 = kernels{
 		weighAVX512[width](o, correction, p, v, keys)
 	},
 	transpose: tiles(16, transposeAVX512),
-	combine:   combineAVX512,
-	dot:       dotAVX512,
+	expect:    expectAVX512,
+	derive:    deriveAVX512,
 }
 
 var bf16Kernels = &kernels{
@@ -38,6 +38,8 @@ var bf16Kernels = &kernels{
 		weighAVX512BF16[width](o, correction, p, v, keys)
 	},
 	transpose: tiles(16, transposeAVX512),
+	expect:    expectAVX512,
+	derive:    deriveAVX512BF16,
 	narrow:    narrowAVX512BF16,
 	zipRows:   zipRowsAVX512BF16,
 }
@@ -243,40 +245,56 @@ func weighAVX512BF16x2(o, correction, p, v []float32, keys int)
 //go:noescape
 func weighAVX512BF16x1(o, correction, p, v []float32, keys int)
 
-// combineAVX2: 16 lanes.
+// expectAVX2: 16 lanes.
 //
 //	for l := range 16 {
-//		s[j][l] = (s[j][l] - shift[l]) * p[j][l] // for every j
-//		sum[l] = sum[l]*correction[l] + Σ_j s[j][l]
+//		correction, max[l] = exp2(max[l]-next[l]), next[l]
+//		sum[l] = sum[l]*correction + Σ_j exp2(s[j][l]-next[l])
+//		mean[l] = mean[l]*correction + Σ_j exp2(s[j][l]-next[l])*x[j][l]
 //	}
 //
 //go:noescape
-func combineAVX2(s, p, shift, sum, correction []float32, rows int)
+func expectAVX2(s, x, state []float32, n int)
 
-// dotAVX2: 16 lanes.
+// deriveAVX2: 16 lanes.
 //
-//	for l := range 16 {
-//		sum[l] = Σ_j s[j][l]·p[j][l]
+//	for j, l := range n × 16 {
+//		s[j][l] = exp2(s[j][l]-lse[j])
+//		x[j][l] = s[j][l] * (x[j][l]-delta[j])
 //	}
 //
 //go:noescape
-func dotAVX2(sum, s, p []float32, rows int)
+func deriveAVX2(s, x, twins, lse, delta []float32, n int)
 
-// combineAVX512: 32 lanes.
+// expectAVX512: 32 lanes.
 //
 //	for l := range 32 {
-//		s[j][l] = (s[j][l] - shift[l]) * p[j][l] // for every j
-//		sum[l] = sum[l]*correction[l] + Σ_j s[j][l]
+//		correction, max[l] = exp2(max[l]-next[l]), next[l]
+//		sum[l] = sum[l]*correction + Σ_j exp2(s[j][l]-next[l])
+//		mean[l] = mean[l]*correction + Σ_j exp2(s[j][l]-next[l])*x[j][l]
 //	}
 //
 //go:noescape
-func combineAVX512(s, p, shift, sum, correction []float32, rows int)
+func expectAVX512(s, x, state []float32, n int)
 
-// dotAVX512: 32 lanes.
+// deriveAVX512: 32 lanes.
 //
-//	for l := range 32 {
-//		sum[l] = Σ_j s[j][l]·p[j][l]
+//	for j, l := range n × 32 {
+//		s[j][l] = exp2(s[j][l]-lse[j])
+//		x[j][l] = s[j][l] * (x[j][l]-delta[j])
 //	}
 //
 //go:noescape
-func dotAVX512(sum, s, p []float32, rows int)
+func deriveAVX512(s, x, twins, lse, delta []float32, n int)
+
+// deriveAVX512BF16: 32 lanes; words of two results go to the front of s and x.
+//
+//	for j, l := range n × 32 {
+//		p[j][l] = exp2(s[j][l]-lse[j])
+//		ds[j][l] = p[j][l] * (x[j][l]-delta[j])
+//	}
+//	s[j/2][l], x[j/2][l] = pair(p[j][l], p[j+1][l]), pair(ds[j][l], ds[j+1][l]) // for even j
+//	twins[j][l/2] = pair(ds[j][l], ds[j][l+1]) // for even l
+//
+//go:noescape
+func deriveAVX512BF16(s, x, twins, lse, delta []float32, n int)

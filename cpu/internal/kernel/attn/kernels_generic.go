@@ -10,8 +10,8 @@ var generic = kernels{
 	weigh:  weighGeneric,
 
 	transpose: transposeGeneric,
-	combine:   combineGeneric,
-	dot:       dotGeneric,
+	expect:    expectGeneric,
+	derive:    deriveGeneric,
 }
 
 func scoresGeneric(s, next, q, k []float32, d, groups int) {
@@ -117,27 +117,35 @@ func transposeGeneric(dst, src, scale []float32, dstStride, srcStride, rows, col
 	}
 }
 
-func combineGeneric(s, p, shift, sum, correction []float32, rows int) {
+// exp2OrZero is exp2 with 0 for what that counts as -125.
+func exp2OrZero(t float32) float32 {
+	if t < -125 {
+		return 0
+	}
+	return exp2(t)
+}
+
+func expectGeneric(s, x, state []float32, n int) {
 	const L = 4
-	p = p[:rows*L]
+	s, x = s[:n*L], x[:n*L]
 	for l := range L {
-		total := sum[l] * correction[l]
-		for j := l; j < len(p); j += L {
-			s[j] = (s[j] - shift[l]) * p[j]
-			total += s[j]
+		next := state[L+l]
+		correction := exp2OrZero(state[l] - next)
+		sum, mean := state[2*L+l]*correction, state[3*L+l]*correction
+		for j := l; j < len(s); j += L {
+			p := exp2OrZero(s[j] - next)
+			sum += p
+			mean += p * x[j]
 		}
-		sum[l] = total
+		state[l], state[2*L+l], state[3*L+l] = next, sum, mean
 	}
 }
 
-func dotGeneric(sum, s, p []float32, rows int) {
+func deriveGeneric(s, x, _, lse, delta []float32, n int) {
 	const L = 4
-	p = p[:rows*L]
-	for l := range L {
-		var total float32
-		for j := l; j < len(p); j += L {
-			total += s[j] * p[j]
-		}
-		sum[l] = total
+	s, x = s[:n*L], x[:n*L]
+	for i := range s {
+		s[i] = exp2OrZero(s[i] - lse[i/L])
+		x[i] = s[i] * (x[i] - delta[i/L])
 	}
 }

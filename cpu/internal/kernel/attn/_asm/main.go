@@ -117,9 +117,9 @@ func main() {
 			w.zipRows()
 		} else {
 			w.transpose()
-			w.combine()
-			w.dot()
+			w.expect()
 		}
+		w.derive()
 		for _, width := range w.widths {
 			w.weigh(width)
 		}
@@ -227,24 +227,11 @@ func (w writer) coef(i int) string {
 }
 
 func (w writer) soften() {
-	frame := 0
-	if w.vec == "Y" {
-		frame = 192
-	}
-	fmt.Fprintf(w, "\n// func soften%s(s, state []float32, keys int)\nTEXT ·soften%s(SB), NOSPLIT, $%d-56\n", w.name, w.name, frame)
+	w.framed("soften"+w.name, "(s, state []float32, keys int)", 56)
 	w.op("MOVQ s_base+0(FP), DI")
 	w.op("MOVQ state_base+24(FP), SI")
 	w.op("MOVQ keys+48(FP), CX")
-	for i := range 6 {
-		if w.vec == "Z" {
-			w.op("VBROADCASTSS exp2<>+%d(SB), %s", 4+4*i, w.coef(i))
-			continue
-		}
-		w.op("VBROADCASTSS exp2<>+%d(SB), Y0", 4+4*i)
-		w.op("VMOVUPS Y0, %s", w.coef(i))
-	}
-	w.op("VBROADCASTSS exp2<>+0(SB), %s", w.reg(magic))
-	w.op("VBROADCASTSS exp2<>+28(SB), %s", w.reg(clamp))
+	w.constants()
 	if w.bf16 {
 		w.op("VMOVDQU64 zip<>+0(SB), Z25")
 		w.op("MOVQ DI, R8")
@@ -388,63 +375,221 @@ func (w writer) weigh(width int) {
 	w.op("RET")
 }
 
-// combine: sum of half h is register h, its shift register 4+h.
-func (w writer) combine() {
-	w.text("combine"+w.name, "(s, p, shift, sum, correction []float32, rows int)", 128)
-	w.op("MOVQ s_base+0(FP), DI")
-	w.op("MOVQ p_base+24(FP), SI")
-	w.op("MOVQ shift_base+48(FP), DX")
-	w.op("MOVQ sum_base+72(FP), R8")
-	w.op("MOVQ correction_base+96(FP), R9")
-	w.op("MOVQ rows+120(FP), CX")
-	for h := range 2 {
-		w.op("VMOVUPS %d(DX), %s", h*w.bytes, w.reg(4+h))
-		w.op("VMOVUPS %d(R8), %s", h*w.bytes, w.reg(h))
-		w.op("VMULPS %d(R9), %s, %s", h*w.bytes, w.reg(h), w.reg(h))
+// exp2OrZero is exp2 with zero for what is below the clamp. Where registers are few, 12 and 15 hold masks, of values 0 and 1.
+func (w writer) exp2OrZero(ts ...int) {
+	each := func(f func(n int, t, p, r string)) {
+		for n, i := range ts {
+			f(n, w.reg(work+3*i), w.reg(work+3*i+1), w.reg(work+3*i+2))
+		}
 	}
+	mask := func(n int) string {
+		if w.vec == "Z" {
+			return fmt.Sprintf("K%d", n+1)
+		}
+		return w.reg(12 + 3*n)
+	}
+	each(func(n int, t, p, r string) {
+		w.op("VCMPPS $21, %s, %s, %s // not less, so that a NaN remains one", w.reg(clamp), t, mask(n))
+	})
+	each(func(_ int, t, p, r string) { w.op("VADDPS %s, %s, %s", w.reg(magic), t, r) })
+	each(func(_ int, t, p, r string) { w.op("VSUBPS %s, %s, %s", w.reg(magic), r, p) })
+	each(func(_ int, t, p, r string) { w.op("VSUBPS %s, %s, %s", p, t, t) })
+	each(func(_ int, t, p, r string) { w.op("VMOVUPS %s, %s", w.coef(0), p) })
+	for c := range 5 {
+		each(func(_ int, t, p, r string) { w.op("VFMADD213PS %s, %s, %s", w.coef(c+1), t, p) })
+	}
+	each(func(_ int, t, p, r string) { w.op("VPSLLD $23, %s, %s", r, r) })
+	if w.vec == "Z" {
+		each(func(n int, t, p, r string) { w.op("VPADDD.Z %s, %s, %s, %s", r, p, mask(n), p) })
+		return
+	}
+	each(func(_ int, t, p, r string) { w.op("VPADDD %s, %s, %s", r, p, p) })
+	each(func(n int, t, p, r string) { w.op("VPAND %s, %s, %s", mask(n), p, p) })
+}
+
+// constants loads what the exponentials need, coefficients to the frame where registers are few.
+func (w writer) constants() {
+	for i := range 6 {
+		if w.vec == "Z" {
+			w.op("VBROADCASTSS exp2<>+%d(SB), %s", 4+4*i, w.coef(i))
+			continue
+		}
+		w.op("VBROADCASTSS exp2<>+%d(SB), Y0", 4+4*i)
+		w.op("VMOVUPS Y0, %s", w.coef(i))
+	}
+	w.op("VBROADCASTSS exp2<>+0(SB), %s", w.reg(magic))
+	w.op("VBROADCASTSS exp2<>+28(SB), %s", w.reg(clamp))
+}
+
+// framed is text for functions that keep constants in the frame.
+func (w writer) framed(name, signature string, args int) {
+	frame := 0
+	if w.vec == "Y" {
+		frame = 192
+	}
+	fmt.Fprintf(w, "\n// func %s%s\nTEXT ·%s(SB), NOSPLIT, $%d-%d\n", name, signature, name, frame, args)
+}
+
+// rows repeats a body for as many rows at a time as there is room for, n being in CX.
+func (w writer) rows(body func(rows int)) {
+	if w.vec == "Y" {
+		w.label("loop")
+		body(1)
+		w.op("DECQ CX")
+		w.op("JNE  loop")
+		return
+	}
+	w.op("SUBQ $2, CX")
+	w.op("JLT  last")
+	w.op("PCALIGN $32")
 	w.label("loop")
+	body(2)
+	w.op("SUBQ $2, CX")
+	w.op("JGE  loop")
+	w.label("last")
+	w.op("ADDQ $2, CX")
+	w.op("JEQ  done")
+	body(1)
+	w.label("done")
+}
+
+// expect: means of half h are register 10+h.
+func (w writer) expect() {
+	w.framed("expect"+w.name, "(s, x, state []float32, n int)", 80)
+	w.op("MOVQ s_base+0(FP), DI")
+	w.op("MOVQ x_base+24(FP), R8")
+	w.op("MOVQ state_base+48(FP), SI")
+	w.op("MOVQ n+72(FP), CX")
+	w.constants()
+	const mean = 10
+	at := func(field, h int) string { return fmt.Sprintf("%d(SI)", (2*field+h)*w.bytes) }
 	for h := range 2 {
-		w.op("VMOVUPS %d(DI), %s", h*w.bytes, w.reg(2+h))
-		w.op("VSUBPS %s, %s, %s", w.reg(4+h), w.reg(2+h), w.reg(2+h))
-		w.op("VMULPS %d(SI), %s, %s", h*w.bytes, w.reg(2+h), w.reg(2+h))
-		w.op("VMOVUPS %s, %d(DI)", w.reg(2+h), h*w.bytes)
-		w.op("VADDPS %s, %s, %s", w.reg(2+h), w.reg(h), w.reg(h))
+		w.op("VMOVUPS %s, %s", at(1, h), w.reg(next+h))
+		w.op("VMOVUPS %s, %s", at(0, h), w.reg(work+3*h))
+		w.op("VMOVUPS %s, %s", w.reg(next+h), at(0, h))
+		w.op("VSUBPS %s, %s, %s", w.reg(next+h), w.reg(work+3*h), w.reg(work+3*h))
 	}
-	w.op("ADDQ $%d, DI", 2*w.bytes)
-	w.op("ADDQ $%d, SI", 2*w.bytes)
-	w.op("DECQ CX")
-	w.op("JNE  loop")
+	w.exp2OrZero(0, 1)
 	for h := range 2 {
-		w.op("VMOVUPS %s, %d(R8)", w.reg(h), h*w.bytes)
+		p := w.reg(work + 3*h + 1)
+		w.op("VMULPS %s, %s, %s", at(2, h), p, w.reg(sum+h))
+		w.op("VMULPS %s, %s, %s", at(3, h), p, w.reg(mean+h))
+	}
+	w.rows(func(rows int) {
+		var ts []int
+		for i := range 2 * rows {
+			ts = append(ts, slot(i))
+			t := w.reg(work + 3*slot(i))
+			w.op("VMOVUPS %d(DI), %s", i*w.bytes, t)
+			w.op("VSUBPS %s, %s, %s", w.reg(next+i%2), t, t)
+		}
+		w.exp2OrZero(ts...)
+		for i := range 2 * rows {
+			p := w.reg(work + 3*slot(i) + 1)
+			w.op("VADDPS %s, %s, %s", p, w.reg(sum+i%2), w.reg(sum+i%2))
+			w.op("VFMADD231PS %d(R8), %s, %s", i*w.bytes, p, w.reg(mean+i%2))
+		}
+		w.op("ADDQ $%d, DI", 2*rows*w.bytes)
+		w.op("ADDQ $%d, R8", 2*rows*w.bytes)
+	})
+	for h := range 2 {
+		w.op("VMOVUPS %s, %s", w.reg(sum+h), at(2, h))
+		w.op("VMOVUPS %s, %s", w.reg(mean+h), at(3, h))
 	}
 	w.op("VZEROUPPER")
 	w.op("RET")
 }
 
-// dot: sum of half h is register h.
-func (w writer) dot() {
-	w.text("dot"+w.name, "(sum, s, p []float32, rows int)", 80)
-	w.op("MOVQ sum_base+0(FP), DI")
-	w.op("MOVQ s_base+24(FP), SI")
-	w.op("MOVQ p_base+48(FP), R8")
-	w.op("MOVQ rows+72(FP), CX")
-	for h := range 2 {
-		w.zero(w.reg(h))
+// derive reads s and x at DI and SI, and writes pairs at R8 and R9 behind that.
+func (w writer) derive() {
+	w.framed("derive"+w.name, "(s, x, twins, lse, delta []float32, n int)", 128)
+	w.op("MOVQ s_base+0(FP), DI")
+	w.op("MOVQ x_base+24(FP), SI")
+	w.op("MOVQ lse_base+72(FP), R11")
+	w.op("MOVQ delta_base+96(FP), R12")
+	w.op("MOVQ n+120(FP), CX")
+	w.constants()
+	if w.bf16 {
+		w.op("MOVQ twins_base+48(FP), R10")
+		w.op("VMOVDQU64 zip<>+0(SB), Z25")
+		w.op("MOVQ DI, R8")
+		w.op("MOVQ SI, R9")
 	}
-	w.label("loop")
-	for h := range 2 {
-		w.op("VMOVUPS %d(SI), %s", h*w.bytes, w.reg(2+h))
-		w.op("VFMADD231PS %d(R8), %s, %s", h*w.bytes, w.reg(2+h), w.reg(h))
+	// less subtracts number j at the pointer from both halves of a row.
+	less := func(pointer string, j int, halves ...string) {
+		if w.vec == "Y" {
+			w.op("VBROADCASTSS %d(%s), Y0", 4*j, pointer)
+		}
+		for _, r := range halves {
+			if w.vec == "Z" {
+				w.op("VSUBPS.BCST %d(%s), %s, %s", 4*j, pointer, r, r)
+			} else {
+				w.op("VSUBPS Y0, %s, %s", r, r)
+			}
+		}
 	}
-	w.op("ADDQ $%d, SI", 2*w.bytes)
-	w.op("ADDQ $%d, R8", 2*w.bytes)
-	w.op("DECQ CX")
-	w.op("JNE  loop")
-	for h := range 2 {
-		w.op("VMOVUPS %s, %d(DI)", w.reg(h), h*w.bytes)
-	}
+	w.rows(func(rows int) {
+		t := func(j, h int) int { return work + 3*slot(2*j+h) }
+		var ts []int
+		for j := range rows {
+			for h := range 2 {
+				ts = append(ts, slot(2*j+h))
+				w.op("VMOVUPS %d(DI), %s", (2*j+h)*w.bytes, w.reg(t(j, h)))
+			}
+			less("R11", j, w.reg(t(j, 0)), w.reg(t(j, 1)))
+		}
+		w.exp2OrZero(ts...)
+		for j := range rows {
+			for h := range 2 {
+				w.op("VMOVUPS %d(SI), %s", (2*j+h)*w.bytes, w.reg(t(j, h)))
+			}
+			less("R12", j, w.reg(t(j, 0)), w.reg(t(j, 1)))
+			for h := range 2 {
+				w.op("VMULPS %s, %s, %s", w.reg(t(j, h)+1), w.reg(t(j, h)), w.reg(t(j, h)))
+			}
+		}
+		if w.bf16 {
+			w.pairs(rows, t)
+		} else {
+			for j := range rows {
+				for h := range 2 {
+					w.op("VMOVUPS %s, %d(DI)", w.reg(t(j, h)+1), (2*j+h)*w.bytes)
+					w.op("VMOVUPS %s, %d(SI)", w.reg(t(j, h)), (2*j+h)*w.bytes)
+				}
+			}
+		}
+		w.op("ADDQ $%d, DI", 2*rows*w.bytes)
+		w.op("ADDQ $%d, SI", 2*rows*w.bytes)
+		w.op("ADDQ $%d, R11", 4*rows)
+		w.op("ADDQ $%d, R12", 4*rows)
+	})
 	w.op("VZEROUPPER")
 	w.op("RET")
+}
+
+// pairs rounds what derive has made of one row or two: half h of products of row j is register t(j,h), and of P the next.
+func (w writer) pairs(rows int, t func(j, h int) int) {
+	for j := range rows {
+		twins := t(j, 0) + 2
+		w.raw("VCVTNE2PS2BF16", 3, 0x72, t(j, 0), t(j, 1), twins)
+		w.op("VMOVUPS Z%d, %d(R10)", twins, j*w.bytes)
+	}
+	w.op("ADDQ $%d, R10", rows*w.bytes)
+	for h := range 2 {
+		for i, to := range []string{"R9", "R8"} {
+			low, high := t(0, h)+i, 24
+			if rows == 2 {
+				high = t(1, h) + i
+			} else {
+				w.zero("Z24")
+			}
+			w.raw("VCVTNE2PS2BF16", 3, 0x72, low, high, low)
+			w.op("VPERMW Z%d, Z25, Z%d", low, low)
+			w.op("VMOVUPS Z%d, %d(%s)", low, h*w.bytes, to)
+		}
+	}
+	w.op("ADDQ $%d, R8", 2*w.bytes)
+	w.op("ADDQ $%d, R9", 2*w.bytes)
 }
 
 // mask makes a mask of the first n lanes, n in register; AVX-512 masks go to K1, others to register r.

@@ -36,7 +36,7 @@ func (op Attention) infer(t types) ([]Type, error) {
 }
 
 func (op Attention) gradient(g *adjoint, dy Value) {
-	d := g.results(AttentionGradient{Q: op.Q, K: op.K, V: op.V, DY: dy, Heads: op.Heads, Causal: op.Causal})
+	d := g.results(AttentionGradient{Q: op.Q, K: op.K, V: op.V, DY: dy, Y: g.result, Heads: op.Heads, Causal: op.Causal})
 	g.accumulate(op.Q, d[0])
 	g.accumulate(op.K, d[1])
 	g.accumulate(op.V, d[2])

@@ -388,6 +388,9 @@ func TestShapeRules(t *testing.T) {
 		{"AttentionGradient/gradient", func(o operands) Op {
 			return AttentionGradient{Q: o.tokens, K: o.tokens, V: o.tokens, DY: o.row, Heads: 4}
 		}, Type{}},
+		{"AttentionGradient/result", func(o operands) Op {
+			return AttentionGradient{Q: o.tokens, K: o.tokens, V: o.tokens, DY: o.tokens, Y: o.row, Heads: 4}
+		}, Type{}},
 		{"AttentionGradient/heads", func(o operands) Op {
 			return AttentionGradient{Q: o.tokens, K: o.tokens, V: o.tokens, DY: o.tokens, Heads: 3}
 		}, Type{}},

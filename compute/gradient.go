@@ -12,8 +12,8 @@ import (
 //
 // It walks the recorded ops backwards from the loss, applying the gradient rule of each (reverse accumulation), and visits
 // only values that depend on one of wrt: a frozen layer costs its input gradient, and one below all of wrt nothing.
-// Rules read the operands of their op and never its result, so that what an op computed may be dropped or computed
-// again: results of norms, activations and gates, which cost next to nothing and whose operands their own adjoint reads,
+// Rules read the operands of their op and, but for attention's, never its result, so that what an op computed may be dropped or
+// computed again: results of norms, activations and gates, which cost next to nothing and whose operands their own adjoint reads,
 // are made again where the adjoint reads them, to the same bits, instead of being kept until then. An op without a rule is
 // an error with its scope path, kept by the Builder; the ops of an adjoint have none, so there are no second derivatives.
 // Gradient is called once the loss is recorded and before Build.
@@ -33,6 +33,7 @@ type adjoint struct {
 	sums   []Value         // by the same index: the sum of what has been contributed to the gradient so far
 	kept   []bool          // by the same index: not to be computed again
 	again  map[Value]Value // what has been computed again
+	result Value           // first one of the op whose rule is applied
 }
 
 func derive(b *Builder, loss Value, wrt []Value, checkpoint bool) []Value {
@@ -53,6 +54,7 @@ func derive(b *Builder, loss Value, wrt []Value, checkpoint bool) []Value {
 			continue
 		}
 		b.scopes = []string{n.Path}
+		g.result = n.Out[0]
 		n.Op.gradient(g, g.sums[n.Out[0].Index()])
 	}
 	if b.err == nil {

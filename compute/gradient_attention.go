@@ -7,16 +7,18 @@ import "fmt"
 //
 //	dS = P∘(dP - rowsum(P∘dP)),  dQ = dS·K/√d,  dK = dSᵀ·Q/√d,  dV = Pᵀ·DY
 //
-// Q and DY are [N,T,Heads·d], K and V [N,S,Heads·d]; Heads and Causal are Attention's.
+// Q and DY are [N,T,Heads·d], K and V [N,S,Heads·d]; Heads and Causal are Attention's. With Y, what Attention made of Q, K and
+// V, a device need not make rowsum(P∘dP) from the scores: it is rowsum(DY∘Y).
 // See Dao et al., "FlashAttention" (arXiv:2205.14135), appendix B.2.
 type AttentionGradient struct {
 	Q, K, V, DY Value
+	Y           Value // optional
 	Heads       int
 	Causal      bool
 }
 
 // Operands implements Op.
-func (op AttentionGradient) Operands() []Value { return present(op.Q, op.K, op.V, op.DY) }
+func (op AttentionGradient) Operands() []Value { return present(op.Q, op.K, op.V, op.DY, op.Y) }
 
 func (op AttentionGradient) infer(t types) ([]Type, error) {
 	forward := Attention{op.Q, op.K, op.V, op.Heads, op.Causal}
@@ -26,6 +28,9 @@ func (op AttentionGradient) infer(t types) ([]Type, error) {
 	}
 	if !t.of(op.DY).Equal(y[0]) {
 		return nil, fmt.Errorf("the result's gradient is %v, want %v", t.of(op.DY), y[0])
+	}
+	if op.Y.Valid() && !t.of(op.Y).Equal(y[0]) {
+		return nil, fmt.Errorf("the result is %v, want %v", t.of(op.Y), y[0])
 	}
 	return []Type{t.of(op.Q), t.of(op.K), t.of(op.V)}, nil
 }

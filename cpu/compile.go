@@ -24,8 +24,10 @@ type binding struct {
 	device    *Device
 	place     func(v compute.Value) span
 	workspace span
-	packed    func(p packing) *packed
-	fault     func(error) // reports a bad value met while running
+	// statistics are those of the attention that made v, empty if no gradient reads them.
+	statistics func(v compute.Value) span
+	packed     func(p packing) *packed
+	fault      func(error) // reports a bad value met while running
 }
 
 // compiler lowers the ops of one program.
@@ -35,10 +37,13 @@ type compiler struct {
 	elem    *elem.Kernels
 	program *compute.Program
 	source  compute.ParamSource
+
+	statistics statistics
 }
 
 // lower chooses kernels for every op.
 func (c *compiler) lower() ([]lowered, error) {
+	c.findStatistics()
 	all := make([]lowered, len(c.program.Nodes))
 	for _, v := range c.program.Inputs {
 		if t := c.program.Type(v); t.DType != compute.F32 && t.DType != compute.I32 {
@@ -138,7 +143,7 @@ func (c *compiler) plan(ops []lowered) (*compute.Layout, compute.MemoryReport, g
 	}
 	need.Workspace = 0 // it is in the arena
 	return layout, compute.MemoryReport{
-		Arena:  int64(layout.Size),
+		Arena:  int64(layout.Size + c.statistics.size),
 		Worker: int64(need.Bytes() * len(c.device.scratch)),
 	}, need
 }
@@ -157,7 +162,7 @@ func (d *Device) Compile(program *compute.Program, loaded compute.Params) (compu
 	if d.closed {
 		return nil, errors.New("cpu: the device is closed")
 	}
-	c := &compiler{d, gemm.For(d.set), elem.For(d.set), program, p.source}
+	c := &compiler{device: d, kernel: gemm.For(d.set), elem: elem.For(d.set), program: program, source: p.source}
 	ops, err := c.lower()
 	if err != nil {
 		return nil, err
@@ -186,6 +191,10 @@ func (c *compiler) bind(ops []lowered, layout *compute.Layout, memory compute.Me
 		b := &binding{
 			device: d,
 			place:  place,
+			statistics: func(v compute.Value) span {
+				s := c.statistics.places[v]
+				return span{&d.arena, layout.Size + s.offset, s.n}
+			},
 			packed: func(r packing) *packed { return p.packed[r.key] },
 			fault:  func(err error) { d.pool.fail(first, err) },
 		}
@@ -219,7 +228,7 @@ func (d *Device) Estimate(src compute.ParamSource, programs ...*compute.Program)
 	var total compute.MemoryReport
 	counted := make(map[packKey]bool)
 	for _, program := range programs {
-		c := &compiler{d, gemm.For(d.set), elem.For(d.set), program, src}
+		c := &compiler{device: d, kernel: gemm.For(d.set), elem: elem.For(d.set), program: program, source: src}
 		ops, err := c.lower()
 		if err != nil {
 			return total, err

@@ -224,7 +224,7 @@ func (c *compiler) convolution(x, w compute.Shape, stride int, pad compute.Paddi
 func (c *compiler) attention(op compute.Attention, out compute.Value) (lowered, error) {
 	q, k := c.program.Shape(op.Q), c.program.Shape(op.K)
 	plan, err := attn.New(c.device.set, attn.Config{
-		N: q[0], T: q[1], S: k[1], Heads: op.Heads, D: q[2] / op.Heads, Causal: op.Causal, BF16: c.device.precision == compute.PrecisionBF16,
+		N: q[0], T: q[1], S: k[1], Heads: op.Heads, D: q[2] / op.Heads, Causal: op.Causal, BF16: c.roundsAttention(),
 	})
 	if err != nil {
 		return lowered{}, err
@@ -234,9 +234,9 @@ func (c *compiler) attention(op compute.Attention, out compute.Value) (lowered, 
 		need: gemm.Need{Workspace: need.Workspace, Scratch: need.Scratch},
 		bind: func(b *binding) (step, error) {
 			q, k, v, y, workspace := b.place(op.Q), b.place(op.K), b.place(op.V), b.place(out), b.workspace
-			args := new(attn.Args)
+			lse, args := b.statistics(out), new(attn.Args)
 			prepare := func() {
-				*args = attn.Args{Q: q.f32(), K: k.f32(), V: v.f32(), Out: y.f32(), Workspace: workspace.f32()}
+				*args = attn.Args{Q: q.f32(), K: k.f32(), V: v.f32(), Out: y.f32(), LSE: lse.f32(), Workspace: workspace.f32()}
 			}
 			return step{prepare, phases(plan, func(phase, task, worker int) {
 				plan.Do(phase, task, b.device.scratch[worker].Floats, args)

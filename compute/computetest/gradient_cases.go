@@ -284,7 +284,11 @@ func attentionGradientCases() (cases []Case) {
 			}
 		}, tol})
 	}
-	return cases
+	return append(cases, Case{"AttentionGradient/odd/given the result", compute.F32, func(o *Operands) compute.Op {
+		q, k, v := o.Input(2, 67, 42), o.Input(2, 31, 42), o.Input(2, 31, 42)
+		y := o.b.Op(compute.Attention{Q: q, K: k, V: v, Heads: 3})
+		return compute.AttentionGradient{Q: q, K: k, V: v, DY: o.Input(2, 67, 42), Y: y, Heads: 3}
+	}, Tolerance{4 * attention(14, 98).Roundings, 2, "as without"}})
 }
 
 func pointwiseGradientCases() (cases []Case) {

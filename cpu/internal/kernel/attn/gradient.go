@@ -8,9 +8,10 @@ import (
 	"github.com/atelier-go/atelier/cpu/internal/isa"
 )
 
-// GradientArgs are the operands of one run: Q, DY and DQ are [N,T,Heads·D], K, V, DK and DV [N,S,Heads·D].
+// GradientArgs are the operands of one run: Q, Y, DY and DQ are [N,T,Heads·D], K, V, DK and DV [N,S,Heads·D].
 type GradientArgs struct {
 	Q, K, V, DY []float32
+	Y, LSE      []float32 // what the attention made, and its Args.LSE, if the plan is one that is given them
 	DQ, DK, DV  []float32
 	Workspace   []float32 // Need().Workspace elements
 }
@@ -20,19 +21,21 @@ type GradientArgs struct {
 //
 //	δ = rowsum(P∘dP),  dS = P∘(dP - δ),  dQ = scale·dS·K,  dK = scale·dSᵀ·Q,  dV = Pᵀ·DY
 //
-// Scores are made again tile by tile, as in Dao, "FlashAttention-2" (arXiv:2307.08691): first with queries across the
-// lanes, for log Σ exp(scores) and δ of each, then with keys across the lanes, for dS and from it everything else. A task
-// of that second pass has some keys and some queries of a head. Where several add to one result, each has sums of its own,
-// and these are added up in order at the end.
+// Scores are made again tile by tile, as in Dao, "FlashAttention-2" (arXiv:2307.08691): with keys across the lanes, for dS and
+// from it everything else. That needs log Σ exp(scores) and δ of each query. Where the attention's result is given, δ is
+// rowsum(DY∘Y) and the other what it kept; else a pass with queries across the lanes makes both first. A task has some keys
+// and some queries of a head. Where several add to one result, each has sums of its own, and these are added up in order at
+// the end.
 //
-// Keys and values are taken relative to their means. That shifts the scores of a query by a number, which softmax does not
-// see, and dP and δ by the same one; and dQ not at all, since the rows of dS add up to nothing. But where attention is
-// spread and keys are alike, dQ would otherwise be a small difference of large sums.
+// For dQ keys, and for dP values, are taken relative to their means. That shifts dP and δ of a query by one number, and dQ
+// not at all, since the rows of dS add up to nothing. But where attention is spread and keys are alike, dQ would otherwise be a
+// small difference of large sums.
 //
 // It is run like a Plan. With BF16 the factors of all products are rounded to bfloat16: Q, K, V, DY, P and dS.
 type Gradient struct {
 	plan   *Plan // the attention's: how keys are packed
 	kern   *kernels
+	given  bool      // what the attention made is
 	scales []float32 // one for each lane of dK and dQ
 	ones   []float32
 
@@ -60,8 +63,9 @@ const (
 // parts is how many tasks should share the products of a head.
 const parts = 4
 
-// NewGradient checks cfg, whose strides must be dense, and lays out the work for a kernel set.
-func NewGradient(set isa.Set, cfg Config) (*Gradient, error) {
+// NewGradient checks cfg, whose strides must be dense, and lays out the work for a kernel set. If given, the arguments have what the
+// attention made.
+func NewGradient(set isa.Set, cfg Config, given bool) (*Gradient, error) {
 	dense := cfg
 	dense.StrideQ, dense.StrideK, dense.StrideV, dense.StrideOut = 0, 0, 0, 0
 	if dense != cfg {
@@ -72,7 +76,7 @@ func NewGradient(set isa.Set, cfg Config) (*Gradient, error) {
 		return nil, err
 	}
 	kern, c := plan.kern, &plan.cfg
-	g := &Gradient{plan: plan, kern: kern, block: 96, perPair: 1}
+	g := &Gradient{plan: plan, kern: kern, given: given, block: 96, perPair: 1}
 	if c.BF16 {
 		g.perPair = 2
 	}
@@ -84,8 +88,11 @@ func NewGradient(set isa.Set, cfg Config) (*Gradient, error) {
 	g.keyParts = min(parts, g.keyTiles)
 	g.queryParts = min(ceil(parts, g.keyParts), g.queryBlocks)
 	g.each = [...]int{
-		1, ceil(c.S, packKeys) + ceil(c.T, packKeys), ceil(c.T, g.tile*kern.lanes), g.keyParts * g.queryParts,
+		1, g.keyChunks() + ceil(c.T, packKeys), ceil(c.T, g.tile*kern.lanes), g.keyParts * g.queryParts,
 		ceil(c.T, packKeys) + min(g.queryParts-1, 1),
+	}
+	if given {
+		g.each[phaseStatistics] = 0
 	}
 	g.size = g.memory(nil, 0).size
 	g.scratch = g.field(nil).size
@@ -133,7 +140,9 @@ func (g *Gradient) memory(workspace []float32, head int) memory {
 	m.q, m.dy = w.take(roundUp(c.T, group)*g.plan.depth), w.take(roundUp(c.T, group)*g.plan.depth)
 	m.rowsQ, m.rowsDY = w.take(ceil(c.T, g.perPair)*c.D), w.take(ceil(c.T, g.perPair)*c.D)
 	later := w
-	m.k, m.v = w.take(roundUp(c.S, group)*g.plan.depth), w.take(roundUp(c.S, group)*g.plan.depth)
+	if !g.given {
+		m.k, m.v = w.take(roundUp(c.S, group)*g.plan.depth), w.take(roundUp(c.S, group)*g.plan.depth)
+	}
 	m.sumDQ = later.take(g.keyParts * m.partDQ)
 	if g.queryParts > 1 {
 		m.sumDK, m.sumDV = later.take(g.queryParts*m.partDK), later.take(g.queryParts*m.partDK)
@@ -165,6 +174,7 @@ func (g *Gradient) Check(a *GradientArgs) error {
 		have, want int
 	}{
 		{"Q", len(a.Q), queries}, {"K", len(a.K), keys}, {"V", len(a.V), keys}, {"DY", len(a.DY), queries},
+		{"Y", len(a.Y), g.ifGiven(queries)}, {"LSE", len(a.LSE), g.ifGiven(c.N * c.Heads * c.T)},
 		{"DQ", len(a.DQ), queries}, {"DK", len(a.DK), keys}, {"DV", len(a.DV), keys}, {"Workspace", len(a.Workspace), g.Need().Workspace},
 	} {
 		if o.have < o.want {
@@ -172,6 +182,13 @@ func (g *Gradient) Check(a *GradientArgs) error {
 		}
 	}
 	return nil
+}
+
+func (g *Gradient) ifGiven(n int) int {
+	if g.given {
+		return n
+	}
+	return 0
 }
 
 // Do runs one task. The args must pass Check and scratch must hold Need().Scratch elements.
@@ -184,7 +201,7 @@ func (g *Gradient) Do(phase, task int, scratch []float32, a *GradientArgs) {
 		g.average(m.meanK, a.K[g.first(head, g.plan.cfg.S):])
 		g.average(m.meanV, a.V[g.first(head, g.plan.cfg.S):])
 	case phasePack:
-		if chunks := ceil(g.plan.cfg.S, packKeys); part < chunks {
+		if chunks := g.keyChunks(); part < chunks {
 			g.packKeys(head, part, scratch, &m, a)
 		} else {
 			g.packQueries(head, part-chunks, scratch, &m, a)
@@ -201,6 +218,14 @@ func (g *Gradient) Do(phase, task int, scratch []float32, a *GradientArgs) {
 			g.addKeys(a.DV[g.first(head, g.plan.cfg.S):], m.sumDV)
 		}
 	}
+}
+
+// keyChunks is the number of tasks that pack one head's keys for the first pass.
+func (g *Gradient) keyChunks() int {
+	if g.given {
+		return 0
+	}
+	return ceil(g.plan.cfg.S, packKeys)
 }
 
 // first is the element at which one head's rows of a [N,tokens,Heads·D] operand begin.
@@ -284,14 +309,14 @@ func (g *Gradient) packKeys(head, chunk int, scratch []float32, m *memory, a *Gr
 	at := g.first(head, c.S)
 	for key := chunk * packKeys; key < min((chunk+1)*packKeys, c.S); key += keys {
 		rows := min(keys, c.S-key)
-		g.center(scratch, a.K[at+key*g.stride():], m.meanK, rows)
-		g.pack(m.k[key*depth:], scratch, nil, keys, c.D, rows, scratch)
+		g.pack(m.k[key*depth:], a.K[at+key*g.stride():], nil, keys, g.stride(), rows, scratch)
 		g.center(scratch, a.V[at+key*g.stride():], m.meanV, rows)
 		g.pack(m.v[key*depth:], scratch, nil, keys, c.D, rows, scratch)
 	}
 }
 
-// packQueries packs a chunk of one head's queries and their results' gradients as rows of the second pass.
+// packQueries packs a chunk of one head's queries and their results' gradients as rows of the second pass, and makes their
+// statistics if it can.
 func (g *Gradient) packQueries(head, chunk int, scratch []float32, m *memory, a *GradientArgs) {
 	c, keys, depth, stride := &g.plan.cfg, g.kern.keys, g.plan.depth, g.stride()
 	q, dy := a.Q[g.first(head, c.T):], a.DY[g.first(head, c.T):]
@@ -302,6 +327,17 @@ func (g *Gradient) packQueries(head, chunk int, scratch []float32, m *memory, a 
 	}
 	g.packRows(m.rowsQ, q[from*stride:], stride, from, to-from, c.T, scratch)
 	g.packRows(m.rowsDY, dy[from*stride:], stride, from, to-from, c.T, scratch)
+	if !g.given {
+		return
+	}
+	for t := from; t < to; t++ {
+		m.lse[t] = float32(float64(a.LSE[head*c.T+t]) * math.Log2E)
+		y, sum := a.Y[g.first(head, c.T)+t*stride:][:c.D], float32(0)
+		for i, x := range dy[t*stride:][:c.D] {
+			sum += x * (y[i] - m.meanV[i])
+		}
+		m.delta[t] = sum
+	}
 }
 
 // field is the working memory of a task of either pass.
@@ -442,7 +478,7 @@ func (g *Gradient) packPanel(p *gradientPanel, f *field, head, i int, m *memory,
 	g.center(f.rows, a.K[from:], m.meanK, rows)
 	clear(f.rows[rows*c.D:])
 	g.packRows(f.keys, f.rows, c.D, i*L, L, g.tile*L, f.s) // missing keys are zeros here, and copies of the last across the lanes
-	g.pack(p.x, f.rows, nil, L, c.D, rows, f.rows)
+	g.pack(p.x, a.K[from:], nil, L, g.stride(), rows, f.rows)
 	clear(p.dx)
 	clear(p.dy)
 }

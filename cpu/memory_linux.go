@@ -7,8 +7,8 @@ import (
 )
 
 // allocate reserves n zero bytes outside the Go heap. Huge pages, where the kernel grants them, save kernels that walk
-// through hundreds of megabytes of activations a tenth of their time; packed weights are read in order and gain
-// nothing, and on some virtual machines the first touch of a huge page is slow.
+// through hundreds of megabytes of activations a tenth of their time, and the first touch of what weights are packed into
+// three quarters of it.
 func allocate(n int, huge bool) ([]byte, error) {
 	if n == 0 {
 		return nil, nil

@@ -56,16 +56,18 @@ func (c *compiler) weightsOf(op weighted) (weights, error) {
 	if m.Pairs {
 		form = "bfloat16 pairs"
 	}
-	shape, err := op.adjoint.of(c.kernel.Weights(m))
+	w := c.kernel.Weights(m)
+	shape, err := op.adjoint.of(w)
 	return weights{
 		packing: packing{
 			key:  packKey{info.Name, form},
 			size: c.kernel.PackedSize(m),
-			fill: func(p *packed, data []byte, t compute.Type) error {
-				w, err := c.kernel.Pack(p.bytes, op.matrix(data, t.DType))
-				p.weights = w
-				return err
+			rows: c.kernel.NR,
+			fill: func(dst, data []byte, spare []float32) error {
+				rows := len(data) / (m.StrideN * t.DType.Size())
+				return c.kernel.PackInto(dst, m.Rows(data, rows), spare)
 			},
+			view: func(bytes []byte) *packed { return &packed{weights: w.With(bytes)} },
 		},
 		adjoint: op.adjoint,
 		shape:   shape,

@@ -25,6 +25,8 @@ type Kernels struct {
 	multiply  func(dst, a, b []float32)          // dst = a·b
 	addScaled func(dst, a []float32, c float32)  // dst += c·a
 	widen     [2]func(dst []float32, src []byte) // binary16, bfloat16 to float32
+
+	reaches func(p *byte, blocks int, exponent uint32) bool // whether an element in blocks of 128 bytes has all bits of the exponent; nil where slow
 }
 
 // For is the kernels of a set. A set above what the machine runs must not be asked for.

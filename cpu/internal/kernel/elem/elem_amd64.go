@@ -26,6 +26,8 @@ var avx2 = Kernels{
 	multiply:  multiplyAVX2,
 	addScaled: addScaledAVX2,
 	widen:     [2]func([]float32, []byte){widenWith(widenF16AVX2, widenF16Generic), widenWith(widenBF16AVX2, widenBF16Generic)},
+
+	reaches: reachesAVX2,
 }
 
 var avx512 = Kernels{
@@ -44,6 +46,8 @@ var avx512 = Kernels{
 	multiply:  multiplyAVX512,
 	addScaled: addScaledAVX512,
 	widen:     [2]func([]float32, []byte){widenWith(widenF16AVX512, widenF16Generic), widenWith(widenBF16AVX512, widenBF16Generic)},
+
+	reaches: reachesAVX2,
 }
 
 func kernelsFor(set isa.Set) *Kernels {
@@ -209,3 +213,9 @@ func geluSlopeAVX512(x []float32)
 //
 //go:noescape
 func multiplyAVX512(dst, a, b []float32)
+
+// reachesAVX2 reports whether x&exponent has the same upper 16 bits as exponent, or where exponent has them lower 16 bits, for any of
+// the 32 bits x in blocks > 0 of 128 bytes.
+//
+//go:noescape
+func reachesAVX2(p *byte, blocks int, exponent uint32) bool

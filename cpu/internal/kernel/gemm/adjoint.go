@@ -57,15 +57,15 @@ func (w *Weights) turn(dst, spare []float32, panel, k0, n int) {
 		switch {
 		case columns < nr || k.turn == nil:
 			f.turnColumns(dst[:rows*nr], spare, at+skip, columns)
-		case k.transpose != nil && f.DType.Size() == 2:
+		case f.DType.Size() == 2:
 			block, scratch := (*byte)(unsafe.Pointer(&spare[0])), (*byte)(unsafe.Pointer(&spare[nr*nr]))
 			k.transpose(block, &f.data[2*at], scratch, 2*nr)
 			f.widenBytes(dst[:rows*nr], unsafe.Slice(block, 2*nr*nr)[2*skip*nr:])
 		case rows == nr:
-			k.turn(&dst[:nr*nr][0], &f.widen(spare, at, nr*nr)[0])
+			k.turn(&dst[:nr*nr][0], &f.widen(spare, at, nr*nr)[0], 4*nr)
 		default:
 			block := spare[nr*nr:][:nr*nr]
-			k.turn(&block[0], &f.widen(spare, at, nr*nr)[0])
+			k.turn(&block[0], &f.widen(spare, at, nr*nr)[0], 4*nr)
 			copy(dst[:rows*nr], block[skip*nr:])
 		}
 		dst, k0, n = dst[rows*nr:], k0+rows, n-rows

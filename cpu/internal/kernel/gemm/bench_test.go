@@ -119,30 +119,37 @@ func BenchmarkLinear(b *testing.B) {
 	}
 }
 
-// BenchmarkPack times the packing of a linear layer's and of a convolution's weights.
+// BenchmarkPack times the packing of a linear layer's and of a convolution's weights, one panel after the other as they are read.
 func BenchmarkPack(b *testing.B) {
 	const n, c = 1280, 1280
-	data := make([]byte, n*c*9*2)
-	for _, s := range []struct {
-		name string
-		m    Matrix
-	}{
-		{"linear", Linear(data, compute.F16, n, c)},
-		{"pairs", Matrix{Data: data, DType: compute.F16, N: n, Taps: 1, C: c, StrideN: c, StrideC: 1, Pairs: true}},
-		{"conv", Matrix{Data: data, DType: compute.F16, N: n, Taps: 9, C: c, StrideN: 9 * c, StrideT: 1, StrideC: 9}},
-	} {
-		k := For(isa.Detected())
-		if s.m.Pairs && !k.HasBF16() {
-			continue
-		}
-		b.Run("layout="+s.name, func(b *testing.B) {
-			dst := make([]byte, k.PackedSize(s.m))
-			b.SetBytes(int64(s.m.N * s.m.K() * 2))
-			for b.Loop() {
-				if _, err := k.Pack(dst, s.m); err != nil {
-					b.Fatal(err)
-				}
+	for _, set := range isa.Sets() {
+		k := For(set)
+		data := make([]byte, k.NR*c*9*4)
+		for _, s := range []struct {
+			name string
+			m    Matrix
+		}{
+			{"linear", Linear(data, compute.F16, n, c)},
+			{"pairs", Matrix{DType: compute.F16, N: n, Taps: 1, C: c, StrideN: c, StrideC: 1, Pairs: true}},
+			{"conv", Matrix{DType: compute.F16, N: n, Taps: 9, C: c, StrideN: 9 * c, StrideT: 1, StrideC: 9}},
+			{"float32", Linear(data, compute.F32, n, c)},
+		} {
+			if s.m.Pairs && !k.HasBF16() {
+				continue
 			}
-		})
+			b.Run(fmt.Sprintf("set=%v/layout=%s", set, s.name), func(b *testing.B) {
+				panel := s.m.Rows(data, k.NR)
+				size := k.PackedSize(panel)
+				dst, spare := make([]byte, k.PackedSize(s.m)), make([]float32, k.PackSpare())
+				b.SetBytes(int64(s.m.N * s.m.K() * s.m.DType.Size()))
+				for b.Loop() {
+					for at := 0; at < len(dst); at += size {
+						if err := k.PackInto(dst[at:][:size], panel, spare); err != nil {
+							b.Fatal(err)
+						}
+					}
+				}
+			})
+		}
 	}
 }

@@ -378,6 +378,54 @@ func testAdjoint(t *testing.T, k *Kernel, m Matrix, first, channels int) {
 	}
 }
 
+// TestPack packs matrices as they lie in checkpoints, whole and in parts, and compares with packing element by element.
+func TestPack(t *testing.T) {
+	forEachSet(t, func(t *testing.T, set isa.Set) {
+		k := For(set)
+		for _, c := range []struct{ out, in, taps int }{
+			{1, 1, 1}, {64, 64, 1}, {70, 96, 1}, {32, 31, 1}, {32, 33, 1}, {96, 130, 1}, {64, 4, 9}, {40, 36, 9}, {64, 35, 4}, {32, 200, 1},
+		} {
+			for _, dtype := range []compute.DType{compute.F32, compute.F16, compute.BF16} {
+				for _, pairs := range []bool{false, true} {
+					if pairs && (c.taps > 1 || !k.HasBF16()) {
+						continue
+					}
+					t.Run(fmt.Sprintf("%+v/%v/bf16=%v", c, dtype, pairs), func(t *testing.T) {
+						data, _ := encode(random(rand.New(rand.NewPCG(7, 8)), c.out*c.in*c.taps), dtype)
+						testPack(t, k, Matrix{Data: data, DType: dtype, N: c.out, Taps: c.taps, C: c.in, StrideN: c.in * c.taps, StrideT: 1, StrideC: c.taps, Pairs: pairs})
+					})
+				}
+			}
+		}
+	})
+}
+
+func testPack(t *testing.T, k *Kernel, m Matrix) {
+	size := k.PackedSize(m)
+	want := make([]byte, size)
+	k.packElements(want, m)
+	for _, outputs := range []int{m.N, k.NR, 2 * k.NR} {
+		floats, intact := guarded(size/4, 1)
+		got := unsafe.Slice((*byte)(unsafe.Pointer(&floats[0])), size)
+		for n0, to := 0, got; n0 < m.N; n0 += outputs {
+			part := m.Rows(m.Data[n0*m.StrideN*m.DType.Size():], min(outputs, m.N-n0))
+			spare, spareIntact := guarded(k.PackSpare(), 3)
+			own := to[:k.PackedSize(part)]
+			if err := k.PackInto(own, part, spare); err != nil {
+				t.Fatal(err)
+			}
+			spareIntact(t)
+			to = to[len(own):]
+		}
+		intact(t)
+		for i, b := range want {
+			if got[i] != b {
+				t.Fatalf("%d outputs at a time: byte %d is %#x, want %#x", outputs, i, got[i], b)
+			}
+		}
+	}
+}
+
 // words are the bits of n elements.
 func words(p *float32, n int) []uint32 { return unsafe.Slice((*uint32)(unsafe.Pointer(p)), n) }
 
@@ -484,7 +532,7 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%s: packed, want an error", c.name)
 		}
 	}
-	if _, err := k.Pack(make([]byte, 5), good); err == nil {
+	if err := k.PackInto(make([]byte, 5), good, make([]float32, k.PackSpare())); err == nil {
 		t.Error("short destination: packed, want an error")
 	}
 	w, err := k.Pack(nil, good)

@@ -47,8 +47,8 @@ type Kernel struct {
 	widenF16  func(dst []float32, p []byte) // binary16 to float32
 	widenBF16 func(dst []float32, p []byte) // bfloat16 to float32
 	narrow    func(dst []uint16, p []float32)
-	transpose func(dst, src, scratch *byte, stride int) // 32 × 32 elements of 16 bits, rows stride bytes apart; nil where NR is not 32
-	turn      func(dst, src *float32)                   // transposes NR × NR elements; nil where slow
+	transpose func(dst, src, scratch *byte, stride int) // transposes NR × NR elements of 16 bits, rows of src stride bytes apart; there where turn is
+	turn      func(dst, src *float32, stride int)       // the same of 32 bits; nil where slow
 	prefetch  func(p *byte, lines int)                  // begins to load cache lines; there where turn is
 	turnPairs func(dst, src *float32)                   // the same of NR/2 × NR pairs of bfloat16, as packed; nil without HasBF16
 	spin      func(n int) int                           // n rounds of nothing but multiply-adds; returns their FLOPs

@@ -12,7 +12,8 @@ var avx2 = Kernel{
 	widenF16:  widenWith(widenF16AVX2, widenF16Generic),
 	widenBF16: widenWith(widenBF16AVX2, widenBF16Generic),
 	narrow:    narrowGeneric,
-	turn:      func(dst, src *float32) { turnAVX2(dst, src, 16) },
+	transpose: transposeAVX2,
+	turn:      func(dst, src *float32, stride int) { turnAVX2(dst, src, 16, stride) },
 	prefetch:  prefetchLines,
 	spin:      func(n int) int { spinAVX2(n); return n * 12 * 8 * 2 },
 }
@@ -24,7 +25,7 @@ var avx512 = Kernel{
 	widenBF16: widenWith(widenBF16AVX512, widenBF16Generic),
 	narrow:    narrowGeneric,
 	transpose: transposeAVX512,
-	turn:      func(dst, src *float32) { turnAVX2(dst, src, 32) },
+	turn:      func(dst, src *float32, stride int) { turnAVX2(dst, src, 32, stride) },
 	prefetch:  prefetchLines,
 	spin:      func(n int) int { spinAVX512(n); return n * 24 * 16 * 2 },
 }
@@ -84,10 +85,16 @@ func narrowAVX512BF16Slice(dst []uint16, p []float32) {
 //go:noescape
 func transposeAVX512(dst, src, scratch *byte, stride int)
 
-// turnAVX2 sets dst[side·c+r] = src[side·r+c] for r, c < side, a multiple of 8.
+// transposeAVX2 sets dst[16·c+r] = src[stride/2·r+c] for r, c < 16, the elements being of 16 bits. It overwrites
+// 256 bytes of scratch.
 //
 //go:noescape
-func turnAVX2(dst, src *float32, side int)
+func transposeAVX2(dst, src, scratch *byte, stride int)
+
+// turnAVX2 sets dst[side·c+r] = src[stride/4·r+c] for r, c < side, a multiple of 8.
+//
+//go:noescape
+func turnAVX2(dst, src *float32, side, stride int)
 
 // prefetchLines begins to load lines > 0 cache lines from p on, which may lie anywhere.
 //

@@ -91,13 +91,88 @@ TEXT ·transposeAVX512(SB), NOSPLIT, $0-32
 	VZEROUPPER
 	RET
 
-// func turnAVX2(dst, src *float32, side int)
-TEXT ·turnAVX2(SB), NOSPLIT, $0-24
+// EIGHT of rows of sixteen elements, of which the results stay in Y8 to Y15.
+#define EIGHTHALVES \
+	VMOVDQU     (R9), Y0; \
+	VMOVDQU     (R9)(DX*1), Y1; \
+	LEAQ        (R9)(DX*2), R9; \
+	VMOVDQU     (R9), Y2; \
+	VMOVDQU     (R9)(DX*1), Y3; \
+	LEAQ        (R9)(DX*2), R9; \
+	VMOVDQU     (R9), Y4; \
+	VMOVDQU     (R9)(DX*1), Y5; \
+	LEAQ        (R9)(DX*2), R9; \
+	VMOVDQU     (R9), Y6; \
+	VMOVDQU     (R9)(DX*1), Y7; \
+	LEAQ        (R9)(DX*2), R9; \
+	VPUNPCKLWD  Y1, Y0, Y8; \
+	VPUNPCKHWD  Y1, Y0, Y9; \
+	VPUNPCKLWD  Y3, Y2, Y10; \
+	VPUNPCKHWD  Y3, Y2, Y11; \
+	VPUNPCKLWD  Y5, Y4, Y12; \
+	VPUNPCKHWD  Y5, Y4, Y13; \
+	VPUNPCKLWD  Y7, Y6, Y14; \
+	VPUNPCKHWD  Y7, Y6, Y15; \
+	VPUNPCKLDQ  Y10, Y8, Y0; \
+	VPUNPCKHDQ  Y10, Y8, Y1; \
+	VPUNPCKLDQ  Y11, Y9, Y2; \
+	VPUNPCKHDQ  Y11, Y9, Y3; \
+	VPUNPCKLDQ  Y14, Y12, Y4; \
+	VPUNPCKHDQ  Y14, Y12, Y5; \
+	VPUNPCKLDQ  Y15, Y13, Y6; \
+	VPUNPCKHDQ  Y15, Y13, Y7; \
+	VPUNPCKLQDQ Y4, Y0, Y8; \
+	VPUNPCKHQDQ Y4, Y0, Y9; \
+	VPUNPCKLQDQ Y5, Y1, Y10; \
+	VPUNPCKHQDQ Y5, Y1, Y11; \
+	VPUNPCKLQDQ Y6, Y2, Y12; \
+	VPUNPCKHQDQ Y6, Y2, Y13; \
+	VPUNPCKLQDQ Y7, Y3, Y14; \
+	VPUNPCKHQDQ Y7, Y3, Y15
+
+// Columns j and 8+j of all 16 rows: those of the first eight were stored, those of the others are in reg.
+#define HALVES(j, reg) \
+	VMOVDQU    (32*j)(R8), Y0; \
+	VPERM2I128 $0x20, reg, Y0, Y1; \
+	VPERM2I128 $0x31, reg, Y0, Y2; \
+	VMOVDQU    Y1, (32*j)(DI); \
+	VMOVDQU    Y2, (256+32*j)(DI)
+
+// func transposeAVX2(dst, src, scratch *byte, stride int)
+TEXT ·transposeAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), R9
+	MOVQ scratch+16(FP), R8
+	MOVQ stride+24(FP), DX
+	EIGHTHALVES
+	VMOVDQU Y8, (R8)
+	VMOVDQU Y9, 32(R8)
+	VMOVDQU Y10, 64(R8)
+	VMOVDQU Y11, 96(R8)
+	VMOVDQU Y12, 128(R8)
+	VMOVDQU Y13, 160(R8)
+	VMOVDQU Y14, 192(R8)
+	VMOVDQU Y15, 224(R8)
+	EIGHTHALVES
+	HALVES(0, Y8)
+	HALVES(1, Y9)
+	HALVES(2, Y10)
+	HALVES(3, Y11)
+	HALVES(4, Y12)
+	HALVES(5, Y13)
+	HALVES(6, Y14)
+	HALVES(7, Y15)
+	VZEROUPPER
+	RET
+
+// func turnAVX2(dst, src *float32, side, stride int)
+TEXT ·turnAVX2(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ side+16(FP), CX
-	MOVQ CX, DX
-	SHLQ $2, DX // from row to row
+	MOVQ stride+24(FP), DX
+	MOVQ CX, BX
+	SHLQ $2, BX // from row to row of dst
 	MOVQ CX, R10
 rows: // DI is at the columns that eight rows at SI become
 	MOVQ SI, R8
@@ -141,17 +216,17 @@ columns:
 	VPERM2F128 $0x31, Y6, Y2, Y14
 	VPERM2F128 $0x31, Y7, Y3, Y15
 	VMOVUPS    Y8, (R9)
-	VMOVUPS    Y9, (R9)(DX*1)
-	LEAQ       (R9)(DX*2), R9
+	VMOVUPS    Y9, (R9)(BX*1)
+	LEAQ       (R9)(BX*2), R9
 	VMOVUPS    Y10, (R9)
-	VMOVUPS    Y11, (R9)(DX*1)
-	LEAQ       (R9)(DX*2), R9
+	VMOVUPS    Y11, (R9)(BX*1)
+	LEAQ       (R9)(BX*2), R9
 	VMOVUPS    Y12, (R9)
-	VMOVUPS    Y13, (R9)(DX*1)
-	LEAQ       (R9)(DX*2), R9
+	VMOVUPS    Y13, (R9)(BX*1)
+	LEAQ       (R9)(BX*2), R9
 	VMOVUPS    Y14, (R9)
-	VMOVUPS    Y15, (R9)(DX*1)
-	LEAQ       (R9)(DX*2), R9
+	VMOVUPS    Y15, (R9)(BX*1)
+	LEAQ       (R9)(BX*2), R9
 	ADDQ       $32, R8
 	SUBQ       $8, R11
 	JNE        columns

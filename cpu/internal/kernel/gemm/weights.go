@@ -93,36 +93,130 @@ func (k *Kernel) PackedSize(m Matrix) int {
 	return panels * m.K() * k.NR * m.DType.Size()
 }
 
-// Pack copies m into dst, which must hold PackedSize(m) bytes at a multiple of 4, or into new memory if
-// dst is nil. The result keeps dst and does not keep m.Data. Distinct calls may run concurrently.
+// With is w over data, the PackedSize bytes that were or will be packed.
+func (w *Weights) With(data []byte) *Weights {
+	packed := *w
+	packed.data = data
+	return &packed
+}
+
+// Rows describes the first n of m's outputs, which are all that data holds. Those that begin a panel are packed to where the panel
+// is, and so a matrix can be packed in parts, in any order.
+func (m Matrix) Rows(data []byte, n int) Matrix {
+	m.Data, m.N = data, n
+	return m
+}
+
+// PackSpare is the number of float32 that PackInto needs.
+func (k *Kernel) PackSpare() int { return 3 * k.NR * k.NR }
+
+// Pack copies m into dst, PackedSize(m) bytes, or into new memory if dst is nil. The result keeps dst and does not keep m.Data.
 func (k *Kernel) Pack(dst []byte, m Matrix) (*Weights, error) {
 	if err := m.check(k); err != nil {
 		return nil, err
 	}
-	size := k.PackedSize(m)
 	if dst == nil {
-		dst = make([]byte, size)
+		dst = make([]byte, k.PackedSize(m))
 	}
-	if len(dst) < size {
-		return nil, fmt.Errorf("gemm: packing needs %d bytes, have %d", size, len(dst))
+	return k.Weights(m).With(dst), k.PackInto(dst, m, make([]float32, k.PackSpare()))
+}
+
+// PackInto copies m into dst, PackedSize(m) bytes at a multiple of 4. It overwrites PackSpare elements of spare. Distinct calls may run
+// concurrently.
+func (k *Kernel) PackInto(dst []byte, m Matrix, spare []float32) error {
+	if err := m.check(k); err != nil {
+		return err
 	}
-	dst = dst[:size:size]
+	if size := k.PackedSize(m); len(dst) != size {
+		return fmt.Errorf("gemm: packing takes %d bytes, have %d", size, len(dst))
+	}
 	if uintptr(unsafe.Pointer(&dst[0]))%4 != 0 {
-		return nil, fmt.Errorf("gemm: packed weights must start at a multiple of 4 bytes")
+		return fmt.Errorf("gemm: packed weights must start at a multiple of 4 bytes")
 	}
-	w := k.Weights(m)
-	w.data = dst
+	if k.turn != nil && m.contiguous() {
+		k.packPanels(dst, m, spare)
+	} else {
+		k.packElements(dst, m)
+	}
+	return nil
+}
+
+// contiguous reports whether the elements of each output lie side by side, channels slowest, as in a checkpoint.
+func (m *Matrix) contiguous() bool {
+	return m.StrideC == m.Taps && (m.Taps == 1 || m.StrideT == 1)
+}
+
+// packPanels packs contiguous elements, NR × NR words at a time where there are as many. A word is an element or, for the bfloat16
+// micro-kernel, a pair.
+func (k *Kernel) packPanels(dst []byte, m Matrix, spare []float32) {
+	words, size := m.K(), m.DType.Size()
+	if m.Pairs {
+		words, size = (words+1)/2, 4
+	}
+	whole := words >= k.NR && (!m.Pairs || m.Taps == 1 && m.C%2 == 0)
+	for n0 := 0; n0 < m.N; n0 += k.NR {
+		part, panel := m, dst[:words*k.NR*size]
+		part.N, part.Offset = min(k.NR, m.N-n0), m.Offset+n0*m.StrideN
+		if whole && part.N == k.NR {
+			k.packBlocks(panel, part, words, spare)
+		} else {
+			k.packElements(panel, part)
+		}
+		dst = dst[len(panel):]
+	}
+}
+
+// packBlocks packs one whole panel.
+func (k *Kernel) packBlocks(panel []byte, m Matrix, words int, spare []float32) {
+	square, row := k.NR*k.NR, len(panel)/words
+	turned, block, rest := spare[:square], spare[square:][:square], spare[2*square:][:square]
+	for i := 0; i < words; i += k.NR {
+		i := min(i, words-k.NR) // the last block overlaps the one before
+		to := panel[i*row:][:k.NR*row]
+		if m.Taps > 1 {
+			to = unsafe.Slice((*byte)(unsafe.Pointer(&turned[0])), len(to))
+		}
+		switch at := m.Offset + i; {
+		case m.Pairs:
+			k.narrowBlock(block, rest, m, m.Offset+2*i)
+			k.turn((*float32)(unsafe.Pointer(&to[0])), &block[0], 4*k.NR)
+		case m.DType == compute.F32:
+			k.turn((*float32)(unsafe.Pointer(&to[0])), (*float32)(unsafe.Pointer(&m.Data[4*at])), 4*m.StrideN)
+		default:
+			k.transpose(&to[0], &m.Data[2*at], (*byte)(unsafe.Pointer(&rest[0])), 2*m.StrideN)
+		}
+		if m.Taps == 1 {
+			continue
+		}
+		for c, t := i/m.Taps, i%m.Taps; len(to) > 0; to = to[row:] {
+			copy(panel[(t*m.C+c)*row:][:row], to)
+			if t++; t == m.Taps {
+				c, t = c+1, 0
+			}
+		}
+	}
+}
+
+// narrowBlock sets block to NR rows of NR pairs, from element at of each output.
+func (k *Kernel) narrowBlock(block, wide []float32, m Matrix, at int) {
+	width := 2 * k.NR
+	pairs := unsafe.Slice((*uint16)(unsafe.Pointer(&block[0])), k.NR*width)
+	for j := range k.NR {
+		m.floats(wide[:width], at+j*m.StrideN, k)
+		k.narrow(pairs[j*width:][:width], wide[:width])
+	}
+}
+
+// packElements packs a matrix of any form, element by element.
+func (k *Kernel) packElements(dst []byte, m Matrix) {
 	switch {
 	case m.Pairs:
 		packPairs(dst, m, k)
 	case m.DType == compute.F32:
 		pack[[4]byte](dst, m, k.NR)
-	case k.transpose != nil && m.contiguous():
-		k.packTransposed(dst, m)
 	default:
 		pack[[2]byte](dst, m, k.NR)
 	}
-	return w, nil
 }
 
 // Panels is the number of panels, ⌈N/NR⌉.
@@ -154,42 +248,6 @@ func pack[E [2]byte | [4]byte](dst []byte, m Matrix, nr int) {
 						from += m.StrideC
 					}
 				}
-			}
-		}
-	}
-}
-
-// contiguous reports whether the elements of each output lie side by side, channels slowest, as in a checkpoint.
-func (m *Matrix) contiguous() bool {
-	return m.StrideC == m.Taps && (m.Taps == 1 || m.StrideT == 1)
-}
-
-// packTransposed is pack for contiguous 16-bit elements, 32 × 32 at a time.
-func (k *Kernel) packTransposed(dst []byte, m Matrix) {
-	const side, row = 32, 64 // elements, and bytes of a row of a block
-	var block, scratch [side * row]byte
-	K := m.K()
-	for n0 := 0; n0 < m.N; n0 += side {
-		panel := dst[:K*row]
-		dst = dst[K*row:]
-		if n0+side > m.N || K < side {
-			rest := m
-			rest.N, rest.Offset = min(side, m.N-n0), m.Offset+n0*m.StrideN
-			pack[[2]byte](panel, rest, side)
-			continue
-		}
-		for i0 := 0; i0 < K; i0 += side {
-			i0 := min(i0, K-side) // the last block overlaps the one before
-			at := 2 * (m.Offset + n0*m.StrideN + i0)
-			_ = m.Data[at+2*((side-1)*m.StrideN+side)-1]
-			if m.Taps == 1 {
-				k.transpose(&panel[i0*row : i0*row+side*row][0], &m.Data[at], &scratch[0], 2*m.StrideN)
-				continue
-			}
-			k.transpose(&block[0], &m.Data[at], &scratch[0], 2*m.StrideN)
-			for i := range side {
-				c, t := (i0+i)/m.Taps, (i0+i)%m.Taps
-				copy(panel[(t*m.C+c)*row:][:row], block[i*row:])
 			}
 		}
 	}
@@ -233,6 +291,9 @@ func (m *Matrix) floats(dst []float32, at int, k *Kernel) {
 		return
 	case m.StrideC == 1 && m.DType == compute.BF16:
 		k.widenBF16(dst, m.Data[2*at:])
+		return
+	case m.StrideC == 1:
+		copy(unsafe.Slice((*byte)(unsafe.Pointer(&dst[0])), 4*len(dst)), m.Data[4*at:])
 		return
 	}
 	for i := range dst {

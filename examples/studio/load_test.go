@@ -26,7 +26,6 @@ import (
 func BenchmarkLoad(b *testing.B) {
 	const listeners, waiting, perSecond = 200, 50, 1000
 	p := start(b, b.TempDir())
-	p.Drop()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true}}
 	go func() {
 		long := `{"prompt": "a woman", "width": 128, "height": 128, "steps": 5000, "n_iter": 100, "save_images": true}`

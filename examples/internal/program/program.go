@@ -3,10 +3,11 @@
 package program
 
 import (
-	"io"
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -27,13 +28,49 @@ func Main(m *testing.M, main func()) {
 
 // Process is a program that runs, or did.
 type Process struct {
-	t      testing.TB
-	cmd    *exec.Cmd
-	output io.Reader
-	log    strings.Builder
+	t   testing.TB
+	cmd *exec.Cmd
+	out output
 }
 
-// Start starts the program with arguments, in the tests' folder. It is killed when the test ends.
+// output is what a program has printed, taken at once whether somebody waits for it or not: a program that nobody listens to stands still
+// when its pipe is full, with 64 kB on Linux and with 4 on Windows.
+type output struct {
+	mu    sync.Mutex
+	text  strings.Builder
+	ended bool
+	news  chan struct{} // closed when there is more, or the program has ended
+}
+
+// Write implements io.Writer.
+func (o *output) Write(b []byte) (int, error) {
+	o.tell(func() { o.text.Write(b) })
+	return len(b), nil
+}
+
+// tell changes the output and tells who waits.
+func (o *output) tell(change func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	change()
+	close(o.news)
+	o.news = make(chan struct{})
+}
+
+// until is what was printed when that is enough, or when the program has ended.
+func (o *output) until(enough func(text string) bool) (text string) {
+	for {
+		o.mu.Lock()
+		text, ended, news := o.text.String(), o.ended, o.news
+		o.mu.Unlock()
+		if enough(text) || ended {
+			return text
+		}
+		<-news
+	}
+}
+
+// Start starts the program with arguments, in the tests' folder. When the test ends it is killed, and gone.
 func Start(t testing.TB, args ...string) *Process {
 	t.Helper()
 	if err := console(); err != nil {
@@ -43,15 +80,17 @@ func Start(t testing.TB, args ...string) *Process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Process{t: t, cmd: exec.CommandContext(t.Context(), self, args...)}
+	p := &Process{t: t, cmd: exec.Command(self, args...), out: output{news: make(chan struct{})}}
 	p.cmd.Env = append(os.Environ(), Started)
-	if p.output, err = p.cmd.StdoutPipe(); err != nil {
-		t.Fatal(err)
-	}
-	p.cmd.Stderr = p.cmd.Stdout
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	go func() {
+		p.cmd.Wait() // says nothing that the status does not
+		p.out.tell(func() { p.out.ended = true })
+	}()
+	t.Cleanup(p.Kill)
 	return p
 }
 
@@ -64,49 +103,38 @@ func (p *Process) Await(text string) (rest string) {
 // AwaitNth is Await for the nth time that the text is printed.
 func (p *Process) AwaitNth(text string, n int) (rest string) {
 	p.t.Helper()
-	for p.read() {
-		if parts := strings.SplitN(p.log.String(), text, n+1); len(parts) == n+1 {
-			if rest, _, whole := strings.Cut(parts[n], "\n"); whole {
-				return rest
-			}
+	found := false
+	log := p.out.until(func(log string) bool {
+		if parts := strings.SplitN(log, text, n+1); len(parts) == n+1 {
+			rest, _, found = strings.Cut(parts[n], "\n")
 		}
+		return found
+	})
+	if !found {
+		p.t.Fatalf("it ended without printing %q %d times:\n%s", text, n, log)
 	}
-	p.t.Fatalf("it ended without printing %q %d times:\n%s", text, n, p.log.String())
-	return ""
+	return rest
 }
-
-// Drop takes what the program prints from here on without keeping it, so that it never waits for somebody to read.
-func (p *Process) Drop() { go io.Copy(io.Discard, p.output) }
 
 // ID is the process's, as the system has it.
 func (p *Process) ID() int { return p.cmd.Process.Pid }
 
-// Kill ends the program as a power cut does.
+// Kill ends the program as a power cut does, unless it has ended.
 func (p *Process) Kill() {
 	p.cmd.Process.Kill()
-	p.cmd.Wait() // says that it was killed
+	p.End()
 }
 
-// Interrupt does what Ctrl-C does.
+// Interrupt does what Ctrl-C does, which a program that has ended does not hear.
 func (p *Process) Interrupt() {
 	p.t.Helper()
-	if err := interrupt(p.cmd.Process); err != nil {
+	if err := interrupt(p.cmd.Process); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.t.Fatal(err)
 	}
 }
 
 // End waits for the program and returns its exit status and all that it has printed.
 func (p *Process) End() (status int, log string) {
-	for p.read() {
-	}
-	p.cmd.Wait() // says nothing that the status does not
-	return p.cmd.ProcessState.ExitCode(), p.log.String()
-}
-
-// read takes what the program has printed, until there will be no more.
-func (p *Process) read() bool {
-	b := make([]byte, 4096)
-	n, err := p.output.Read(b)
-	p.log.Write(b[:n])
-	return err == nil
+	log = p.out.until(func(string) bool { return false })
+	return p.cmd.ProcessState.ExitCode(), log
 }

@@ -38,11 +38,13 @@ import (
 	"github.com/atelier-go/atelier/cpu"
 	"github.com/atelier-go/atelier/face"
 	"github.com/atelier-go/atelier/sd/infotext"
+	"github.com/atelier-go/atelier/sd/prompt"
 	"github.com/atelier-go/atelier/studio/jobs"
 	"github.com/atelier-go/atelier/studio/library"
 	"github.com/atelier-go/atelier/studio/work"
 	"github.com/atelier-go/atelier/tinyportrait"
 	"github.com/atelier-go/atelier/tinyportrait/drawn"
+	"github.com/atelier-go/atelier/weights"
 )
 
 // axe finds what keeps people from using a page: axe-core 4.14.1, from its npm package, under the Mozilla Public License 2.0.
@@ -77,7 +79,7 @@ func TestBrowser(t *testing.T) {
 		do   func(t *testing.T, p *tab) (pages []string)
 	}{
 		{"draw", drawsAndPreviews}, {"interrupt", interruptsFromAnotherTab}, {"inpaint", paintsAMask}, {"read", dropsAPicture}, {"grid", drawsAGrid}, {"enlarge", enlarges},
-		{"train", trainsTwoEpochs}, {"lora", insertsALoRA}, {"portrait", makesAPortrait},
+		{"train", trainsTwoEpochs}, {"lora", insertsALoRA}, {"words", choosesWords}, {"portrait", makesAPortrait},
 	} {
 		if !t.Run(step.name, func(t *testing.T) { pages = append(pages, step.do(t, p.in(t))...) }) {
 			t.FailNow()
@@ -111,8 +113,13 @@ type house struct {
 }
 
 func openHouse(t *testing.T) *house {
-	lib, err := library.Open(library.Options{DataDir: t.TempDir(), Embedded: tinyportrait.FS(), EmbeddedName: tinyportrait.Name})
+	data := t.TempDir()
+	writeEmbedding(t, filepath.Join(data, "embeddings", "freckles.safetensors"))
+	lib, err := library.Open(library.Options{DataDir: data, Embedded: tinyportrait.FS(), EmbeddedName: tinyportrait.Name})
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lib.SaveStyle(prompt.Style{Name: "weather", Prompt: "{prompt}, in the rain"}); err != nil {
 		t.Fatal(err)
 	}
 	dev, err := cpu.Open(cpu.Options{})
@@ -141,6 +148,19 @@ func openHouse(t *testing.T) *house {
 	})
 	h.url = serves.URL
 	return h
+}
+
+// writeEmbedding writes a textual inversion of one vector for the tiny model.
+func writeEmbedding(t *testing.T, path string) {
+	t.Helper()
+	const width = 64
+	err := os.MkdirAll(filepath.Dir(path), 0o777)
+	if err == nil {
+		err = weights.Write(path, []weights.Tensor{{Name: "emb_params", DType: "F32", Shape: []int{1, width}, Data: make([]byte, 4*width)}}, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // latest is the job that was added last of a kind.
@@ -260,6 +280,25 @@ func (p *tab) place(selector string) (x, y float64) {
 // click clicks on the middle of an element.
 func (p *tab) click(selector string) { p.t.Helper(); p.do(chromedp.MouseClickXY(p.place(selector))) }
 
+// slide clicks on a slider where so much of it is to the left, and wants it to have changed what an expression comes to.
+func (p *tab) slide(selector string, part float64, changes string) {
+	p.t.Helper()
+	before := p.text(changes)
+	x, y := p.place(selector)
+	var wide float64
+	if err := json.Unmarshal([]byte(p.text(fmt.Sprintf(`document.querySelector(%q).offsetWidth`, selector))), &wide); err != nil {
+		p.t.Fatal(err)
+	}
+	p.do(chromedp.MouseClickXY(x+(part-0.5)*wide, y))
+	p.until(fmt.Sprintf(`%q !== String(%s)`, before, changes))
+}
+
+// key presses a key with others held down.
+func (p *tab) key(key string, held ...chromedp.KeyOption) {
+	p.t.Helper()
+	p.do(chromedp.KeyEvent(key, held...))
+}
+
 // focus gives an element the keyboard.
 func (p *tab) focus(selector string) {
 	p.t.Helper()
@@ -359,15 +398,15 @@ func drawsAndPreviews(t *testing.T, p *tab) []string {
 	if n := p.text(`new Set(shown.filter((u) => u.includes("/preview"))).size`); n == "0" || n == "" {
 		t.Error("no preview was shown")
 	}
-	p.text(`document.querySelector("#prompt").setSelectionRange(23, 23)`)
-	p.focus("#prompt")
-	p.do(chromedp.KeyEvent(kb.ArrowUp, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
-	if got := p.text(`document.querySelector("#prompt").value`); got != "portrait of a woman, (red:1.1) hair" {
-		t.Errorf("Ctrl+↑ makes it %q", got)
-	}
-	p.do(chromedp.KeyEvent(kb.ArrowDown, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
-	if got := p.text(`document.querySelector("#prompt").value`); got != redHair {
-		t.Errorf("Ctrl+↓ makes it %q", got)
+	p.weigh(23, 23, kb.ArrowUp, "portrait of a woman, (red:1.1) hair")
+	p.weigh(23, 23, kb.ArrowDown, redHair)
+	p.weigh(21, 29, kb.ArrowDown, "portrait of a woman, (red hair:0.9)")
+	p.weigh(22, 30, kb.ArrowUp, redHair)
+	for _, one := range []struct{ key, want string }{{kb.ArrowLeft, "red hair, portrait of a woman"}, {kb.ArrowRight, redHair}} {
+		p.key(one.key, chromedp.KeyModifiers(chromedp.ModifierAlt))
+		if got := p.text(`document.querySelector("#prompt").value`); got != one.want {
+			t.Errorf("moved, it is %q, want %q", got, one.want)
+		}
 	}
 	p.write("#prompt", "דיוקן (אדום:1.2)")
 	p.until(`document.querySelector("#prompt").matches(":dir(rtl)") && document.querySelector(".under").matches(":dir(rtl)") && document.querySelector(".under mark")`)
@@ -375,12 +414,24 @@ func drawsAndPreviews(t *testing.T, p *tab) []string {
 	return []string{"/draw?job=" + p.first().ID + "&file=0.png"}
 }
 
-// interruptsFromAnotherTab reloads while something is drawn, sees it in a second tab, and interrupts it there.
+// weigh selects a part of the prompt, or puts the cursor there, and changes its weight by the keyboard.
+func (p *tab) weigh(from, to int, key, want string) {
+	p.t.Helper()
+	p.focus("#prompt")
+	p.text(fmt.Sprintf(`document.querySelector("#prompt").setSelectionRange(%d, %d)`, from, to))
+	p.key(key, chromedp.KeyModifiers(chromedp.ModifierCtrl))
+	if got := p.text(`document.querySelector("#prompt").value`); got != want {
+		p.t.Errorf("weighed from %d to %d, it is %q, want %q", from, to, got, want)
+	}
+}
+
+// interruptsFromAnotherTab reloads while something is drawn, sees it in a second tab, and interrupts it there: first after this picture, then by
+// Esc at once.
 func interruptsFromAnotherTab(t *testing.T, p *tab) []string {
 	ctx, stop := chromedp.NewContext(p.ctx)
 	defer stop()
 	second := p.tab(t, ctx)
-	p.set(map[string]string{"width": "256", "height": "256", "steps": "150"})
+	p.set(map[string]string{"width": "256", "height": "256", "steps": "150", "count": "2"})
 	p.click("#go")
 	const moves = `document.querySelector("#go").textContent.startsWith("Interrupt") && document.querySelector("#progress progress").value > 0`
 	p.until(moves)
@@ -395,6 +446,8 @@ func interruptsFromAnotherTab(t *testing.T, p *tab) []string {
 		}
 	}
 	second.click("#go")
+	second.until(`document.querySelector("#go").textContent === "Interrupt now"`)
+	second.key(kb.Escape)
 	for _, one := range []*tab{p, second} {
 		one.until(`document.querySelector("#go").textContent === "Generate" && document.querySelector("#stage").dataset.file === "0-incomplete.png"`)
 	}
@@ -409,7 +462,7 @@ func paintsAMask(t *testing.T, p *tab) []string {
 	p.open("/draw?job=" + p.first().ID + "&file=0.png")
 	p.click("#below [formaction^='/draw/send/inpaint/']")
 	p.until(`document.querySelector("#image").value && document.querySelector("#before").naturalWidth === 128 && document.querySelector("[data-tool=brush]").getAttribute("aria-pressed") === "true"`)
-	p.set(map[string]string{"steps": "8", "strength": "0.9", "mask_blur": "2"})
+	p.set(map[string]string{"steps": "8", "strength": "0.9", "mask_blur": "2", "count": "1"})
 	p.text(`document.querySelector("#brush-size").value = 40`)
 	x, y := p.place("#stage")
 	p.do(chromedp.MouseEvent(input.DispatchMouseEventTypeMousePressed, x-30, y, chromedp.ButtonLeft, chromedp.ClickCount(1)),
@@ -442,6 +495,11 @@ func paintsAMask(t *testing.T, p *tab) []string {
 	page := "/draw?job=" + j.ID + "&file=0.png"
 	p.open(page)
 	p.until(`!document.querySelector("#compare-tools").hidden`)
+	const uncovered = `document.querySelector("#picture").style.clipPath`
+	p.slide("#compare", 0.5, uncovered)
+	p.slide("#compare", 0.9, uncovered)
+	p.key(kb.Home)
+	p.until(uncovered + ` === "" && document.querySelector("#compare").value === "0"`)
 	return []string{page}
 }
 
@@ -500,6 +558,7 @@ func enlarges(t *testing.T, p *tab) []string {
 	p.set(map[string]string{"upscaler": "Lanczos", "scale": "3"})
 	p.click("#go")
 	p.until(`document.querySelector("#picture")?.naturalWidth === 384 && document.querySelector("#compare")`)
+	p.slide("#compare", 0.2, `document.querySelector("#picture").style.clipPath`)
 	j := p.latest(work.UpscaleKind)
 	if got := p.picture(j, "0.png").Bounds().Dx(); got != 384 {
 		t.Errorf("it is %d pixels wide", got)
@@ -528,7 +587,7 @@ func trainsTwoEpochs(t *testing.T, p *tab) []string {
 	p.do(chromedp.KeyEvent(kb.Escape))
 	p.set(map[string]string{
 		"output_name": "somebody", "train_data_dir": data, "max_train_epochs": "2", "train_batch_size": "1", "network_dim": "2", "network_alpha": "2", "unet_lr": "1e-4", "text_encoder_lr": "5e-5",
-		"resolution": "128", "min_bucket_reso": "64", "prompts": "photo of personname man --w 64 --h 64 --s 2", "sample_every_n_epochs": "1", "save_every_n_epochs": "1", "caption_extension": ".txt",
+		"resolution": "64", "min_bucket_reso": "64", "prompts": "photo of personname man --w 64 --h 64 --s 2", "sample_every_n_epochs": "1", "save_every_n_epochs": "1", "caption_extension": ".txt",
 	})
 	p.until(`document.querySelector("#report .big")?.textContent === "96 steps"`)
 	p.click("button[name=do][value=start]")
@@ -562,16 +621,57 @@ func insertsALoRA(t *testing.T, p *tab) []string {
 	p.set(map[string]string{"steps": "2", "width": "64", "height": "64"})
 	p.click(".card")
 	p.until(`document.querySelector("#prompt").value.startsWith("` + redHair + `, <lora:somebody:1>") && document.querySelector(".card").ariaPressed === "true"`)
-	before := p.latest(work.DrawKind).ID
-	p.focus("#prompt")
-	p.do(chromedp.KeyEvent("\r", chromedp.KeyModifiers(chromedp.ModifierCtrl)))
-	p.until(`document.querySelector("#stage").dataset.job !== "` + before + `" && document.querySelector("#stage").dataset.file === "0.png"`)
-	text, err := infotext.Read(bytes.NewReader(p.file("/api/v1/jobs/" + p.latest(work.DrawKind).ID + "/files/0.png")))
-	if hashes, _ := text.Get("Lora hashes"); err != nil || !strings.HasPrefix(hashes, "somebody: ") {
-		t.Errorf("it was drawn with %q, %v", hashes, err)
+	in := len(redHair) + len(", <lora")
+	rest := strings.TrimPrefix(p.text(`document.querySelector("#prompt").value`), redHair+", <lora:somebody:1>")
+	p.weigh(in, in, kb.ArrowUp, redHair+", <lora:somebody:1.05>"+rest)
+	p.weigh(in, in, kb.ArrowDown, redHair+", <lora:somebody:1>"+rest)
+	text := p.drawByKey()
+	if hashes, _ := text.Get("Lora hashes"); !strings.HasPrefix(hashes, "somebody: ") {
+		t.Errorf("it was drawn with %q", hashes)
 	}
 	p.click(".card")
-	p.until(`!document.querySelector("#prompt").value.includes("<lora") && document.querySelector(".card").ariaPressed === "false"`)
+	p.until(`document.querySelector("#prompt").value === "` + redHair + `" && document.querySelector(".card").ariaPressed === "false"`)
+	return nil
+}
+
+// drawByKey draws by Ctrl+Enter and returns what the picture's text says.
+func (p *tab) drawByKey() infotext.Text {
+	p.t.Helper()
+	before := p.latest(work.DrawKind).ID
+	p.focus("#prompt")
+	p.key("\r", chromedp.KeyModifiers(chromedp.ModifierCtrl))
+	p.until(`document.querySelector("#stage").dataset.job !== "` + before + `" && document.querySelector("#stage").dataset.file === "0.png"`)
+	text, err := infotext.Read(bytes.NewReader(p.file("/api/v1/jobs/" + p.latest(work.DrawKind).ID + "/files/0.png")))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return text
+}
+
+// choosesWords puts an embedding's card and a style into the prompt, draws with them after a reload, and takes them out again.
+func choosesWords(t *testing.T, p *tab) []string {
+	p.click("[data-cards=embeddings]")
+	const card, style = ".card[data-name=freckles]", "[name=styles][value=weather]"
+	p.click(card)
+	p.until(`document.querySelector("#prompt").value === "` + redHair + `, freckles" && document.querySelector("` + card + `").ariaPressed === "true"`)
+	p.text(`document.querySelector("` + style + `").closest("details").open = true`)
+	p.click(style)
+	p.until(`document.querySelector("[data-styles]").textContent === "weather"`)
+	for end := time.Now().Add(time.Minute); p.kept(p.ctx)["styles"] != "weather"; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the form is not kept")
+		}
+	}
+	p.open("/draw")
+	p.until(`document.querySelector("` + style + `").checked && document.querySelector("#prompt").value === "` + redHair + `, freckles"`)
+	text := p.drawByKey()
+	if hashes, _ := text.Get("TI hashes"); !strings.HasPrefix(hashes, "freckles: ") || text.Prompt != redHair+", freckles, in the rain" {
+		t.Errorf("it was drawn with %q of %q", hashes, text.Prompt)
+	}
+	p.click("[data-cards=embeddings]")
+	p.click(card)
+	p.click(style)
+	p.until(`document.querySelector("#prompt").value === "` + redHair + `" && document.querySelector("[data-styles]").textContent === ""`)
 	return nil
 }
 
@@ -604,11 +704,14 @@ func makesAPortrait(t *testing.T, p *tab) []string {
 	p.until(`document.body.innerText.includes("See the pictures") && document.querySelectorAll("svg.plot").length === 2`)
 	checkPortraits(t, p.Server, base)
 	p.open(base + "/pictures/1")
-	x := p.text(`document.querySelector("#linkedin-w").value = 60, document.querySelector("#linkedin-w").dispatchEvent(new Event("input", { bubbles: true })), document.querySelector("#linkedin-x").value`)
-	p.do(chromedp.DragAndDropXY(500, 400, 440, 400))
-	if got := p.text(`document.querySelector("#linkedin-x").value`); got == x {
+	p.slide("#linkedin-w", 0.5, `document.querySelector("[data-crop=linkedin] .seen").getAttribute("viewBox")`)
+	left := p.text(`document.querySelector("#linkedin-x").value`)
+	x, y := p.place("[data-crop=linkedin] svg.stage")
+	p.do(chromedp.DragAndDropXY(x, y, x+60, y))
+	if got := p.text(`document.querySelector("#linkedin-x").value`); got == left {
 		t.Errorf("dragging leaves the crop at %s from the left", got)
 	}
+	p.slide("#cut-at", 0.2, `document.querySelector("#cut rect").getAttribute("width")`)
 	pages := []string{base}
 	for _, step := range steps {
 		pages = append(pages, base+"/"+step.Name)

@@ -147,8 +147,9 @@ const formFile = "pages/draw.json"
 
 // formKept are the values that the form last had, which are in memory too: the store takes long to answer while the processors draw.
 type formKept struct {
-	mu   sync.Mutex
-	last values // nil before the store was asked
+	mu      sync.Mutex
+	last    values // nil before the store was asked
+	storing sync.Mutex
 }
 
 // kept are the values that the form last had.
@@ -181,9 +182,11 @@ func (s *Server) keep(r *http.Request, v values) error {
 	if err != nil {
 		return err
 	}
+	s.form.storing.Lock() // so that the last one is what stays
+	defer s.form.storing.Unlock()
 	s.form.mu.Lock()
-	defer s.form.mu.Unlock()
 	s.form.last = maps.Clone(v)
+	s.form.mu.Unlock()
 	_, err = s.options.Queue.Put(r.Context(), formFile, bytes.NewReader(text))
 	return err
 }
@@ -191,7 +194,7 @@ func (s *Server) keep(r *http.Request, v values) error {
 // sent are the values that a browser sends, with files put into the queue's store.
 func (s *Server) sent(r *http.Request) (values, error) {
 	if err := r.ParseMultipartForm(16 << 20); err != nil && err != http.ErrNotMultipart {
-		return nil, &api.Problem{Status: http.StatusBadRequest, Detail: "The form cannot be read: " + err.Error()}
+		return nil, tooLarge(err)
 	}
 	v := take(r.PostForm)
 	for _, name := range []string{"image", "mask"} {
@@ -369,9 +372,10 @@ func (s *Server) valuesOfJob(r *http.Request, j jobs.Job, file string) values {
 	if err := json.Unmarshal(j.Request, &d); err != nil {
 		return s.kept(r.Context())
 	}
-	info, err := work.ReadInfo(r.Context(), s.options.Queue, j.ID)
+	var info work.Info
+	s.read(j, "info.json", &info)
 	at := slices.IndexFunc(info.Pictures, func(p work.Drawn) bool { return p.File == file && file != work.SheetFile })
-	if err != nil || at < 0 {
+	if at < 0 {
 		return valuesOf(d)
 	}
 	p := info.Pictures[at]
@@ -400,7 +404,7 @@ func count(text string, positive bool, steps string) string {
 func (s *Server) drawCount(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
 	if err := r.ParseMultipartForm(1 << 20); err != nil && err != http.ErrNotMultipart {
-		s.fail(w, r, err)
+		s.fail(w, r, tooLarge(err))
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -424,10 +428,10 @@ func (s *Server) shown(r *http.Request, id, file string) (v shown) {
 		return v
 	}
 	v.Busy = !v.Job.State.Ended()
-	if info, err := work.ReadInfo(r.Context(), s.options.Queue, v.Job.ID); err == nil {
-		v.Pictures = slices.DeleteFunc(info.Pictures, func(p work.Drawn) bool { return !hasFile(v.Job.Job, p.File) }) // what is said of a picture is there before it
-		slices.SortStableFunc(v.Pictures, func(a, b work.Drawn) int { return a.Batch - b.Batch })                     // a grid's are drawn in an order of their own
-	}
+	var info work.Info
+	s.read(v.Job.Job, "info.json", &info)
+	v.Pictures = slices.DeleteFunc(info.Pictures, func(p work.Drawn) bool { return !hasFile(v.Job.Job, p.File) }) // what is said of a picture is there before it
+	slices.SortStableFunc(v.Pictures, func(a, b work.Drawn) int { return a.Batch - b.Batch })                     // a grid's are drawn in an order of their own
 	if at := slices.IndexFunc(v.Pictures, func(p work.Drawn) bool { return p.File == file }); at >= 0 {
 		v.Drawn = v.Pictures[at]
 	} else if len(v.Pictures) > 0 {

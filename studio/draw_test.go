@@ -210,16 +210,20 @@ func TestFollow(t *testing.T) {
 		t.Fatalf("%s", got.Body)
 	}
 	until(t, s, added.ID)
-	ctx, stop := context.WithTimeout(t.Context(), time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
 	r, w := io.Pipe()
 	go func() {
 		s.ServeHTTP(piped{make(http.Header), w}, request(t, ctx, "/events?after="+mark))
 		w.Close()
 	}()
-	text, _ := io.ReadAll(r)
-	if !strings.Contains(string(text), `"state":"done"`) || !strings.Contains(string(text), `"name":"0.png"`) {
-		t.Errorf("the events are %s", text)
+	defer r.Close()
+	var text []byte
+	for some := make([]byte, 4096); !bytes.Contains(text, []byte(`"state":"done"`)) || !bytes.Contains(text, []byte(`"name":"0.png"`)); {
+		n, err := r.Read(some)
+		if text = append(text, some[:n]...); err != nil {
+			t.Fatalf("the events are %s", text)
+		}
 	}
 }
 

@@ -203,8 +203,8 @@ func number(name, path string, at func(*work.Draw) **float64) control {
 			if p == nil || text == "" {
 				return nil
 			}
-			v, err := strconv.ParseFloat(strings.Replace(text, ",", ".", 1), 64)
-			if err != nil || v-v != 0 {
+			v, ok := readNumber(text)
+			if !ok {
 				return invalid.Field(path, text, "a number")
 			}
 			if *p == nil {
@@ -220,6 +220,12 @@ func number(name, path string, at func(*work.Draw) **float64) control {
 			return ""
 		},
 	}
+}
+
+// readNumber reads a number as people write it, with a comma or a point.
+func readNumber(text string) (n float64, ok bool) {
+	n, err := strconv.ParseFloat(strings.Replace(text, ",", ".", 1), 64)
+	return n, err == nil && n-n == 0
 }
 
 // choice is a box to tick.

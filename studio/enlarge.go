@@ -37,6 +37,7 @@ type enlargeView struct {
 // enlarged is a job that makes pictures larger.
 type enlarged struct {
 	Job      api.Job // without an ID if there is none
+	Asked    work.Upscale
 	Busy     bool
 	Pictures []largerPicture
 	One      largerPicture // the one that is shown
@@ -56,11 +57,8 @@ var enlargeControls = map[string]string{
 // enlargePage shows the page: with pictures that the address names, or a job and its settings.
 func (s *Server) enlargePage(w http.ResponseWriter, r *http.Request) {
 	v := enlargeView{Pictures: r.URL.Query()["picture"], V: values{"scale": "2", "upscaler": sd.Lanczos, "second": sd.NoUpscaler, "visibility": "0.5"}, Shown: s.enlarged(r)}
-	if id := v.Shown.Job.ID; id != "" {
-		var u work.Upscale
-		if j, ok := s.options.Queue.Job(id); ok && json.Unmarshal(j.Request, &u) == nil {
-			v.Pictures, v.V = u.Pictures, valuesOfUpscale(u)
-		}
+	if u := v.Shown.Asked; len(u.Pictures) > 0 {
+		v.Pictures, v.V = u.Pictures, valuesOfUpscale(u)
 	}
 	s.showEnlarge(w, r, http.StatusOK, v)
 }
@@ -97,8 +95,8 @@ func (v values) upscale(s *Server, pictures []string) (u work.Upscale, f faults)
 		if v[name] == "" {
 			return 0
 		}
-		n, err := strconv.ParseFloat(strings.Replace(v[name], ",", ".", 1), 64)
-		if err != nil || n-n != 0 {
+		n, ok := readNumber(v[name])
+		if !ok {
 			f[name] = fmt.Sprintf("is %.60q, want a number", v[name])
 		}
 		return n
@@ -186,12 +184,12 @@ func (s *Server) enlarged(r *http.Request) (v enlarged) {
 		return v
 	}
 	v.Job, v.Busy = s.api.Present(j), !j.State.Ended()
-	var u work.Upscale
-	file := r.FormValue("file")
-	info, err := work.ReadInfo(r.Context(), s.options.Queue, j.ID)
-	if err != nil || json.Unmarshal(j.Request, &u) != nil {
+	if json.Unmarshal(j.Request, &v.Asked) != nil {
 		return v
 	}
+	var info work.Info
+	s.read(j, "info.json", &info)
+	file := r.FormValue("file")
 	for i, p := range info.Pictures {
 		one := largerPicture{Drawn: p}
 		for _, f := range v.Job.Files {
@@ -199,10 +197,10 @@ func (s *Server) enlarged(r *http.Request) (v enlarged) {
 				one.URL = f.URL
 			}
 		}
-		if one.URL == "" || i >= len(u.Pictures) {
+		if one.URL == "" || i >= len(v.Asked.Pictures) {
 			continue
 		}
-		one.Before = api.Prefix + u.Pictures[i]
+		one.Before = api.Prefix + v.Asked.Pictures[i]
 		v.Pictures = append(v.Pictures, one)
 		if v.One.URL == "" || v.One.File != file {
 			v.One = one

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/atelier-go/atelier/portrait"
 	"github.com/atelier-go/atelier/studio/api"
@@ -160,15 +159,12 @@ func (s *Server) setCaptions(w http.ResponseWriter, r *http.Request, p wizard) e
 // trainStep is the step Train.
 type trainStep struct {
 	Kept      int
-	Uses      int // of photos in the training, about
-	Epochs    int
 	Model     string
 	Cost      string // what it takes in time, in words
 	Live      *live
 	Fault     string
 	Pausable  bool
 	Resumable bool
-	Changed   bool // what was decided is not what the job was made of
 }
 
 // live is what is seen of a training while it goes.
@@ -296,24 +292,6 @@ func likenessPlot(l work.Likeness) plot {
 		p.Marks = []plotMark{{float64(l.Chosen.Epoch), "chosen"}}
 	}
 	return p
-}
-
-// cost says what a portrait takes in time here, by what others took.
-func (s *Server) cost(p wizard) string {
-	var longest time.Duration
-	worker := ""
-	for _, j := range s.options.Queue.Jobs() {
-		var r work.Portrait
-		if j.Kind == work.PortraitKind && j.State == jobs.Done && !j.Partial && json.Unmarshal(j.Request, &r) == nil && r.Checkpoint == p.Checkpoint {
-			if took := j.Finished.Sub(j.Started); took > longest {
-				longest, worker = took, j.Worker
-			}
-		}
-	}
-	if longest > 0 {
-		return fmt.Sprintf("It takes %s on %s, as it did before. You may close the page.", about(longest), worker)
-	}
-	return "How long it takes on this machine shows after the first steps: with Stable Diffusion 1.5 about half an hour on a graphics card, several hours on a CPU. You may close the page."
 }
 
 // train begins, pauses, resumes or ends.

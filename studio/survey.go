@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/atelier-go/atelier/internal/openfile"
 	"github.com/atelier-go/atelier/lora/dataset"
@@ -98,6 +99,7 @@ type trainReport struct {
 	Uses     int // of them in an epoch
 	Warnings []string
 	Caption  string
+	Time     time.Duration // that all of it takes on this machine, as reckoned; 0 is not known
 }
 
 // bucketRow is a bucket with its share of the uses.
@@ -126,7 +128,9 @@ func (s *Server) report(t training, fit bool) *trainReport {
 		}
 		return &trainReport{Faults: faultLines(v.err)}
 	}
-	return reportOf(v.dataset)
+	r := reportOf(v.dataset)
+	r.Time = s.reckoned(t.Values["pretrained_model_name_or_path"], learning(v.dataset.Report()))
+	return r
 }
 
 func reportOf(d *dataset.Dataset) *trainReport {

@@ -123,6 +123,11 @@ func Upright(ctx context.Context, path string, l Limits) (*image.NRGBA, error) {
 	if err != nil {
 		return nil, err
 	}
+	return f.upright(ctx)
+}
+
+// upright is the picture as people see it, with which the file is done.
+func (f *File) upright(ctx context.Context) (*image.NRGBA, error) {
 	defer f.Close()
 	img, err := f.Decode(ctx)
 	if err != nil {
@@ -367,12 +372,7 @@ func Decode(ctx context.Context, data []byte, l Limits) (*image.NRGBA, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	img, err := f.Decode(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return Orient(img, f.Orientation), nil
+	return f.upright(ctx)
 }
 
 // animated is the note of pictures that move.

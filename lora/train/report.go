@@ -45,6 +45,20 @@ type NetworkReport struct {
 // usualPart is how much of a device's peak a training reaches, measured at full size on CPUs.
 const usualPart = 0.7
 
+// Reckon is about how long a device takes for so many floating-point operations of a training, if it reaches the usual part of its peak, which
+// it takes a moment to measure; 0 if it does not tell that.
+func Reckon(d compute.Device, operations float64) time.Duration {
+	peaker, ok := d.(compute.Peaker)
+	if !ok {
+		return 0
+	}
+	peak := peaker.Peak()
+	if peak <= 0 {
+		return 0
+	}
+	return time.Duration(operations / (usualPart * peak) * float64(time.Second))
+}
+
 // announce makes the report.
 func (r *run) announce() (Report, error) {
 	report := Report{Dataset: r.dataset.Report(), Resumed: r.config.Resume, Step: r.at.Step}
@@ -76,11 +90,7 @@ func (r *run) announce() (Report, error) {
 	steps := report.Dataset.Steps
 	batches := float64(steps.BatchesPerEpoch*(steps.Epochs-1) + steps.LastEpochBatches)
 	report.Operations = flops * batches / float64(steps.BatchesPerEpoch)
-	if device, ok := r.config.Device.(compute.Peaker); ok {
-		if peak := device.Peak(); peak > 0 {
-			report.Time = time.Duration(report.Operations / (usualPart * peak) * float64(time.Second))
-		}
-	}
+	report.Time = Reckon(r.config.Device, report.Operations)
 	report.Memory, err = r.memory(programs)
 	return report, err
 }

@@ -347,7 +347,7 @@ func TestRestart(t *testing.T) {
 // by the worker that its record names.
 func TestManyWorkers(t *testing.T) {
 	url := serve(t)
-	const count, workers = 60, 3
+	const count, workers, heartbeat = 60, 3, 200 * time.Millisecond // so that none that is slow is taken to be gone
 	front, err := jobs.Open(t.Context(), jobs.Options{URL: url, Heartbeat: heartbeat})
 	if err != nil {
 		t.Fatal(err)
@@ -358,7 +358,7 @@ func TestManyWorkers(t *testing.T) {
 	for n := range workers {
 		all.Go(func() {
 			for life := 0; ctx.Err() == nil; life++ {
-				live(ctx, t, url, fmt.Sprintf("%d.%d", n, life))
+				live(ctx, t, jobs.Options{URL: url, Heartbeat: heartbeat}, fmt.Sprintf("%d.%d", n, life))
 			}
 		})
 	}
@@ -382,8 +382,8 @@ func TestManyWorkers(t *testing.T) {
 }
 
 // live is a worker's life: after some jobs it vanishes in the middle of one.
-func live(ctx context.Context, t *testing.T, url, name string) {
-	q, err := jobs.Open(ctx, jobs.Options{URL: url, Heartbeat: heartbeat})
+func live(ctx context.Context, t *testing.T, o jobs.Options, name string) {
+	q, err := jobs.Open(ctx, o)
 	if err != nil {
 		if ctx.Err() == nil {
 			t.Error(err)

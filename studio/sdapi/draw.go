@@ -229,7 +229,11 @@ func (s *Server) do(ctx context.Context, t *task, at int, one work.Request, titl
 		}
 		return job, submitted(err)
 	}
-	s.tasks.at(t, at, job.ID)
+	if s.tasks.at(t, at, job.ID) {
+		if err := s.tell(ctx, job.ID, jobs.Interrupt); err != nil {
+			return job, err
+		}
+	}
 	for j := range changes {
 		if j.ID != job.ID || j.State != jobs.Removed && !j.State.Ended() {
 			continue

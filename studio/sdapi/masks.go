@@ -71,31 +71,26 @@ func (o *order) masks(ctx context.Context) error {
 		Size: image.Pt(o.r.Width, o.r.Height), Mode: canvas.Mode(max(slices.Index(sd.ResizeModes, o.r.ResizeMode), 0)), Mask: canvas.Mask(drawn, in.Soft == nil), Invert: in.Invert, BlurX: *in.BlurX, BlurY: *in.BlurY,
 		Content: canvas.Original, OnlyMasked: in.Only, Padding: *in.Padding,
 	}
-	o.mask = canvas.Prepare(img, setup).OverlayMask
-	return nil
+	if o.mask = grey(canvas.Prepare(img, setup).OverlayMask); o.answerMask {
+		o.maskFile, err = encodePNG(o.mask)
+	}
+	return err
 }
 
 // besides are the pictures that go behind one that was drawn: its mask, and what was drawn, cut out with it.
 func (o *order) besides(file []byte) (more [][]byte, err error) {
-	if o.mask == nil {
-		return nil, nil
+	if o.maskFile != nil {
+		more = append(more, o.maskFile)
+	}
+	if o.mask == nil || !o.answerCutOut {
+		return more, nil
 	}
 	img, err := png.Decode(bytes.NewReader(file))
 	if err != nil {
 		return nil, fmt.Errorf("sdapi: a result is no PNG: %w", err)
 	}
 	size := img.Bounds().Size()
-	mask := picture.Resample(grey(o.mask), size, image.Rectangle{Max: size}, picture.Lanczos, 3)
-	if o.answerMask {
-		whole, err := encodePNG(grey(o.mask))
-		if err != nil {
-			return nil, err
-		}
-		more = append(more, whole)
-	}
-	if !o.answerCutOut {
-		return more, nil
-	}
+	mask := picture.Resample(o.mask, size, image.Rectangle{Max: size}, picture.Lanczos, 3)
 	cut := image.NewNRGBA(image.Rectangle{Max: size})
 	for y := range size.Y {
 		for x := range size.X {

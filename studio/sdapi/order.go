@@ -43,9 +43,10 @@ type order struct {
 	loraWeight float64
 	background string // the colour under transparent pictures to begin with
 
-	answerMask, answerCutOut bool        // the mask, and what was drawn under it, follow each picture
-	mask                     *image.Gray // is white where pictures were drawn; nil if it is not wanted
-	notes                    []string    // of what was left
+	answerMask, answerCutOut bool         // the mask, and what was drawn under it, follow each picture
+	mask                     *image.NRGBA // is white where pictures were drawn; nil if it is not wanted
+	maskFile                 []byte       // it as PNG, if it is answered itself
+	notes                    []string     // of what was left
 }
 
 // maxNotes bounds what is said of a request.

@@ -1,6 +1,7 @@
 package sdapi
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"hash/crc32"
@@ -18,11 +19,13 @@ import (
 type tasks struct {
 	mu    sync.Mutex
 	now   []*task
+	begun int      // since ever
 	ended []string // names
 }
 
 // task is a request that draws or enlarges. What changes of it is guarded by tasks.
 type task struct {
+	number  int    // tells it from others
 	name    string // that its client gave it
 	batches int    // as the web UI counts them
 	steps   int    // of a batch
@@ -44,7 +47,8 @@ func (all *tasks) begin(name string, batches, steps, parts int) (*task, error) {
 	if len(all.now) >= maxRequests {
 		return nil, tooMany()
 	}
-	t := &task{name: name, batches: batches, steps: steps, parts: parts, began: time.Now()}
+	all.begun++
+	t := &task{number: all.begun, name: name, batches: batches, steps: steps, parts: parts, began: time.Now()}
 	all.now = append(all.now, t)
 	return t, nil
 }
@@ -60,11 +64,12 @@ func (all *tasks) end(t *task) {
 	}
 }
 
-// at notes the job that does a part of a request.
-func (all *tasks) at(t *task, part int, job string) {
+// at notes the job that does a part of a request, and reports whether that was interrupted before anybody could tell the job.
+func (all *tasks) at(t *task, part int, job string) (stopped bool) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	t.part, t.job = part, job
+	return t.stopped
 }
 
 // interrupted reports whether a request was interrupted.
@@ -84,15 +89,17 @@ func (all *tasks) list() (list []task) {
 	return list
 }
 
-// wish notes what was wished of the request that a job is for.
-func (all *tasks) wish(job string, w jobs.Wish) {
+// wish notes what was wished of a request, and returns the job that is to be told; "" if there is none yet.
+func (all *tasks) wish(number int, w jobs.Wish) (job string) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	for _, t := range all.now {
-		if t.job == job {
+		if t.number == number {
 			t.stopped, t.skipped = t.stopped || w == jobs.Interrupt, t.skipped || w == jobs.Skip
+			job = t.job
 		}
 	}
+	return job
 }
 
 // hand is the request at hand with its job: one that is worked on, else the first that waits. ok is false if there is none.
@@ -199,14 +206,22 @@ func (t *task) state(j jobs.Job) progressState {
 	return state
 }
 
-// ask tells the job at hand what is wished of it.
+// ask tells the request at hand what is wished of it.
 func (s *Server) ask(r *http.Request, w jobs.Wish) error {
-	_, j, ok := s.hand()
-	if !ok || j.ID == "" {
+	t, _, ok := s.hand()
+	if !ok {
 		return nil
 	}
-	s.tasks.wish(j.ID, w)
-	_, err := s.options.Queue.Ask(r.Context(), j.ID, w)
+	job := s.tasks.wish(t.number, w)
+	if job == "" {
+		return nil
+	}
+	return s.tell(r.Context(), job, w)
+}
+
+// tell tells a job what is wished of it, if it has not ended.
+func (s *Server) tell(ctx context.Context, job string, w jobs.Wish) error {
+	_, err := s.options.Queue.Ask(ctx, job, w)
 	if _, ended := errors.AsType[*jobs.StateError](err); ended {
 		return nil
 	}

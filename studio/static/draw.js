@@ -15,7 +15,13 @@ function keep() {
 	clearTimeout(keeping);
 	keeping = setTimeout(() => { keeping = 0; call("POST", "/draw/form", new FormData(form)).catch(() => {}); }, 700);
 }
-addEventListener("pagehide", () => { if (keeping) navigator.sendBeacon("/draw/form", new FormData(form)); });
+// What was changed a moment ago is sent before who leaves, or reloads, asks for the next page; phones tell of leaving by pagehide alone.
+for (const leaving of ["beforeunload", "pagehide"]) addEventListener(leaving, () => {
+	if (!keeping) return;
+	clearTimeout(keeping);
+	keeping = 0;
+	navigator.sendBeacon("/draw/form", new FormData(form));
+});
 
 function recount() {
 	clearTimeout(counting);
@@ -250,14 +256,16 @@ for (const area of [prompt, negative]) {
 }
 
 const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-const pattern = (card) => card.dataset.tag.startsWith("<") ? new RegExp(`,?\\s*<lora:${escaped(card.dataset.name)}(:[^>]*)?>`) : new RegExp(`(^|,\\s*)${escaped(card.dataset.tag)}(?=$|,)`);
+const alone = (text) => new RegExp(`(^|,\\s*)${escaped(text)}(?=$|,)`);
+const pattern = (card) => card.dataset.tag.startsWith("<") ? new RegExp(`,?\\s*<lora:${escaped(card.dataset.name)}(:[^>]*)?>`) : alone(card.dataset.tag);
+const without = (text, part) => text.replace(part, "").replace(/^,\s*/, "");
 const holds = (card) => pattern(card).test(prompt.value);
 const join = (text, more) => text.trim() ? text.trimEnd().replace(/,$/, "") + ", " + more : more;
 document.addEventListener("click", (e) => {
 	const card = e.target.closest?.(".card");
 	if (card) {
 		const triggers = card.querySelector("[data-triggers]")?.dataset.triggers.split(", ").slice(0, 1) ?? [];
-		if (holds(card)) prompt.value = prompt.value.replace(pattern(card), "");
+		if (holds(card)) prompt.value = triggers.reduce((text, word) => without(text, alone(word)), without(prompt.value, pattern(card)));
 		else {
 			prompt.value = join(prompt.value, card.dataset.tag);
 			for (const word of triggers) if (word && !prompt.value.includes(word)) prompt.value = join(prompt.value, word);

@@ -16,13 +16,13 @@ import (
 	"github.com/atelier-go/atelier/studio/work"
 )
 
-// collect runs a collector until the test, or stop, ends it.
-func (s *studio) collect(l *library.Library) (stop func()) {
+// collect runs a collector, which tells a log, until the test, or stop, ends it.
+func (s *studio) collect(l *library.Library, log slog.Handler) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := work.Collect(ctx, s.queue, l, slog.New(slog.DiscardHandler)); err != context.Canceled {
+		if err := work.Collect(ctx, s.queue, l, slog.New(log)); err != context.Canceled {
 			s.Error(err)
 		}
 	}()
@@ -67,7 +67,7 @@ func TestCollect(t *testing.T) {
 	before := s.submit(work.Draw{Request: small("before", 1), Count: 2, Save: library.Txt2Img})
 	s.submit(work.Draw{Request: small("not to be saved", 1)})
 	s.done(before.ID)
-	stop := s.collect(s.library)
+	stop := s.collect(s.library, slog.DiscardHandler)
 	after := s.submit(work.Draw{Request: small("after", 1), Save: library.Img2Img})
 	s.done(after.ID)
 	three := func() bool { return len(outputs(t, s.data)) == 3 }
@@ -90,7 +90,7 @@ func TestCollect(t *testing.T) {
 	}
 	// Whoever begins again knows what is done: what somebody deletes does not come back, and what is there does not come twice.
 	s.check(os.Remove(saved["0.png"]))
-	stop = s.collect(s.library)
+	stop = s.collect(s.library, slog.DiscardHandler)
 	last := s.submit(work.Draw{Request: small("last", 1), Save: library.Txt2Img})
 	s.done(last.ID)
 	await(t, "the last one is saved", func() bool { saved, _ := s.library.Saved(last.ID); return len(saved) == 1 })

@@ -25,7 +25,8 @@ import (
 	"github.com/atelier-go/atelier/tinyportrait"
 )
 
-const heartbeat = 40 * time.Millisecond
+// heartbeat is such that no worker that is slow is taken to be gone.
+const heartbeat = 400 * time.Millisecond
 
 // studio is a queue, a library and a machine that draws with the tiny model.
 type studio struct {
@@ -159,10 +160,10 @@ func TestDraw(t *testing.T) {
 	s := newStudio(t)
 	request := small("portrait of a woman, red hair", 3)
 	request.BatchSize = 2
-	previews := make(chan []byte, 1)
+	previews, changes := make(chan []byte, 1), s.queue.Changes(t.Context())
 	j := s.submit(work.Draw{Request: request, Count: 2})
 	go func() {
-		for change := range s.queue.Changes(t.Context()) {
+		for change := range changes {
 			if p := s.queue.Preview(change.ID); p != nil {
 				select {
 				case previews <- p:
@@ -264,7 +265,7 @@ func TestDrawInterrupted(t *testing.T) {
 		{jobs.Skip, jobs.Done, func(files []string) bool { return slices.Equal(files, []string{"1.png", "info.json"}) }},
 	} {
 		t.Run(string(c.wish), func(t *testing.T) {
-			count, steps := 100, 20
+			count, steps := 100, 200 // so many that it is in the midst of the first picture when it is heard of
 			if c.wish == jobs.Skip {
 				count = 2
 			}

@@ -12,10 +12,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/face"
 	"github.com/atelier-go/atelier/lora"
+	"github.com/atelier-go/atelier/lora/train"
 	"github.com/atelier-go/atelier/portrait"
 	"github.com/atelier-go/atelier/sd"
 	"github.com/atelier-go/atelier/studio/jobs"
@@ -53,7 +55,8 @@ type Machine struct {
 	turn    chan struct{} // holds one while the device is in use
 
 	mu   sync.Mutex
-	open *opened // nil if no checkpoint is open; changed by who has the turn
+	open *opened       // nil if no checkpoint is open; changed by who has the turn
+	pace time.Duration // for 10¹⁵ floating-point operations; 0 before somebody asked
 }
 
 // opened is a checkpoint that is open.
@@ -142,6 +145,26 @@ func (m *Machine) Side(c library.Checkpoint) int {
 
 // Device is the name of what computes.
 func (m *Machine) Device() string { return m.device.Name() }
+
+// Reckon is about how long the machine takes for so many floating-point operations of a training, by what its device can do; 0 if that is not
+// known, because the device does not tell, or is in use. Who asks first waits for a fifth of a second.
+func (m *Machine) Reckon(operations float64) time.Duration {
+	m.mu.Lock()
+	pace := m.pace
+	m.mu.Unlock()
+	if pace == 0 {
+		select {
+		case m.turn <- struct{}{}:
+			pace = train.Reckon(m.device, 1e15)
+			<-m.turn
+			m.mu.Lock()
+			m.pace = pace
+			m.mu.Unlock()
+		default:
+		}
+	}
+	return time.Duration(operations / 1e15 * float64(pace))
+}
 
 // Loaded is the checkpoint that is open; ok is false if none is.
 func (m *Machine) Loaded() (c library.Checkpoint, ok bool) {

@@ -12,7 +12,11 @@ func (c *compiler) repeat(op compute.Repeat, out compute.Value) (lowered, error)
 		xs, ys := b.place(op.X), b.place(out)
 		var x, y []float32
 		prepare := func() { x, y = xs.f32(), ys.f32() }
-		return step{prepare, []phase{{op.Times, func(task, _ int) { copy(y[task*len(x):], x) }}}}, nil
+		parts := (xs.n + grain - 1) / grain
+		return step{prepare, []phase{{op.Times * parts, func(task, _ int) {
+			n, from := task/parts, task%parts*grain
+			copy(y[n*len(x):][:len(x)][from:], x[from:min(from+grain, len(x))])
+		}}}}, nil
 	}}, nil
 }
 

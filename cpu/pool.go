@@ -60,6 +60,7 @@ type pool struct {
 	called *sync.Cond // a run begins, or the pool is closed
 	left   *sync.Cond // the last helper has left the run
 	runs   int
+	most   int // workers that take part in a run
 	inside int // helpers in the run
 	closed bool
 	gone   sync.WaitGroup
@@ -80,7 +81,7 @@ type taskPanic struct {
 func (p *taskPanic) Error() string { return fmt.Sprintf("panic: %v\n%s", p.value, p.stack) }
 
 func newPool(workers int) *pool {
-	p := &pool{workers: workers, seen: make([]uint32, workers)}
+	p := &pool{workers: workers, most: workers, seen: make([]uint32, workers)}
 	p.called, p.left = sync.NewCond(&p.lock), sync.NewCond(&p.lock)
 	for w := 1; w < workers; w++ {
 		p.gone.Go(func() { p.help(w) })
@@ -130,7 +131,7 @@ func (p *pool) help(w int) {
 		}
 		seen = p.runs
 		ctx, c := p.ctx, p.course
-		if c == nil { // it is over already
+		if c == nil || w >= p.most { // it is over already, or for others
 			continue
 		}
 		p.inside++
@@ -212,7 +213,7 @@ func (p *pool) wake() {
 }
 
 // patience is for how long a worker spins before it sleeps.
-const patience = 20 * time.Microsecond
+const patience = 300 * time.Microsecond
 
 // wait returns when all tasks before the given one are finished.
 func (p *pool) wait(worker int, before int64) {
@@ -235,6 +236,13 @@ func (p *pool) wait(worker int, before int64) {
 		}
 		sleep(&p.alarm, &p.seen[worker])
 	}
+}
+
+// limit lets no more than n workers take part in the runs to come.
+func (p *pool) limit(n int) {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	p.most = n
 }
 
 // close ends the helpers.

@@ -3,6 +3,7 @@ package cpu
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"time"
 
@@ -17,7 +18,8 @@ type Task struct {
 	Begin, End time.Duration // since the run began
 }
 
-// Trace runs an executable of this package once, like its Run, and tells about every task, in the order in which they were to be taken.
+// Trace runs an executable of this package once, like its Run, and tells about every task, in the order in which they were to be taken. Of the workers, for
+// whose number the work is cut, no more take part than there are processors, so that no task shares one with another.
 func Trace(ctx context.Context, x compute.Executable, out, in []compute.Tensor) ([]Task, error) {
 	e, ok := x.(*executable)
 	if !ok {
@@ -28,6 +30,9 @@ func Trace(ctx context.Context, x compute.Executable, out, in []compute.Tensor) 
 	c := e.course
 	c.trace = make([]Task, c.tasks())
 	defer func() { c.trace = nil }()
+	p := e.device.pool
+	p.limit(min(p.workers, runtime.GOMAXPROCS(0)))
+	defer p.limit(p.workers)
 	if err := e.run(ctx, out, in); err != nil {
 		return nil, err
 	}

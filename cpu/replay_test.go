@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -91,6 +92,15 @@ func TestTrace(t *testing.T) {
 	}
 	if one, two := Replay(trace, Alike(1, 0)).Total, Replay(trace, Alike(2, 0)).Total; one != sum || two < sum/2 || two >= sum {
 		t.Errorf("replayed in %v by one, in %v by two, of %v", one, two, sum)
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	if trace, err = Trace(t.Context(), n.exe, n.out, n.in); err != nil {
+		t.Fatal(err)
+	}
+	for i, task := range trace {
+		if task.Worker != 0 {
+			t.Fatalf("task %d is of worker %d, on one processor", i, task.Worker)
+		}
 	}
 	seconds := 0.0
 	n.exe.(compute.Profiler).Profile(func(_ int, s float64) { seconds += s })

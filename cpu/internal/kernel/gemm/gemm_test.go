@@ -590,3 +590,18 @@ func TestNoAllocations(t *testing.T) {
 		}
 	})
 }
+
+// TestGrouping cuts panels for few workers and for many: no group is empty, and how many panels a worker has to do one after the other is close to a fair share.
+func TestGrouping(t *testing.T) {
+	for _, c := range []struct{ chunks, panels, workers, turns int }{
+		{17, 10, 2, 85}, {5, 20, 2, 50}, {5, 80, 32, 13}, {1, 40, 1, 40}, {3, 1, 64, 1}, {5, 320, 32, 50}, {2, 7, 4, 4},
+	} {
+		groups, group := grouping(c.chunks, c.panels, c.workers)
+		if groups*group < c.panels || (groups-1)*group >= c.panels || group > maxGroup {
+			t.Errorf("%+v: %d groups of %d", c, groups, group)
+		}
+		if turns := (c.chunks*groups + c.workers - 1) / c.workers * group; turns != c.turns {
+			t.Errorf("%+v: %d groups of %d make %d panels one after the other, want %d", c, groups, group, turns, c.turns)
+		}
+	}
+}

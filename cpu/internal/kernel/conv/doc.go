@@ -10,7 +10,7 @@
 // Where it is asked to, Winograd rounds both transforms to 16-bit integers, which processors multiply at twice the speed
 // of float32. The channels of a tile, and of an output, that are summed up in one go are a vector with a scale of its own,
 // which makes it 32000 long: sums of products of two such vectors stay below 2³¹, and their elements have some ten bits,
-// where bfloat16 has eight.
+// where bfloat16 has eight. The result errs by about 10⁻³ of its size.
 //
 // Both algorithms read the same packed weights, in the type of the checkpoint. As in package gemm the
 // caller owns the workers and the order of summation depends on the shape alone.

@@ -51,16 +51,13 @@ const (
 	maxV = 3 << 20
 	// maxU bounds U of many tiles.
 	maxU = 10 << 20
-	// maxBlock is how many of many tiles a worker takes at a time: M of a panel should fit half of a core's second-level cache.
-	maxBlock = 96
+	// maxBlock is how many of many tiles a worker takes at a time: M of a panel should fit part of a core's second-level cache.
+	maxBlock = 64
 	// blocksPerWorker is how many blocks each worker should find.
 	blocksPerWorker = 4
 	// maxDepth is how many input channels of two rows of U are kept at a time: they should fit half of
-	// a core's second-level cache.
+	// a core's second-level cache. So many share a scale where they are rounded.
 	maxDepth = 320
-	// maxFixed is how many are rounded with one scale: their vector shares the length of its sum, so that the elements of
-	// longer ones have fewer bits.
-	maxFixed = 160
 	// transformTiles is the number of tiles that one task of the transform phase covers.
 	transformTiles = 4
 	// leastPart is the fewest tiles for which U is worth transforming again.
@@ -86,12 +83,9 @@ func newWinograd(w *gemm.Weights, cfg Config, v, u int) *winograd {
 	p.twice = !p.fixed && cfg.ResizeH == 2*cfg.H && cfg.ResizeW == 2*cfg.W && cfg.PadTop == 1 && cfg.PadLeft == 1
 	p.zero = make([]float32, max(cfg.C1, cfg.C2))
 
-	C, nr, most := cfg.C1+cfg.C2, w.Kern.NR, maxDepth
-	if p.fixed {
-		most = maxFixed
-	}
+	C, nr := cfg.C1+cfg.C2, w.Kern.NR
 	p.many = p.tiles > cfg.Cout && 36*C*cfg.Cout <= u
-	p.passes = (C + most - 1) / most
+	p.passes = (C + maxDepth - 1) / maxDepth
 	p.depth = ((C+p.passes-1)/p.passes + 15) &^ 15
 	p.passes = (C + p.depth - 1) / p.depth
 	p.parts = 1
@@ -105,7 +99,7 @@ func newWinograd(w *gemm.Weights, cfg Config, v, u int) *winograd {
 	}
 	p.part = (p.block + p.parts - 1) / p.parts
 	// 36 streams a multiple of 4 KB apart would share one set of the first-level cache.
-	p.plane = p.block*C*p.size/4 + 16
+	p.plane = p.block*p.depth*p.size/4 + 16
 
 	sizes := [scratchEnd]int{
 		scratchTmp: 36 * 16, scratchZero: nr, scratchEdge: 16 * nr, scratchInitial: cfg.N * nr,
@@ -175,12 +169,12 @@ func (p *winograd) Need() gemm.Need {
 	return n
 }
 
-// inputs is the float32 of V of a block: 36 planes and, of a rounded one, the scales of each pass, xi and tile.
+// inputs is the float32 of V of a block: 36 planes a pass and, of a rounded one, the scales of each pass, xi and tile.
 func (p *winograd) inputs() int {
 	if p.fixed {
-		return 36*p.plane + p.passes*36*p.block
+		return p.passes * 36 * (p.plane + p.block)
 	}
-	return 36 * p.plane
+	return p.passes * 36 * p.plane
 }
 
 // kernels is the float32 of U of a pass of a panel: 36 planes and, of rounded ones, as many rows of scales.
@@ -193,11 +187,11 @@ func (p *winograd) kernels() int {
 }
 
 // pitch is the float32 from one row to the next of the transform of a tile that is about to be rounded.
-func (p *winograd) pitch() int { return p.cfg.C1 + p.cfg.C2 + 16 }
+func (p *winograd) pitch() int { return p.depth + 16 }
 
 // scales are those of a pass's rounded V: a row of tiles for each xi.
 func (p *winograd) scales(pass int, v []float32) []float32 {
-	return v[36*p.plane+pass*36*p.block:][:36*p.block]
+	return v[p.passes*36*p.plane+pass*36*p.block:][:36*p.block]
 }
 
 // blockTiles is the number of tiles in block b.
@@ -241,33 +235,44 @@ func (p *winograd) Do(phase, task int, s *gemm.Scratch, a *gemm.Args) {
 // transform fills V for tiles t0 to t1 of block b.
 func (p *winograd) transform(b, t0, t1 int, v []float32, s *gemm.Scratch, a *gemm.Args) {
 	c1, c2 := p.cfg.C1, p.cfg.C2
-	rows, scratch := (*[36]unsafe.Pointer)(s.Rows), &p.in(s, scratchTmp)[0]
 	for t := t0; t < t1; t++ {
-		dst, stride := v[t*(c1+c2)*p.size/4:], p.plane*4
-		if p.fixed {
-			dst, stride = p.in(s, scratchTile), p.pitch()*4
-		}
 		n, ty, tx := p.tile(b*p.block + t)
-		p.tileRows(rows, a.X, c1, n, ty, tx)
-		p.t.input(&dst[0], stride, rows, c1, scratch, p.points)
-		if c2 > 0 {
-			p.tileRows(rows, a.X2, c2, n, ty, tx)
-			p.t.input(&dst[c1], stride, rows, c2, scratch, p.points)
-		}
-		if p.fixed {
-			p.round(t, dst, v)
+		for pass := range p.passes {
+			c0, depth := p.channels(pass)
+			to, stride := v[p.at(pass, 0, t):], p.plane*4
+			if p.fixed {
+				to, stride = p.in(s, scratchTile), p.pitch()*4
+			}
+			first := max(0, min(depth, c1-c0)) // so many are of X
+			p.transformPart(to, stride, a.X, c1, c0, first, n, ty, tx, s)
+			p.transformPart(to[first:], stride, a.X2, c2, c0+first-c1, depth-first, n, ty, tx, s)
+			if p.fixed {
+				dst := (*int16)(unsafe.Pointer(&v[p.at(pass, 0, t)]))
+				p.t.fixRows(dst, p.plane*4, &to[0], stride, depth, &p.scales(pass, v)[t], p.block*4)
+			}
 		}
 	}
 }
 
-// round stores the transform of tile t of a block, each pass and xi with a scale of its own.
-func (p *winograd) round(t int, from, v []float32) {
-	C := p.cfg.C1 + p.cfg.C2
-	for pass := range p.passes {
-		c0 := pass * p.depth
-		dst := (*int16)(unsafe.Pointer(&v[(t*C+c0)/2]))
-		p.t.fixRows(dst, p.plane*4, &from[c0], p.pitch()*4, min(p.depth, C-c0), &p.scales(pass, v)[t], p.block*4)
+// transformPart transforms some channels, from c0 on, of x at a tile.
+func (p *winograd) transformPart(to []float32, stride int, x []float32, width, c0, channels, n, ty, tx int, s *gemm.Scratch) {
+	if channels == 0 {
+		return
 	}
+	rows := (*[36]unsafe.Pointer)(s.Rows)
+	p.tileRows(rows, x[c0:], width, n, ty, tx)
+	p.t.input(&to[0], stride, rows, channels, &p.in(s, scratchTmp)[0], p.points)
+}
+
+// channels are those of a pass.
+func (p *winograd) channels(pass int) (first, count int) {
+	first = pass * p.depth
+	return first, min(p.depth, p.cfg.C1+p.cfg.C2-first)
+}
+
+// at is where V of a pass, xi and tile of a block begins, [tile][depth] within each of p.plane float32.
+func (p *winograd) at(pass, xi, tile int) int {
+	return (pass*36+xi)*p.plane + tile*p.depth*p.size/4
 }
 
 // tile locates a tile: its image and its row and column there.
@@ -294,7 +299,7 @@ func (p *winograd) tileRows(rows *[36]unsafe.Pointer, x []float32, width, n, ty,
 // multiply computes panel's channels of tiles t0 to t1 of block b, whose transformed input is v.
 func (p *winograd) multiply(b, t0, t1, panel int, v []float32, s *gemm.Scratch, a *gemm.Args) {
 	k := p.w.Kern
-	nr, C := k.NR, p.cfg.C1+p.cfg.C2
+	nr := k.NR
 	zero, init, m := p.in(s, scratchZero), p.in(s, scratchInitial), p.in(s, scratchProduct)
 	clear(zero)
 	p.bias(init, panel*nr, a)
@@ -305,8 +310,7 @@ func (p *winograd) multiply(b, t0, t1, panel int, v []float32, s *gemm.Scratch, 
 	heights := (tiles + k.MR - 1) / k.MR
 	tile := &s.Tile
 	for pass := range p.passes {
-		c0 := pass * p.depth
-		depth := min(p.depth, C-c0)
+		_, depth := p.channels(pass)
 		*tile = gemm.Tile{Seg: &depthSteps[depth*p.size/4], Segs: 1, CStride: 36 * nr * 4}
 		for pair, rows := range rowPairs {
 			if !p.many {
@@ -318,9 +322,9 @@ func (p *winograd) multiply(b, t0, t1, panel int, v []float32, s *gemm.Scratch, 
 					continue
 				}
 				xi := 6*i + j
-				from := unsafe.Add(unsafe.Pointer(&v[xi*p.plane]), (t0*C+c0)*p.size)
+				from := unsafe.Pointer(&v[p.at(pass, xi, t0)])
 				for t := range tiles {
-					s.Rows[t] = unsafe.Add(from, t*C*p.size)
+					s.Rows[t] = unsafe.Add(from, t*p.depth*p.size)
 				}
 				if p.many {
 					tile.B, tile.ColumnScale = p.made(panel, pass, 12*pair+plane, a)
@@ -388,11 +392,10 @@ func (p *winograd) rounded(plane, depth int, s *gemm.Scratch) (u, scale *float32
 	return u, scale
 }
 
-// weights makes two rows of U, twelve planes of NR output channels by the input channels of a pass, whose number it returns.
-func (p *winograd) weights(pair, panel, pass int, s *gemm.Scratch) (depth int) {
+// weights makes two rows of U, twelve planes of NR output channels by the input channels of a pass, and returns how many these are.
+func (p *winograd) weights(pair, panel, pass int, s *gemm.Scratch) int {
 	C, nr := p.cfg.C1+p.cfg.C2, p.w.Kern.NR
-	c0 := pass * p.depth
-	depth = min(p.depth, C-c0)
+	c0, depth := p.channels(pass)
 	var first *byte
 	stride, dtype := C*nr*p.w.DType.Size(), p.w.DType
 	if taps := p.in(s, scratchTurned); len(taps) == 0 {

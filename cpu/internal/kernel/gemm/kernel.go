@@ -51,8 +51,11 @@ type Kernel struct {
 	turn      func(dst, src *float32, stride int)       // the same of 32 bits; nil where slow
 	prefetch  func(p *byte, lines int)                  // begins to load cache lines; there where turn is
 	turnPairs func(dst, src *float32)                   // the same of NR/2 × NR pairs of bfloat16, as packed; nil without HasBF16
-	spin      func(n int) int                           // n rounds of nothing but multiply-adds; returns their FLOPs
-	spinBF16  func(n int) int
+	// A panel of NR columns of a matrix of float32 times a scale, the rows, or the columns n times 16 at a time, stride elements
+	// apart; nil where slow.
+	gatherRows, gatherColumns func(dst, src *float32, n, stride int, scale float32)
+	spin                      func(n int) int // n rounds of nothing but multiply-adds; returns their FLOPs
+	spinBF16                  func(n int) int
 }
 
 // For is the kernel of a set. A set above what the machine runs must not be asked for.

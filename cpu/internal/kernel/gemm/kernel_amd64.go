@@ -20,30 +20,34 @@ var avx2 = Kernel{
 
 var avx512 = Kernel{
 	Set: isa.AVX512, MR: 12, NR: 32, KC: 1440, MC: 480,
-	mul:       func(t *Tile, rows int) { mulAVX512[rows-1](t) },
-	widenF16:  widenWith(widenF16AVX512, widenF16Generic),
-	widenBF16: widenWith(widenBF16AVX512, widenBF16Generic),
-	narrow:    narrowGeneric,
-	transpose: transposeAVX512,
-	turn:      func(dst, src *float32, stride int) { turnAVX2(dst, src, 32, stride) },
-	prefetch:  prefetchLines,
-	spin:      func(n int) int { spinAVX512(n); return n * 24 * 16 * 2 },
+	mul:           func(t *Tile, rows int) { mulAVX512[rows-1](t) },
+	widenF16:      widenWith(widenF16AVX512, widenF16Generic),
+	widenBF16:     widenWith(widenBF16AVX512, widenBF16Generic),
+	narrow:        narrowGeneric,
+	transpose:     transposeAVX512,
+	turn:          func(dst, src *float32, stride int) { turnAVX2(dst, src, 32, stride) },
+	prefetch:      prefetchLines,
+	gatherRows:    gatherRowsAVX512,
+	gatherColumns: gatherColumnsAVX512,
+	spin:          func(n int) int { spinAVX512(n); return n * 24 * 16 * 2 },
 }
 
 var avx512bf16 = Kernel{
 	Set: isa.AVX512BF16, MR: 12, NR: 32, KC: 1440, MC: 480,
-	mul:       avx512.mul,
-	mulBF16:   func(t *Tile, rows int) { mulAVX512BF16[rows-1](t) },
-	mulInt16:  func(t *Tile, rows int) { mulAVX512Int16[rows-1](t) },
-	widenF16:  avx512.widenF16,
-	widenBF16: avx512.widenBF16,
-	narrow:    narrowAVX512BF16Slice,
-	transpose: transposeAVX512,
-	turn:      avx512.turn,
-	prefetch:  prefetchLines,
-	turnPairs: turnPairsAVX512,
-	spin:      avx512.spin,
-	spinBF16:  func(n int) int { spinAVX512BF16(n); return n * 24 * 32 * 2 },
+	mul:           avx512.mul,
+	mulBF16:       func(t *Tile, rows int) { mulAVX512BF16[rows-1](t) },
+	mulInt16:      func(t *Tile, rows int) { mulAVX512Int16[rows-1](t) },
+	widenF16:      avx512.widenF16,
+	widenBF16:     avx512.widenBF16,
+	narrow:        narrowAVX512BF16Slice,
+	transpose:     transposeAVX512,
+	turn:          avx512.turn,
+	prefetch:      prefetchLines,
+	turnPairs:     turnPairsAVX512,
+	gatherRows:    gatherRowsAVX512,
+	gatherColumns: gatherColumnsAVX512,
+	spin:          avx512.spin,
+	spinBF16:      func(n int) int { spinAVX512BF16(n); return n * 24 * 32 * 2 },
 }
 
 func kernelFor(set isa.Set) *Kernel {
@@ -132,6 +136,16 @@ func widenBF16AVX2(dst *float32, p *byte, groups int)
 //
 //go:noescape
 func narrowAVX512BF16(dst *uint16, p *float32, groups int)
+
+// gatherRowsAVX512: for i, j := range n × 32 { dst[32*i+j] = scale * src[stride*i+j] }
+//
+//go:noescape
+func gatherRowsAVX512(dst, src *float32, n, stride int, scale float32)
+
+// gatherColumnsAVX512: for i, j := range 16·n × 32 { dst[32*i+j] = scale * src[stride*j+i] }
+//
+//go:noescape
+func gatherColumnsAVX512(dst, src *float32, n, stride int, scale float32)
 
 // mulAVX512 are the micro-kernels for float32 rows by 32 columns; entry h-1 computes a Tile of h rows.
 var mulAVX512 = [...]func(t *Tile){

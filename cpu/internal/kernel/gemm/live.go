@@ -12,6 +12,29 @@ func (k *Kernel) Live(n, depth int, gather Gather) *Weights {
 	return &Weights{N: n, K: depth, Taps: 1, DType: compute.F32, Kern: k, gather: gather}
 }
 
+// operand is the matrix of weights that m describes, times scale, in the float32 elements of Args.W: for a plan that multiplies by it
+// once, so that gathering must not take long.
+func (k *Kernel) operand(m Matrix, scale float32) *Weights {
+	gather := m.Gather(k.NR, scale)
+	return k.Live(m.N, m.C, func(a *Args, dst []float32, panel, k0, n int) {
+		whole, at := 0, m.Offset+panel*k.NR*m.StrideN+k0*m.StrideC
+		switch {
+		case m.N-panel*k.NR < k.NR:
+		case m.StrideN == 1 && k.gatherRows != nil:
+			whole = n
+			_, _ = dst[whole*k.NR-1], a.W[at+(whole-1)*m.StrideC+k.NR-1]
+			k.gatherRows(&dst[0], &a.W[at], whole, m.StrideC, scale)
+		case m.StrideC == 1 && k.gatherColumns != nil && n >= 16:
+			whole = n &^ 15
+			_, _ = dst[whole*k.NR-1], a.W[at+(k.NR-1)*m.StrideN+whole-1]
+			k.gatherColumns(&dst[0], &a.W[at], whole/16, m.StrideN, scale)
+		}
+		if whole < n {
+			gather(a, dst[whole*k.NR:], panel, k0+whole, n-whole)
+		}
+	})
+}
+
 // Live reports whether the weights are gathered while a plan runs.
 func (w *Weights) Live() bool { return w.gather != nil }
 

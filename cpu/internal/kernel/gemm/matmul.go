@@ -12,8 +12,9 @@ type MatMulConfig struct {
 }
 
 // MatMul is a plan of a product of two matrices that are both operands of the run: Args.X is A, Args.W is B. One factor
-// is read by rows and the other gathered in panels, so a transposed A is turned over in the workspace first. Of Aᵀ·B
-// the narrower factor is turned over: where that is B the product made is Bᵀ·A, turned over at the end.
+// is read by rows, turned over in the workspace first where it is stored by columns, and the other gathered in panels. Of
+// two factors that share a long side the narrower one gives the rows: where that is B the product made is Bᵀ·Aᵀ, turned
+// over at the end.
 type MatMul struct {
 	cfg      MatMulConfig
 	swapped  bool // the plan computes Yᵀ = op(B)ᵀ·op(A)ᵀ
@@ -22,6 +23,7 @@ type MatMul struct {
 	stride   int  // elements between turned rows
 	plan     *Plan
 	leftSize int // workspace of turned rows, in front
+	made     int // elements between rows of Yᵀ
 }
 
 // NewMatMul lays out the work for a kernel.
@@ -34,19 +36,35 @@ func NewMatMul(k *Kernel, cfg MatMulConfig) (*MatMul, error) {
 	if cfg.TransposeB {
 		right.StrideN, right.StrideC = cfg.K, 1
 	}
-	if p.swapped = cfg.TransposeA && (cfg.TransposeB || cfg.N < cfg.M); p.swapped {
+	if p.swapped = swap(k, &cfg); p.swapped {
 		p.m, p.n, p.turned = cfg.N, cfg.M, !cfg.TransposeB
-		right = Matrix{N: cfg.M, Taps: 1, C: cfg.K, StrideN: 1, StrideC: cfg.M}
+		right.N, right.StrideN, right.StrideC = cfg.M, cfg.K, 1
+		if cfg.TransposeA {
+			right.StrideN, right.StrideC = 1, cfg.M
+		}
 	}
 	c := Config{M: p.m, Workers: cfg.Workers}
+	if p.swapped {
+		p.made = TurnStride(p.n)
+		c.StrideY = p.made
+	}
 	if p.turned {
 		p.stride = TurnStride(cfg.K)
 		p.leftSize = p.m * p.stride
 		c.StrideX = p.stride
 	}
 	var err error
-	p.plan, err = NewPlan(k.Live(p.n, cfg.K, right.Gather(k.NR, cfg.Scale)), c)
+	p.plan, err = NewPlan(k.operand(right, cfg.Scale), c)
 	return p, err
+}
+
+// swap reports whether the factors should change places. Columns of B that leave much of a panel empty are better rows, if A can be
+// gathered quickly and there is enough of it.
+func swap(k *Kernel, cfg *MatMulConfig) bool {
+	if cfg.TransposeA {
+		return cfg.TransposeB || cfg.N < cfg.M
+	}
+	return k.gatherColumns != nil && 2*cfg.N <= k.NR && cfg.M >= 8*k.NR && cfg.K >= k.NR
 }
 
 // Need is the memory the plan uses.
@@ -54,7 +72,7 @@ func (p *MatMul) Need() Need {
 	need := p.plan.Need()
 	need.Workspace += p.leftSize
 	if p.swapped {
-		need.Workspace += p.m * p.n
+		need.Workspace += p.m * p.made
 	}
 	return need
 }
@@ -134,7 +152,7 @@ func (p *MatMul) Do(phase, task int, s *Scratch, a *Args) {
 		}
 		s.Args = Args{X: left, W: right, Y: a.Y, Residual: a.Residual}
 		if p.swapped {
-			s.Args.Y, s.Args.Residual = rest[:p.m*p.n], nil
+			s.Args.Y, s.Args.Residual = rest[:p.m*p.made], nil
 		}
 		p.plan.Do(stage, task, s, &s.Args)
 	}
@@ -158,7 +176,7 @@ func (p *MatMul) turnBack(a *Args, made []float32, from, to int) {
 	for i := from; i < to; i++ {
 		row := a.Y[i*p.m:][:p.m]
 		for j := range row {
-			v := made[j*p.n+i]
+			v := made[j*p.made+i]
 			if a.Residual != nil {
 				v += a.Residual[i*p.m+j]
 			}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"path/filepath"
 )
 
 // kernel describes one family of micro-kernels.
@@ -61,6 +62,7 @@ func main() {
 	if err := f.Close(); err != nil {
 		log.Fatal(err)
 	}
+	live(filepath.Join(filepath.Dir(*out), "live_amd64.s"))
 }
 
 // mul writes func mul<name>x<h>(t *Tile).

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync/atomic"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/cpu/internal/kernel/elem"
@@ -88,8 +89,15 @@ func (l *loading) stretches() (all []stretch) {
 	return all
 }
 
+// freshMemory is memory from allocate that is written to for the first time.
+type freshMemory struct {
+	bytes []byte
+	small atomic.Bool // whether its pages are no longer huge
+}
+
 // load reads parameters and packs them into block, on all workers.
 func (p *params) load(all []*loading, block []byte) error {
+	fresh := &freshMemory{bytes: block}
 	var tasks []stretch
 	piece := pieceBytes
 	for _, l := range all {
@@ -107,7 +115,7 @@ func (p *params) load(all []*loading, block []byte) error {
 	packers := make([]packer, p.device.pool.workers)
 	for i := range packers {
 		own := scratch[i*each:][:each]
-		packers[i] = packer{p.source, elem.For(p.device.set), own[spare:], floats(own[:spare])}
+		packers[i] = packer{p.source, fresh, elem.For(p.device.set), own[spare:], floats(own[:spare])}
 	}
 	failed := make([]error, len(tasks))
 	err = p.device.each(len(tasks), func(task, worker int) { failed[task] = packers[worker].load(tasks[task]) })
@@ -120,6 +128,7 @@ func (p *params) load(all []*loading, block []byte) error {
 // packer is what a worker loads with.
 type packer struct {
 	source compute.ParamSource
+	fresh  *freshMemory
 	elem   *elem.Kernels
 	piece  []byte    // what was read last
 	spare  []float32 // see gemm.Kernel.PackInto
@@ -146,6 +155,7 @@ func (w *packer) load(s stretch) error {
 		place = whole
 	}
 	each, packed := l.part(), l.size/l.parts()
+	w.fresh.touch(l.bytes[s.first*packed : s.end*packed])
 	for at := s.first; at < s.end; {
 		n := min(max(1, pieceBytes/each), s.end-at)
 		piece := w.piece[:min(n*each, l.typ.Bytes()-at*each)]

@@ -40,10 +40,10 @@ func (c *course) tasks() int { return c.first[len(c.phases)] }
 
 // pool is a fixed crew of workers, the calling goroutine being worker 0, for one run at a time.
 //
-// Each worker takes the next task of the course, waits until the tasks that it builds on are finished, and does it. Nobody hands out
-// work, so that nobody who is held up by another program, but for the one task that he is at, holds up the others. Who waits spins
-// for some microseconds only, since the others are mostly about to finish, and then sleeps: a worker that spins where other programs
-// want the processor spends the share of it that he needs for the next task.
+// Each worker takes the next task of the course, waits until the phases before it are finished, and does it. Nobody hands out work, so that
+// who is held up by another program holds up the others by no more than the one task that he is at. Who waits spins for a while, since the
+// others are mostly about to finish, and then sleeps: a worker that spins where other programs want the processor spends the share of it
+// that he needs for the next task.
 type pool struct {
 	workers int
 

@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"github.com/atelier-go/atelier/examples/internal/cli"
@@ -34,6 +35,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	}
 	if err := o.complete(); err != nil {
 		return err
+	}
+	if err := o.makeRoom(); err != nil {
+		fmt.Fprintln(log, "other programs have to share the processors with it as with any other:", err)
 	}
 	for {
 		if again, err := o.serve(ctx, out, log); !again || err != nil {

@@ -110,7 +110,7 @@ func grouping(chunks, panels, workers int) (groups, group int) {
 		n := (panels + g - 1) / g
 		wide := (panels + n - 1) / n
 		if turns := (chunks*n + workers - 1) / workers * wide; least == 0 || 31*turns < 30*least {
-			least, groups, group = turns, n, wide
+			least, group = turns, wide
 		}
 	}
 	return (panels + group - 1) / group, group

@@ -34,11 +34,13 @@ import (
 )
 
 func main() {
-	if os.Getenv(busyVariable) != "" {
-		keepBusy(os.Stdin, os.Stdout)
-		return
-	}
-	cli.Main("bench", func(ctx context.Context, args []string, out, _ io.Writer) error { return run(ctx, args, os.Stdin, out) })
+	cli.Main("bench", func(ctx context.Context, args []string, out, _ io.Writer) error {
+		if os.Getenv(busyVariable) != "" {
+			keepBusy(os.Stdin, out)
+			return nil
+		}
+		return run(ctx, args, os.Stdin, out)
+	})
 }
 
 // options are the command line.

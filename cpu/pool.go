@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -226,6 +227,7 @@ func (p *pool) wait(worker int, before int64) {
 				return
 			}
 		}
+		runtime.Gosched() // there may be fewer processors than workers, and this one be what the last of them waits for
 	}
 	for {
 		p.seen[worker] = p.alarm.Load()

@@ -587,7 +587,7 @@ func trainsTwoEpochs(t *testing.T, p *tab) []string {
 	p.do(chromedp.KeyEvent(kb.Escape))
 	p.set(map[string]string{
 		"output_name": "somebody", "train_data_dir": data, "max_train_epochs": "2", "train_batch_size": "1", "network_dim": "2", "network_alpha": "2", "unet_lr": "1e-4", "text_encoder_lr": "5e-5",
-		"resolution": "64", "min_bucket_reso": "64", "prompts": "photo of personname man --w 64 --h 64 --s 2", "sample_every_n_epochs": "1", "save_every_n_epochs": "1", "caption_extension": ".txt",
+		"resolution": "128", "min_bucket_reso": "64", "prompts": "photo of personname man --w 64 --h 64 --s 2", "sample_every_n_epochs": "1", "save_every_n_epochs": "1", "caption_extension": ".txt",
 	})
 	p.until(`document.querySelector("#report .big")?.textContent === "96 steps"`)
 	p.click("button[name=do][value=start]")

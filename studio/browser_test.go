@@ -284,13 +284,20 @@ func (p *tab) click(selector string) { p.t.Helper(); p.do(chromedp.MouseClickXY(
 func (p *tab) slide(selector string, part float64, changes string) {
 	p.t.Helper()
 	before := p.text(changes)
-	x, y := p.place(selector)
-	var wide float64
-	if err := json.Unmarshal([]byte(p.text(fmt.Sprintf(`document.querySelector(%q).offsetWidth`, selector))), &wide); err != nil {
-		p.t.Fatal(err)
+	for end := time.Now().Add(time.Minute); p.text(changes) == before; { // what is above may come late and move it from under the pointer: then once more
+		if time.Now().After(end) {
+			p.t.Fatalf("%s stays %s however %s is moved", changes, before, selector)
+		}
+		x, y := p.place(selector)
+		var wide float64
+		if err := json.Unmarshal([]byte(p.text(fmt.Sprintf(`document.querySelector(%q).offsetWidth`, selector))), &wide); err != nil {
+			p.t.Fatal(err)
+		}
+		p.do(chromedp.MouseClickXY(x+(part-0.5)*wide, y))
+		for i := 0; i < 20 && p.text(changes) == before; i++ {
+			time.Sleep(50 * time.Millisecond)
+		}
 	}
-	p.do(chromedp.MouseClickXY(x+(part-0.5)*wide, y))
-	p.until(fmt.Sprintf(`%q !== String(%s)`, before, changes))
 }
 
 // key presses a key with others held down.

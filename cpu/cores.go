@@ -31,10 +31,13 @@ func sysCores(system fs.FS, processors []int) int {
 	return len(seen)
 }
 
+// relationCore is Windows' number for what is told of cores.
+const relationCore = 0
+
 // windowsCores counts the cores in what GetLogicalProcessorInformationEx gives on 64-bit Windows that have a processor in the mask; a mask of 0 has all.
 // Records are of a relation and their own size, 4 bytes each; that of a core continues with 22 bytes, the number of masks, and the masks, of 8 bytes and 8 more.
 func windowsCores(records []byte, mask uint64) (n int) {
-	const relationCore, masksAt = 0, 32
+	const masksAt = 32
 	for len(records) >= masksAt {
 		size := int(binary.LittleEndian.Uint32(records[4:]))
 		if size < masksAt || size > len(records) {

@@ -18,7 +18,6 @@ func cores() int {
 	if bits.UintSize < 64 || processorInformation.Find() != nil || processAffinity.Find() != nil {
 		return 0
 	}
-	const relationCore = 0
 	var size uint32
 	processorInformation.Call(relationCore, 0, uintptr(unsafe.Pointer(&size))) // tells the size
 	if size == 0 {

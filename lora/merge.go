@@ -236,7 +236,9 @@ func (m *merged) OpenParam(name string) io.ReaderAt {
 	if len(rest) > 0 || c.to.DType != c.from.DType {
 		return nil
 	}
-	return &changed{merged: m, place: place, name: name, t: c.to.DType, end: int64(c.to.Bytes()), product: stack(terms)}
+	r := &changed{merged: m, place: place, name: name, t: c.to.DType, product: stack(terms)}
+	r.left.Store(int64(c.to.Bytes()))
+	return r
 }
 
 // changed reads a parameter with a low-rank change, which is made where it is read to: there is no copy of it in memory.
@@ -245,9 +247,9 @@ type changed struct {
 	place   io.ReaderAt // before the change
 	name    string
 	t       compute.DType
-	end     int64 // bytes
 	product product
-	differs atomic.Bool // some part that was read is not as before
+	differs atomic.Bool  // some part that was read is not as before
+	left    atomic.Int64 // bytes that were not read yet, by several goroutines maybe; who reads the last of them counts the parameter
 }
 
 // ReadAt implements io.ReaderAt, for whole elements.
@@ -264,7 +266,7 @@ func (c *changed) ReadAt(part []byte, at int64) (int, error) {
 	if !c.product.apply(part, part, c.t, c.t, int(at/size)) {
 		c.differs.Store(true)
 	}
-	if at+int64(len(part)) == c.end {
+	if n := int64(len(part)); n > 0 && c.left.Add(-n) == 0 {
 		c.count(!c.differs.Load())
 	}
 	if err := beyond(c.name, c.t, part, int(at/size)); err != nil {

@@ -573,7 +573,8 @@ func enlarges(t *testing.T, p *tab) []string {
 	return []string{"/enlarge?job=" + j.ID}
 }
 
-// trainsTwoEpochs fills in kohya's form, finds a setting by kohya's name and sees the curve grow.
+// trainsTwoEpochs fills in kohya's form, finds a setting by kohya's name, sees the curve grow and stops behind the second epoch. No machine is
+// quick enough to be through with all that is asked for.
 func trainsTwoEpochs(t *testing.T, p *tab) []string {
 	data := t.TempDir()
 	photos := filepath.Join(data, "12_personname man")
@@ -593,25 +594,17 @@ func trainsTwoEpochs(t *testing.T, p *tab) []string {
 	p.until(`document.querySelector("[data-section] [data-option^='min_snr_gamma ']").checkVisibility() && [...document.querySelectorAll("[data-section] [data-option]")].filter((f) => f.checkVisibility()).length < 4`)
 	p.do(chromedp.KeyEvent(kb.Escape))
 	p.set(map[string]string{
-		"output_name": "somebody", "train_data_dir": data, "max_train_epochs": "2", "train_batch_size": "1", "network_dim": "2", "network_alpha": "2", "unet_lr": "1e-4", "text_encoder_lr": "5e-5",
-		"resolution": "128", "min_bucket_reso": "64", "prompts": "photo of personname man --w 64 --h 64 --s 2", "sample_every_n_epochs": "1", "save_every_n_epochs": "1", "caption_extension": ".txt",
+		"output_name": "somebody", "train_data_dir": data, "max_train_epochs": "500", "train_batch_size": "1", "network_dim": "2", "network_alpha": "2", "unet_lr": "1e-4", "text_encoder_lr": "5e-5",
+		"resolution": "64", "min_bucket_reso": "64", "prompts": "photo of personname man --w 64 --h 64 --s 2", "sample_every_n_epochs": "1", "save_every_n_epochs": "1", "caption_extension": ".txt",
 	})
-	p.until(`document.querySelector("#report .big")?.textContent === "96 steps"`)
+	p.until(`document.querySelector("#report .big")?.textContent === "24000 steps"`)
 	p.click("button[name=do][value=start]")
 	p.until(`location.pathname.startsWith("/runs/")`)
 	run := p.text(`location.pathname`)
-	lengths := make(map[string]bool)
-	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if n := p.text(`document.querySelector("svg.plot polyline")?.points.length ?? 0`); n != "" && n != "0" {
-			lengths[n] = true
-		}
-		if p.text(`[...document.querySelectorAll("a[download]")].some((a) => a.textContent === "somebody.safetensors")`) == "true" {
-			break
-		}
-	}
-	if len(lengths) < 2 {
-		t.Errorf("the curve did not move: its lengths were %v", lengths)
-	}
+	const points = `(document.querySelector("svg.plot polyline")?.points.length ?? 0)`
+	p.until(points + ` > 0`)
+	p.until(points + ` > ` + p.text(points) + ` && document.querySelectorAll("[aria-label=Epochs] tbody tr").length >= 2`)
+	p.click("button[name=do][value=stop]")
 	p.until(`[...document.querySelectorAll("a[download]")].some((a) => a.textContent === "somebody.safetensors") && document.querySelector(".filmstrip img")?.naturalWidth === 64`)
 	return []string{form, form + "/data", run}
 }

@@ -45,7 +45,7 @@ func (l *Library) SaveOnce(job, name, kind string, p sd.Picture) (path string, e
 }
 
 // SaveLoRAOnce is SaveOnce for a LoRA, which goes into the first folder of LoRAs under the result's name, with a number behind it if another file
-// has that.
+// has that. A training that went on behind its end has another result of the same name: that is saved too.
 func (l *Library) SaveLoRAOnce(job, name string, file []byte) (path string, err error) {
 	if len(l.places.loras) == 0 {
 		return "", errors.New("library: there is no folder for LoRAs; give Options.DataDir or Options.LoRADir")
@@ -53,7 +53,7 @@ func (l *Library) SaveLoRAOnce(job, name string, file []byte) (path string, err 
 	if name != filename.Part(name, false) || !isLoRA("", name, false) {
 		return "", fmt.Errorf("library: %w", invalid.Field("name", name, "the name of a .safetensors file"))
 	}
-	path, err = l.once(job, name, file, func() (string, error) { return free(filepath.Join(l.places.loras[0], name)), nil })
+	path, err = l.once(job, name+" "+digestOf(file), file, func() (string, error) { return free(filepath.Join(l.places.loras[0], name)), nil })
 	if err == nil {
 		err = l.Refresh()
 	}

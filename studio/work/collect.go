@@ -76,7 +76,10 @@ type collector struct {
 }
 
 // result is one of a job's.
-type result struct{ job, name string }
+type result struct {
+	job, name string
+	ended     time.Time // of a LoRA: when the job did, which may have gone on since it was saved
+}
 
 // forget drops what is known of jobs that are gone.
 func (c *collector) forget(gone func(id string) bool) {
@@ -103,8 +106,10 @@ func (c *collector) collect(ctx context.Context, j jobs.Job) {
 	}
 	kinds := c.wanted(j)
 	for _, f := range j.Files {
-		r := result{j.ID, f.Name}
-		kind := kinds(f.Name)
+		r, kind := result{job: j.ID, name: f.Name}, kinds(f.Name)
+		if kind == adapter {
+			r.ended = j.Finished
+		}
 		if kind == "" || c.saved[r] || ctx.Err() != nil {
 			continue
 		}

@@ -62,19 +62,24 @@ func (m *Machine) trainIn(ctx context.Context, t *jobs.Task, r Train, dir string
 	}
 	l := &learning{machine: m, task: t, folder: folder, course: newCourse(ctx, t), late: late(ctx)}
 	l.course.Warnings = notes
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	for event, err := range train.Run(ctx, config) {
 		if err != nil {
-			return l.ended(ctx, err)
+			return l.ended(ctx, config, err)
 		}
 		if err := l.tell(l.late, event); err != nil {
-			return l.ended(ctx, err)
+			return l.ended(ctx, config, err)
 		}
 		if _, ok := event.(train.EpochDone); ok && t.Wish() == jobs.Finish {
-			break
+			stop(errEnough)
 		}
 	}
-	return errors.Join(l.course.save(ctx, true), l.results(ctx, config))
+	return errors.Join(l.course.save(ctx, true), l.result(ctx, config, resultPath(config)))
 }
+
+// errEnough is why a training stops behind an epoch that is to be its last.
+var errEnough = errors.New("work: enough was learned")
 
 // lend opens a checkpoint for a job that has the device for itself: what was open for drawing gives its memory back. The caller has the
 // turn.
@@ -253,21 +258,24 @@ func (l *learning) tell(ctx context.Context, event train.Event) error {
 	return nil
 }
 
-// results stores what the training has left in the end, once more where it was stored on the way.
-func (l *learning) results(ctx context.Context, c train.Config) error {
-	path := filepath.Join(c.OutputDir, c.OutputName+".safetensors")
-	if _, err := os.Stat(path); err != nil { // it was ended before, and its last epoch is what it has learned
-		return nil
-	}
-	return saveFile(ctx, l.task, filepath.Base(path), path)
+// resultPath is the file of what a training has learned in the end.
+func resultPath(c train.Config) string {
+	return filepath.Join(c.OutputDir, c.OutputName+".safetensors")
 }
 
-// ended keeps what an interrupted training has saved: for people if they interrupted it, for the next worker otherwise.
-func (l *learning) ended(ctx context.Context, err error) error {
+// result stores a file as what the training has learned, in place of what was stored as that before.
+func (l *learning) result(ctx context.Context, c train.Config, path string) error {
+	return saveFile(ctx, l.task, filepath.Base(resultPath(c)), path)
+}
+
+// ended keeps what an interrupted training has saved: for people if they interrupted it or have enough, for the next worker always.
+func (l *learning) ended(ctx context.Context, c train.Config, err error) error {
 	e, interrupted := errors.AsType[*train.InterruptedError](err)
 	switch {
 	case errors.Is(context.Cause(ctx), jobs.ErrCancelled), errors.Is(context.Cause(ctx), jobs.ErrLost):
 		return err
+	case interrupted && e.Path != "" && errors.Is(e.Err, errEnough):
+		err = l.result(l.late, c, e.Path)
 	case interrupted && e.Path != "":
 		err = errors.Join(err, saveFile(l.late, l.task, filepath.Base(e.Path), e.Path))
 	}

@@ -1,8 +1,10 @@
 package work_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"io/fs"
+	"log/slog"
 	"path"
 	"slices"
 	"strings"
@@ -89,6 +91,50 @@ func TestTrain(t *testing.T) {
 	if !strings.Contains(info.Pictures[0].Infotext, `Lora hashes: "me: `) {
 		t.Errorf("the picture says %s", info.Pictures[0].Infotext)
 	}
+}
+
+// TestTrainEnough ends a training behind an epoch: what it has learned by then is its result, which goes into the library, and it goes on from
+// there when it is to.
+func TestTrainEnough(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it trains some epochs, as TestTrain does")
+	}
+	s := newStudio(t)
+	s.collect(s.library, slog.DiscardHandler)
+	s.work("a")
+	options := map[string]string{"network_dim": "2", "network_alpha": "2", "max_train_epochs": "10000", "resolution": "64", "min_bucket_reso": "64", "enable_bucket": "false"}
+	j := s.submit(work.Train{Name: "me", Options: options, Data: s.photos(2), Save: true})
+	losses := func() (l work.Losses) {
+		s.check(json.Unmarshal(s.result(j.ID, "losses.json"), &l))
+		return l
+	}
+	enough := func() work.Losses {
+		s.until(j.ID, func(j jobs.Job) bool { return j.Progress.Stage == "training" && j.Progress.Done > 0 })
+		_, err := s.queue.Ask(t.Context(), j.ID, jobs.Finish)
+		s.check(err)
+		if j = s.until(j.ID, func(j jobs.Job) bool { return j.State.Ended() }); j.State != jobs.Done || !j.Partial || !slices.Contains(names(j), "me.safetensors") {
+			t.Fatalf("it is %s, partial %t, with %q: %s", j.State, j.Partial, names(j), j.Error)
+		}
+		l := losses()
+		if last := l.Epochs[len(l.Epochs)-1]; last.Step != len(l.Steps) {
+			t.Errorf("it ended after step %d, and its last epoch after %d", len(l.Steps), last.Step)
+		}
+		return l
+	}
+	first, learned := enough(), s.result(j.ID, "me.safetensors")
+	inLibrary := func(n int) func() bool { return func() bool { return len(s.library.LoRAs()) == n } }
+	await(t, "it is in the library", inLibrary(1))
+	again, err := s.queue.Again(t.Context(), j.ID, nil)
+	s.check(err)
+	j = s.until(again.ID, func(j jobs.Job) bool { return j.State == jobs.Running })
+	second := enough()
+	if report := string(s.result(j.ID, "report.txt")); !strings.Contains(report, "resumed: ") {
+		t.Errorf("it began anew:\n%s", report)
+	}
+	if len(second.Epochs) <= len(first.Epochs) || bytes.Equal(learned, s.result(j.ID, "me.safetensors")) {
+		t.Errorf("%d epochs, then %d, and what was learned is the same: %t", len(first.Epochs), len(second.Epochs), bytes.Equal(learned, s.result(j.ID, "me.safetensors")))
+	}
+	await(t, "what it has learned since is beside it", inLibrary(2))
 }
 
 // TestTrainRefused wants what a training cannot have to be told by its fields.

@@ -265,16 +265,25 @@ func (p *tab) choose(selector string, files []string) {
 	}
 }
 
-// place is where the middle of an element is, which is brought into view.
+// place is where the middle of an element is, which is brought into view, as soon as it rests there: what is above may come late.
 func (p *tab) place(selector string) (x, y float64) {
 	p.t.Helper()
-	p.until(fmt.Sprintf(`document.readyState === "complete" && document.querySelector(%q)?.checkVisibility()`, selector))
-	var at [2]float64
-	text := p.text(fmt.Sprintf(`(() => { const e = document.querySelector(%q); e.scrollIntoView({ block: "center", behavior: "instant" }); const r = e.getBoundingClientRect(); return JSON.stringify([r.x + r.width / 2, r.y + r.height / 2]) })()`, selector))
-	if err := json.Unmarshal([]byte(text), &at); err != nil {
-		p.t.Fatalf("%s: %v in %q", selector, err, text)
+	look := fmt.Sprintf(`(() => { const e = document.querySelector(%q); if (document.readyState !== "complete" || !e?.checkVisibility()) return ""; e.scrollIntoView({ block: "center", behavior: "instant" }); const r = e.getBoundingClientRect(); return JSON.stringify([r.x + r.width / 2, r.y + r.height / 2]) })()`, selector)
+	at := ""
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		before := at
+		if at = p.text(look); at != "" && at == before {
+			break
+		}
+		if time.Now().After(end) {
+			p.t.Fatalf("%s is not there, or does not rest", selector)
+		}
 	}
-	return at[0], at[1]
+	var xy [2]float64
+	if err := json.Unmarshal([]byte(at), &xy); err != nil {
+		p.t.Fatalf("%s: %v in %q", selector, err, at)
+	}
+	return xy[0], xy[1]
 }
 
 // click clicks on the middle of an element.

@@ -343,7 +343,9 @@ func testBlocks(t *testing.T, set isa.Set, fixed bool, tolerance float64) {
 	c := same(2, 22, 30, 304, 32, 40)
 	c.PerChannel, c.Fixed = true, fixed
 	C := c.C1 + c.C2
-	data, wv := encode(random(r, c.Cout*C*9), compute.F16)
+	weights := random(r, c.Cout*C*9)
+	clear(weights[9 : 2*C*9]) // an output that hears one channel alone, and one that hears nothing
+	data, wv := encode(weights, compute.F16)
 	w, err := gemm.For(set).Pack(nil, Weights(data, compute.F16, c.Cout, C, 3, 3))
 	if err != nil {
 		t.Fatal(err)

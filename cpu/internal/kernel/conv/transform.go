@@ -54,13 +54,20 @@ type transforms struct {
 	// with scale[i] = ‖src[i]‖/32000. Rows and scales are so many bytes apart.
 	fixRows func(dst *int16, dstStride int, src *float32, srcStride, n int, scale *float32, scaleStride int)
 
-	// fixColumns does the same to the NR columns of a plane of 2·pairs rows, in place: where rows 2i and 2i+1 were, or
-	// rather at half that distance from the first, are then pairs of 16-bit integers.
-	fixColumns func(plane, scale *float32, pairs int)
+	// bound sets scale[k][l], a row of NR, for the planes p of U = G·g·Gᵀ whose row is of class k and whose column is of class l: no
+	// column of p/scale, over the given number of rows of NR elements, is longer than 64000 or has an element above 32700, which is told from the lengths and
+	// the largest elements of the taps alone. factor[k][l] is 1/scale without what the rows and columns of a class have in common as a factor.
+	bound func(factor, scale *float32, src *byte, tap, rows int, t compute.DType, c *points)
+
+	// fixWeights is weights for pairs of rows of NR elements, rounded: U/scale, each pair of rows as pairs of 16-bit integers.
+	fixWeights func(dst *int16, plane int, src *byte, tap, pairs int, factor *float32, t compute.DType, pair int, c *points)
 }
 
 // rowPairs are the rows of G·g·Gᵀ that are made together.
 var rowPairs = [3][2]int{{0, 5}, {1, 2}, {3, 4}}
+
+// classes are those of the rows of G: rows of a class differ in the sign of an element.
+var classes = [6]int{0, 1, 1, 2, 2, 3}
 
 // genericTransforms serves the portable set, whose panels are nr channels wide.
 func genericTransforms(nr int) *transforms {

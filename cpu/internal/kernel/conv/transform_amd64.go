@@ -33,7 +33,12 @@ var avx512 = transforms{
 	fixRows: func(dst *int16, dstStride int, src *float32, srcStride, n int, scale *float32, scaleStride int) {
 		fixRowsAVX512(dst, dstStride, src, srcStride, n/16, scale, scaleStride)
 	},
-	fixColumns: fixColumnsAVX512,
+	bound: func(factor, scale *float32, src *byte, tap, rows int, t compute.DType, c *points) {
+		bounds[t](factor, scale, src, tap, rows, c)
+	},
+	fixWeights: func(dst *int16, plane int, src *byte, tap, pairs int, factor *float32, t compute.DType, pair int, c *points) {
+		fixWeights[t][pair](dst, plane, src, tap, pairs, factor, c)
+	},
 }
 
 var avx2 = transforms{
@@ -139,7 +144,50 @@ func outputAVX2(y *float32, row, col int, m, init, residual, tmp *float32, c *po
 //go:noescape
 func fixRowsAVX512(dst *int16, dstStride int, src *float32, srcStride, vectors int, scale *float32, scaleStride int)
 
-// fixColumnsAVX512 is transforms.fixColumns for 32 columns.
-//
+// bounds are transforms.bound for 32 columns, by type.
+var bounds = [...]func(factor, scale *float32, src *byte, tap, rows int, c *points){
+	compute.F32: boundF32, compute.F16: boundF16, compute.BF16: boundBF16,
+}
+
+// fixWeights are transforms.fixWeights for 32 columns, by type and pair of rows.
+var fixWeights = [...][3]func(dst *int16, plane int, src *byte, tap, pairs int, factor *float32, c *points){
+	compute.F32:  {fixWeightsF32x05, fixWeightsF32x12, fixWeightsF32x34},
+	compute.F16:  {fixWeightsF16x05, fixWeightsF16x12, fixWeightsF16x34},
+	compute.BF16: {fixWeightsBF16x05, fixWeightsBF16x12, fixWeightsBF16x34},
+}
+
 //go:noescape
-func fixColumnsAVX512(plane, scale *float32, pairs int)
+func boundF32(factor, scale *float32, src *byte, tap, rows int, c *points)
+
+//go:noescape
+func fixWeightsF32x05(dst *int16, plane int, src *byte, tap, pairs int, factor *float32, c *points)
+
+//go:noescape
+func fixWeightsF32x12(dst *int16, plane int, src *byte, tap, pairs int, factor *float32, c *points)
+
+//go:noescape
+func fixWeightsF32x34(dst *int16, plane int, src *byte, tap, pairs int, factor *float32, c *points)
+
+//go:noescape
+func boundF16(factor, scale *float32, src *byte, tap, rows int, c *points)
+
+//go:noescape
+func fixWeightsF16x05(dst *int16, plane int, src *byte, tap, pairs int, factor *float32, c *points)
+
+//go:noescape
+func fixWeightsF16x12(dst *int16, plane int, src *byte, tap, pairs int, factor *float32, c *points)
+
+//go:noescape
+func fixWeightsF16x34(dst *int16, plane int, src *byte, tap, pairs int, factor *float32, c *points)
+
+//go:noescape
+func boundBF16(factor, scale *float32, src *byte, tap, rows int, c *points)
+
+//go:noescape
+func fixWeightsBF16x05(dst *int16, plane int, src *byte, tap, pairs int, factor *float32, c *points)
+
+//go:noescape
+func fixWeightsBF16x12(dst *int16, plane int, src *byte, tap, pairs int, factor *float32, c *points)
+
+//go:noescape
+func fixWeightsBF16x34(dst *int16, plane int, src *byte, tap, pairs int, factor *float32, c *points)

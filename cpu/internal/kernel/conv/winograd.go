@@ -62,8 +62,6 @@ const (
 	transformTiles = 4
 	// leastPart is the fewest tiles for which U is worth transforming again.
 	leastPart = 48
-	// leastFixed is the fewest tiles for which U is worth rounding.
-	leastFixed = 16
 )
 
 // newWinograd lays out the work so that what is made first takes at most about v float32 if that is V, and u if it is U.
@@ -77,7 +75,7 @@ func newWinograd(w *gemm.Weights, cfg Config, v, u int) *winograd {
 	p.ys, p.xs = cfg.axes(max(0, 4*p.th+2-ih-cfg.PadTop-cfg.PadBottom), max(0, 4*p.tw+2-iw-cfg.PadLeft-cfg.PadRight))
 	p.tiles = cfg.N * p.th * p.tw
 	p.size = 4
-	if p.fixed = cfg.Fixed && w.Kern.HasBF16() && p.tiles >= leastFixed; p.fixed {
+	if p.fixed = cfg.Fixed && w.Kern.HasBF16(); p.fixed {
 		p.size, p.points = 2, balanced
 	}
 	p.twice = !p.fixed && cfg.ResizeH == 2*cfg.H && cfg.ResizeW == 2*cfg.W && cfg.PadTop == 1 && cfg.PadLeft == 1
@@ -103,16 +101,16 @@ func newWinograd(w *gemm.Weights, cfg Config, v, u int) *winograd {
 
 	sizes := [scratchEnd]int{
 		scratchTmp: 36 * 16, scratchZero: nr, scratchEdge: 16 * nr, scratchInitial: cfg.N * nr,
-		scratchKernel: 12 * p.depth * nr, scratchProduct: p.part * 36 * nr, scratchSpare: w.Spare(),
+		scratchKernel: 12 * p.kernel(), scratchProduct: p.part * 36 * nr, scratchSpare: w.Spare(),
 	}
 	if w.Turned() {
 		sizes[scratchTurned] = 9 * p.depth * nr
 	}
 	if p.fixed {
-		sizes[scratchTile], sizes[scratchColumns] = 36*p.pitch(), nr
+		sizes[scratchTile], sizes[scratchFactors], sizes[scratchColumns] = 36*p.pitch(), planeClasses*nr, planeClasses*nr
 	}
-	if p.many {
-		sizes[scratchInput] = p.inputs()
+	if p.many { // U and its scales are not a worker's own
+		sizes[scratchInput], sizes[scratchKernel], sizes[scratchColumns] = p.inputs(), 0, 0
 	}
 	for i, n := range sizes {
 		p.room[i+1] = p.room[i] + n
@@ -132,7 +130,8 @@ func (p *winograd) cut(most int) {
 const (
 	scratchTmp     = iota // what the transforms use
 	scratchZero           // a row of zeros
-	scratchColumns        // scales of a rounded plane of U
+	scratchFactors        // what U is multiplied by where it is rounded
+	scratchColumns        // scales of U then
 	scratchEdge           // a tile that is not stored whole
 	scratchInitial        // bias and per-channel term of each image
 	scratchKernel         // two rows of U
@@ -177,13 +176,16 @@ func (p *winograd) inputs() int {
 	return p.passes * 36 * p.plane
 }
 
-// kernels is the float32 of U of a pass of a panel: 36 planes and, of rounded ones, as many rows of scales.
+// kernel is the float32 of a plane of U of a pass of a panel.
+func (p *winograd) kernel() int { return p.depth * p.w.Kern.NR * p.size / 4 }
+
+// kernels is the float32 of U of a pass of a panel: 36 planes and, of rounded ones, their scales.
 func (p *winograd) kernels() int {
-	n := p.depth * p.w.Kern.NR * p.size / 4
+	n := 36 * p.kernel()
 	if p.fixed {
-		n += p.w.Kern.NR
+		n += planeClasses * p.w.Kern.NR
 	}
-	return 36 * n
+	return n
 }
 
 // pitch is the float32 from one row to the next of the transform of a tile that is about to be rounded.
@@ -313,8 +315,10 @@ func (p *winograd) multiply(b, t0, t1, panel int, v []float32, s *gemm.Scratch, 
 		_, depth := p.channels(pass)
 		*tile = gemm.Tile{Seg: &depthSteps[depth*p.size/4], Segs: 1, CStride: 36 * nr * 4}
 		for pair, rows := range rowPairs {
+			u, scales := p.made(pair, panel, pass, a)
 			if !p.many {
-				p.weights(pair, panel, pass, s)
+				u, scales = p.in(s, scratchKernel), p.in(s, scratchColumns)
+				p.weights(u, scales, pair, panel, pass, s)
 			}
 			for plane := range 12 {
 				i, j := rows[plane/6], plane%6
@@ -326,10 +330,9 @@ func (p *winograd) multiply(b, t0, t1, panel int, v []float32, s *gemm.Scratch, 
 				for t := range tiles {
 					s.Rows[t] = unsafe.Add(from, t*p.depth*p.size)
 				}
-				if p.many {
-					tile.B, tile.ColumnScale = p.made(panel, pass, 12*pair+plane, a)
-				} else {
-					tile.B, tile.ColumnScale = p.rounded(plane, depth, s)
+				tile.B = &u[plane*p.kernel()]
+				if p.fixed {
+					tile.ColumnScale = &scales[(4*classes[i]+classes[j])*nr]
 				}
 				for h := range heights {
 					m0, m1 := h*tiles/heights, (h+1)*tiles/heights
@@ -357,43 +360,27 @@ func (p *winograd) multiply(b, t0, t1, panel int, v []float32, s *gemm.Scratch, 
 
 // transformKernels makes U of one pass of a panel for all blocks.
 func (p *winograd) transformKernels(panel, pass int, s *gemm.Scratch, a *gemm.Args) {
-	size := p.depth * p.w.Kern.NR * p.size / 4
 	for pair := range rowPairs {
-		depth := p.weights(pair, panel, pass, s)
-		for plane := range 12 {
-			from, scale := p.rounded(plane, depth, s)
-			to, toScale := p.made(panel, pass, 12*pair+plane, a)
-			copy(unsafe.Slice(to, size), unsafe.Slice(from, size))
-			if p.fixed {
-				copy(unsafe.Slice(toScale, p.w.Kern.NR), unsafe.Slice(scale, p.w.Kern.NR))
-			}
-		}
+		u, scales := p.made(pair, panel, pass, a)
+		p.weights(u, scales, pair, panel, pass, s)
 	}
 }
 
-// made is a plane of U that was made first, and its scales if it is rounded.
-func (p *winograd) made(panel, pass, plane int, a *gemm.Args) (u, scale *float32) {
-	nr := p.w.Kern.NR
+// made is the place of two rows of U that are made first, and of the scales of all its rows if it is rounded.
+func (p *winograd) made(pair, panel, pass int, a *gemm.Args) (u, scales []float32) {
+	if !p.many {
+		return nil, nil
+	}
 	all := a.Workspace[(panel*p.passes+pass)*p.kernels():][:p.kernels()]
-	size := p.depth * nr * p.size / 4
-	if p.fixed {
-		scale = &all[36*size+plane*nr]
-	}
-	return &all[plane*size], scale
+	return all[12*pair*p.kernel():], all[36*p.kernel():]
 }
 
-// rounded is a plane of the two rows of U in scratch, rounded if that is wanted, with its scales.
-func (p *winograd) rounded(plane, depth int, s *gemm.Scratch) (u, scale *float32) {
-	u = &p.in(s, scratchKernel)[plane*p.depth*p.w.Kern.NR]
-	if p.fixed {
-		scale = &p.in(s, scratchColumns)[0]
-		p.t.fixColumns(u, scale, depth/2)
-	}
-	return u, scale
-}
+// planeClasses is the number of classes of planes of U, those of its row times those of its column.
+const planeClasses = 4 * 4
 
-// weights makes two rows of U, twelve planes of NR output channels by the input channels of a pass, and returns how many these are.
-func (p *winograd) weights(pair, panel, pass int, s *gemm.Scratch) int {
+// weights makes two rows of U, twelve planes of NR output channels by the input channels of a pass. Rounded, they have scales by class of
+// plane, which are made with the first two.
+func (p *winograd) weights(u, scales []float32, pair, panel, pass int, s *gemm.Scratch) {
 	C, nr := p.cfg.C1+p.cfg.C2, p.w.Kern.NR
 	c0, depth := p.channels(pass)
 	var first *byte
@@ -408,8 +395,15 @@ func (p *winograd) weights(pair, panel, pass int, s *gemm.Scratch) int {
 		}
 		first, stride, dtype = (*byte)(unsafe.Pointer(&taps[0])), depth*nr*4, compute.F32
 	}
-	p.t.weights(&p.in(s, scratchKernel)[0], p.depth*nr*4, first, stride, depth*nr, dtype, pair, p.points)
-	return depth
+	if !p.fixed {
+		p.t.weights(&u[0], 4*p.kernel(), first, stride, depth*nr, dtype, pair, p.points)
+		return
+	}
+	factors := p.in(s, scratchFactors)
+	if pair == 0 {
+		p.t.bound(&factors[0], &scales[0], first, stride, depth, dtype, p.points)
+	}
+	p.t.fixWeights((*int16)(unsafe.Pointer(&u[0])), 4*p.kernel(), first, stride, depth/2, &factors[0], dtype, pair, p.points)
 }
 
 // depthSteps[n] is n: an addressable segment length for every depth.

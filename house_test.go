@@ -70,7 +70,7 @@ var rules = []rule{
 	{"studio/work", "compute esrgan face lora lora/kohya lora/train portrait sd sd/filename sd/grid sd/infotext sd/prompt studio/jobs studio/library weights internal/atomicfile internal/canvas internal/openfile internal/picture invalid", "", "what jobs ask for, and who does it on a device that is handed in: no page and no protocol"},
 	{"studio", "clip face lora/dataset lora/kohya lora/train portrait sampler sd sd/filename sd/grid sd/infotext sd/prompt studio/api studio/sdapi studio/jobs studio/library studio/work internal/atomicfile internal/openfile internal/picture invalid", "github.com/chromedp/chromedp github.com/chromedp/cdproto", "pages over a queue and a library; what computes is handed in"},
 	{"studio/api", "studio/jobs studio/library studio/work sampler sd invalid", "", "jobs as resources: it knows no page"},
-	{"studio/sdapi", "sampler sd sd/infotext sd/prompt studio/jobs studio/library studio/work internal/canvas internal/openfile internal/picture invalid", "", "the web UI's protocol over the queue: it knows no page and no device"},
+	{"studio/sdapi", "sampler sd sd/grid sd/infotext sd/prompt studio/jobs studio/library studio/work internal/canvas internal/openfile internal/picture invalid", "", "the web UI's protocol over the queue: it knows no page and no device"},
 	{"tinyportrait", "", "", "data"},
 	{"tinyportrait/drawn", "face internal/picture", "", "eyes for the tiny model's people: for examples and tests"},
 	{"invalid", "", "", "a leaf that every package may import"},

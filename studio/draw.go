@@ -374,7 +374,7 @@ func (s *Server) valuesOfJob(r *http.Request, j jobs.Job, file string) values {
 	}
 	var info work.Info
 	s.read(j, "info.json", &info)
-	at := slices.IndexFunc(info.Pictures, func(p work.Drawn) bool { return p.File == file && file != work.SheetFile })
+	at := slices.IndexFunc(info.Pictures, func(p work.Drawn) bool { return p.File == file && !p.Sheet() })
 	if at < 0 {
 		return valuesOf(d)
 	}

@@ -114,6 +114,9 @@ func (o *order) jobsOf(stored []string) (all []work.Draw) {
 	if o.save {
 		one.Save = o.kind
 	}
+	if o.plot != nil {
+		one.Grid = &o.plot.Grid
+	}
 	if in := o.r.Inpaint; in != nil {
 		bare := *in
 		bare.Mask, one.Request.Inpaint, one.Mask, stored = nil, &bare, stored[0], stored[1:]
@@ -330,25 +333,32 @@ func (s *Server) forget(ctx context.Context, j jobs.Job, saved bool) {
 // generated is the answer with pictures.
 func (s *Server) generated(o *order, g *generation, parameters any, result work.Info, pictures []drawn, began time.Time) (*generated, error) {
 	answer := &generated{Images: []string{}, Parameters: parameters}
-	var files [][]byte
-	var texts []string
-	for _, p := range pictures {
-		files, texts = append(files, p.file), append(texts, p.Infotext)
-	}
-	first := 0
-	if o.save && (len(pictures) > 1 || o.grid.single && len(pictures) > 0) && (o.grid.answer || o.grid.save) {
+	var sheets []drawn
+	switch {
+	case o.plot != nil:
+		sheets, pictures = o.split(pictures)
+	case o.save && (len(pictures) > 1 || o.grid.single && len(pictures) > 0) && (o.grid.answer || o.grid.save):
 		sheet, err := s.sheet(o, pictures)
 		if err != nil {
 			return nil, err
 		}
 		if o.grid.answer && sheet != nil {
-			first, files, texts = 1, slices.Insert(files, 0, sheet), slices.Insert(texts, 0, texts[0])
+			sheets = []drawn{{work.Drawn{Infotext: pictures[0].Infotext}, sheet}}
 		}
+	}
+	first := len(sheets)
+	var files [][]byte
+	var texts []string
+	for _, p := range slices.Concat(sheets, pictures) {
+		files, texts = append(files, p.file), append(texts, p.Infotext)
+	}
+	if o.plot != nil && !o.plot.cells && first > 0 {
+		files = files[:first]
 	}
 	if g.SendImages {
 		for i, file := range files {
 			group := [][]byte{file}
-			if i >= first { // the grid has no mask
+			if i >= first { // a grid has no mask
 				more, err := o.besides(file)
 				if err != nil {
 					return nil, err
@@ -483,7 +493,12 @@ func (o *order) info(result work.Info, pictures []drawn, texts []string, first i
 		i.Strength = r.Hires.Strength
 	}
 	for n, p := range pictures {
-		i.Prompts, i.NegativePrompts = append(i.Prompts, r.Prompt), append(i.NegativePrompts, r.NegativePrompt)
+		positive, negative := r.Prompt, r.NegativePrompt
+		if o.plot != nil {
+			t := infotext.Parse(p.Infotext)
+			positive, negative = t.Prompt, t.Negative
+		}
+		i.Prompts, i.NegativePrompts = append(i.Prompts, positive), append(i.NegativePrompts, negative)
 		i.Seeds = append(i.Seeds, p.Seed)
 		subseed := p.Subseed
 		if r.Variation.Strength == 0 {

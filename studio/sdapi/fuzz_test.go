@@ -70,7 +70,7 @@ func endpoints(t testing.TB, api http.Handler) (all []endpoint) {
 var (
 	oddNumbers = []any{0, -1, 1, 7, 8, 64, 512, 0.5, 1e9, -1e9, 1e18, json.Number("1e400"), json.Number("9223372036854775808"), "3", "x", true}
 	oddTexts   = []any{
-		"", "x", "None", "Automatic", "Euler a", "karras", "tiny-portrait", "http://127.0.0.1/", "data:image/png;base64,", "\x00", "../../etc/passwd", "<lora:x:1>", "((a:1.2", "[a:b:0.5]",
+		"", "x", "None", "Automatic", "Euler a", "karras", "tiny-portrait", "X/Y/Z plot", "CFG Scale", "1-5 (+2)", "http://127.0.0.1/", "data:image/png;base64,", "\x00", "../../etc/passwd", "<lora:x:1>", "((a:1.2", "[a:b:0.5]",
 		"a\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 64x64", strings.Repeat("(", 3000), sample(8, 8), "data:image/png;base64," + sample(16, 8), sample(1, 1), "iVBORw0KGgo=", "Latent", "Lanczos",
 	}
 	oddNames = []string{

@@ -11,6 +11,7 @@ import (
 	"github.com/atelier-go/atelier/internal/canvas"
 	"github.com/atelier-go/atelier/sampler"
 	"github.com/atelier-go/atelier/sd"
+	"github.com/atelier-go/atelier/studio/library"
 )
 
 // lists are the routes that say what there is.
@@ -29,7 +30,7 @@ func (s *Server) lists() []route {
 		get(s, "/sdapi/v1/face-restorers", "None: there are no face restorers here.", none),
 		get(s, "/sdapi/v1/realesrgan-models", "None: models of Real-ESRGAN are among the upscalers.", none),
 		get(s, "/sdapi/v1/prompt-styles", "The styles.", s.promptStyles),
-		get(s, "/sdapi/v1/scripts", "What alwayson_scripts may name.", s.scripts),
+		get(s, "/sdapi/v1/scripts", "What alwayson_scripts and script_name may name.", s.scripts),
 		get(s, "/sdapi/v1/script-info", "What it takes.", s.scriptInfo),
 		get(s, "/sdapi/v1/extensions", "None: there are no extensions here.", none),
 		get(s, "/sdapi/v1/memory", "What memory there is.", s.memory),
@@ -239,6 +240,7 @@ func (s *Server) scripts(*http.Request) (lists scriptLists, err error) {
 			lists.Txt2Img = append(lists.Txt2Img, one.name)
 		}
 	}
+	lists.Txt2Img, lists.Img2Img = append(lists.Txt2Img, plotTitle), append(lists.Img2Img, plotTitle)
 	return lists, nil
 }
 
@@ -256,6 +258,11 @@ func (s *Server) scriptInfo(*http.Request) (all []scriptItem, err error) {
 				all = append(all, scriptItem{one.name, true, img2img, one.args})
 			}
 		}
+		kind := library.Txt2Img
+		if img2img {
+			kind = library.Img2Img
+		}
+		all = append(all, scriptItem{plotTitle, false, img2img, plotArgs(kind)})
 	}
 	return all, nil
 }

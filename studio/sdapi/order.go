@@ -37,6 +37,7 @@ type order struct {
 		answer, save, single, whole bool
 		rows                        int
 	}
+	plot       *plot // compares settings, if it is not nil
 	tiling     bool
 	styles     []string
 	lora       string // that every prompt has, "None" being none, with its weight
@@ -99,8 +100,8 @@ func (s *Server) order(g *generation, images [][]byte, kind string) (*order, err
 
 // impossible refuses what is not possible and would change the picture.
 func (g *generation) impossible() error {
-	if name := given(g.ScriptName); name != "" && !strings.EqualFold(name, "none") {
-		return refuse(http.StatusUnprocessableEntity, "Script %.100q not found: there are no selectable scripts here", name)
+	if name := given(g.ScriptName); name != "" && !strings.EqualFold(name, "none") && !strings.EqualFold(name, plotTitle) {
+		return refuse(http.StatusUnprocessableEntity, "Script %.100q not found: X/Y/Z plot alone can be selected here", name)
 	}
 	if given(g.FirstPassImage) != "" {
 		return faulty([]Fault{fault("firstpass_image", "value_error", "a first pass cannot be replaced by a picture; send it to img2img, or to extra-single-image")})
@@ -137,6 +138,9 @@ func (s *Server) settle(ctx context.Context, o *order, g *generation) error {
 		s.addLoRA(o)
 	}
 	faults = append(faults, o.run(g.AlwaysOnScripts)...)
+	if strings.EqualFold(given(g.ScriptName), plotTitle) {
+		faults = append(faults, o.compare(g.ScriptArgs)...)
+	}
 	o.drawSeeds()
 	if o.tiling {
 		faults = append(faults, fault("tiling", "value_error", "pictures that tile cannot be drawn here"))
@@ -150,6 +154,11 @@ func (s *Server) settle(ctx context.Context, o *order, g *generation) error {
 	}
 	if err := s.known(o); err != nil {
 		return err
+	}
+	if o.plot != nil {
+		if err := s.cells(o); err != nil {
+			return err
+		}
 	}
 	if err := errors.Join(o.flatten(ctx), o.masks(ctx)); err != nil {
 		return err
@@ -233,14 +242,19 @@ func (o *order) bound() error {
 	if pictures > maxPictures {
 		return faulty([]Fault{fault("n_iter", "value_error", "%d pictures are too many for one request, which may ask for %d", pictures, maxPictures)})
 	}
-	width, height := float64(o.r.Width), float64(o.r.Height)
-	if h := o.r.Hires; h != nil {
-		width, height = max(width*h.Scale, float64(h.Width)), max(height*h.Scale, float64(h.Height))
-	}
-	if float64(pictures)*width*height > maxPixels {
+	if width, height := largest(&o.r); float64(pictures)*width*height > maxPixels {
 		return faulty([]Fault{fault("n_iter", "value_error", "%d pictures of %.0f×%.0f are too many for one request, which may have %d million pixels", pictures, width, height, maxPixels>>20)})
 	}
 	return nil
+}
+
+// largest is the size of a picture after its last pass.
+func largest(r *sd.Request) (width, height float64) {
+	width, height = float64(r.Width), float64(r.Height)
+	if h := r.Hires; h != nil {
+		width, height = max(width*h.Scale, float64(h.Width)), max(height*h.Scale, float64(h.Height))
+	}
+	return width, height
 }
 
 // known checks that files which are named are there.

@@ -43,8 +43,8 @@ type generation struct {
 	Comments          object            `json:"comments" doc:"left"`
 	ClipSkip          *int              `json:"clip_skip" min:"0" max:"12" doc:"as the setting CLIP_stop_at_last_layers, which the web UI wants in override_settings"`
 	SamplerIndex      string            `json:"sampler_index" default:"Euler" doc:"the sampler if sampler_name is empty"`
-	ScriptName        *string           `json:"script_name" doc:"there are no selectable scripts: any is refused"`
-	ScriptArgs        []json.RawMessage `json:"script_args" default:"[]"`
+	ScriptName        *string           `json:"script_name" doc:"X/Y/Z plot compares settings; any other is refused"`
+	ScriptArgs        []json.RawMessage `json:"script_args" default:"[]" doc:"what the script takes, in the order of /sdapi/v1/script-info"`
 	SendImages        bool              `json:"send_images" default:"true" doc:"whether the answer has the pictures"`
 	SaveImages        bool              `json:"save_images" default:"false" doc:"whether pictures are saved in the folder of outputs; of several there is a grid then, the first of images"`
 	AlwaysOnScripts   object            `json:"alwayson_scripts" default:"{}" doc:"what extensions take, by their names: {\"NAME\": {\"args\": [...]}}; ADetailer, Soft inpainting, Refiner and Seed are known, and of others info says that they are left"`

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -132,6 +134,102 @@ func TestFields(t *testing.T) {
 	}
 }
 
+// plotted is a request of the script with one axis, by its name.
+func plotted(axis, values string) body {
+	return body{"script_name": "X/Y/Z plot", "script_args": []any{axis, values, []string{}, 0, "", []string{}, 0, "", []string{}, true, false, false, false, false, false, false, 0, true}}
+}
+
+// TestPlotFields follows the script's args into what the job is asked for, by the numbers that clients have for types.
+func TestPlotFields(t *testing.T) {
+	s, seen := fast(t)
+	list := []string{}
+	for name, one := range map[string]struct {
+		path string
+		send body
+		want work.Grid
+	}{
+		"all": {"txt2img", body{"seed": 5, "script_args": []any{6, "4-8 (+2)", list, 9, "", []string{"Euler a", "DPM++ 2M"}, 1, "1,2", list, false, true, true, false, true, false, true, 8, false}},
+			work.Grid{X: work.Axis{Name: "CFG Scale", Values: "4-8 (+2)"}, Y: work.Axis{Name: "Sampler", Choices: []string{"Euler a", "DPM++ 2M"}}, Z: work.Axis{Name: "Seed", Values: "1,2"}, VaryX: true, VaryZ: true, Apart: true, Bare: true, Margin: 8}},
+		"of a release before 1.6": {"txt2img", body{"seed": 5, "script_args": []any{4, "2,3", "", 9, "Euler a, DPM++ 2M", "", 0, "", "", "True", "False", "False", "False", 4}},
+			work.Grid{X: work.Axis{Name: "Steps", Values: "2,3"}, Y: work.Axis{Name: "Sampler", Values: "Euler a, DPM++ 2M"}, Z: work.Axis{Name: "Nothing"}, Margin: 4}},
+		"written":       {"txt2img", plotted("sampler", "Euler a"), work.Grid{X: work.Axis{Name: "Sampler", Values: "Euler a"}, Y: work.Axis{Name: "Nothing"}, Z: work.Axis{Name: "Nothing"}}},
+		"seeds of each": {"txt2img", body{"script_args": []any{4, "2,3", list, nil, nil, nil, nil, nil, nil, true, false, false, true}}, work.Grid{X: work.Axis{Name: "Steps", Values: "2,3"}, VaryX: true, VaryY: true, VaryZ: true}},
+		"img2img": {"img2img", body{"init_images": []string{sample(8, 8)}, "script_args": []any{6, "1", list, 5, "4", list, 9, "", []string{"Euler"}}},
+			work.Grid{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &studio{TB: t, server: s.server}
+			one.send["script_name"] = "x/y/z plot"
+			if name == "img2img" { // its sixth type is Image CFG Scale, which is refused for want of such a checkpoint
+				status, answer := s.ask("POST", "/sdapi/v1/img2img", one.send)
+				if status != 422 || !strings.Contains(string(answer), "InstructPix2Pix") {
+					t.Errorf("%d %s", status, answer)
+				}
+				one.send["script_args"].([]any)[0] = nil
+				one.want = work.Grid{Y: work.Axis{Name: "CFG Scale", Values: "4"}, Z: work.Axis{Name: "Sampler", Choices: []string{"Euler"}}}
+			}
+			s.draw("/sdapi/v1/"+one.path, one.send)
+			if d := <-seen; d.Grid == nil || !reflect.DeepEqual(*d.Grid, one.want) {
+				t.Errorf("the job is asked for %+v, want %+v", d.Grid, one.want)
+			}
+		})
+	}
+}
+
+// TestPlot draws by the script: sheets come first, then the cells in the order of the axes, whatever costs least to draw.
+func TestPlot(t *testing.T) {
+	drawing(t)
+	s := newStudio(t, sdapi.Options{}, nil)
+	send := body{"prompt": "portrait of a woman, red hair", "seed": 7, "steps": 2, "width": 64, "height": 64, "sampler_name": "Euler a", "batch_size": 3, "script_name": "X/Y/Z Plot", "save_images": true}
+	args := []any{7, "red, brown", []string{}, 4, "1, 2", []string{}, 1, "8, 9", []string{}, false, true, true, false, false, false, false, 0, false}
+	send["script_args"] = args
+	check := func(d drawn, sizes []image.Point, seeds []any) {
+		t.Helper()
+		if got := s.sizes(d); !slices.Equal(got, sizes) {
+			t.Errorf("the pictures have %v, want %v", got, sizes)
+		}
+		if got, _ := d.info["all_seeds"].([]any); !slices.Equal(got, seeds) {
+			t.Errorf("their seeds are %v, want %v", got, seeds)
+		}
+	}
+	whole, part, one := image.Pt(128, 256), image.Pt(128, 128), image.Pt(64, 64)
+	d := s.draw("/sdapi/v1/txt2img", send)
+	check(d, []image.Point{whole, part, part, one, one, one, one, one, one, one, one}, []any{8.0, 8.0, 8.0, 8.0, 9.0, 9.0, 9.0, 9.0})
+	if prompts, _ := d.info["all_prompts"].([]any); d.info["index_of_first_image"] != 3.0 || len(prompts) != 8 || prompts[5] != "portrait of a woman, brown hair" {
+		t.Errorf("info says %v of %q", d.info["index_of_first_image"], prompts)
+	}
+	texts, _ := d.info["infotexts"].([]any)
+	if len(texts) != 11 || !strings.Contains(fmt.Sprint(texts[0]), `X Type: Prompt S/R, X Values: "red, brown"`) || !strings.Contains(fmt.Sprint(texts[4]), "Steps: 1,") {
+		t.Errorf("the texts are %q", texts)
+	}
+	if notes := d.noted(); len(notes) != 1 || !strings.Contains(notes[0], "batch_size") {
+		t.Errorf("it says %q", notes)
+	}
+	alone := maps.Clone(send)
+	for _, name := range []string{"script_name", "script_args", "batch_size", "save_images"} {
+		delete(alone, name)
+	}
+	alone["prompt"], alone["seed"] = "portrait of a woman, brown hair", 9
+	if same := s.draw("/sdapi/v1/txt2img", alone); same.Images[0] != d.Images[10] {
+		t.Error("the last cell is another picture than its settings alone give")
+	}
+
+	args[10], args[6] = false, 0 // sheets alone, and Z of nothing: its only sheet is the whole
+	check(s.draw("/sdapi/v1/txt2img", send), []image.Point{part, part}, []any{7.0, 7.0, 7.0, 7.0})
+	args[0], args[1], args[11], send["init_images"] = "Denoising", "0.3, 0.9", false, []string{d.Images[3]}
+	delete(send, "batch_size")
+	check(s.draw("/sdapi/v1/img2img", send), []image.Point{part}, []any{7.0, 7.0, 7.0, 7.0})
+}
+
+// TestPlotInterrupted answers with the cells that there are.
+func TestPlotInterrupted(t *testing.T) {
+	s := newStudio(t, sdapi.Options{}, painter{most: 2}.handlers())
+	d := s.draw("/sdapi/v1/txt2img", plotted("Seed", "1-3"))
+	if len(d.Images) != 2 || d.info["index_of_first_image"] != 0.0 || len(d.noted()) != 1 {
+		t.Errorf("%d pictures and %q", len(d.Images), d.noted())
+	}
+}
+
 // TestSeveralPictures begins with several: each has a job of its own, and the seeds that a batch would have.
 func TestSeveralPictures(t *testing.T) {
 	s, seen := fast(t)
@@ -188,7 +286,16 @@ func TestRefused(t *testing.T) {
 		"setting":              {"txt2img", body{"override_settings": body{"CLIP_stop_at_last_layers": "two"}}, 422, `"override_settings","CLIP_stop_at_last_layers"`},
 		"setting out of range": {"txt2img", body{"override_settings": body{"rho": -1}}, 422, `"override_settings","rho"`},
 		"tiling":               {"txt2img", body{"tiling": true}, 422, `"tiling"`},
-		"script":               {"txt2img", body{"script_name": "X/Y/Z plot"}, 422, "Script"},
+		"script":               {"txt2img", body{"script_name": "SD upscale"}, 422, "X/Y/Z plot"},
+		"script without args":  {"txt2img", body{"script_name": "X/Y/Z plot"}, 422, `"script_args"`},
+		"an axis":              {"txt2img", plotted("Magic", "1"), 422, "type of X"},
+		"an axis of img2img":   {"txt2img", plotted("Image CFG Scale", "1"), 422, "CFG Scale"},
+		"values":               {"txt2img", plotted("Steps", "many"), 422, "the axis X"},
+		"values that cannot":   {"txt2img", plotted("Steps", "-3"), 422, "Steps: -3"},
+		"values not there":     {"txt2img", plotted("Checkpoint name", "nothing-like-it"), 400, "tiny"},
+		"a text not there":     {"txt2img", plotted("Prompt S/R", "cat, dog"), 422, "cat"},
+		"many cells":           {"txt2img", plotted("Seed", "1-2000"), 422, "1000"},
+		"large cells":          {"txt2img", plotted("Size", "64x64"+strings.Repeat(",2048x2048", 40)), 422, "million pixels"},
 		"styles":               {"txt2img", body{"styles": "oil"}, 422, `"styles"`},
 		"scripts":              {"txt2img", body{"alwayson_scripts": []int{1}}, 422, `"alwayson_scripts"`},
 		"ADetailer":            {"txt2img", body{"alwayson_scripts": body{"ADetailer": body{"args": []any{body{"ad_model": "face", "ad_confidence": 7}}}}}, 422, `"alwayson_scripts"`},

@@ -129,10 +129,11 @@ func (c *collector) collect(ctx context.Context, j jobs.Job) {
 // adapter is the kind of a result that is a LoRA; all others are kinds of outputs.
 const adapter = "lora"
 
-// finished are the names of pictures that are finished, and incomplete those of others.
+// finished are the names of pictures that are finished, incomplete those of others, and sheets those that show several.
 var (
 	finished   = regexp.MustCompile(`^\d+\.png$`)
 	incomplete = regexp.MustCompile(`^\d+-incomplete\.png$`)
+	sheets     = regexp.MustCompile(`^grid(-\d+)?\.png$`)
 )
 
 // wanted says as what a job's results are to be saved by their names, "" if not at all.
@@ -156,7 +157,7 @@ func (c *collector) wanted(j jobs.Job) func(name string) string {
 			if finished.MatchString(name) || partial && incomplete.MatchString(name) {
 				return kind
 			}
-			if name == SheetFile && c.library.Settings().Bool("grid_save") {
+			if sheets.MatchString(name) && c.library.Settings().Bool("grid_save") {
 				return kind + "-grid"
 			}
 			return ""

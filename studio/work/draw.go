@@ -110,6 +110,9 @@ type Drawn struct {
 	Cell     string `json:"cell,omitzero"` // the values of a grid's
 }
 
+// Sheet reports whether it shows the pictures of a grid.
+func (d Drawn) Sheet() bool { return sheets.MatchString(d.File) }
+
 // ReadInfo reads the info.json of a job.
 func ReadInfo(ctx context.Context, q *jobs.Queue, id string) (info Info, err error) {
 	r, err := q.Result(ctx, id, infoFile)
@@ -130,6 +133,7 @@ type drawing struct {
 	Draw
 	machine *Machine
 	task    *jobs.Task
+	drawn   drawnSeeds
 	plot    plot // of a grid
 	open    *opened
 	name    string // by which it was opened
@@ -201,29 +205,30 @@ func (r *drawing) prepare(ctx context.Context) (err error) {
 
 // drawnSeeds are the seeds of a job that asked for random ones.
 type drawnSeeds struct {
-	Seed      int64 `json:"seed"`
-	Variation int64 `json:"variation"`
+	Seed      int64  `json:"seed"`
+	Variation int64  `json:"variation"`
+	Axes      uint64 `json:"axes"` // of what a grid's axes leave to chance
 }
 
 // seeds draws those that are to be random, once for the job, whoever goes on with it.
 func (r *drawing) seeds(ctx context.Context) error {
 	q := &r.Request
-	if q.Seed >= 0 && q.Variation.Seed >= 0 {
+	if q.Seed >= 0 && q.Variation.Seed >= 0 && r.Grid == nil {
 		return nil
 	}
-	s := drawnSeeds{rand.Int64N(1 << 32), rand.Int64N(1 << 32)}
-	err := readKept(ctx, r.task, "seeds.json", &s)
+	r.drawn = drawnSeeds{rand.Int64N(1 << 32), rand.Int64N(1 << 32), rand.Uint64()}
+	err := readKept(ctx, r.task, "seeds.json", &r.drawn)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = keepJSON(ctx, r.task, "seeds.json", s)
+		err = keepJSON(ctx, r.task, "seeds.json", r.drawn)
 	}
 	if err != nil {
 		return fmt.Errorf("work: the job's seeds: %w", err)
 	}
 	if q.Seed < 0 {
-		q.Seed = s.Seed
+		q.Seed = r.drawn.Seed
 	}
 	if q.Variation.Seed < 0 {
-		q.Variation.Seed = s.Variation
+		q.Variation.Seed = r.drawn.Variation
 	}
 	return nil
 }
@@ -276,7 +281,7 @@ func (r *drawing) all(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.sheet(running)
+	return r.sheets(running)
 }
 
 // untilInterrupted is a context that ends as another, but for an interruption, which leaves time to keep what there is.

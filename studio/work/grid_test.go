@@ -42,6 +42,44 @@ func TestGrid(t *testing.T) {
 	}
 }
 
+// TestGridSeeds has seeds that vary along axes, seeds that an axis leaves to chance, values that are chosen, and a sheet for each value of Z.
+func TestGridSeeds(t *testing.T) {
+	s := newStudio(t)
+	s.work("a")
+	request := small("portrait of a woman, red hair", 1)
+	request.Seed = 20
+	j := s.done(s.submit(work.Draw{Request: request, Grid: &work.Grid{
+		X: work.Axis{Name: "Sampler", Choices: []string{"Euler", "Euler a"}}, Z: work.Axis{Name: "CFG Scale", Values: "4, 5"}, VaryX: true, VaryZ: true, Apart: true,
+	}}).ID)
+	if got, want := names(j), []string{"0.png", "1.png", "2.png", "3.png", "grid-0.png", "grid-1.png", "grid.png", "info.json"}; !slices.Equal(got, want) {
+		t.Fatalf("the results are %q, want %q", got, want)
+	}
+	for name, want := range map[string][4]string{
+		"0.png": {"20", "Euler", "4", ""}, "1.png": {"21", "Euler a", "4", ""}, "2.png": {"22", "Euler", "5", ""}, "3.png": {"23", "Euler a", "5", ""},
+		"grid.png": {"20", "Euler", "4", "4, 5"}, "grid-1.png": {"22", "Euler", "5", ""},
+	} {
+		text, err := infotext.Read(bytes.NewReader(s.result(j.ID, name)))
+		s.check(err)
+		var got [4]string
+		for i, key := range []string{"Seed", "Sampler", "CFG scale", "Z Values"} {
+			got[i], _ = text.Get(key)
+		}
+		if got != want {
+			t.Errorf("%s has %q, want %q", name, got, want)
+		}
+	}
+	j = s.done(s.submit(work.Draw{Request: request, Grid: &work.Grid{X: work.Axis{Name: "Seed", Values: "-1, -1, 3"}, Y: work.Axis{Name: "Steps", Values: "1, 2"}}}).ID)
+	info, err := work.ReadInfo(t.Context(), s.queue, j.ID)
+	s.check(err)
+	seeds := make([]int64, 6)
+	for _, p := range info.Pictures[:6] {
+		seeds[p.Batch] = p.Seed
+	}
+	if seeds[0] < 0 || seeds[0] == seeds[1] || seeds[2] != 3 || !slices.Equal(seeds[:3], seeds[3:]) {
+		t.Errorf("an axis that leaves seeds to chance has %v", seeds)
+	}
+}
+
 // TestGridRefused tells of axes that cannot be by the field that has them.
 func TestGridRefused(t *testing.T) {
 	s := newStudio(t)

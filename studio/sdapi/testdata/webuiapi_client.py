@@ -101,7 +101,12 @@ for sampler in samplers:
 fails(400, "txt2img", prompt="x", sampler_name="Eel", **SIZE)
 fails(400, "txt2img", prompt="x", override_settings={"sd_model_checkpoint": "nothing like it"}, **SIZE)
 fails(422, "txt2img", prompt="x", tiling=True, **SIZE)
-fails(422, "txt2img", prompt="x", script_name="X/Y/Z Plot", **SIZE)
+# As the client's own example has it: types by their numbers, truth as text.
+plot = [4, "1,2", "", 9, "Euler a, DPM++ 2M", "", 0, "", "", "True", "True", "False", "False", 0]
+plotted = call("txt2img", prompt="x", seed=1003, script_name="X/Y/Z Plot", script_args=plot, width=64, height=64)
+assert len(plotted.images) == 5 and plotted.image.width > 128 and [one.size for one in plotted.images[1:]] == [(64, 64)] * 4, plotted.info
+assert "x/y/z plot" in call("get_scripts")["img2img"] and len(call("img2img", images=[first.image], script_name="X/Y/Z Plot", script_args=plot[:3] + [0, "", ""] * 2 + plot[9:], **SIZE).images) == 3
+fails(422, "txt2img", prompt="x", script_name="SD upscale", **SIZE)
 unit = webuiapi.ControlNetUnit(image=first.image, module="canny", model="x")
 noted = pictures(call("txt2img", prompt="x", controlnet_units=[unit], roop=webuiapi.Roop(img=first.image), reactor=webuiapi.ReActor(img=first.image), sag=webuiapi.Sag(),
                       animatediff=webuiapi.AnimateDiff(), alwayson_scripts={}, **SIZE), 1)

@@ -10,7 +10,7 @@ func (c *compiler) groupNormGradient(op compute.GroupNormGradient, out []compute
 	y, x := c.program.Shape(op.DY), c.program.Shape(op.X)
 	group, err := norm.NewGroupGradient(c.device.set, norm.GroupConfig{
 		N: y[0], Rows: y.Rows() / y[0], C1: x.Last(), C2: y.Last() - x.Last(), Groups: op.Groups, Eps: op.Eps,
-	}, c.elem.Derivative(op.Activation))
+	}, c.elem.Gradient(op.Activation))
 	if err != nil {
 		return lowered{}, err
 	}
@@ -42,7 +42,7 @@ func (c *compiler) groupNormGradient(op compute.GroupNormGradient, out []compute
 
 func (c *compiler) layerNormGradient(op compute.LayerNormGradient, out compute.Value) (lowered, error) {
 	y := c.program.Shape(out)
-	layer, err := norm.NewLayerGradient(norm.LayerConfig{Rows: y.Rows(), C: y.Last(), Eps: op.Eps})
+	layer, err := norm.NewLayerGradient(c.device.set, norm.LayerConfig{Rows: y.Rows(), C: y.Last(), Eps: op.Eps})
 	if err != nil {
 		return lowered{}, err
 	}

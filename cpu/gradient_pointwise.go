@@ -1,32 +1,20 @@
 package cpu
 
-import (
-	"github.com/atelier-go/atelier/compute"
-	"github.com/atelier-go/atelier/cpu/internal/kernel/gemm"
-)
-
-// derivativeBlock is how many elements a derivative is made for at a time, in a worker's scratch.
-const derivativeBlock = 1024
+import "github.com/atelier-go/atelier/compute"
 
 func (c *compiler) activateGradient(op compute.ActivateGradient, out compute.Value) (lowered, error) {
-	slope := c.elem.Derivative(op.Activation)
-	return lowered{need: gemm.Need{Scratch: derivativeBlock}, bind: func(b *binding) (step, error) {
+	gradient := c.elem.Gradient(op.Activation)
+	return lowered{bind: func(b *binding) (step, error) {
 		xs, dys, ys := b.place(op.X), b.place(op.DY), b.place(out)
 		var x, dy, y []float32
 		prepare := func() { x, dy, y = xs.f32(), dys.f32(), ys.f32() }
-		return step{prepare, []phase{{(ys.n + grain - 1) / grain, func(task, worker int) {
-			from, to := task*grain, min((task+1)*grain, ys.n)
-			if slope == nil {
+		return step{prepare, each(ys.n, grain, func(from, to int) {
+			if gradient == nil {
 				copy(y[from:to], dy[from:to])
 				return
 			}
-			for block := b.device.scratch[worker].Floats[:derivativeBlock]; from < to; from += len(block) { // y may be x or dy
-				part := block[:min(len(block), to-from)]
-				copy(part, x[from:])
-				slope(part)
-				c.elem.Multiply(y[from:][:len(part)], part, dy[from:])
-			}
-		}}}}, nil
+			gradient(y[from:to], x[from:to], dy[from:to])
+		})}, nil
 	}}, nil
 }
 

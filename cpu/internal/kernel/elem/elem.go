@@ -18,13 +18,13 @@ type Kernels struct {
 	ReLU      func(x []float32) // max(x, 0)
 	Exp       func(x []float32) // eˣ: +Inf from 88.73 up, 0 below -103.98
 
-	siluSlope, quickGELUSlope, geluSlope func(x []float32) // derivatives; see Derivative
+	siluGradient, quickGELUGradient, geluGradient func(dx, x, dy []float32) // see Gradient
 
-	geglu     func(dst, a, gate []float32)       // dst = a·GELU(gate)
-	add       func(dst, a, b []float32)          // dst = a + b
-	multiply  func(dst, a, b []float32)          // dst = a·b
-	addScaled func(dst, a []float32, c float32)  // dst += c·a
-	widen     [2]func(dst []float32, src []byte) // binary16, bfloat16 to float32
+	geglu         func(dst, a, gate []float32)           // dst = a·GELU(gate)
+	gegluGradient func(da, dgate, a, gate, dy []float32) // its derivatives by both, times dy
+	add           func(dst, a, b []float32)              // dst = a + b
+	addScaled     func(dst, a []float32, c float32)      // dst += c·a
+	widen         [2]func(dst []float32, src []byte)     // binary16, bfloat16 to float32
 
 	reaches func(p *byte, blocks int, exponent uint32) bool // whether an element in blocks of 128 bytes has all bits of the exponent; nil where slow
 }
@@ -61,9 +61,6 @@ func (k *Kernels) GEGLU(dst, x []float32, rows, d int) {
 
 // Add computes dst = a + b over len(dst) elements. dst may be a or b.
 func (k *Kernels) Add(dst, a, b []float32) { k.add(dst, a[:len(dst)], b[:len(dst)]) }
-
-// Multiply computes dst = a·b over len(dst) elements. dst may be a or b.
-func (k *Kernels) Multiply(dst, a, b []float32) { k.multiply(dst, a[:len(dst)], b[:len(dst)]) }
 
 // AddScaled computes dst = dst + c·a over len(dst) elements, with one rounding where the set has FMA.
 func (k *Kernels) AddScaled(dst, a []float32, c float32) { k.addScaled(dst, a[:len(dst)], c) }

@@ -17,15 +17,15 @@ var avx2 = Kernels{
 	ReLU:      reluAVX2,
 	Exp:       expAVX2,
 
-	siluSlope:      siluSlopeAVX2,
-	quickGELUSlope: quickGELUSlopeAVX2,
-	geluSlope:      geluSlopeAVX2,
+	siluGradient:      siluGradientAVX2,
+	quickGELUGradient: quickGELUGradientAVX2,
+	geluGradient:      geluGradientAVX2,
 
-	geglu:     gegluAVX2,
-	add:       addAVX2,
-	multiply:  multiplyAVX2,
-	addScaled: addScaledAVX2,
-	widen:     [2]func([]float32, []byte){widenWith(widenF16AVX2, widenF16Generic), widenWith(widenBF16AVX2, widenBF16Generic)},
+	geglu:         gegluAVX2,
+	gegluGradient: gegluGradientAVX2,
+	add:           addAVX2,
+	addScaled:     addScaledAVX2,
+	widen:         [2]func([]float32, []byte){widenWith(widenF16AVX2, widenF16Generic), widenWith(widenBF16AVX2, widenBF16Generic)},
 
 	reaches: reachesAVX2,
 }
@@ -37,15 +37,15 @@ var avx512 = Kernels{
 	ReLU:      reluAVX512,
 	Exp:       expAVX512,
 
-	siluSlope:      siluSlopeAVX512,
-	quickGELUSlope: quickGELUSlopeAVX512,
-	geluSlope:      geluSlopeAVX512,
+	siluGradient:      siluGradientAVX512,
+	quickGELUGradient: quickGELUGradientAVX512,
+	geluGradient:      geluGradientAVX512,
 
-	geglu:     gegluAVX512,
-	add:       addAVX512,
-	multiply:  multiplyAVX512,
-	addScaled: addScaledAVX512,
-	widen:     [2]func([]float32, []byte){widenWith(widenF16AVX512, widenF16Generic), widenWith(widenBF16AVX512, widenBF16Generic)},
+	geglu:         gegluAVX512,
+	gegluGradient: gegluGradientAVX512,
+	add:           addAVX512,
+	addScaled:     addScaledAVX512,
+	widen:         [2]func([]float32, []byte){widenWith(widenF16AVX512, widenF16Generic), widenWith(widenBF16AVX512, widenBF16Generic)},
 
 	reaches: reachesAVX2,
 }
@@ -174,45 +174,45 @@ func widenF16AVX512(dst, src unsafe.Pointer, groups int)
 //go:noescape
 func widenBF16AVX512(dst, src unsafe.Pointer, groups int)
 
-// for i := range x { x[i] = s + x[i]*s*(1-s) } with s = 1 / (1 + exp(-x[i]))
+// for i := range dx { dx[i] = dy[i] * (s + x[i]*s*(1-s)) } with s = 1 / (1 + exp(-x[i]))
 //
 //go:noescape
-func siluSlopeAVX2(x []float32)
+func siluGradientAVX2(dx, x, dy []float32)
 
-// for i := range x { x[i] = s + 1.702*x[i]*s*(1-s) } with s = 1 / (1 + exp(-1.702*x[i]))
+// for i := range dx { dx[i] = dy[i] * (s + 1.702*x[i]*s*(1-s)) } with s = 1 / (1 + exp(-1.702*x[i]))
 //
 //go:noescape
-func quickGELUSlopeAVX2(x []float32)
+func quickGELUGradientAVX2(dx, x, dy []float32)
 
-// for i := range x { x[i] = (1 + erf(x[i]/√2)) / 2 + x[i]*exp(-x[i]*x[i]/2)/√(2π) }
+// for i := range dx { dx[i] = dy[i] * ((1+erf(x[i]/√2))/2 + x[i]*exp(-x[i]*x[i]/2)/√(2π)) }
 //
 //go:noescape
-func geluSlopeAVX2(x []float32)
+func geluGradientAVX2(dx, x, dy []float32)
 
-// for i := range dst { dst[i] = a[i] * b[i] }
+// for i := range da { da[i], dgate[i] = dy[i]*gelu(gate[i]), dy[i]*gelu'(gate[i])*a[i] }
 //
 //go:noescape
-func multiplyAVX2(dst, a, b []float32)
+func gegluGradientAVX2(da, dgate, a, gate, dy []float32)
 
-// for i := range x { x[i] = s + x[i]*s*(1-s) } with s = 1 / (1 + exp(-x[i]))
+// for i := range dx { dx[i] = dy[i] * (s + x[i]*s*(1-s)) } with s = 1 / (1 + exp(-x[i]))
 //
 //go:noescape
-func siluSlopeAVX512(x []float32)
+func siluGradientAVX512(dx, x, dy []float32)
 
-// for i := range x { x[i] = s + 1.702*x[i]*s*(1-s) } with s = 1 / (1 + exp(-1.702*x[i]))
+// for i := range dx { dx[i] = dy[i] * (s + 1.702*x[i]*s*(1-s)) } with s = 1 / (1 + exp(-1.702*x[i]))
 //
 //go:noescape
-func quickGELUSlopeAVX512(x []float32)
+func quickGELUGradientAVX512(dx, x, dy []float32)
 
-// for i := range x { x[i] = (1 + erf(x[i]/√2)) / 2 + x[i]*exp(-x[i]*x[i]/2)/√(2π) }
+// for i := range dx { dx[i] = dy[i] * ((1+erf(x[i]/√2))/2 + x[i]*exp(-x[i]*x[i]/2)/√(2π)) }
 //
 //go:noescape
-func geluSlopeAVX512(x []float32)
+func geluGradientAVX512(dx, x, dy []float32)
 
-// for i := range dst { dst[i] = a[i] * b[i] }
+// for i := range da { da[i], dgate[i] = dy[i]*gelu(gate[i]), dy[i]*gelu'(gate[i])*a[i] }
 //
 //go:noescape
-func multiplyAVX512(dst, a, b []float32)
+func gegluGradientAVX512(da, dgate, a, gate, dy []float32)
 
 // reachesAVX2 reports whether x&exponent has the same upper 16 bits as exponent, or where exponent has them lower 16 bits, for any of
 // the 32 bits x in blocks > 0 of 128 bytes.

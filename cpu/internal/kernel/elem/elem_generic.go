@@ -15,15 +15,15 @@ var generic = Kernels{
 	ReLU:      reluGeneric,
 	Exp:       expGeneric,
 
-	siluSlope:      siluSlopeGeneric,
-	quickGELUSlope: quickGELUSlopeGeneric,
-	geluSlope:      geluSlopeGeneric,
+	siluGradient:      siluGradientGeneric,
+	quickGELUGradient: quickGELUGradientGeneric,
+	geluGradient:      geluGradientGeneric,
 
-	geglu:     gegluGeneric,
-	add:       addGeneric,
-	multiply:  multiplyGeneric,
-	addScaled: addScaledGeneric,
-	widen:     [2]func([]float32, []byte){widenF16Generic, widenBF16Generic},
+	geglu:         gegluGeneric,
+	gegluGradient: gegluGradientGeneric,
+	add:           addGeneric,
+	addScaled:     addScaledGeneric,
+	widen:         [2]func([]float32, []byte){widenF16Generic, widenBF16Generic},
 }
 
 func siluGeneric(x []float32) {
@@ -75,12 +75,6 @@ func addGeneric(dst, a, b []float32) {
 	}
 }
 
-func multiplyGeneric(dst, a, b []float32) {
-	for i, v := range a {
-		dst[i] = v * b[i]
-	}
-}
-
 func addScaledGeneric(dst, a []float32, c float32) {
 	for i, v := range a {
 		dst[i] += c * v
@@ -93,15 +87,27 @@ func timesSigmoid(x, v float32) float32 {
 	return (max(x, 0) + min(x, 0)*e) / (1 + e)
 }
 
-func siluSlopeGeneric(x []float32) {
+func siluGradientGeneric(dx, x, dy []float32) {
 	for i, v := range x {
-		x[i] = sigmoidSlope(v, 1)
+		dx[i] = dy[i] * sigmoidSlope(v, 1)
 	}
 }
 
-func quickGELUSlopeGeneric(x []float32) {
+func quickGELUGradientGeneric(dx, x, dy []float32) {
 	for i, v := range x {
-		x[i] = sigmoidSlope(v, 1.702)
+		dx[i] = dy[i] * sigmoidSlope(v, 1.702)
+	}
+}
+
+func geluGradientGeneric(dx, x, dy []float32) {
+	for i, v := range x {
+		dx[i] = dy[i] * geluSlope(v)
+	}
+}
+
+func gegluGradientGeneric(da, dgate, a, gate, dy []float32) {
+	for i, g := range gate {
+		da[i], dgate[i] = dy[i]*gelu(g), dy[i]*geluSlope(g)*a[i]
 	}
 }
 
@@ -116,17 +122,16 @@ func sigmoidSlope(x, k float32) float32 {
 	return s + k*(x*e*r*r)
 }
 
-func geluSlopeGeneric(x []float32) {
+// geluSlope is Φ(x) + x·φ(x).
+func geluSlope(x float32) float32 {
 	const density = 1 / (math.Sqrt2 * math.SqrtPi)
-	for i, v := range x {
-		z := min(abs(v), 20)
-		e := exp(-z*z/2, 0)
-		p := e * tail(1/(1+0.3*z))
-		if v > 0 {
-			p = 1 - p
-		}
-		x[i] = p + v*e*density
+	z := min(abs(x), 20)
+	e := exp(-z*z/2, 0)
+	p := e * tail(1/(1+0.3*z))
+	if x > 0 {
+		p = 1 - p
 	}
+	return p + x*e*density
 }
 
 // tail is (1-Φ(z))·e^(z²/2) for t = 1/(1+0.3z).

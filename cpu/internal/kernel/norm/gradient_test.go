@@ -3,15 +3,16 @@ package norm
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/atelier-go/atelier/cpu/internal/isa"
 )
 
-// double stands in for the derivative of an activation: that of x².
-func double(x []float32) {
+// double stands in for the gradient of an activation: that of x².
+func double(dx, x, dy []float32) {
 	for i := range x {
-		x[i] *= 2
+		dx[i] = 2 * x[i] * dy[i]
 	}
 }
 
@@ -57,11 +58,11 @@ func TestGroupGradient(t *testing.T) {
 }
 
 func testGroupGradient(t *testing.T, set isa.Set, c GroupConfig, mean, sigma float64, activated bool) {
-	var slope func([]float32)
+	var act func(dx, x, dy []float32)
 	if activated {
-		slope = double
+		act = double
 	}
-	g, err := NewGroupGradient(set, c, slope)
+	g, err := NewGroupGradient(set, c, act)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,8 +127,17 @@ func testGroupGradient(t *testing.T, set isa.Set, c GroupConfig, mean, sigma flo
 }
 
 func TestLayerGradient(t *testing.T) {
-	for _, c := range []LayerConfig{{Rows: 1, C: 1, Eps: 1e-5}, {Rows: 3, C: 2, Eps: 1e-5}, {Rows: 7, C: 37, Eps: 1e-6}, {Rows: 120, C: 320, Eps: 1e-5}} {
-		l, err := NewLayerGradient(c)
+	for _, set := range sets {
+		t.Run(set.String(), func(t *testing.T) {
+			isa.Need(t, set)
+			testLayerGradient(t, set)
+		})
+	}
+}
+
+func testLayerGradient(t *testing.T, set isa.Set) {
+	for _, c := range []LayerConfig{{Rows: 1, C: 1, Eps: 1e-5}, {Rows: 3, C: 2, Eps: 1e-5}, {Rows: 5, C: 16, Eps: 1e-5}, {Rows: 7, C: 37, Eps: 1e-6}, {Rows: 120, C: 320, Eps: 1e-5}} {
+		l, err := NewLayerGradient(set, c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,14 +168,61 @@ func TestLayerGradient(t *testing.T) {
 	}
 }
 
+// TestGradientBits wants the same bits of every set.
+func TestGradientBits(t *testing.T) {
+	for _, set := range sets[1:] {
+		t.Run(set.String(), func(t *testing.T) {
+			isa.Need(t, set)
+			k := kernelsFor(set)
+			for _, c := range []int{1, 7, 8, 16, 24, 37, 48, 100, 320} {
+				const rows, wide = 5, 3 // d has further channels
+				r := rand.New(rand.NewPCG(3, uint64(c)))
+				x, d, add, weight := random(r, rows*c, 3, 1), random(r, rows*(c+wide), 0, 1), random(r, rows*c, 0, 1), random(r, c, 1, 0.3)
+				double := func() []float64 {
+					v := make([]float64, c)
+					for i := range v {
+						v[i] = r.NormFloat64()
+					}
+					return v
+				}
+				terms := terms{double(), double(), double(), double(), double()}
+				sum, inner := double(), double()
+				wantSum, wantInner := slices.Clone(sum), slices.Clone(inner)
+				k.gradientMoments(sum, inner, x, d, terms.mean, rows, c, c+wide)
+				generic.gradientMoments(wantSum, wantInner, x, d, terms.mean, rows, c, c+wide)
+				if !slices.Equal(sum, wantSum) || !slices.Equal(inner, wantInner) {
+					t.Errorf("%d channels: sums differ", c)
+				}
+				for _, add := range [][]float32{nil, add} {
+					dx, check := guarded(rows * c)
+					want := make([]float32, rows*c)
+					k.gradientAffine(dx, x, d, add, terms, rows, c, c, c+wide)
+					generic.gradientAffine(want, x, d, add, terms, rows, c, c, c+wide)
+					check(t)
+					if !slices.Equal(dx, want) {
+						t.Errorf("%d channels: terms make different gradients", c)
+					}
+					dx, check = guarded(c)
+					k.layerGradient(dx, x[:c], d[:c], add, weight, 1e-5)
+					generic.layerGradient(want[:c], x[:c], d[:c], add, weight, 1e-5)
+					check(t)
+					if !slices.Equal(dx, want[:c]) {
+						t.Errorf("%d channels: gradients of a row differ", c)
+					}
+				}
+			}
+		})
+	}
+}
+
 func TestGradientErrors(t *testing.T) {
 	if _, err := NewGroupGradient(isa.Generic, GroupConfig{N: 1, Rows: 1, C1: 3, Groups: 2}, nil); err == nil {
 		t.Error("planned groups that do not divide the channels, want an error")
 	}
-	if _, err := NewLayerGradient(LayerConfig{Rows: 1}); err == nil {
+	if _, err := NewLayerGradient(isa.Generic, LayerConfig{Rows: 1}); err == nil {
 		t.Error("planned rows without channels, want an error")
 	}
-	l, err := NewLayerGradient(LayerConfig{Rows: 2, C: 3})
+	l, err := NewLayerGradient(isa.Generic, LayerConfig{Rows: 2, C: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

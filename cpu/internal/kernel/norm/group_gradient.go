@@ -22,14 +22,14 @@ type GroupGradientArgs struct {
 // with means over a group. The statistics are computed again from x. It is run like a Group, with scratch for each worker.
 type GroupGradient struct {
 	*Group
-	slope func(x []float32) // replaces x by Act'(x); nil is the derivative of the identity
+	act func(dx, x, dy []float32) // sets dx to Act'(x)·dy; nil is the gradient of the identity
 }
 
-// NewGroupGradient checks cfg, whose Act is not looked at, and lays out the work. slope replaces x by the
-// activation's derivative; nil stands for the identity's.
-func NewGroupGradient(set isa.Set, cfg GroupConfig, slope func(x []float32)) (*GroupGradient, error) {
+// NewGroupGradient checks cfg, whose Act is not looked at, and lays out the work. act sets dx, which may be x, to the
+// activation's derivative at x times dy; nil stands for the identity's.
+func NewGroupGradient(set isa.Set, cfg GroupConfig, act func(dx, x, dy []float32)) (*GroupGradient, error) {
 	g, err := NewGroup(set, cfg)
-	return &GroupGradient{g, slope}, err
+	return &GroupGradient{g, act}, err
 }
 
 // The phases of the gradient, after sums and combine.
@@ -40,7 +40,7 @@ const (
 )
 
 // Workspace is the memory a run needs, shared by its tasks, in float32 elements.
-func (g *GroupGradient) Workspace() int { return g.Group.Workspace() + g.cfg.N*8*g.c }
+func (g *GroupGradient) Workspace() int { return g.Group.Workspace() + g.cfg.N*10*g.c }
 
 // Scratch is the memory each worker needs, in float32 elements.
 func (g *GroupGradient) Scratch() int { return g.step() * g.c }
@@ -105,18 +105,24 @@ func (g *GroupGradient) Do(phase, task int, scratch []float32, a *GroupGradientA
 	}
 }
 
-// terms are, for each channel of one batch item, the numbers that make dx = d·rstd + (x-mean)·inner + outer. They and what
-// they make are float64: dx may be far smaller than its terms, in groups of few elements above all.
-type terms struct{ mean, rstd, inner, outer []float64 }
+// terms are, for each channel of one batch item, the numbers that make dx = d·scale + (x-mean)·inner + outer of d = DY·Act', and rstd,
+// of which they are made. They and what they make are float64: dx may be far smaller than its terms, in groups of few elements
+// above all.
+type terms struct{ scale, mean, inner, outer, rstd []float64 }
 
-func (g *GroupGradient) terms(n int, a *GroupGradientArgs) terms {
-	all := unsafe.Slice((*float64)(unsafe.Pointer(&a.Workspace[g.Group.Workspace()])), g.cfg.N*4*g.c)
-	p := all[n*4*g.c:][:4*g.c]
-	return terms{p[:g.c], p[g.c : 2*g.c], p[2*g.c : 3*g.c], p[3*g.c:]}
+func (g *GroupGradient) terms(n int, a *GroupGradientArgs) (t terms) {
+	all := unsafe.Slice((*float64)(unsafe.Pointer(&a.Workspace[g.Group.Workspace()])), g.cfg.N*5*g.c)
+	all = all[n*5*g.c:]
+	for i, p := range []*[]float64{&t.scale, &t.mean, &t.inner, &t.outer, &t.rstd} {
+		*p = all[i*g.c:][:g.c]
+	}
+	return t
 }
 
 // from is the terms of channels c onwards.
-func (t terms) from(c int) terms { return terms{t.mean[c:], t.rstd[c:], t.inner[c:], t.outer[c:]} }
+func (t terms) from(c int) terms {
+	return terms{t.scale[c:], t.mean[c:], t.inner[c:], t.outer[c:], t.rstd[c:]}
+}
 
 // normalise keeps the statistics of one group beside the affine map of the forward pass.
 func (g *GroupGradient) normalise(n, group int, a *GroupGradientArgs) {
@@ -125,11 +131,11 @@ func (g *GroupGradient) normalise(n, group int, a *GroupGradientArgs) {
 	t := g.terms(n, a)
 	width := g.c / g.cfg.Groups
 	for i := group * width; i < (group+1)*width; i++ {
-		t.mean[i], t.rstd[i] = mean, rstd
+		t.scale[i], t.mean[i], t.rstd[i] = float64(a.Weight[i])*rstd, mean, rstd
 	}
 }
 
-// means turns the sums of d and d·(x-mean) over one group into the last two terms.
+// means turns the sums of d·Weight and d·Weight·(x-mean) over one group into the last two terms.
 func (g *GroupGradient) means(n, group int, a *GroupGradientArgs) {
 	sum, inner := g.total(n, group, &a.GroupArgs)
 	count, width := g.count(), g.c/g.cfg.Groups
@@ -141,28 +147,24 @@ func (g *GroupGradient) means(n, group int, a *GroupGradientArgs) {
 	}
 }
 
-// visit goes through a chunk a few rows at a time and hands f each row's index and derivative of the activation.
-func (g *GroupGradient) visit(n, chunk int, scratch []float32, a *GroupGradientArgs, f func(row int, slope []float32)) {
+// visit goes through a chunk a few rows at a time and hands f the first of them, their number and their d = DY·Act'.
+func (g *GroupGradient) visit(n, chunk int, scratch []float32, a *GroupGradientArgs, f func(first, rows int, d []float32)) {
 	c1, c2 := g.cfg.C1, g.cfg.C2
 	first, rows := g.span(n, chunk)
 	scale, shift := g.affine(n, &a.GroupArgs)
 	for step := g.step(); rows > 0; first, rows = first+step, rows-step {
 		r := min(step, rows)
-		block := scratch[:r*g.c]
-		if g.slope == nil {
-			for i := range block {
-				block[i] = 1
-			}
-		} else {
+		d := a.DY[first*g.c:][:r*g.c]
+		if g.act != nil {
+			block := scratch[:r*g.c]
 			g.kern.affine(block, a.X1[first*c1:][:r*c1], scale[:c1], shift[:c1], r, c1, g.c, c1)
 			if c2 > 0 {
 				g.kern.affine(block[c1:], a.X2[first*c2:][:r*c2], scale[c1:], shift[c1:], r, c2, g.c, c2)
 			}
-			g.slope(block)
+			g.act(block, block, d)
+			d = block
 		}
-		for i := range r {
-			f(first+i, block[i*g.c:][:g.c])
-		}
+		f(first, r, d)
 	}
 }
 
@@ -172,57 +174,29 @@ func (g *GroupGradient) gradientSum(n, chunk int, scratch []float32, a *GroupGra
 	clear(sum)
 	clear(inner)
 	mean := g.terms(n, a).mean
-	g.visit(n, chunk, scratch, a, func(row int, slope []float32) {
-		dy := a.DY[row*g.c:][:g.c]
-		accumulate(sum[:c1], inner[:c1], slope, dy, a.Weight, a.X1[row*c1:], mean)
-		accumulate(sum[c1:], inner[c1:], slope[c1:], dy[c1:], a.Weight[c1:], a.X2[row*c2:], mean[c1:])
+	g.visit(n, chunk, scratch, a, func(first, rows int, d []float32) {
+		g.kern.gradientMoments(sum[:c1], inner[:c1], a.X1[first*c1:][:rows*c1], d, mean, rows, c1, g.c)
+		if c2 > 0 {
+			g.kern.gradientMoments(sum[c1:], inner[c1:], a.X2[first*c2:][:rows*c2], d[c1:], mean[c1:], rows, c2, g.c)
+		}
 	})
-}
-
-// accumulate adds d = dy·slope·weight and d·(x-mean) to the sums of each channel.
-func accumulate(sum, inner []float64, slope, dy, weight, x []float32, mean []float64) {
-	n := len(sum)
-	inner, slope, dy, weight, x, mean = inner[:n], slope[:n], dy[:n], weight[:n], x[:n], mean[:n]
-	for i, v := range dy {
-		d := float64(v) * float64(slope[i]) * float64(weight[i])
-		sum[i] += d
-		inner[i] += d * (float64(x[i]) - mean[i])
+	for i, w := range a.Weight[:g.c] {
+		sum[i] *= float64(w)
+		inner[i] *= float64(w)
 	}
 }
 
 func (g *GroupGradient) gradientApply(n, chunk int, scratch []float32, a *GroupGradientArgs) {
 	c1, c2 := g.cfg.C1, g.cfg.C2
 	t := g.terms(n, a)
-	t2 := t.from(c1)
-	g.visit(n, chunk, scratch, a, func(row int, slope []float32) {
-		dx, dy := a.DX1[row*c1:][:c1], a.DY[row*g.c:][:g.c]
-		if a.Add == nil {
-			t.apply(dx, slope, dy, a.Weight, a.X1[row*c1:])
-		} else {
-			t.applyAdd(dx, slope, dy, a.Weight, a.X1[row*c1:], a.Add[row*c1:])
+	g.visit(n, chunk, scratch, a, func(first, rows int, d []float32) {
+		var add []float32
+		if a.Add != nil {
+			add = a.Add[first*c1:][:rows*c1]
 		}
-		t2.apply(a.DX2[row*c2:][:c2], slope[c1:], dy[c1:], a.Weight[c1:], a.X2[row*c2:])
+		g.kern.gradientAffine(a.DX1[first*c1:][:rows*c1], a.X1[first*c1:][:rows*c1], d, add, t, rows, c1, c1, g.c)
+		if c2 > 0 {
+			g.kern.gradientAffine(a.DX2[first*c2:][:rows*c2], a.X2[first*c2:][:rows*c2], d[c1:], nil, t.from(c1), rows, c2, c2, g.c)
+		}
 	})
-}
-
-// apply writes dx for a row of len(dx) channels.
-func (t terms) apply(dx, slope, dy, weight, x []float32) {
-	n := len(dx)
-	slope, dy, weight, x = slope[:n], dy[:n], weight[:n], x[:n]
-	mean, rstd, inner, outer := t.mean[:n], t.rstd[:n], t.inner[:n], t.outer[:n]
-	for i, v := range dy {
-		d := float64(v) * float64(slope[i]) * float64(weight[i])
-		dx[i] = float32(d*rstd[i] + (float64(x[i])-mean[i])*inner[i] + outer[i])
-	}
-}
-
-// applyAdd is apply with add on top; dx may be add.
-func (t terms) applyAdd(dx, slope, dy, weight, x, add []float32) {
-	n := len(dx)
-	slope, dy, weight, x, add = slope[:n], dy[:n], weight[:n], x[:n], add[:n]
-	mean, rstd, inner, outer := t.mean[:n], t.rstd[:n], t.inner[:n], t.outer[:n]
-	for i, v := range dy {
-		d := float64(v) * float64(slope[i]) * float64(weight[i])
-		dx[i] = float32(d*rstd[i] + (float64(x[i])-mean[i])*inner[i] + outer[i] + float64(add[i]))
-	}
 }

@@ -2,7 +2,8 @@ package norm
 
 import (
 	"fmt"
-	"math"
+
+	"github.com/atelier-go/atelier/cpu/internal/isa"
 )
 
 // LayerGradientArgs are the operands of one run. DX may be Add.
@@ -16,18 +17,19 @@ type LayerGradientArgs struct {
 //
 //	dx = (d - mean(d) - x̂·mean(d·x̂))/s
 //
-// with means over a row. It is run like a Layer.
+// with means over a row, in float64: dx may be far smaller than its terms. It is run like a Layer.
 type LayerGradient struct {
 	cfg  LayerConfig
+	kern *kernels
 	rows int // rows in a task
 }
 
-// NewLayerGradient checks cfg and lays out the work.
-func NewLayerGradient(cfg LayerConfig) (*LayerGradient, error) {
+// NewLayerGradient checks cfg and lays out the work for a kernel set.
+func NewLayerGradient(set isa.Set, cfg LayerConfig) (*LayerGradient, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	return &LayerGradient{cfg, max(1, chunkElems/cfg.C)}, nil
+	return &LayerGradient{cfg, kernelsFor(set), max(1, chunkElems/cfg.C)}, nil
 }
 
 // Tasks is the number of independent tasks.
@@ -58,36 +60,6 @@ func (l *LayerGradient) Do(task int, a *LayerGradientArgs) {
 		if a.Add != nil {
 			add = a.Add[r*c:][:c]
 		}
-		layerGradient(a.DX[r*c:][:c], a.X[r*c:][:c], a.DY[r*c:][:c], add, a.Weight[:c], l.cfg.Eps)
+		l.kern.layerGradient(a.DX[r*c:][:c], a.X[r*c:][:c], a.DY[r*c:][:c], add, a.Weight[:c], l.cfg.Eps)
 	}
 }
-
-// layerGradient is one row. Each sum is kept in four, so that no addition waits for the one before.
-func layerGradient(dx, x, dy, add, weight []float32, eps float64) {
-	c := len(dx)
-	x, dy, weight = x[:c], dy[:c], weight[:c]
-	count := float64(c)
-	var total [4]float64
-	for i, v := range x {
-		total[i&3] += float64(v)
-	}
-	mean := fourfold(total) / count
-	var squares, sums, inners [4]float64
-	for i, v := range x {
-		v, d := float64(v)-mean, float64(dy[i])*float64(weight[i])
-		squares[i&3] += v * v
-		sums[i&3] += d
-		inners[i&3] += d * v
-	}
-	rstd := 1 / math.Sqrt(fourfold(squares)/count+eps)
-	outer, inner := -fourfold(sums)/count*rstd, -fourfold(inners)/count*rstd*rstd*rstd
-	for i, v := range x { // in float64: dx may be far smaller than its terms
-		g := float64(dy[i])*float64(weight[i])*rstd + (float64(v)-mean)*inner + outer
-		if add != nil {
-			g += float64(add[i])
-		}
-		dx[i] = float32(g)
-	}
-}
-
-func fourfold(s [4]float64) float64 { return s[0] + s[1] + s[2] + s[3] }

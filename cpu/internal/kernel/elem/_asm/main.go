@@ -200,9 +200,8 @@ func (w writer) quickGELUSlope(b int) int {
 	return w.sigmoidSlope(b, "quick")
 }
 
-// geluSlope is Φ(x) + x·φ(x).
+// geluSlope is Φ(x) + x·φ(x), after tail. It leaves registers b+1 and b+2.
 func (w writer) geluSlope(b int) int {
-	w.tail(b)
 	w.three("VMULPS", b+5, b, b+5)
 	w.broadcast("half", b+4)
 	w.three("VSUBPS", b+3, b+4, b+4)
@@ -211,9 +210,8 @@ func (w writer) geluSlope(b int) int {
 	return b + 4
 }
 
-// gelu is max(x,0) - |x|·(1-Φ(|x|)).
+// gelu is max(x,0) - |x|·(1-Φ(|x|)), after tail. It leaves all registers but b+4.
 func (w writer) gelu(b int) int {
-	w.tail(b)
 	w.three("VMAXPS", b, zero, b+4)
 	w.three("VFNMADD231PS", b+3, b+1, b+4)
 	return b + 4
@@ -247,6 +245,14 @@ func (w writer) tail(b int) {
 	w.three("VMULPS", b+5, b+3, b+3)
 }
 
+// after runs first and then the rest.
+func after(first func(b int), rest func(b int) int) func(b int) int {
+	return func(b int) int {
+		first(b)
+		return rest(b)
+	}
+}
+
 func (w writer) relu(b int) int {
 	w.three("VMAXPS", b, zero, b)
 	return b
@@ -259,13 +265,12 @@ func (w writer) expOnly(b int) int {
 	return b + 5
 }
 
-// The arguments of every function are slices of one length, walked by these pointers in order; the first
-// is the destination.
-var pointers = []string{"DI", "SI", "DX"}
+// The arguments of every function are slices of one length, walked by these pointers in order.
+var pointers = []string{"DI", "SI", "DX", "R8", "R9"}
 
 // pointwise writes a function over slices. body computes one vector with the registers from b up, calls
-// load(i, r) to read from slice i into register r, and returns the register that holds the result.
-func (w writer) pointwise(name string, slices []string, scalar string, setup func(), body func(b int, load func(i, r int)) int) {
+// load(i, r) to read from slice i into register r and store(i, r) to write there.
+func (w writer) pointwise(name string, slices []string, scalar string, setup func(), body func(b int, load, store func(i, r int))) {
 	w.text(name, slices, scalar)
 	for i, s := range slices {
 		w.op("MOVQ %s_base+%d(FP), %s", s, 24*i, pointers[i])
@@ -284,8 +289,11 @@ func (w writer) pointwise(name string, slices []string, scalar string, setup fun
 	w.op("PCALIGN $32")
 	w.label("loop")
 	for u := range 2 {
-		y := body(u*perVector, func(i, r int) { w.op("VMOVUPS %d(%s), %s", u*bytes, pointers[i], w.reg(r)) })
-		w.op("VMOVUPS %s, %d(DI)", w.reg(y), u*bytes)
+		body(u*perVector, func(i, r int) {
+			w.op("VMOVUPS %d(%s), %s", u*bytes, pointers[i], w.reg(r))
+		}, func(i, r int) {
+			w.op("VMOVUPS %s, %d(%s)", w.reg(r), u*bytes, pointers[i])
+		})
 	}
 	advance(2)
 	w.op("JGE  loop")
@@ -307,18 +315,19 @@ func (w writer) pointwise(name string, slices []string, scalar string, setup fun
 		w.op("SUBQ BX, AX")
 		w.op("VMOVUPS (AX), %s", w.reg(mask))
 	}
-	y := w.reg(body(0, func(i, r int) {
+	body(0, func(i, r int) {
 		if w.vec == "Z" {
 			w.op("VMOVUPS.Z (%s), K1, %s", pointers[i], w.reg(r))
 		} else {
 			w.op("VMASKMOVPS (%s), %s, %s", pointers[i], w.reg(mask), w.reg(r))
 		}
-	}))
-	if w.vec == "Z" {
-		w.op("VMOVUPS %s, K1, (DI)", y)
-	} else {
-		w.op("VMASKMOVPS %s, %s, (DI)", y, w.reg(mask))
-	}
+	}, func(i, r int) {
+		if w.vec == "Z" {
+			w.op("VMOVUPS %s, K1, (%s)", w.reg(r), pointers[i])
+		} else {
+			w.op("VMASKMOVPS %s, %s, (%s)", w.reg(r), w.reg(mask), pointers[i])
+		}
+	})
 	advance(1)
 	w.op("JGT  masked")
 	w.label("done")
@@ -356,39 +365,60 @@ func (w writer) arithmetic() {
 		setup func()
 		body  func(b int) int
 	}{
-		{"silu", lowZero, w.silu}, {"quickGELU", lowZero, w.quickGELU}, {"gelu", lowZero, w.gelu},
+		{"silu", lowZero, w.silu}, {"quickGELU", lowZero, w.quickGELU}, {"gelu", lowZero, after(w.tail, w.gelu)},
 		{"relu", lowZero, w.relu}, {"exp", lowHigh, w.expOnly},
-		{"siluSlope", lowZero, w.siluSlope}, {"quickGELUSlope", lowZero, w.quickGELUSlope}, {"geluSlope", lowZero, w.geluSlope},
 	} {
-		w.pointwise(f.name, []string{"x"}, "", f.setup, func(b int, load func(i, r int)) int {
+		w.pointwise(f.name, []string{"x"}, "", f.setup, func(b int, load, store func(i, r int)) {
 			load(0, b)
-			return f.body(b)
+			store(0, f.body(b))
 		})
 	}
-	w.pointwise("geglu", []string{"dst", "a", "gate"}, "", lowZero, func(b int, load func(i, r int)) int {
+	for _, f := range []struct {
+		name  string
+		slope func(b int) int
+	}{
+		{"siluGradient", w.siluSlope}, {"quickGELUGradient", w.quickGELUSlope}, {"geluGradient", after(w.tail, w.geluSlope)},
+	} {
+		w.pointwise(f.name, []string{"dx", "x", "dy"}, "", lowZero, func(b int, load, store func(i, r int)) {
+			load(1, b)
+			y := f.slope(b)
+			load(2, b)
+			w.three("VMULPS", b, y, y)
+			store(0, y)
+		})
+	}
+	w.pointwise("geglu", []string{"dst", "a", "gate"}, "", lowZero, func(b int, load, store func(i, r int)) {
 		load(2, b)
+		w.tail(b)
 		y := w.gelu(b)
 		load(1, b)
 		w.three("VMULPS", b, y, y)
-		return y
+		store(0, y)
 	})
-	w.pointwise("add", []string{"dst", "a", "b"}, "", func() {}, func(b int, load func(i, r int)) int {
+	w.pointwise("gegluGradient", []string{"da", "dgate", "a", "gate", "dy"}, "", lowZero, func(b int, load, store func(i, r int)) {
+		load(3, b)
+		w.tail(b)
+		y := w.gelu(b)
+		load(4, b+1)
+		w.three("VMULPS", b+1, y, y)
+		store(0, y)
+		slope := w.geluSlope(b)
+		w.three("VMULPS", b+1, slope, slope)
+		load(2, b+2)
+		w.three("VMULPS", b+2, slope, slope)
+		store(1, slope)
+	})
+	w.pointwise("add", []string{"dst", "a", "b"}, "", func() {}, func(b int, load, store func(i, r int)) {
 		load(1, b)
 		load(2, b+1)
 		w.three("VADDPS", b+1, b, b)
-		return b
+		store(0, b)
 	})
-	w.pointwise("multiply", []string{"dst", "a", "b"}, "", func() {}, func(b int, load func(i, r int)) int {
-		load(1, b)
-		load(2, b+1)
-		w.three("VMULPS", b+1, b, b)
-		return b
-	})
-	w.pointwise("addScaled", []string{"dst", "a"}, "c", func() { w.op("VBROADCASTSS c+48(FP), %s", w.reg(high)) }, func(b int, load func(i, r int)) int {
+	w.pointwise("addScaled", []string{"dst", "a"}, "c", func() { w.op("VBROADCASTSS c+48(FP), %s", w.reg(high)) }, func(b int, load, store func(i, r int)) {
 		load(0, b)
 		load(1, b+1)
 		w.three("VFMADD231PS", high, b+1, b)
-		return b
+		store(0, b)
 	})
 }
 

@@ -1,4 +1,4 @@
-// Command _asm writes norm_amd64.s: channel sums, scaled copies and layer normalisation.
+// Command _asm writes norm_amd64.s: channel sums, scaled copies, layer normalisation, and what their gradients need.
 package main
 
 import (
@@ -341,6 +341,9 @@ func main() {
 		w.moments()
 		w.affine()
 		w.layer()
+		w.gradientMoments()
+		w.gradientAffine()
+		w.layerGradient()
 	}
 	if err := w.Flush(); err != nil {
 		log.Fatal(err)

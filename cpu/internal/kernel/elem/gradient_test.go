@@ -3,6 +3,7 @@ package elem
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/atelier-go/atelier/compute"
@@ -38,17 +39,28 @@ var derivatives = []struct {
 	}},
 }
 
-// TestDerivativeAccuracy measures errors in units of 1, around which derivatives are summed up: x·s·(1-s) and x·φ(x) are
+// TestGradientAccuracy measures errors of derivatives in units of 1, around which they are summed up: x·s·(1-s) and x·φ(x) are
 // of that size where they bend.
-func TestDerivativeAccuracy(t *testing.T) {
+func TestGradientAccuracy(t *testing.T) {
 	for _, d := range derivatives {
 		t.Run(d.activation.String(), func(t *testing.T) {
 			eachSet(t, func(t *testing.T, k *Kernels) {
 				x := points()
 				y, check := guarded(len(x))
-				copy(y, x)
-				k.Derivative(d.activation)(y)
+				dy := slices.Repeat([]float32{-2}, len(x))
+				k.Gradient(d.activation)(y, x, dy)
 				check(t)
+				for i := range y {
+					y[i] /= -2
+				}
+				overX, overDY := slices.Clone(x), slices.Clone(dy)
+				k.Gradient(d.activation)(overX, overX, dy)
+				k.Gradient(d.activation)(overDY, x, overDY)
+				for i, v := range y {
+					if overX[i] != -2*v || overDY[i] != -2*v {
+						t.Fatalf("at %v: %v and %v in place, %v elsewhere", x[i], overX[i], overDY[i], -2*v)
+					}
+				}
 				worst, at := 0.0, 0
 				for i, v := range x {
 					if e := math.Abs(float64(y[i]) - d.exact(float64(v))); !(e <= worst) {
@@ -61,7 +73,7 @@ func TestDerivativeAccuracy(t *testing.T) {
 			})
 		})
 	}
-	if For(0).Derivative(compute.Identity) != nil {
+	if For(0).Gradient(compute.Identity) != nil {
 		t.Error("the identity has a function, want nil")
 	}
 }
@@ -95,22 +107,6 @@ func TestGEGLUGradient(t *testing.T) {
 					if e := math.Abs(float64(o.got) - o.want); !(e <= 8*0x1p-24*size) {
 						t.Fatalf("%d×%d: %s %d: got %v want %v", rows, d, o.name, i, o.got, o.want)
 					}
-				}
-			}
-		}
-	})
-}
-
-func TestMultiply(t *testing.T) {
-	eachSet(t, func(t *testing.T, k *Kernels) {
-		for _, n := range []int{1, 15, 16, 37, 100} {
-			a, b := points()[:n], points()[1000:][:n]
-			y, check := guarded(n)
-			k.Multiply(y, a, b)
-			check(t)
-			for i := range y {
-				if y[i] != a[i]*b[i] {
-					t.Fatalf("element %d of %d: got %v want %v", i, n, y[i], a[i]*b[i])
 				}
 			}
 		}

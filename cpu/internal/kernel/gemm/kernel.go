@@ -51,6 +51,8 @@ type Kernel struct {
 	turn      func(dst, src *float32, stride int)       // the same of 32 bits; nil where slow
 	prefetch  func(p *byte, lines int)                  // begins to load cache lines; there where turn is
 	turnPairs func(dst, src *float32)                   // the same of NR/2 × NR pairs of bfloat16, as packed; nil without HasBF16
+	thin      *Kernel                                   // of the same set for half as many columns; nil where NR is 16 or less
+	ranks     []rankKernel                              // of products with a rank for an extent
 	// A panel of NR columns of a matrix of float32 times a scale, the rows, or the columns n times 16 at a time, stride elements
 	// apart; nil where slow.
 	gatherRows, gatherColumns func(dst, src *float32, n, stride int, scale float32)

@@ -27,9 +27,23 @@ var avx512 = Kernel{
 	transpose:     transposeAVX512,
 	turn:          func(dst, src *float32, stride int) { turnAVX2(dst, src, 32, stride) },
 	prefetch:      prefetchLines,
-	gatherRows:    gatherRowsAVX512,
-	gatherColumns: gatherColumnsAVX512,
+	thin:          &avx512thin,
+	ranks:         ranksAVX512,
+	gatherRows:    gatherRows32AVX512,
+	gatherColumns: gatherColumns32AVX512,
 	spin:          func(n int) int { spinAVX512(n); return n * 24 * 16 * 2 },
+}
+
+// avx512thin has fewer rows in a task: they share few panels.
+var avx512thin = Kernel{
+	Set: isa.AVX512, MR: 12, NR: 16, KC: 1440, MC: 240,
+	mul:           func(t *Tile, rows int) { mulAVX512Thin[rows-1](t) },
+	gatherRows:    gatherRows16AVX512,
+	gatherColumns: gatherColumns16AVX512,
+}
+
+var ranksAVX512 = []rankKernel{
+	{4, contractAVX512x4, updateAVX512x4}, {8, contractAVX512x8, updateAVX512x8}, {16, contractAVX512x16, updateAVX512x16},
 }
 
 var avx512bf16 = Kernel{
@@ -44,8 +58,10 @@ var avx512bf16 = Kernel{
 	turn:          avx512.turn,
 	prefetch:      prefetchLines,
 	turnPairs:     turnPairsAVX512,
-	gatherRows:    gatherRowsAVX512,
-	gatherColumns: gatherColumnsAVX512,
+	thin:          &avx512thin,
+	ranks:         ranksAVX512,
+	gatherRows:    gatherRows32AVX512,
+	gatherColumns: gatherColumns32AVX512,
 	spin:          avx512.spin,
 	spinBF16:      func(n int) int { spinAVX512BF16(n); return n * 24 * 32 * 2 },
 }
@@ -137,19 +153,67 @@ func widenBF16AVX2(dst *float32, p *byte, groups int)
 //go:noescape
 func narrowAVX512BF16(dst *uint16, p *float32, groups int)
 
-// gatherRowsAVX512: for i, j := range n × 32 { dst[32*i+j] = scale * src[stride*i+j] }
+// gatherRows32AVX512: for i, j := range n × 32 { dst[32*i+j] = scale * src[stride*i+j] }
 //
 //go:noescape
-func gatherRowsAVX512(dst, src *float32, n, stride int, scale float32)
+func gatherRows32AVX512(dst, src *float32, n, stride int, scale float32)
 
-// gatherColumnsAVX512: for i, j := range 16·n × 32 { dst[32*i+j] = scale * src[stride*j+i] }
+// gatherColumns32AVX512: for i, j := range 16·n × 32 { dst[32*i+j] = scale * src[stride*j+i] }
 //
 //go:noescape
-func gatherColumnsAVX512(dst, src *float32, n, stride int, scale float32)
+func gatherColumns32AVX512(dst, src *float32, n, stride int, scale float32)
+
+// gatherRows16AVX512: for i, j := range n × 16 { dst[16*i+j] = scale * src[stride*i+j] }
+//
+//go:noescape
+func gatherRows16AVX512(dst, src *float32, n, stride int, scale float32)
+
+// gatherColumns16AVX512: for i, j := range 16·n × 16 { dst[16*i+j] = scale * src[stride*j+i] }
+//
+//go:noescape
+func gatherColumns16AVX512(dst, src *float32, n, stride int, scale float32)
+
+// contractAVX512x4: for k, j, i := range n × 4 × 16 { sums[16*j+i] += t[4*k+j] * x[stride*k+i] } from zero on
+//
+//go:noescape
+func contractAVX512x4(sums, t, x *float32, n, stride int)
+
+// updateAVX512x4: for r, c := range rows × columns { y[columns*r+c] = residual[columns*r+c] + Σ_j t[4*r+j] * b[columns*j+c] }; columns are a
+// multiple of 16, and residual may be nil.
+//
+//go:noescape
+func updateAVX512x4(y, residual, t, b *float32, rows, columns int)
+
+// contractAVX512x8: for k, j, i := range n × 8 × 16 { sums[16*j+i] += t[8*k+j] * x[stride*k+i] } from zero on
+//
+//go:noescape
+func contractAVX512x8(sums, t, x *float32, n, stride int)
+
+// updateAVX512x8: for r, c := range rows × columns { y[columns*r+c] = residual[columns*r+c] + Σ_j t[8*r+j] * b[columns*j+c] }; columns are a
+// multiple of 16, and residual may be nil.
+//
+//go:noescape
+func updateAVX512x8(y, residual, t, b *float32, rows, columns int)
+
+// contractAVX512x16: for k, j, i := range n × 16 × 16 { sums[16*j+i] += t[16*k+j] * x[stride*k+i] } from zero on
+//
+//go:noescape
+func contractAVX512x16(sums, t, x *float32, n, stride int)
+
+// updateAVX512x16: for r, c := range rows × columns { y[columns*r+c] = residual[columns*r+c] + Σ_j t[16*r+j] * b[columns*j+c] }; columns are a
+// multiple of 16, and residual may be nil.
+//
+//go:noescape
+func updateAVX512x16(y, residual, t, b *float32, rows, columns int)
 
 // mulAVX512 are the micro-kernels for float32 rows by 32 columns; entry h-1 computes a Tile of h rows.
 var mulAVX512 = [...]func(t *Tile){
 	mulAVX512x1, mulAVX512x2, mulAVX512x3, mulAVX512x4, mulAVX512x5, mulAVX512x6, mulAVX512x7, mulAVX512x8, mulAVX512x9, mulAVX512x10, mulAVX512x11, mulAVX512x12,
+}
+
+// mulAVX512Thin are those for 16 columns.
+var mulAVX512Thin = [...]func(t *Tile){
+	mulAVX512Thinx1, mulAVX512Thinx2, mulAVX512Thinx3, mulAVX512Thinx4, mulAVX512Thinx5, mulAVX512Thinx6, mulAVX512Thinx7, mulAVX512Thinx8, mulAVX512Thinx9, mulAVX512Thinx10, mulAVX512Thinx11, mulAVX512Thinx12,
 }
 
 // mulAVX512BF16 are the micro-kernels for bfloat16 pairs by 32 columns; entry h-1 computes a Tile of h rows.
@@ -202,6 +266,42 @@ func mulAVX512x11(t *Tile)
 
 //go:noescape
 func mulAVX512x12(t *Tile)
+
+//go:noescape
+func mulAVX512Thinx1(t *Tile)
+
+//go:noescape
+func mulAVX512Thinx2(t *Tile)
+
+//go:noescape
+func mulAVX512Thinx3(t *Tile)
+
+//go:noescape
+func mulAVX512Thinx4(t *Tile)
+
+//go:noescape
+func mulAVX512Thinx5(t *Tile)
+
+//go:noescape
+func mulAVX512Thinx6(t *Tile)
+
+//go:noescape
+func mulAVX512Thinx7(t *Tile)
+
+//go:noescape
+func mulAVX512Thinx8(t *Tile)
+
+//go:noescape
+func mulAVX512Thinx9(t *Tile)
+
+//go:noescape
+func mulAVX512Thinx10(t *Tile)
+
+//go:noescape
+func mulAVX512Thinx11(t *Tile)
+
+//go:noescape
+func mulAVX512Thinx12(t *Tile)
 
 //go:noescape
 func mulAVX512BF16x1(t *Tile)

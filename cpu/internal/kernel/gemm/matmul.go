@@ -14,13 +14,14 @@ type MatMulConfig struct {
 // MatMul is a plan of a product of two matrices that are both operands of the run: Args.X is A, Args.W is B. One factor
 // is read by rows, turned over in the workspace first where it is stored by columns, and the other gathered in panels. Of
 // two factors that share a long side the narrower one gives the rows: where that is B the product made is Bᵀ·Aᵀ, turned
-// over at the end.
+// over at the end. Where an extent is a rank that the set has kernels for, all that is not needed.
 type MatMul struct {
 	cfg      MatMulConfig
-	swapped  bool // the plan computes Yᵀ = op(B)ᵀ·op(A)ᵀ
-	turned   bool // its rows are stored as columns
-	m, n     int  // extents of the plan's result
-	stride   int  // elements between turned rows
+	ranked   *ranked // does the work if there is one
+	swapped  bool    // the plan computes Yᵀ = op(B)ᵀ·op(A)ᵀ
+	turned   bool    // its rows are stored as columns
+	m, n     int     // extents of the plan's result
+	stride   int     // elements between turned rows
 	plan     *Plan
 	leftSize int // workspace of turned rows, in front
 	made     int // elements between rows of Yᵀ
@@ -31,12 +32,18 @@ func NewMatMul(k *Kernel, cfg MatMulConfig) (*MatMul, error) {
 	if cfg.M < 1 || cfg.N < 1 || cfg.K < 1 {
 		return nil, fmt.Errorf("gemm: a product of %d×%d and %d×%d: every extent must be at least 1", cfg.M, cfg.K, cfg.K, cfg.N)
 	}
+	if r := newRanked(k, cfg); r != nil {
+		return &MatMul{cfg: cfg, ranked: r}, nil
+	}
+	if k.thin != nil && cfg.N <= k.thin.NR {
+		k = k.thin
+	}
 	p := &MatMul{cfg: cfg, m: cfg.M, n: cfg.N, turned: cfg.TransposeA}
 	right := Matrix{N: cfg.N, Taps: 1, C: cfg.K, StrideN: 1, StrideC: cfg.N}
 	if cfg.TransposeB {
 		right.StrideN, right.StrideC = cfg.K, 1
 	}
-	if p.swapped = swap(k, &cfg); p.swapped {
+	if p.swapped = cfg.TransposeA && (cfg.TransposeB || cfg.N < cfg.M); p.swapped {
 		p.m, p.n, p.turned = cfg.N, cfg.M, !cfg.TransposeB
 		right.N, right.StrideN, right.StrideC = cfg.M, cfg.K, 1
 		if cfg.TransposeA {
@@ -58,17 +65,11 @@ func NewMatMul(k *Kernel, cfg MatMulConfig) (*MatMul, error) {
 	return p, err
 }
 
-// swap reports whether the factors should change places. Columns of B that leave much of a panel empty are better rows, if A can be
-// gathered quickly and there is enough of it.
-func swap(k *Kernel, cfg *MatMulConfig) bool {
-	if cfg.TransposeA {
-		return cfg.TransposeB || cfg.N < cfg.M
-	}
-	return k.gatherColumns != nil && 2*cfg.N <= k.NR && cfg.M >= 8*k.NR && cfg.K >= k.NR
-}
-
 // Need is the memory the plan uses.
 func (p *MatMul) Need() Need {
+	if p.ranked != nil {
+		return p.ranked.need()
+	}
 	need := p.plan.Need()
 	need.Workspace += p.leftSize
 	if p.swapped {
@@ -86,6 +87,9 @@ func TurnStride(k int) int { return (k+15)&^15 + 16 }
 
 // Phases is the number of phases.
 func (p *MatMul) Phases() int {
+	if p.ranked != nil {
+		return p.ranked.phases()
+	}
 	n := p.plan.Phases()
 	if p.turned {
 		n++
@@ -106,6 +110,9 @@ func (p *MatMul) stage(phase int) int {
 
 // Tasks is the number of independent tasks in a phase.
 func (p *MatMul) Tasks(phase int) int {
+	if p.ranked != nil {
+		return p.ranked.tasks(phase)
+	}
 	switch stage := p.stage(phase); {
 	case stage < 0:
 		return (p.cfg.K + TurnRows - 1) / TurnRows
@@ -134,6 +141,10 @@ func (p *MatMul) Check(a *Args) error {
 
 // Do runs one task. The args must pass Check and s must satisfy Need.
 func (p *MatMul) Do(phase, task int, s *Scratch, a *Args) {
+	if p.ranked != nil {
+		p.ranked.do(phase, task, s, a)
+		return
+	}
 	left, right := a.X, a.W
 	if p.swapped {
 		left, right = right, left

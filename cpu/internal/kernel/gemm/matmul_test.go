@@ -12,7 +12,7 @@ import (
 // TestMatMul compares products with sums in float64, and the bits of one worker's plan with those of another's for five.
 func TestMatMul(t *testing.T) {
 	forEachSet(t, func(t *testing.T, set isa.Set) {
-		for _, e := range [][3]int{{1, 1, 1}, {3, 5, 7}, {67, 33, 130}, {33, 67, 150}, {16, 320, 1500}, {320, 16, 300}, {300, 5, 77}} {
+		for _, e := range [][3]int{{1, 1, 1}, {3, 5, 7}, {67, 33, 130}, {33, 67, 150}, {16, 320, 1500}, {320, 16, 300}, {300, 5, 77}, {8, 48, 203}, {64, 4, 77}, {67, 48, 16}, {130, 320, 8}, {300, 10, 200}} {
 			for op := range 8 {
 				cfg := MatMulConfig{M: e[0], N: e[1], K: e[2], TransposeA: op&1 > 0, TransposeB: op&2 > 0, Scale: 1, Workers: 1}
 				if op&4 > 0 {

@@ -1,7 +1,7 @@
 // Command _asm writes gemm_amd64.s: the micro-kernels of package gemm, one per tile height.
 //
 // A tile of h rows by two vectors of columns keeps its 2h sums in registers. Each step of k loads the
-// two vectors of B once, then broadcasts one element of every row of A and multiplies it into both.
+// two vectors of B once, then broadcasts one element of every row of A and multiplies it into both. A thin tile has one.
 package main
 
 import (
@@ -20,15 +20,17 @@ type kernel struct {
 	bytes   int    // bytes in a vector
 	heights int    // tiles of 1..heights rows
 	unroll  int    // steps of k in the main loop
+	vectors int    // in a row of the tile
 	bf16    bool   // A and B hold pairs of bfloat16 along k
 	int16   bool   // A and B hold pairs of 16-bit integers along k, with scales
 }
 
 var kernels = []kernel{
-	{name: "AVX512", vec: "Z", bytes: 64, heights: 12, unroll: 4},
-	{name: "AVX512BF16", vec: "Z", bytes: 64, heights: 12, unroll: 4, bf16: true},
-	{name: "AVX512Int16", vec: "Z", bytes: 64, heights: 12, unroll: 4, int16: true},
-	{name: "AVX2", vec: "Y", bytes: 32, heights: 6, unroll: 4},
+	{name: "AVX512", vec: "Z", bytes: 64, heights: 12, unroll: 4, vectors: 2},
+	{name: "AVX512Thin", vec: "Z", bytes: 64, heights: 12, unroll: 4, vectors: 1},
+	{name: "AVX512BF16", vec: "Z", bytes: 64, heights: 12, unroll: 4, vectors: 2, bf16: true},
+	{name: "AVX512Int16", vec: "Z", bytes: 64, heights: 12, unroll: 4, vectors: 2, int16: true},
+	{name: "AVX2", vec: "Y", bytes: 32, heights: 6, unroll: 4, vectors: 2},
 }
 
 // rows are the registers that hold the row pointers; DI walks B and SI counts k from -K up to 0.
@@ -52,7 +54,7 @@ func main() {
 		for h := 1; h <= k.heights; h++ {
 			w.mul(k, h)
 		}
-		if !k.int16 {
+		if !k.int16 && k.vectors == 2 {
 			w.spin(k)
 		}
 	}
@@ -63,11 +65,12 @@ func main() {
 		log.Fatal(err)
 	}
 	live(filepath.Join(filepath.Dir(*out), "live_amd64.s"))
+	rank(filepath.Join(filepath.Dir(*out), "rank_amd64.s"))
 }
 
 // mul writes func mul<name>x<h>(t *Tile).
 func (w writer) mul(k kernel, h int) {
-	acc := func(r, j int) string { return fmt.Sprintf("%s%d", k.vec, 2*r+j) }
+	acc := func(r, j int) string { return fmt.Sprintf("%s%d", k.vec, k.vectors*r+j) }
 	// Row pointers are loaded through SI into registers, then moved to the end of their segment.
 	fmt.Fprintf(w, "\n// func mul%sx%d(t *Tile)\nTEXT ·mul%sx%d(SB), NOSPLIT, $24-8\n", k.name, h, k.name, h)
 	w.op("MOVQ t+0(FP), SI")
@@ -86,8 +89,9 @@ func (w writer) mul(k kernel, h int) {
 		w.op("MOVQ Tile_Init(SI), AX")
 		w.op("MOVQ Tile_InitStride(SI), BX")
 		for r := range h {
-			w.op("VMOVUPS (AX), %s", acc(r, 0))
-			w.op("VMOVUPS %d(AX), %s", k.bytes, acc(r, 1))
+			for j := range k.vectors {
+				w.op("VMOVUPS %d(AX), %s", j*k.bytes, acc(r, j))
+			}
 			if r+1 < h {
 				w.op("ADDQ BX, AX")
 			}
@@ -115,7 +119,7 @@ func (w writer) mul(k kernel, h int) {
 	for u := range k.unroll {
 		w.step(k, h, u, u-k.unroll)
 	}
-	w.op("ADDQ $%d, DI", 2*k.bytes*k.unroll)
+	w.op("ADDQ $%d, DI", k.vectors*k.bytes*k.unroll)
 	w.op("ADDQ $%d, SI", k.unroll)
 	w.op("JLE  loop")
 	w.label("rest")
@@ -123,7 +127,7 @@ func (w writer) mul(k kernel, h int) {
 	w.op("JEQ  next")
 	w.label("one")
 	w.step(k, h, 0, 0)
-	w.op("ADDQ $%d, DI", 2*k.bytes)
+	w.op("ADDQ $%d, DI", k.vectors*k.bytes)
 	w.op("INCQ SI")
 	w.op("JNE  one")
 	w.label("next")
@@ -139,8 +143,9 @@ func (w writer) mul(k kernel, h int) {
 	w.op("JEQ  store")
 	w.op("MOVQ Tile_ResidualStride(SI), BX")
 	for r := range h {
-		w.op("VADDPS (AX), %s, %s", acc(r, 0), acc(r, 0))
-		w.op("VADDPS %d(AX), %s, %s", k.bytes, acc(r, 1), acc(r, 1))
+		for j := range k.vectors {
+			w.op("VADDPS %d(AX), %s, %s", j*k.bytes, acc(r, j), acc(r, j))
+		}
 		if r+1 < h {
 			w.op("ADDQ BX, AX")
 		}
@@ -149,8 +154,9 @@ func (w writer) mul(k kernel, h int) {
 	w.op("MOVQ Tile_C(SI), AX")
 	w.op("MOVQ Tile_CStride(SI), BX")
 	for r := range h {
-		w.op("VMOVUPS %s, (AX)", acc(r, 0))
-		w.op("VMOVUPS %s, %d(AX)", acc(r, 1), k.bytes)
+		for j := range k.vectors {
+			w.op("VMOVUPS %s, %d(AX)", acc(r, j), j*k.bytes)
+		}
 		if r+1 < h {
 			w.op("ADDQ BX, AX")
 		}
@@ -181,9 +187,16 @@ func (w writer) scale(h int) {
 	}
 }
 
-// step writes one step of k: B at DI + 2·bytes·u, A at row + 4·(SI + a).
+// step writes one step of k: B at DI + vectors·bytes·u, A at row + 4·(SI + a).
 func (w writer) step(k kernel, h, u, a int) {
-	nr := 2 * k.heights // first register after the sums of the tallest tile
+	nr := k.vectors * k.heights // first register after the sums of the tallest tile
+	if k.vectors == 1 {
+		w.op("VMOVUPS %d(DI), Z%d", k.bytes*u, nr)
+		for r := range h {
+			w.op("VFMADD231PS.BCST %d(%s)(SI*4), Z%d, Z%d", 4*a, rows[r], nr, r)
+		}
+		return
+	}
 	b0, b1 := nr, nr+1
 	w.op("VMOVUPS %d(DI), %s%d", 2*k.bytes*u, k.vec, b0)
 	w.op("VMOVUPS %d(DI), %s%d", 2*k.bytes*u+k.bytes, k.vec, b1)

@@ -28,6 +28,14 @@ type Params interface {
 	Close() error
 }
 
+// Reloader is optionally implemented by Params whose values can be replaced where they are.
+type Reloader interface {
+	// Reload gives the named parameters the values, of the types they have, that source has for them; all others are the same in it. Programs
+	// compiled against the parameters go on with the new values; none may run meanwhile. After an error the values are undefined, and
+	// there is only Close.
+	Reload(source ParamSource, names []string) error
+}
+
 // Executable is a program compiled for a device.
 type Executable interface {
 	// Run uploads nothing and downloads nothing: it reads in, in the order of Program.Inputs, and writes out, in the

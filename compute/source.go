@@ -3,6 +3,8 @@ package compute
 import (
 	"bytes"
 	"io"
+	"reflect"
+	"slices"
 )
 
 // ParamSource hands a device the parameters a program names. weights.Checkpoint is one; a merged
@@ -22,6 +24,36 @@ type ParamOpener interface {
 	// OpenParam reads the bytes of ParamData where they lie, for several goroutines and until the source is closed. It is
 	// nil for a parameter that is only to be had in whole.
 	OpenParam(name string) io.ReaderAt
+}
+
+// ParamOverlay is optionally implemented by a ParamSource that has values of its own for some parameters of another source.
+type ParamOverlay interface {
+	ParamSource
+	// Base is the other source.
+	Base() ParamSource
+	// Changed names the parameters whose values differ from those of Base, or may.
+	Changed() []string
+}
+
+// Differences names the parameters whose values may differ between two sources, sorted. That is known where they are overlays of one source, or
+// that source itself.
+func Differences(a, b ParamSource) (names []string, known bool) {
+	a, changed := overlaid(a)
+	b, more := overlaid(b)
+	if !reflect.TypeOf(a).Comparable() || a != b {
+		return nil, false
+	}
+	names = append(changed, more...)
+	slices.Sort(names)
+	return slices.Compact(names), true
+}
+
+// overlaid is what lies under a source, and what the source changes of it.
+func overlaid(s ParamSource) (base ParamSource, changed []string) {
+	if o, ok := s.(ParamOverlay); ok {
+		return o.Base(), slices.Clone(o.Changed())
+	}
+	return s, nil
 }
 
 // OpenParam reads parts of a parameter as cheaply as the source can: where it lies, else from memory.

@@ -195,7 +195,7 @@ func (c *compiler) bind(ops []lowered, layout *compute.Layout, memory compute.Me
 				s := c.statistics.places[v]
 				return span{&d.arena, layout.Size + s.offset, s.n}
 			},
-			packed: func(r packing) *packed { return p.packed[r.key] },
+			packed: func(r packing) *packed { return p.loaded[r.key].packed },
 			fault:  func(err error) { d.pool.fail(first, err) },
 		}
 		if op.need.Workspace > 0 {

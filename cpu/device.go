@@ -116,7 +116,7 @@ func (d *Device) Load(src compute.ParamSource) (compute.Params, error) {
 	if src == nil {
 		return nil, errors.New("cpu: Load of a nil parameter source")
 	}
-	return &params{device: d, source: src, packed: make(map[packKey]*packed)}, nil
+	return &params{device: d, source: src, loaded: make(map[packKey]*loading)}, nil
 }
 
 // Close implements compute.Device.

@@ -3,6 +3,7 @@ package cpu
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -38,24 +39,43 @@ type stretch struct {
 
 // loadings are the requested forms that are not there yet, the largest first.
 func (p *params) loadings(requests []packing) (fresh []*loading, err error) {
+	if p.loaded == nil {
+		return nil, errClosed
+	}
 	asked := make(map[packKey]bool)
-	opener, _ := p.source.(compute.ParamOpener)
 	for _, r := range requests {
-		if p.packed[r.key] != nil || asked[r.key] {
+		if p.loaded[r.key] != nil || asked[r.key] {
 			continue
 		}
 		asked[r.key] = true
 		l := &loading{packing: r}
-		if l.typ, err = p.source.ParamType(r.key.name); err != nil {
-			return nil, l.fault(err)
-		}
-		if opener != nil {
-			l.place = opener.OpenParam(r.key.name)
+		if err := l.find(p.source); err != nil {
+			return nil, err
 		}
 		fresh = append(fresh, l)
 	}
-	slices.SortStableFunc(fresh, func(a, b *loading) int { return cmp.Compare(b.size, a.size) })
+	largestFirst(fresh)
 	return fresh, nil
+}
+
+var errClosed = errors.New("cpu: the parameters are closed")
+
+// largestFirst sorts, so that no worker is left with a large one while the others have none.
+func largestFirst(all []*loading) {
+	slices.SortStableFunc(all, func(a, b *loading) int { return cmp.Compare(b.size, a.size) })
+}
+
+// find looks for the parameter in a source.
+func (l *loading) find(source compute.ParamSource) (err error) {
+	if l.typ, err = source.ParamType(l.key.name); err != nil {
+		return l.fault(err)
+	}
+	if opener, ok := source.(compute.ParamOpener); ok {
+		l.place = opener.OpenParam(l.key.name)
+	} else {
+		l.place = nil
+	}
+	return nil
 }
 
 // room is the bytes that parameters take when each begins at a cache line.
@@ -95,14 +115,11 @@ type freshMemory struct {
 	small atomic.Bool // whether its pages are no longer huge
 }
 
-// load reads parameters and packs them into block, on all workers.
-func (p *params) load(all []*loading, block []byte) error {
-	fresh := &freshMemory{bytes: block}
+// load reads parameters and packs them to where they belong, which may be fresh memory, on all workers.
+func (p *params) load(all []*loading, fresh *freshMemory) error {
 	var tasks []stretch
 	piece := pieceBytes
 	for _, l := range all {
-		l.begin(block)
-		block = block[l.room():]
 		tasks = append(tasks, l.stretches()...)
 		piece = max(piece, l.part())
 	}
@@ -128,7 +145,7 @@ func (p *params) load(all []*loading, block []byte) error {
 // packer is what a worker loads with.
 type packer struct {
 	source compute.ParamSource
-	fresh  *freshMemory
+	fresh  *freshMemory // nil if it was written to before
 	elem   *elem.Kernels
 	piece  []byte    // what was read last
 	spare  []float32 // see gemm.Kernel.PackInto
@@ -155,7 +172,9 @@ func (w *packer) load(s stretch) error {
 		place = whole
 	}
 	each, packed := l.part(), l.size/l.parts()
-	w.fresh.touch(l.bytes[s.first*packed : s.end*packed])
+	if w.fresh != nil {
+		w.fresh.touch(l.bytes[s.first*packed : s.end*packed])
+	}
 	for at := s.first; at < s.end; {
 		n := min(max(1, pieceBytes/each), s.end-at)
 		piece := w.piece[:min(n*each, l.typ.Bytes()-at*each)]

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"unsafe"
 
 	"github.com/atelier-go/atelier/compute"
@@ -14,12 +15,15 @@ import (
 type params struct {
 	device *Device
 	source compute.ParamSource
-	packed map[packKey]*packed // nil once closed
+	loaded map[packKey]*loading // nil once closed
 	memory int64
 	blocks [][]byte // what is packed, outside the Go heap: one for each program that needed more
 }
 
-var _ compute.Params = (*params)(nil)
+var (
+	_ compute.Params   = (*params)(nil)
+	_ compute.Reloader = (*params)(nil)
+)
 
 // packKey names a parameter in one of the forms kernels want it in.
 type packKey struct {
@@ -61,7 +65,7 @@ func (p *params) Close() error {
 			first = err
 		}
 	}
-	p.packed, p.blocks = nil, nil
+	p.loaded, p.blocks = nil, nil
 	p.memory = 0
 	return first
 }
@@ -83,9 +87,6 @@ func paramType(src compute.ParamSource, info compute.ValueInfo) (compute.Type, e
 
 // pack makes every requested form that is not there yet, on all workers. The caller holds device.mu.
 func (p *params) pack(requests []packing) error {
-	if p.packed == nil {
-		return errors.New("cpu: the parameters are closed")
-	}
 	fresh, err := p.loadings(requests)
 	if err != nil || len(fresh) == 0 {
 		return err
@@ -98,15 +99,49 @@ func (p *params) pack(requests []packing) error {
 	if err != nil {
 		return err
 	}
-	if err := p.load(fresh, block); err != nil {
+	rest := block
+	for _, l := range fresh {
+		l.begin(rest)
+		rest = rest[l.room():]
+	}
+	if err := p.load(fresh, &freshMemory{bytes: block}); err != nil {
 		return errors.Join(err, free(block))
 	}
 	p.blocks = append(p.blocks, block)
 	for _, l := range fresh {
-		p.packed[l.key] = l.packed
+		p.loaded[l.key] = l
 		p.memory += int64(l.size)
 	}
 	return nil
+}
+
+// Reload implements compute.Reloader.
+func (p *params) Reload(source compute.ParamSource, names []string) error {
+	p.device.mu.Lock()
+	defer p.device.mu.Unlock()
+	if p.loaded == nil {
+		return errClosed
+	}
+	p.source = source
+	var again []*loading
+	for key, l := range p.loaded {
+		if !slices.Contains(names, key.name) {
+			continue
+		}
+		before := l.typ
+		if err := l.find(source); err != nil {
+			return err
+		}
+		if l.typ.DType != before.DType || !l.typ.Shape.Equal(before.Shape) {
+			return fmt.Errorf("cpu: parameter %q is %v in the place of %v", key.name, l.typ, before)
+		}
+		if l.fill == nil {
+			l.packed.table = l.place
+		}
+		again = append(again, l)
+	}
+	largestFirst(again)
+	return p.load(again, nil)
 }
 
 // asVector is a parameter as float32 in its own order: biases, norm weights.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"sync/atomic"
@@ -97,9 +98,15 @@ type Rounded interface {
 func (m *merged) Rounded() (same, asked int) { return int(m.same.Load()), int(m.asked.Load()) }
 
 var (
-	_ compute.ParamSource = (*merged)(nil)
-	_ compute.ParamOpener = (*merged)(nil)
+	_ compute.ParamOverlay = (*merged)(nil)
+	_ compute.ParamOpener  = (*merged)(nil)
 )
+
+// Base implements compute.ParamOverlay.
+func (m *merged) Base() compute.ParamSource { return m.src }
+
+// Changed implements compute.ParamOverlay.
+func (m *merged) Changed() []string { return slices.Sorted(maps.Keys(m.changes)) }
 
 // change is what adapters make of one parameter.
 type change struct {

@@ -117,6 +117,7 @@ func (s Suite) testContract(t *testing.T) {
 		{"failing run", s.testFailingRun},
 		{"wrong tensors", s.testWrongTensors},
 		{"wrong parameters", s.testWrongParams},
+		{"other values", s.testReload},
 		{"half-precision activations", s.testHalfActivations},
 		{"in place", s.testInPlace},
 		{"several programs", s.testSeveralPrograms},
@@ -599,6 +600,55 @@ func (s Suite) testMemory(t *testing.T, device compute.Device) {
 }
 
 // testClosed uses things after closing them; that they may be closed twice is tested wherever they are used.
+// testReload has a program go on with other values of some parameters, and with the first ones again.
+func (s Suite) testReload(t *testing.T, device compute.Device) {
+	r := network(2)
+	x := start(t, device, r)
+	params, can := x.params.(compute.Reloader)
+	if !can {
+		t.Skip("the device's parameters cannot be given other values")
+	}
+	other, names := r.source.reversed()
+	fresh := start(t, device, &recording{r.program, r.inputs, other})
+	fresh.run(t)
+	x.run(t)
+	first, want, memory := x.output(t, 0), fresh.output(t, 0), x.params.Memory()
+	if firstDifference(want, first) < 0 {
+		t.Fatal("the other values make no difference")
+	}
+	for _, step := range []struct {
+		name   string
+		source *Source
+		want   compute.Buffer
+	}{{"other values", other, want}, {"once more", other, want}, {"the first again", r.source, first}} {
+		if err := params.Reload(step.source, names); err != nil {
+			t.Fatal(err)
+		}
+		x.poison(t)
+		x.run(t)
+		if at := firstDifference(x.output(t, 0), step.want); at >= 0 {
+			t.Errorf("%s: loaded in place they give another result at element %d", step.name, at)
+		}
+	}
+	if got := x.params.Memory(); got != memory {
+		t.Errorf("they take %d bytes after %d", got, memory)
+	}
+	wrong := &Source{}
+	wrong.Add(names[0], compute.F32, []float32{1, 2, 3}, 3)
+	if err := params.Reload(wrong, names[:1]); err == nil || !strings.Contains(err.Error(), names[0]) {
+		t.Errorf("of another type: %v", err)
+	}
+	if err := params.Reload(&Source{}, names[:1]); err == nil || !strings.Contains(err.Error(), names[0]) {
+		t.Errorf("a source without it: %v", err)
+	}
+	if err := errors.Join(x.Executable.Close(), x.params.Close()); err != nil {
+		t.Error(err)
+	}
+	if err := params.Reload(r.source, names); err == nil {
+		t.Error("closed parameters were loaded")
+	}
+}
+
 func (s Suite) testClosed(t *testing.T, device compute.Device) {
 	x := start(t, device, network(1))
 	x.run(t)

@@ -3,7 +3,9 @@ package computetest
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/internal/f16"
@@ -64,6 +66,24 @@ func (s *Source) ParamData(name string) ([]byte, error) {
 		return nil, fmt.Errorf("computetest: there is no parameter %q", name)
 	}
 	return p.data, nil
+}
+
+// reversed is a source of the same parameters of which every other one has its elements the other way round; names are those.
+func (s *Source) reversed() (other *Source, names []string) {
+	other = &Source{params: maps.Clone(s.params)}
+	for i, name := range slices.Sorted(maps.Keys(s.params)) {
+		if i%2 != 0 {
+			continue
+		}
+		p, size := s.params[name], s.params[name].typ.DType.Size()
+		data := make([]byte, 0, len(p.data))
+		for element := len(p.data) - size; element >= 0; element -= size {
+			data = append(data, p.data[element:][:size]...)
+		}
+		other.params[name] = param{p.typ, data}
+		names = append(names, name)
+	}
+	return other, names
 }
 
 // halves are the stored bits of an F16 parameter.

@@ -40,8 +40,9 @@ type Variant struct {
 // params are a variant of a network's parameters on the device.
 type params struct {
 	compute.Params
-	kind weights.Kind
-	id   string
+	kind   weights.Kind
+	id     string
+	source compute.ParamSource
 }
 
 // programKey identifies a compiled program.
@@ -92,26 +93,69 @@ func (c *Cache) load(kind weights.Kind, v Variant) (*params, error) {
 			on = l
 		}
 	}
+	var source compute.ParamSource
+	if on == nil {
+		var err error
+		if source, err = c.source(kind, v); err != nil {
+			return nil, err
+		}
+		if on, err = c.reload(kind, v.ID, source); err != nil {
+			return nil, err
+		}
+	}
 	if err := c.unloadIdle(kind, on); err != nil {
 		return nil, err
 	}
 	if on == nil {
-		var source compute.ParamSource = c.networks.Components[kind]
-		if v.Source != nil {
-			var err error
-			if source, err = v.Source(); err != nil {
-				return nil, err
-			}
-		}
 		made, err := c.device.Load(source)
 		if err != nil {
 			return nil, err
 		}
-		on = &params{made, kind, v.ID}
+		on = &params{made, kind, v.ID, source}
 		c.loaded = append(c.loaded, on)
 	}
 	c.current[kind] = on
 	return on, nil
+}
+
+// source is where a variant's parameters are.
+func (c *Cache) source(kind weights.Kind, v Variant) (compute.ParamSource, error) {
+	if v.Source == nil {
+		return c.networks.Components[kind], nil
+	}
+	return v.Source()
+}
+
+// reload makes idle parameters of another variant those of this one, where the device can, which is much less work than loading all of them;
+// their programs go on with them. It returns nil if there are none. The caller holds mu.
+func (c *Cache) reload(kind weights.Kind, id string, source compute.ParamSource) (*params, error) {
+	used := c.used()
+	for i, l := range c.loaded {
+		r, can := l.Params.(compute.Reloader)
+		if l.kind != kind || used[l] || !can {
+			continue
+		}
+		names, known := compute.Differences(l.source, source)
+		if !known {
+			continue
+		}
+		if err := r.Reload(source, names); err != nil {
+			c.loaded = slices.Delete(c.loaded, i, i+1)
+			return nil, errors.Join(err, c.unload(l))
+		}
+		l.id, l.source = id, source
+		return l, nil
+	}
+	return nil, nil
+}
+
+// used are the parameters of programs that somebody holds. The caller holds mu.
+func (c *Cache) used() map[*params]bool {
+	used := make(map[*params]bool)
+	for key, p := range c.programs {
+		used[key.on] = used[key.on] || p.users > 0
+	}
+	return used
 }
 
 // compile makes a program, for which the longest unused one makes room. The caller holds mu.
@@ -166,10 +210,8 @@ func (c *Cache) drop(p *program) error {
 
 // unloadIdle gives back a network's parameters that nobody uses, except for those to keep. The caller holds mu.
 func (c *Cache) unloadIdle(kind weights.Kind, keep *params) error {
-	used := map[*params]bool{keep: true}
-	for key, p := range c.programs {
-		used[key.on] = used[key.on] || p.users > 0
-	}
+	used := c.used()
+	used[keep] = true
 	var errs []error
 	var left []*params
 	for _, l := range c.loaded {

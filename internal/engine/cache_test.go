@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -105,6 +107,105 @@ func TestCache(t *testing.T) {
 	}
 	if u := c.Usage(); u.Loaded != 0 || u.Programs != 0 {
 		t.Errorf("closed, %+v is held", u)
+	}
+}
+
+// negative is a source that lays the negative of one parameter over a component, or an error.
+type negative struct {
+	*weights.Component
+	name string
+	err  error
+}
+
+func (n negative) Base() compute.ParamSource { return n.Component }
+func (n negative) Changed() []string         { return []string{n.name} }
+
+func (n negative) ParamData(name string) ([]byte, error) {
+	data, err := n.Component.ParamData(name)
+	if name != n.name {
+		return data, err
+	}
+	data = bytes.Clone(data)
+	t, _ := n.ParamType(name)
+	for last := t.DType.Size() - 1; last < len(data); last += t.DType.Size() {
+		data[last] ^= 0x80
+	}
+	return data, errors.Join(err, n.err)
+}
+
+func (n negative) OpenParam(name string) io.ReaderAt {
+	if name == n.name {
+		return nil
+	}
+	return n.Component.OpenParam(name)
+}
+
+// TestReload goes from one variant of a network to another and back: what is there is changed where it is, with what runs on it, and gives the
+// bits that it would give if it were all loaded.
+func TestReload(t *testing.T) {
+	dev, err := cpu.Open(cpu.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	variant := func(c *Cache, of string, fault error) Variant {
+		return Variant{ID: of, Source: func() (compute.ParamSource, error) {
+			return negative{c.networks.Components[weights.KindTextEncoder], of, fault}, nil
+		}}
+	}
+	states := func(c *Cache, v Variant) []float32 {
+		t.Helper()
+		f := frame(t, c, TextKey{Sequences: 1}, v)
+		defer f.Close()
+		ids, states := f.Mirror("input_ids"), f.Mirror("last_hidden_state")
+		for i := range ids.I32 {
+			ids.I32[i] = int32(i)
+		}
+		if err := f.Do(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return slices.Clone(states.F32)
+	}
+	const layer = "text_model.encoder.layers.0."
+	c := openKit(t, tiny(t), dev, 2)
+	var before [][]float32
+	for _, of := range []string{"", layer + "mlp.fc1.weight", layer + "self_attn.q_proj.weight", "text_model.embeddings.token_embedding.weight", "text_model.final_layer_norm.bias", ""} {
+		v := Variant{}
+		if of != "" {
+			v = variant(c, of, nil)
+		}
+		got, want := states(c, v), states(openKit(t, tiny(t), dev, 1), v)
+		if !slices.Equal(got, want) {
+			t.Errorf("%q, changed in place, gives another result", of)
+		}
+		if slices.ContainsFunc(before, func(b []float32) bool { return slices.Equal(b, got) }) != (of == "" && len(before) > 0) {
+			t.Errorf("%q gives what another variant gave, or the checkpoint's is not what it was", of)
+		}
+		before = append(before, got)
+		if u := c.Usage(); u.Loaded != 1 || u.Programs != 1 {
+			t.Errorf("%q: %d sets of parameters and %d programs are held", of, u.Loaded, u.Programs)
+		}
+	}
+	broken := errors.New("the disk is gone")
+	if _, err := c.Frame(TextKey{Sequences: 1}, variant(c, layer+"mlp.fc2.weight", broken)); !errors.Is(err, broken) {
+		t.Errorf("the error is %v", err)
+	}
+	if u := c.Usage(); u.Loaded != 0 || u.Programs != 0 {
+		t.Errorf("what is half changed is held: %+v", u)
+	}
+	if !slices.Equal(states(c, Variant{}), before[0]) {
+		t.Error("loaded anew, the checkpoint gives another result")
+	}
+	held := frame(t, c, TextKey{Sequences: 1}, Variant{})
+	defer held.Close()
+	held.Mirror("input_ids")
+	held.Mirror("last_hidden_state")
+	states(c, variant(c, layer+"mlp.fc1.weight", nil))
+	if err := held.Do(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if u := c.Usage(); u.Loaded != 2 {
+		t.Errorf("beside what is in use, %d sets of parameters are held, want 2", u.Loaded)
 	}
 }
 

@@ -21,22 +21,25 @@ var (
 	Hopper = Chip{Fraction: 25, Group: 16} // 9.0 and 12.0: H100, RTX 50
 )
 
-func (t *tile) multiplyAs(chip Chip, half bool) {
-	for i := range t.a {
-		for j := range t.b {
-			for k := 0; k < 16; k += chip.Group {
-				t.c[i][j] = chip.sum(t.a[i][k:k+chip.Group], t.b[j][k:k+chip.Group], t.c[i][j], half)
-			}
+// addRow adds the product of a row of a with b.
+func (chip Chip) addRow(sums *[8]float32, a *[16]float32, b *[16][8]float32, half bool) {
+	for j := range sums {
+		var column [16]float32
+		for k := range b {
+			column[k] = b[k][j]
+		}
+		for k := 0; k < 16; k += chip.Group {
+			sums[j] = chip.sum(a[k:k+chip.Group], column[k:k+chip.Group], sums[j], half)
 		}
 	}
 }
 
-// sum is c plus the products of a and b. Infinities and NaN are left to float64, in which they come out alike.
-func (chip Chip) sum(a, b []uint16, c float32, half bool) float32 {
+// sum is c plus the products of a and b, which are halves. Infinities and NaN are left to float64, in which they come out alike.
+func (chip Chip) sum(a, b []float32, c float32, half bool) float32 {
 	terms := []term{parts(float64(c), -126)}
 	plain := float64(c)
 	for i := range a {
-		x, y := float64(halves[a[i]]), float64(halves[b[i]])
+		x, y := float64(a[i]), float64(b[i])
 		plain += x * y
 		terms = append(terms, product(x, y))
 	}

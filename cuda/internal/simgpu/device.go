@@ -20,22 +20,6 @@ type Device struct {
 	launches    int32
 }
 
-// allocation is a piece of memory. What lies between two belongs to nobody.
-type allocation struct {
-	start Address
-	data  []byte
-	cells []cell // one per two bytes
-}
-
-// cell is who touched two bytes of device memory, in the last launch that did.
-type cell struct {
-	known          bool // they were written at all
-	launch         int32
-	writer, reader int32 // blocks, counted from 1; several readers are one block that there is not
-}
-
-const several = -1
-
 // guard is how many bytes lie between allocations.
 const guard = 1 << 12
 
@@ -44,10 +28,7 @@ func (d *Device) Alloc(bytes int) Address {
 	if d.next == 0 {
 		d.next = 1 << 52
 	}
-	a := &allocation{d.next, make([]byte, bytes), make([]cell, (bytes+1)/2)}
-	for i := range a.data {
-		a.data[i] = 0xff // a NaN of every type
-	}
+	a := newAllocation(d.next, bytes)
 	d.allocations = append(d.allocations, a)
 	d.next += Address((bytes + guard + 255) &^ 255)
 	return a.start
@@ -91,9 +72,7 @@ func (d *Device) Write(at Address, data []byte) error {
 		return err
 	}
 	copy(a.data[offset:], data)
-	for i := offset / 2; i < (offset+len(data)+1)/2; i++ {
-		a.cells[i].known = true
-	}
+	a.know(offset, len(data), true)
 	return nil
 }
 
@@ -103,10 +82,14 @@ func (d *Device) Download(at Address, bytes int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := range bytes {
-		if !a.cells[(offset+i)/2].known {
-			return nil, fmt.Errorf("simgpu: byte %d of %d was never written", i, bytes)
+	a.each(offset, bytes, func(c cell, at, _ int) cell {
+		if !c.known && err == nil {
+			err = fmt.Errorf("simgpu: byte %d of %d was never written", at-offset, bytes)
 		}
+		return c
+	})
+	if err != nil {
+		return nil, err
 	}
 	return append([]byte(nil), a.data[offset:offset+bytes]...), nil
 }
@@ -122,9 +105,10 @@ func (d *Device) Copy(to, from Address, bytes int) error {
 		return err
 	}
 	copy(target.data[offset:][:bytes], source.data[first:])
-	for i := range (bytes + 1) / 2 {
-		target.cells[offset/2+i].known = source.cells[first/2+i].known
-	}
+	source.each(first, bytes, func(c cell, at, n int) cell {
+		target.know(offset+at-first, n, c.known)
+		return c
+	})
 	return nil
 }
 
@@ -169,41 +153,6 @@ func (w *warp) access(at uint64, bytes int, write bool) []byte {
 		w.fail("%d bytes at %#x are not aligned", bytes, at)
 	}
 	return w.mark(a, offset, bytes, write)
-}
-
-// mark notes who reads or writes a piece of an allocation, and returns it.
-func (w *warp) mark(a *allocation, offset, bytes int, write bool) []byte {
-	launch, me := w.block.launchID, w.block.number
-	for i := offset / 2; i < (offset+bytes)/2; i++ {
-		if c := &a.cells[i]; write || c.launch != launch || c.reader != me || c.writer != 0 { // else it was read before
-			w.touch(c, 2*i, write)
-		}
-	}
-	return a.data[offset : offset+bytes]
-}
-
-// touch notes who reads or writes two bytes, and refuses what depends on the order of blocks.
-func (w *warp) touch(c *cell, offset int, write bool) {
-	if c.launch != w.block.launchID {
-		*c = cell{known: c.known, launch: w.block.launchID}
-	}
-	me := w.block.number
-	switch {
-	case c.writer != 0 && c.writer != me:
-		w.fail("byte %d of the allocation is written by block %d in the same launch", offset, c.writer-1)
-	case write && c.reader != 0 && c.reader != me:
-		w.fail("byte %d of the allocation is read by another block in the same launch", offset)
-	case !write && !c.known:
-		w.fail("byte %d of the allocation was never written", offset)
-	}
-	switch {
-	case write:
-		c.writer, c.known = me, true
-	case c.reader == 0:
-		c.reader = me
-	case c.reader != me:
-		c.reader = several
-	}
 }
 
 // global is the places of an instruction on device memory.

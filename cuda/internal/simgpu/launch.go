@@ -37,9 +37,10 @@ type block struct {
 	launchID int32
 	warps    []*warp
 	shared   []byte
-	shadow   []sharedWord
+	shadow   []sharedGrain
 	recent   *allocation // that was looked at last
 	epoch    int32
+	start    int32 // the epoch in which it began
 	stats    Stats
 	steps    int
 	limit    int
@@ -97,7 +98,7 @@ func (k *Kernel) pack(arguments []uint64) ([]byte, error) {
 func newBlock(d *Device, k *Kernel, l Launch, params []byte) *block {
 	b := &block{
 		kernel: k, device: d, launch: l, params: params, launchID: d.launches,
-		shared: make([]byte, l.Shared), shadow: make([]sharedWord, (l.Shared+3)/4), limit: l.Limit,
+		shared: make([]byte, l.Shared), shadow: make([]sharedGrain, (l.Shared+15)/16), limit: l.Limit,
 	}
 	if b.limit == 0 {
 		b.limit = 50e6
@@ -110,8 +111,8 @@ func newBlock(d *Device, k *Kernel, l Launch, params []byte) *block {
 
 // run executes the block. Warps take turns of random length in random order; a barrier is passed when all are there.
 func (b *block) run(order *rand.Rand) {
-	b.epoch, b.steps = 1, 0
-	clear(b.shadow)
+	b.epoch++
+	b.start, b.steps = b.epoch, 0
 	for _, w := range b.warps {
 		w.reset()
 	}

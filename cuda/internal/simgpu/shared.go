@@ -5,12 +5,30 @@ import (
 	"math/bits"
 )
 
-// sharedWord is what is known of four bytes of a block's shared memory. Epochs are counted by barriers, from 1.
+// sharedWord is what is known of four bytes of a block's shared memory. Epochs are counted by barriers, on from block to block.
 type sharedWord struct {
-	written, read int32  // the epochs of the last write and of readers; 0 is never
+	written, read int32  // the epochs of the last write and of readers
 	writer        int8   // the warp of the last write
 	pending       int8   // the warp, counted from 1, whose copy to here is under way
 	readers       uint32 // the warps that read in epoch read
+}
+
+// sharedGrain is what is known of 16 bytes of shared memory: once for all, as long as they are accessed together.
+type sharedGrain struct {
+	divided bool
+	words   [4]sharedWord // the first is all if it is not divided
+}
+
+// words are what is known of as many bytes as an instruction accesses, which lie in one grain.
+func (b *block) words(at uint32, bytes int) []sharedWord {
+	g := &b.shadow[at/16]
+	if !g.divided {
+		if bytes == 16 {
+			return g.words[:1]
+		}
+		g.divided, g.words[1], g.words[2], g.words[3] = true, g.words[0], g.words[0], g.words[0]
+	}
+	return g.words[at/4%4:][:bytes/4]
 }
 
 // use checks an access to shared memory and notes it.
@@ -22,8 +40,9 @@ func (w *warp) use(at uint32, bytes int, write bool) []byte {
 	if at%uint32(bytes) != 0 {
 		w.fail("%d bytes at shared byte %d are not aligned", bytes, at)
 	}
-	for i := at / 4; i < (at+uint32(bytes))/4; i++ {
-		w.note(&b.shadow[i], 4*i, write)
+	words := b.words(at, bytes)
+	for i := range words {
+		w.note(&words[i], at+4*uint32(i), write)
 	}
 	return b.shared[at : at+uint32(bytes)]
 }
@@ -38,7 +57,7 @@ func (w *warp) note(s *sharedWord, at uint32, write bool) {
 		w.fail("shared byte %d is still being copied to by warp %d", at, s.pending-1)
 	case s.written == epoch && int(s.writer) != w.id:
 		w.fail("shared byte %d was written by warp %d since the last barrier", at, s.writer)
-	case !write && s.written == 0:
+	case !write && s.written < w.block.start:
 		w.fail("shared byte %d was never written", at)
 	case write && s.read == epoch && s.readers&^me != 0:
 		w.fail("shared byte %d was read by warp %d since the last barrier", at, bits.TrailingZeros32(s.readers&^me))
@@ -184,8 +203,9 @@ func (w *warp) conflicts16(at [32]uint32, lanes uint32) {
 
 func (w *warp) begin(t transfer) {
 	w.use(t.to, 16, true)
-	for i := t.to / 4; i < t.to/4+4; i++ {
-		w.block.shadow[i].pending = int8(w.id + 1)
+	words := w.block.words(t.to, 16)
+	for i := range words {
+		words[i].pending = int8(w.id + 1)
 	}
 	w.open = append(w.open, t)
 }
@@ -215,7 +235,8 @@ func (p *parser) await(s statement) step {
 // land ends a copy: its bytes are there for the warp, and for others after the next barrier.
 func (w *warp) land(t transfer) {
 	copy(w.block.shared[t.to:], t.data[:])
-	for i := t.to / 4; i < t.to/4+4; i++ {
-		w.block.shadow[i].pending, w.block.shadow[i].written, w.block.shadow[i].writer = 0, w.block.epoch, int8(w.id)
+	words := w.block.words(t.to, 16)
+	for i := range words {
+		words[i].pending, words[i].written, words[i].writer = 0, w.block.epoch, int8(w.id)
 	}
 }

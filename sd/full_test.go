@@ -1,14 +1,17 @@
 package sd
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/cpu"
 	"github.com/atelier-go/atelier/internal/golden"
+	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/vae"
 )
 
@@ -74,4 +77,59 @@ func TestFullSize(t *testing.T) {
 		logvar[i] = float32(2 * math.Log(float64(v)))
 	}
 	check("encode.logvar", logvar)
+}
+
+// BenchmarkAnotherWeight tells what another weight of a LoRA of all 264 modules costs between two pictures: the time to the end of the first step
+// less that of the second. It is asked for as TestFullSize is, or else does it with the tiny model.
+//
+//	ATELIER_FULL_CHECKPOINT=sd15.safetensors go test ./sd -run '^$' -bench AnotherWeight -benchtime 4x
+func BenchmarkAnotherWeight(b *testing.B) {
+	path := os.Getenv(fullCheckpoint)
+	if path == "" {
+		path = tinyRandom(b)
+	}
+	dev, err := cpu.Open(cpu.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer dev.Close()
+	dir := b.TempDir()
+	p, err := Open(b.Context(), path, dev, Options{LoRADirs: []string{dir}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer p.Close()
+	targets, err := lora.TargetsOf(p.checkpoint)
+	if err != nil {
+		b.Fatal(err)
+	}
+	modules, err := lora.Network{Dim: 16, Alpha: 16}.New(targets, 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, m := range modules {
+		up := m.Delta.(lora.LowRank).Up.Data
+		for i := range up {
+			up[i] = float32(i%7-3) * 1e-4
+		}
+	}
+	if err := lora.Write(filepath.Join(dir, "person.safetensors"), modules, compute.F16, nil); err != nil {
+		b.Fatal(err)
+	}
+	draw := func(weight int) (change time.Duration) {
+		prompt, last := fmt.Sprintf("a man <lora:person:0.%d>", weight), time.Now()
+		for _, err := range p.Steps(b.Context(), Request{Prompt: prompt, NegativePrompt: "blurry", Steps: 2, Seed: 1, Width: 256, Height: 256}) {
+			if err != nil {
+				b.Fatal(err)
+			}
+			change, last = time.Since(last)-change, time.Now()
+		}
+		return -change // of the first step's time the second's was taken
+	}
+	draw(9)
+	var all time.Duration
+	for n := 0; b.Loop(); n++ {
+		all += draw(1 + n%9)
+	}
+	b.ReportMetric(all.Seconds()/float64(b.N), "s/change")
 }

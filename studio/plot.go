@@ -56,10 +56,10 @@ func (p plot) SVG() template.HTML {
 	esc := template.HTMLEscapeString
 	fmt.Fprintf(&b, `<svg class="plot" viewBox="0 0 %g %g" role="img" aria-labelledby="%s-t %s-d" preserveAspectRatio="xMidYMid meet">`, plotWide, plotHigh, esc(p.ID), esc(p.ID))
 	fmt.Fprintf(&b, `<title id="%s-t">%s</title><desc id="%s-d">%s</desc>`, esc(p.ID), esc(p.Title), esc(p.ID), esc(p.Summary()))
-	for _, v := range ticks(a.low, a.high, 4) {
+	for _, v := range ticks(a.low, a.high, 4, 0) {
 		fmt.Fprintf(&b, `<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/><text class="tick" x="%g" y="%.1f" text-anchor="end">%s</text>`, plotLeft, plotRight, a.y(v), a.y(v), plotLeft-8, a.y(v)+4, figureOf(v))
 	}
-	for _, v := range ticks(a.first, a.last, 8) {
+	for _, v := range ticks(a.first, a.last, 8, 1) {
 		fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%g" text-anchor="middle">%s</text>`, a.x(v), plotBaseline+18, figureOf(v))
 	}
 	fmt.Fprintf(&b, `<text class="axis" x="%g" y="%g" text-anchor="middle">%s</text>`, (plotLeft+plotRight)/2, plotHigh-8, esc(p.X))
@@ -235,9 +235,9 @@ func smooth(y []float64, over int) []float64 {
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-// ticks are about n round numbers between two.
-func ticks(low, high float64, n int) (at []float64) {
-	step := niceStep((high - low) / float64(n))
+// ticks are about n round numbers between two, at least so far from each other: of steps and epochs there are no halves.
+func ticks(low, high float64, n int, least float64) (at []float64) {
+	step := max(niceStep((high-low)/float64(n)), least)
 	for i := math.Ceil(low/step - 1e-9); i*step <= high+step*1e-9; i++ {
 		at = append(at, i*step)
 	}

@@ -314,6 +314,9 @@ func TestTrainForm(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := post(t, s, "/train", nil)
+	if page := ask(s, "GET", at, "").Body.String(); !strings.Contains(page, `name="caption_extension" value=".txt"`) || strings.Contains(page, `class="fault`) {
+		t.Error("a form that nobody has filled in is not kohya's, or complains")
+	}
 	form := url.Values{
 		"output_name": {"somebody"}, "train_data_dir": {data}, "max_train_epochs": {"2"}, "train_batch_size": {"2"}, "network_dim": {"4"}, "network_alpha": {"4"},
 		"unet_lr": {"1e-4"}, "text_encoder_lr": {"5e-5"}, "resolution": {"128"}, "enable_bucket": {"true"}, "min_bucket_reso": {"64"}, "prompts": {"photo of personname man --w 128 --h 128"},
@@ -326,12 +329,16 @@ func TestTrainForm(t *testing.T) {
 			t.Errorf("the form has no %q", want)
 		}
 	}
-	if page := ask(s, "GET", at+"/data", "").Body.String(); !strings.Contains(page, "12_personname man") || !strings.Contains(page, `scope="row" class="num">128x128`) {
+	if page := ask(s, "GET", at+"/data", "").Body.String(); !strings.Contains(page, "12_personname man") || !strings.Contains(page, `scope="row">128x128`) {
 		t.Errorf("the data set: %s", page)
 	}
 	if got := ask(s, "GET", at+"/data/photo?n=0", ""); got.Code != http.StatusOK || got.Header().Get("Content-Type") != "image/jpeg" {
 		t.Errorf("a photo of it: %d", got.Code)
 	}
+	moved := maps.Clone(form)
+	moved.Set("train_data_dir", data+"-moved")
+	post(t, s, at, moved)
+	untilSays(t, s, at+"/data", "There is no "+data+"-moved", time.Minute)
 	wrong := maps.Clone(form)
 	wrong.Set("network_dim", "many")
 	got := ask(s, "POST", at, wrong.Encode()+"&do=start", "Accept", "text/html")

@@ -126,16 +126,23 @@ func (s *Server) report(t training, fit bool) *trainReport {
 		if errors.Is(v.err, context.Canceled) {
 			return &trainReport{Looking: true}
 		}
+		if e, ok := errors.AsType[*fs.PathError](v.err); ok && errors.Is(e, fs.ErrNotExist) {
+			return &trainReport{Faults: []string{"There is no " + e.Path + " (any more)."}}
+		}
 		return &trainReport{Faults: faultLines(v.err)}
 	}
-	r := reportOf(v.dataset)
+	r := reportOf(v.dataset, filepath.Clean(t.Values["train_data_dir"]))
 	r.Time = s.reckoned(t.Values["pretrained_model_name_or_path"], learning(v.dataset.Report()))
 	return r
 }
 
-func reportOf(d *dataset.Dataset) *trainReport {
+// reportOf is the report of a data set below a folder, which its warnings need not name.
+func reportOf(d *dataset.Dataset, folder string) *trainReport {
 	report := d.Report()
-	r := &trainReport{Steps: report.Steps, Folders: report.Folders, Warnings: report.Warnings, Caption: report.FirstCaption, Images: len(d.Pictures()), Uses: report.TrainImages}
+	r := &trainReport{Steps: report.Steps, Folders: report.Folders, Caption: report.FirstCaption, Images: len(d.Pictures()), Uses: report.TrainImages}
+	for _, line := range report.Warnings {
+		r.Warnings = append(r.Warnings, strings.ReplaceAll(inFlags(line), folder+string(filepath.Separator), ""))
+	}
 	most := 1
 	for _, b := range report.Buckets {
 		most = max(most, b.Count)
@@ -158,6 +165,7 @@ func (s *Server) reportTraining(w http.ResponseWriter, r *http.Request, t traini
 	}
 	p := s.trainPage(t)
 	p.Report = s.report(t, len(p.Faults) == 0)
+	p.forgive()
 	s.fragment(w, r, "train", "report", p)
 	return nil
 }

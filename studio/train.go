@@ -224,6 +224,25 @@ func (p *trainPage) check() map[string]string {
 	return faults
 }
 
+// inFlags is a line with the options' names in place of fields'.
+func inFlags(line string) string {
+	for field, name := range kohya.Flags(line) {
+		line = strings.ReplaceAll(line, field, strings.TrimPrefix(name, "-"))
+	}
+	return line
+}
+
+// forgive takes for no fault that the folder is not named yet: the report says what belongs there.
+func (p *trainPage) forgive() {
+	for _, fields := range append([]trainSection{{Fields: p.Recipe}}, p.Sections...) {
+		for i, f := range fields.Fields {
+			if f.Name == "train_data_dir" && f.Value == "" {
+				fields.Fields[i].Fault = ""
+			}
+		}
+	}
+}
+
 // config is the training that the form asks for, as far as it can be told without a model.
 func (t training) config() (train.Config, []string, error) {
 	o, err := t.options()
@@ -244,10 +263,7 @@ func faultLines(err error) (lines []string) {
 		return nil
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		for field, name := range kohya.Flags(line) {
-			line = strings.ReplaceAll(line, field, name)
-		}
-		if line = strings.TrimSpace(line); line != "" && !slices.Contains(lines, line) {
+		if line = strings.TrimSpace(inFlags(line)); line != "" && !slices.Contains(lines, line) {
 			lines = append(lines, line)
 		}
 	}
@@ -317,6 +333,7 @@ func (s *Server) renderTrainings(w http.ResponseWriter, r *http.Request, status 
 // addTraining begins a form: with what is usual, or with what a file of kohya's says.
 func (s *Server) addTraining(w http.ResponseWriter, r *http.Request) {
 	t := training{ID: strings.ToLower(rand.Text()[:10]), Created: time.Now(), Values: kohya.Recipe()}
+	t.Values["caption_extension"] = ".txt" // as in kohya's form: without it captions end in .caption, as sd-scripts has it
 	refused, err := takeFiles(r, func(name string, part io.Reader) error { return t.load(name, part) })
 	switch {
 	case err != nil:
@@ -368,6 +385,9 @@ func (s *Server) openTraining(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) renderTraining(w http.ResponseWriter, r *http.Request, status int, t training, faults []string) {
 	p := s.trainPage(t)
+	if status == http.StatusOK {
+		p.forgive()
+	}
 	p.Faults = append(faults, p.Faults...)
 	p.Report = s.report(t, len(p.Faults) == 0)
 	s.render(w, r, status, "train", view{Title: "Train " + t.Name(), Room: "/train", Class: "page wide", Script: "train.js", Style: "rooms.css", Content: p})

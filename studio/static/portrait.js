@@ -4,6 +4,17 @@ import { dropZone } from "./files.js";
 
 for (const form of document.querySelectorAll("[data-drop]")) dropZone(form, send);
 
+// tell shows what was refused.
+function tell(says, text) {
+	says.textContent = text;
+	says.classList.add("fault");
+}
+
+// What was refused on the page before this one.
+const before = sessionStorage.getItem("refused");
+if (before) tell(document.querySelector("[data-drop-says]"), before);
+sessionStorage.removeItem("refused");
+
 // send brings photos one by one, so that people see how far it is and one that is refused keeps no other from coming.
 async function send(form, files) {
 	const says = form.querySelector("[data-drop-says]");
@@ -22,11 +33,11 @@ async function send(form, files) {
 		}
 	}
 	if (refused.length) {
-		says.textContent = refused.join(" ");
-		says.classList.add("fault");
+		tell(says, refused.join(" "));
 		if (refused.length === files.length) return;
 	}
 	if (!place) return;
+	if (refused.length && location.pathname !== place) sessionStorage.setItem("refused", says.textContent);
 	if (location.pathname === place && !refused.length) location.reload();
 	else if (location.pathname === place) window.htmx.ajax("GET", place + "/grid", { target: "#photos", swap: "outerMorph" });
 	else location.href = place;

@@ -39,11 +39,13 @@ type compiler struct {
 	source  compute.ParamSource
 
 	statistics statistics
+	narrow     []bool // by value
 }
 
 // lower chooses kernels for every op.
 func (c *compiler) lower() ([]lowered, error) {
 	c.findStatistics()
+	c.findNarrow()
 	all := make([]lowered, len(c.program.Nodes))
 	for _, v := range c.program.Inputs {
 		if t := c.program.Type(v); t.DType != compute.F32 && t.DType != compute.I32 {

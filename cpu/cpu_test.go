@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -139,10 +140,14 @@ func (n *network) run(t *testing.T) {
 	}
 }
 
-// runNetwork runs a network once and returns all outputs one after the other.
-func runNetwork(t *testing.T, o Options) (all []float32) {
+func runNetwork(t *testing.T, o Options) []float32 {
 	t.Helper()
-	n := newNetwork(t, o)
+	return newNetwork(t, o).results(t)
+}
+
+// results runs the network once and returns all outputs one after the other.
+func (n *network) results(t *testing.T) (all []float32) {
+	t.Helper()
 	n.run(t)
 	for _, tensor := range n.out {
 		values := make([]float32, tensor.Shape().Elements())
@@ -198,9 +203,19 @@ func newNetwork(t *testing.T, o Options) *network {
 	if err != nil {
 		t.Fatal(err)
 	}
-
 	d := opener(o)(t)
 	t.Cleanup(func() { d.Close() })
+	n := compile(t, d, program, source)
+	at := slices.Index(program.Inputs, hyper)
+	if err := n.in[at].Upload(compute.Floats([]float32{1e-3, 0.1, 0.001, 1e-8, 0.01, 0.1, 0.001})); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// compile makes a program a network and fills its inputs with some numbers.
+func compile(t *testing.T, d compute.Device, program *compute.Program, source *computetest.Source) *network {
+	t.Helper()
 	params, err := d.Load(source)
 	if err != nil {
 		t.Fatal(err)
@@ -222,13 +237,10 @@ func newNetwork(t *testing.T, o Options) *network {
 		return list
 	}
 	n := &network{exe, tensors(program.Inputs), tensors(program.Outputs)}
-	for i, tensor := range n.in {
+	for _, tensor := range n.in {
 		values := make([]float32, tensor.Shape().Elements())
 		for i := range values {
 			values[i] = float32((i*104729)%2000-999) / 500
-		}
-		if program.Inputs[i] == hyper {
-			copy(values, []float32{1e-3, 0.1, 0.001, 1e-8, 0.01, 0.1, 0.001})
 		}
 		if err := tensor.Upload(compute.Floats(values)); err != nil {
 			t.Fatal(err)

@@ -43,11 +43,22 @@ func (c *compiler) layerNorm(op compute.LayerNorm, out compute.Value) (lowered, 
 	if err != nil {
 		return lowered{}, err
 	}
-	return lowered{packs: []packing{weight, bias}, bind: func(b *binding) (step, error) {
-		x, y := b.place(op.X), b.place(out)
+	return lowered{packs: []packing{weight, bias}, need: gemm.Need{Scratch: y.Last()}, bind: func(b *binding) (step, error) {
+		x, place := b.place(op.X), b.place(out)
 		args := &norm.LayerArgs{Weight: b.vectorOf(weight), Bias: b.vectorOf(bias)}
-		prepare := func() { args.X, args.Out = x.f32(), y.f32() }
-		return step{prepare, []phase{{layer.Tasks(), func(task, _ int) { layer.Do(task, args) }}}}, nil
+		prepare := func() { args.X, args.Out = x.f32(), place.f32() }
+		do := func(task, _ int) { layer.Do(task, args) }
+		if c.narrow[out.Index()] {
+			do = func(task, worker int) {
+				row := b.device.scratch[worker].Floats[:y.Last()]
+				first, rows := layer.Rows(task)
+				for m := first; m < first+rows; m++ {
+					layer.Into(row, m, 1, args)
+					c.kernel.Narrow(args.Out, m, row)
+				}
+			}
+		}
+		return step{prepare, []phase{{layer.Tasks(), do}}}, nil
 	}}, nil
 }
 

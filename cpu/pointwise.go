@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/cpu/internal/kernel/gemm"
 )
 
 // grain is how many elements of a memory-bound op make a task: enough to hide the cost of taking it.
@@ -29,13 +30,25 @@ func (c *compiler) activate(op compute.Activate, out compute.Value) (lowered, er
 }
 
 func (c *compiler) geglu(op compute.GEGLU, out compute.Value) (lowered, error) {
-	return lowered{bind: func(b *binding) (step, error) {
-		xs, ys, d := b.place(op.X), b.place(out), c.program.Shape(out).Last()
+	d := c.program.Shape(out).Last()
+	return lowered{need: gemm.Need{Scratch: d}, bind: func(b *binding) (step, error) {
+		xs, ys := b.place(op.X), b.place(out)
 		var x, y []float32
 		prepare := func() { x, y = xs.f32(), ys.f32() }
-		return step{prepare, each(ys.n/d, max(grain/d, 1), func(from, to int) {
-			c.elem.GEGLU(y[from*d:to*d], x[from*2*d:to*2*d], to-from, d)
-		})}, nil
+		all, some := ys.n/d, max(grain/d, 1)
+		return step{prepare, []phase{{(all + some - 1) / some, func(task, worker int) {
+			from := task * some
+			rows := min(some, all-from)
+			if !c.narrow[out.Index()] {
+				c.elem.GEGLU(y[from*d:], x[from*2*d:], rows, d)
+				return
+			}
+			row := b.device.scratch[worker].Floats[:d]
+			for m := from; m < from+rows; m++ {
+				c.elem.GEGLU(row, x[m*2*d:], 1, d)
+				c.kernel.Narrow(y, m, row)
+			}
+		}}}}, nil
 	}}, nil
 }
 

@@ -176,7 +176,9 @@ func (c *compiler) linear(op compute.Linear, out compute.Value) (lowered, error)
 	if op.X2.Valid() {
 		channels = c.program.Shape(op.X2).Last()
 	}
-	cfg := gemm.Config{M: y.Rows(), K2: channels, Act: c.elem.Activation(op.Epilogue.Activation), Workers: len(c.device.scratch)}
+	cfg := gemm.Config{
+		M: y.Rows(), K2: channels, Act: c.elem.Activation(op.Epilogue.Activation), Workers: len(c.device.scratch), Narrowed: c.narrow[op.X.Index()],
+	}
 	if p := op.Epilogue.PerChannel; p.Valid() && c.program.Shape(p)[0] > 1 {
 		cfg.RowsPerItem = y.Rows() / c.program.Shape(p)[0]
 	}
@@ -225,9 +227,11 @@ func (c *compiler) convolution(x, w compute.Shape, stride int, pad compute.Paddi
 
 func (c *compiler) attention(op compute.Attention, out compute.Value) (lowered, error) {
 	q, k := c.program.Shape(op.Q), c.program.Shape(op.K)
-	plan, err := attn.New(c.device.set, attn.Config{
-		N: q[0], T: q[1], S: k[1], Heads: op.Heads, D: q[2] / op.Heads, Causal: op.Causal, BF16: c.roundsAttention(),
-	})
+	cfg := attn.Config{N: q[0], T: q[1], S: k[1], Heads: op.Heads, D: q[2] / op.Heads, Causal: op.Causal, BF16: c.roundsAttention()}
+	if cfg.Narrow = c.narrow[out.Index()]; cfg.Narrow {
+		cfg.StrideOut = gemm.NarrowStride(q[2])
+	}
+	plan, err := attn.New(c.device.set, cfg)
 	if err != nil {
 		return lowered{}, err
 	}

@@ -15,6 +15,7 @@ type Config struct {
 	Scale    float64 // factor on Q·Kᵀ; 0: 1/√D
 	Causal   bool    // query t attends to keys 0…t only
 	BF16     bool    // round Q, K, V and the probabilities to bfloat16; sums stay float32
+	Narrow   bool    // round Out too, which then has two bfloat16 in each element; with BF16 and an even D only
 
 	// Elements from one token to the next; 0: Heads·D. Batch items are T or S tokens apart.
 	StrideQ, StrideK, StrideV, StrideOut int
@@ -69,15 +70,20 @@ func New(set isa.Set, cfg Config) (*Plan, error) {
 	if c.N < 1 || c.T < 1 || c.S < 1 || c.Heads < 1 || c.D < 1 {
 		return nil, fmt.Errorf("attn: batch %d, %d queries, %d keys, %d heads of %d channels: want at least 1 of each", c.N, c.T, c.S, c.Heads, c.D)
 	}
+	if c.Narrow && (!c.BF16 || c.D%2 == 1) {
+		return nil, fmt.Errorf("attn: a rounded result of heads of %d channels, computed in bfloat16: %v", c.D, c.BF16)
+	}
+	width := c.Heads * c.D
 	for _, s := range []struct {
 		stride *int
+		width  int
 		name   string
-	}{{&c.StrideQ, "Q"}, {&c.StrideK, "K"}, {&c.StrideV, "V"}, {&c.StrideOut, "Out"}} {
+	}{{&c.StrideQ, width, "Q"}, {&c.StrideK, width, "K"}, {&c.StrideV, width, "V"}, {&c.StrideOut, c.outWidth(), "Out"}} {
 		if *s.stride == 0 {
-			*s.stride = c.Heads * c.D
+			*s.stride = s.width
 		}
-		if *s.stride < c.Heads*c.D {
-			return nil, fmt.Errorf("attn: rows of %s are %d apart but %d wide", s.name, *s.stride, c.Heads*c.D)
+		if *s.stride < s.width {
+			return nil, fmt.Errorf("attn: rows of %s are %d apart but %d wide", s.name, *s.stride, s.width)
 		}
 	}
 	kern := kernelsFor(set)
@@ -106,6 +112,14 @@ func New(set isa.Set, cfg Config) (*Plan, error) {
 	p.widths = splitWidths(kern, c.D)
 	p.panelSize = kern.lanes * (p.depth + c.D + stateRows)
 	return p, nil
+}
+
+// outWidth is the elements of a row of Out.
+func (c *Config) outWidth() int {
+	if c.Narrow {
+		return c.Heads * c.D / 2
+	}
+	return c.Heads * c.D
 }
 
 // blocking chooses keys per block and panels per task. The scores of a block of keys for one panel
@@ -139,8 +153,8 @@ func splitWidths(k *kernels, d int) []int {
 func (p *Plan) Need() Need {
 	c := &p.cfg
 	scores := p.block * p.kern.lanes
-	if c.BF16 { // rows are rounded there before they are transposed
-		scores = max(scores, p.kern.lanes*p.depth)
+	if c.BF16 { // rows are rounded there before or after they are transposed
+		scores = max(scores, p.kern.lanes*c.D)
 	}
 	return Need{
 		Workspace: c.N * c.Heads * (p.kElems + p.vElems),
@@ -175,15 +189,16 @@ func (p *Plan) FLOPs() int {
 // Check reports operands too short for the plan. Do relies on a caller that has checked.
 func (p *Plan) Check(a *Args) error {
 	c := &p.cfg
-	span := func(tokens, stride int) int { return (c.N*tokens-1)*stride + c.Heads*c.D }
+	span := func(tokens, stride, width int) int { return (c.N*tokens-1)*stride + width }
+	width := c.Heads * c.D
 	for _, o := range []struct {
 		name       string
 		have, want int
 	}{
-		{"Q", len(a.Q), span(c.T, c.StrideQ)},
-		{"K", len(a.K), span(c.S, c.StrideK)},
-		{"V", len(a.V), span(c.S, c.StrideV)},
-		{"Out", len(a.Out), span(c.T, c.StrideOut)},
+		{"Q", len(a.Q), span(c.T, c.StrideQ, width)},
+		{"K", len(a.K), span(c.S, c.StrideK, width)},
+		{"V", len(a.V), span(c.S, c.StrideV, width)},
+		{"Out", len(a.Out), span(c.T, c.StrideOut, c.outWidth())},
 		{"Workspace", len(a.Workspace), p.Need().Workspace},
 	} {
 		if o.have < o.want {

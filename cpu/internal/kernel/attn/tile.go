@@ -51,7 +51,7 @@ func (p *Plan) attend(head, tile int, scratch []float32, a *Args) {
 	}
 	for i := range panels {
 		m := p.panelAt(scratch, tile, i)
-		p.store(&m, head, a)
+		p.store(&m, head, s, a)
 	}
 }
 
@@ -125,7 +125,7 @@ func raise(next, s []float32) {
 }
 
 // store divides by the row sums and writes a panel's queries to Out, and their statistics to LSE.
-func (p *Plan) store(m *panel, head int, a *Args) {
+func (p *Plan) store(m *panel, head int, s []float32, a *Args) {
 	c, L := &p.cfg, p.kern.lanes
 	n, h := head/c.Heads, head%c.Heads
 	rows := min(L, c.T-m.first)
@@ -133,8 +133,15 @@ func (p *Plan) store(m *panel, head int, a *Args) {
 	for l, sum := range m.state[2*L : 3*L] {
 		inverse[l] = 1 / sum
 	}
-	out := a.Out[(n*c.T+m.first)*c.StrideOut+h*c.D:]
-	p.kern.transpose(out, m.o, inverse, c.StrideOut, L, c.D, rows)
+	out := a.Out[(n*c.T+m.first)*c.StrideOut+h*c.outWidth()/c.Heads:]
+	if c.Narrow {
+		p.kern.transpose(s, m.o, inverse, c.D, L, c.D, rows)
+		for l := range rows {
+			p.kern.narrow(out[l*c.StrideOut:][:p.depth], s[l*c.D:][:c.D], 1)
+		}
+	} else {
+		p.kern.transpose(out, m.o, inverse, c.StrideOut, L, c.D, rows)
+	}
 	if a.LSE != nil {
 		lse := a.LSE[head*c.T+m.first:]
 		for l := range rows {

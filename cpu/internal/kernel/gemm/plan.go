@@ -12,6 +12,7 @@ type Config struct {
 	RowsPerItem int             // rows that share a row of Args.PerChannel; 0: M
 	Act         func([]float32) // activation, in place; nil is the identity
 	Workers     int             // how many workers will share a phase; affects granularity, not results
+	Narrowed    bool            // X holds the rows that Kernel.Narrow stored, all K channels, for bfloat16 products; StrideX is not looked at
 
 	// Elements between rows; 0 is the dense width.
 	StrideX, StrideX2, StrideY, StrideResidual int
@@ -39,7 +40,7 @@ type Plan struct {
 	perItem  int // rows in each
 	chunks   int // chunks in each item
 	mc       int // most rows in a chunk
-	narrowed int // uint16 in a narrowed row of A, for bfloat16 products
+	narrowed int // float32 in a narrowed row of A, for bfloat16 products
 }
 
 // NewPlan checks cfg against w and lays out the work.
@@ -78,6 +79,9 @@ func NewPlan(w *Weights, cfg Config) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.Narrowed && (!w.Pairs || c.K2 > 0 || w.K%2 == 1) {
+		return nil, fmt.Errorf("gemm: narrowed rows of %d channels, %d of a second input, for weights in bfloat16 pairs: %v", w.K, c.K2, w.Pairs)
+	}
 	p.prod = *prod
 	p.items, p.perItem = c.M/c.RowsPerItem, c.RowsPerItem
 	panels := p.prod.W.Panels()
@@ -85,7 +89,7 @@ func NewPlan(w *Weights, cfg Config) (*Plan, error) {
 	p.groups, p.group = grouping(p.items*p.chunks, panels, max(c.Workers, 1))
 	switch {
 	case w.Pairs:
-		p.narrowed = (w.K+31)&^31 + 32
+		p.narrowed = NarrowStride(w.K)
 	case c.K2 == 0 && c.StrideX*4%aliasing == 0 && p.group > 2:
 		p.copied = w.K + 16
 	}
@@ -134,15 +138,18 @@ func Chunks(k *Kernel, items, rows, panels, workers int) (chunks, mc int) {
 func (p *Plan) Need() Need {
 	n := p.prod.Need(p.mc)
 	n.Scratch += p.mc * p.copied
-	if p.narrowed > 0 {
-		n.Workspace = p.cfg.M * p.narrowed / 2
+	if p.narrows() {
+		n.Workspace = p.cfg.M * p.narrowed
 	}
 	return n
 }
 
-// Phases is the number of phases: a bfloat16 product first narrows its input.
+// narrows reports whether the first phase narrows the input.
+func (p *Plan) narrows() bool { return p.narrowed > 0 && !p.cfg.Narrowed }
+
+// Phases is the number of phases: a bfloat16 product first narrows its input, unless it is given narrowed.
 func (p *Plan) Phases() int {
-	if p.narrowed > 0 {
+	if p.narrows() {
 		return 2
 	}
 	return 1
@@ -153,7 +160,7 @@ const narrowRows = 64
 
 // Tasks is the number of independent tasks in a phase.
 func (p *Plan) Tasks(phase int) int {
-	if phase == 0 && p.narrowed > 0 {
+	if phase == 0 && p.narrows() {
 		return (p.cfg.M + narrowRows - 1) / narrowRows
 	}
 	return p.items * p.chunks * p.groups
@@ -166,12 +173,16 @@ func (p *Plan) FLOPs() int { return 2 * p.cfg.M * p.prod.W.N * p.prod.W.K }
 func (p *Plan) Check(a *Args) error {
 	c, w := &p.cfg, p.prod.W
 	span := func(stride, width int) int { return (c.M-1)*stride + width }
+	x := span(c.StrideX, p.k1)
+	if c.Narrowed {
+		x = c.M * p.narrowed
+	}
 	for _, o := range []struct {
 		name       string
 		have, want int
 		optional   bool
 	}{
-		{"X", len(a.X), span(c.StrideX, p.k1), false},
+		{"X", len(a.X), x, false},
 		{"X2", len(a.X2), span(c.StrideX2, c.K2), c.K2 == 0},
 		{"Y", len(a.Y), span(c.StrideY, w.N), false},
 		{"Bias", len(a.Bias), w.N, a.Bias == nil},
@@ -188,7 +199,7 @@ func (p *Plan) Check(a *Args) error {
 
 // Do runs one task. The args must pass Check and s must satisfy Need.
 func (p *Plan) Do(phase, task int, s *Scratch, a *Args) {
-	if p.narrowed > 0 && phase == 0 {
+	if p.narrows() && phase == 0 {
 		p.narrow(task, a)
 		return
 	}
@@ -202,8 +213,11 @@ func (p *Plan) Do(phase, task int, s *Scratch, a *Args) {
 		table := s.Rows[i*p.mc:][:rows]
 		switch {
 		case w.Pairs:
-			base := unsafe.Pointer(&a.Workspace[0])
-			fillRows(table, unsafe.Add(base, (m0*p.narrowed+piece.Off)*2), p.narrowed*2)
+			rows := a.Workspace
+			if c.Narrowed {
+				rows = a.X
+			}
+			fillRows(table, unsafe.Add(unsafe.Pointer(&rows[0]), m0*p.narrowed*4+piece.Off*2), p.narrowed*4)
 		case piece.Seg == 0:
 			fillRows(table, unsafe.Pointer(&a.X[m0*c.StrideX+piece.Off]), c.StrideX*4)
 		default:
@@ -244,13 +258,29 @@ func fillRows(table []unsafe.Pointer, base unsafe.Pointer, stride int) {
 	}
 }
 
-// narrow rounds [X|X2] of narrowRows rows to bfloat16 in the workspace, an odd last channel paired with zero.
+// NarrowStride is the float32 that a row of k channels takes narrowed: pairs of bfloat16, and so much room that rows do not lie a
+// multiple of 4 KB apart.
+func NarrowStride(k int) int { return (k+31)&^31/2 + 16 }
+
+// Narrow rounds row to bfloat16, as row m of dst; an odd last channel is paired with zero. Only kernels that report HasBF16 read such
+// rows.
+func (k *Kernel) Narrow(dst []float32, m int, row []float32) {
+	to := narrowRow(dst, m, len(row))
+	k.narrow(to[:len(row)], row)
+	clear(to[len(row):])
+}
+
+// narrowRow is row m of narrowed rows of width channels.
+func narrowRow(all []float32, m, width int) []uint16 {
+	row := all[m*NarrowStride(width):][:NarrowStride(width)]
+	return unsafe.Slice((*uint16)(unsafe.Pointer(&row[0])), 2*len(row))
+}
+
+// narrow rounds [X|X2] of narrowRows rows in the workspace.
 func (p *Plan) narrow(task int, a *Args) {
 	c, k := &p.cfg, p.prod.W.Kern
-	width := p.narrowed
-	all := unsafe.Slice((*uint16)(unsafe.Pointer(&a.Workspace[0])), c.M*width)
 	for m := task * narrowRows; m < min((task+1)*narrowRows, c.M); m++ {
-		row := all[m*width:][:width]
+		row := narrowRow(a.Workspace, m, p.k1+c.K2)
 		k.narrow(row[:p.k1], a.X[m*c.StrideX:][:p.k1])
 		if c.K2 > 0 {
 			k.narrow(row[p.k1:][:c.K2], a.X2[m*c.StrideX2:][:c.K2])

@@ -71,8 +71,18 @@ func (l *Layer) Check(a *LayerArgs) error {
 
 // Do runs one task. The args must pass Check.
 func (l *Layer) Do(task int, a *LayerArgs) {
+	first, rows := l.Rows(task)
+	l.Into(a.Out[first*l.cfg.C:], first, rows, a)
+}
+
+// Rows are those of a task.
+func (l *Layer) Rows(task int) (first, rows int) {
+	first = task * l.rows
+	return first, min(l.rows, l.cfg.Rows-first)
+}
+
+// Into writes some rows, from first on, to the beginning of dst instead of to where they belong in Out.
+func (l *Layer) Into(dst []float32, first, rows int, a *LayerArgs) {
 	c := l.cfg.C
-	first := task * l.rows
-	rows := min(l.rows, l.cfg.Rows-first)
-	l.kern.layer(a.Out[first*c:][:rows*c], a.X[first*c:][:rows*c], a.Weight[:c], a.Bias[:c], rows, c, float32(l.cfg.Eps), 1/float32(c))
+	l.kern.layer(dst[:rows*c], a.X[first*c:][:rows*c], a.Weight[:c], a.Bias[:c], rows, c, float32(l.cfg.Eps), 1/float32(c))
 }

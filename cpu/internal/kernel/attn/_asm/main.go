@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"math"
 	"os"
 )
 
@@ -105,6 +106,13 @@ func main() {
 		fmt.Fprintf(w, "DATA zip<>+%d(SB)/4, $0x%08x\n", 4*i, (16+i)<<16|i)
 	}
 	fmt.Fprint(w, "GLOBL zip<>(SB), RODATA|NOPTR, $64\n\n")
+	for i, bits := range words {
+		fmt.Fprintf(w, "DATA words<>+%d(SB)/4, $0x%08x\n", 4*i, bits)
+	}
+	for i := range 64 {
+		fmt.Fprintf(w, "DATA words<>+%d(SB)/2, $0x%04x\n", 4*len(words)+2*i, excess(i))
+	}
+	fmt.Fprintf(w, "GLOBL words<>(SB), RODATA|NOPTR, $%d\n\n", 4*len(words)+128)
 	for i := range 4 {
 		fmt.Fprintf(w, "DATA mask<>+%d(SB)/8, $-1\n", 8*i)
 	}
@@ -232,10 +240,6 @@ func (w writer) soften() {
 	w.op("MOVQ state_base+24(FP), SI")
 	w.op("MOVQ keys+48(FP), CX")
 	w.constants()
-	if w.bf16 {
-		w.op("VMOVDQU64 zip<>+0(SB), Z25")
-		w.op("MOVQ DI, R8")
-	}
 	// The state is [max | next | sum | correction]: correction = 2^(max-next), max = next.
 	at := func(field, h int) string { return fmt.Sprintf("%d(SI)", (2*field+h)*w.bytes) }
 	for h := range 2 {
@@ -249,6 +253,10 @@ func (w writer) soften() {
 		p := w.reg(work + 3*h + 1)
 		w.op("VMOVUPS %s, %s", p, at(3, h))
 		w.op("VMULPS %s, %s, %s", at(2, h), p, w.reg(sum+h))
+	}
+	if w.bf16 {
+		w.softenWords(at)
+		return
 	}
 	if w.vec == "Z" {
 		w.softenPairs(at)
@@ -288,18 +296,6 @@ func (w writer) softenPairs(at func(field, h int) string) {
 			w.op("VADDPS %s, %s, %s", w.reg(work+3*slot(i)+1), w.reg(sum+i%2), w.reg(sum+i%2))
 		}
 		for h := range 2 {
-			if w.bf16 {
-				low, high := work+3*slot(h)+1, 24
-				if keys == 2 {
-					high = work + 3*slot(h+2) + 1
-				} else {
-					w.zero("Z24")
-				}
-				w.raw("VCVTNE2PS2BF16", 3, 0x72, low, high, low)
-				w.op("VPERMW Z%d, Z25, Z%d", low, low)
-				w.op("VMOVUPS Z%d, %d(R8)", low, h*w.bytes)
-				continue
-			}
 			for k := range keys {
 				w.op("VMOVUPS %s, %d(DI)", w.reg(work+3*slot(2*k+h)+1), (2*k+h)*w.bytes)
 			}
@@ -311,9 +307,6 @@ func (w writer) softenPairs(at func(field, h int) string) {
 	w.label("loop")
 	body(2)
 	w.op("ADDQ $%d, DI", 4*w.bytes)
-	if w.bf16 {
-		w.op("ADDQ $%d, R8", 2*w.bytes)
-	}
 	w.op("SUBQ $2, CX")
 	w.op("JGE  loop")
 	w.label("last")
@@ -321,6 +314,82 @@ func (w writer) softenPairs(at func(field, h int) string) {
 	w.op("JEQ  done")
 	body(1)
 	w.label("done")
+	w.softenEnd(at)
+}
+
+// The first words of what softenWords reads; the table follows.
+var words = []uint32{
+	0x46c00000,                                     // 1.5·2¹⁴: a number that is taken from it leaves its multiple of -1/512 in the low half
+	0x427ff5c3,                                     // 63.99: smaller powers of two count as 2 to the -63.99
+	0x3f803f80,                                     // a pair of ones
+	0x01000000, 0x05040000, 0x09080000, 0x0d0c0000, // moves the low half of each word to its high half
+}
+
+// excess is what (127+t)·512 lacks of the bfloat16 of 2^t, times 4 and with a half for rounding, for the i-th 64th of fractions of t.
+func excess(i int) uint16 {
+	f := (float64(8*i) + 3.5) / 512
+	return uint16(127<<9 + 2 + int(math.Round(512*(math.Exp2(f)-1-f))))
+}
+
+// softenWords is the loop for results in bfloat16, which takes two keys at a time, and an odd last one with nothing, as pairs of 16-bit
+// integers: with t = k + f, 0 ≤ f < 1, the bits of 2^t are (127+k)·128 and the mantissa 128·(2^f-1), which is f and an excess that a table has for
+// the leading six bits of f. What is summed are the rounded probabilities.
+func (w writer) softenWords(at func(field, h int) string) {
+	const magic, clamp, ones, high, low, upper = 16, 17, 18, 19, 20, 21
+	w.op("VBROADCASTSS words<>+0(SB), Z%d", magic)
+	w.op("VBROADCASTSS words<>+4(SB), Z%d", clamp)
+	w.op("VBROADCASTSS words<>+8(SB), Z%d", ones)
+	w.op("VBROADCASTI32X4 words<>+12(SB), Z%d", high)
+	w.op("VMOVDQU64 words<>+28(SB), Z%d", low)
+	w.op("VMOVDQU64 words<>+92(SB), Z%d", upper)
+	w.op("MOVQ $0xcccccccccccccccc, AX")
+	w.op("KMOVQ AX, K1")
+	w.op("MOVL $0x55555555, AX")
+	w.op("KMOVD AX, K2")
+	w.op("MOVQ DI, R8")
+	body := func(keys int) {
+		for h := range 2 {
+			pair := [2]int{4 + 6*h, 5 + 6*h}
+			for k := range keys {
+				x := pair[k]
+				w.op("VSUBPS %d(DI), Z%d, Z%d", (2*k+h)*w.bytes, next+h, x)
+				w.op("VMINPS Z%d, Z%d, Z%d", clamp, x, x)
+				w.op("VSUBPS Z%d, Z%d, Z%d", x, magic, x)
+			}
+			p, index := pair[0], 6+6*h
+			if keys == 2 {
+				w.op("VPSHUFB Z%d, Z%d, K1, Z%d", high, pair[1], p)
+			}
+			w.op("VPSRLW $3, Z%d, Z%d", p, index)
+			w.op("VPERMI2W Z%d, Z%d, Z%d", upper, low, index)
+			w.op("VPADDW Z%d, Z%d, Z%d", index, p, p)
+			if keys == 2 {
+				w.op("VPSRLW $2, Z%d, Z%d", p, p)
+			} else {
+				w.op("VPSRLW.Z $2, Z%d, K2, Z%d", p, p)
+			}
+			w.raw("VDPBF16PS", 2, 0x52, ones, p, sum+h)
+			w.op("VMOVDQU64 Z%d, %d(R8)", p, h*w.bytes)
+		}
+	}
+	w.op("SUBQ $2, CX")
+	w.op("JLT  last")
+	w.op("PCALIGN $32")
+	w.label("loop")
+	body(2)
+	w.op("ADDQ $%d, DI", 4*w.bytes)
+	w.op("ADDQ $%d, R8", 2*w.bytes)
+	w.op("SUBQ $2, CX")
+	w.op("JGE  loop")
+	w.label("last")
+	w.op("ADDQ $2, CX")
+	w.op("JEQ  done")
+	body(1)
+	w.label("done")
+	w.zero("Z4")
+	for h := range 2 { // integers are always finite
+		w.op("VFMADD231PS Z4, Z%d, Z%d", next+h, sum+h)
+	}
 	w.softenEnd(at)
 }
 

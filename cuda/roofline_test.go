@@ -5,8 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -60,20 +58,7 @@ func TestRoofline(t *testing.T) {
 	stepMemory(t, listening, ckpt, Need{Side: 512, Batch: 2, Training: true, Checkpointing: true})
 	table(t, &text, "A LoRA step of two pictures of 512×512, rank 32, gradient checkpointing", listening.heaviest, listening.source)
 
-	path := filepath.Join(golden.Root(t), "docs", "kernels.md")
-	page, err := os.ReadFile(path)
-	check(t, err)
-	const begin, end = "<!-- tables -->\n", "<!-- end of tables -->\n"
-	head, rest, ok := strings.Cut(strings.ReplaceAll(string(page), "\r\n", "\n"), begin)
-	old, tail, found := strings.Cut(rest, end)
-	if !ok || !found {
-		t.Fatalf("%s has no place for the tables", path)
-	}
-	if *update {
-		check(t, os.WriteFile(path, []byte(head+begin+text.String()+end+tail), 0o666))
-	} else if old != text.String() {
-		t.Errorf("docs/kernels.md is of other kernels; go test ./cuda -run Roofline -update writes\n%s", &text)
-	}
+	golden.Section(t, "docs/kernels.md", "tables", text.String(), *update)
 }
 
 // listener keeps the program with the most arithmetic that it is asked about, but for those of the autoencoder.

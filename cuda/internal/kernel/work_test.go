@@ -21,6 +21,7 @@ type recording struct {
 	source computetest.Source
 	inputs []any
 	params map[string][]float64
+	stats  map[string]simgpu.Stats // what was counted, by kernel
 }
 
 func (r *recording) input(shape ...int) compute.Value {
@@ -141,6 +142,7 @@ func (x *execution) run(t *testing.T, work Work, seed uint32) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		x.count(launch.Kernel.Name(), stats)
 		if stats.Products > 0 && stats.Conflicts > 0 {
 			t.Errorf("%s has %d bank conflicts", launch.Kernel.Name(), stats.Conflicts)
 		}

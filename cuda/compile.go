@@ -109,7 +109,7 @@ func (d *Device) Compile(program *compute.Program, loaded compute.Params) (compu
 
 func (d *Device) compile(program *compute.Program, p *params) (*executable, error) {
 	if p.stored == nil {
-		return nil, errors.New("cuda: the parameters are closed")
+		return nil, errParamsClosed
 	}
 	l, err := d.lower(program, p.source, true)
 	if err != nil {

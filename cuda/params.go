@@ -1,9 +1,12 @@
 package cuda
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/cuda/internal/driver"
@@ -18,7 +21,10 @@ type params struct {
 	blocks []block
 }
 
-var _ compute.Params = (*params)(nil)
+var (
+	_ compute.Params   = (*params)(nil)
+	_ compute.Reloader = (*params)(nil)
+)
 
 // form is a parameter in a form that kernels want it in.
 type form struct {
@@ -102,25 +108,67 @@ func (p *params) load(fresh []form, bytes int64) (err error) {
 	if err != nil || bytes == 0 {
 		return err
 	}
-	s, err := newStaging(d, bytes)
-	if err == nil {
-		err = p.upload(s, fresh, memory.address)
-		err = errors.Join(err, s.close())
-	}
-	if err != nil {
-		for _, f := range fresh {
-			delete(p.stored, f)
+	places, at := make(map[form]driver.Address), memory.address
+	for _, f := range fresh {
+		places[f] = at
+		size, err := f.bytes(p.source)
+		if err != nil {
+			return errors.Join(err, forgiven(d.free(&memory)))
 		}
+		at += driver.Address(size)
+	}
+	if err := p.upload(places, bytes); err != nil {
 		return errors.Join(err, forgiven(d.free(&memory)))
 	}
+	maps.Copy(p.stored, places)
 	p.blocks = append(p.blocks, memory)
 	return nil
 }
 
-// upload gives each parameter its place, from an address on.
-func (p *params) upload(s *staging, fresh []form, at driver.Address) error {
+// Reload implements compute.Reloader.
+func (p *params) Reload(source compute.ParamSource, names []string) error {
+	return p.device.do(func() error {
+		if p.stored == nil {
+			return errParamsClosed
+		}
+		places, bytes := make(map[form]driver.Address), int64(0)
+		for f, at := range p.stored {
+			if !slices.Contains(names, f.name) {
+				continue
+			}
+			was, err := p.source.ParamType(f.name)
+			now, err2 := source.ParamType(f.name)
+			if err := errors.Join(err, err2); err != nil {
+				return fmt.Errorf("cuda: parameter %q: %w", f.name, err)
+			}
+			if now.DType != was.DType || !now.Shape.Equal(was.Shape) {
+				return fmt.Errorf("cuda: parameter %q is %v in the place of %v", f.name, now, was)
+			}
+			size, err := f.bytes(source)
+			if err != nil {
+				return fmt.Errorf("cuda: parameter %q: %w", f.name, err)
+			}
+			places[f], bytes = at, bytes+size
+		}
+		p.source = source
+		return p.upload(places, bytes)
+	})
+}
+
+var errParamsClosed = errors.New("cuda: the parameters are closed")
+
+// upload copies parameters, which take so many bytes, to their places.
+func (p *params) upload(places map[form]driver.Address, bytes int64) (err error) {
+	if bytes == 0 {
+		return nil
+	}
+	s, err := newStaging(p.device, bytes)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
 	var scratch []byte
-	for _, f := range fresh {
+	for _, f := range slices.SortedFunc(maps.Keys(places), func(a, b form) int { return cmp.Compare(places[a], places[b]) }) {
 		t, err := p.source.ParamType(f.name)
 		var data []byte
 		if err == nil {
@@ -130,13 +178,11 @@ func (p *params) upload(s *staging, fresh []form, at driver.Address) error {
 			err = finite(t.DType, data)
 		}
 		if err == nil {
-			err = s.convert(conversion{f, t, data}, at)
+			err = s.convert(conversion{f, t, data}, places[f])
 		}
 		if err != nil {
 			return fmt.Errorf("cuda: parameter %q: %w", f.name, err)
 		}
-		p.stored[f] = at
-		at += driver.Address(align(int64(t.Shape.Elements() * f.dtype.Size())))
 	}
 	return nil
 }

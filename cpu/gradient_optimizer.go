@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/atelier-go/atelier/compute"
+	"github.com/atelier-go/atelier/cpu/internal/kernel/elem"
 )
 
 // clipNorm sums the squares of each gradient in a task of its own, and these sums in order.
@@ -52,12 +53,11 @@ func (c *compiler) adamW(op compute.AdamW, out []compute.Value) (lowered, error)
 		in := [4]span{b.place(op.Parameter), b.place(op.Gradient), b.place(op.M), b.place(op.V)}
 		results := [3]span{b.place(out[0]), b.place(out[1]), b.place(out[2])}
 		hyper, clip := b.place(op.Hyper), b.optional(op.Clip)
-		var a adam
+		a := adam{kernels: c.elem}
 		prepare := func() {
-			a = adam{
-				p: in[0].f32(), g: in[1].f32(), m: in[2].f32(), v: in[3].f32(),
-				p2: results[0].f32(), m2: results[1].f32(), v2: results[2].f32(), hyper: hyper.f32(), clip: clip.f32(),
-			}
+			a.p, a.g, a.m, a.v = in[0].f32(), in[1].f32(), in[2].f32(), in[3].f32()
+			a.p2, a.m2, a.v2 = results[0].f32(), results[1].f32(), results[2].f32()
+			a.hyper, a.clip = hyper.f32(), clip.f32()
 		}
 		return step{prepare, each(in[0].n, grain, func(from, to int) { a.update(from, to) })}, nil
 	}}, nil
@@ -65,13 +65,14 @@ func (c *compiler) adamW(op compute.AdamW, out []compute.Value) (lowered, error)
 
 // adam is one step of AdamW: parameter, gradient and moments, what becomes of them, and the numbers of the step.
 type adam struct {
+	kernels    *elem.Kernels
 	p, g, m, v []float32
 	p2, m2, v2 []float32
 	hyper      []float32 // lr, 1-β1, 1-β2, ε, decay, 1-β1ᵏ, 1-β2ᵏ
-	clip       []float32 // the factor of gradients first, or empty
+	clip       []float32 // the factor of gradients first, or empty; a factor of 0 is that of gradients which are not finite
 }
 
-// update is m' = m + (1-β1)(g-m), v' = v + (1-β2)(g²-v), p' = p(1-lr·decay) - lr·(m'/(1-β1ᵏ))/(√(v'/(1-β2ᵏ))+ε).
+// update steps elements from to to-1.
 func (a *adam) update(from, to int) {
 	factor := 1.0
 	if len(a.clip) > 0 {
@@ -84,13 +85,8 @@ func (a *adam) update(from, to int) {
 		return
 	}
 	h := func(i int) float64 { return float64(a.hyper[i]) }
-	rate, rest1, rest2, eps, decay := h(0), h(1), h(2), h(3), h(4)
-	bias1, bias2 := 1/h(5), 1/h(6)
-	for i := from; i < to; i++ {
-		p, g, m, v := float64(a.p[i]), factor*float64(a.g[i]), float64(a.m[i]), float64(a.v[i])
-		m += rest1 * (g - m)
-		v += rest2 * (g*g - v)
-		a.p2[i] = float32(p*(1-rate*decay) - rate*(m*bias1)/(math.Sqrt(v*bias2)+eps))
-		a.m2[i], a.v2[i] = float32(m), float32(v)
+	step := elem.AdamW{
+		Factor: factor, Rest1: h(1), Rest2: h(2), Keep: 1 - h(0)*h(4), Rate: h(0), Eps: h(3), Unbias1: 1 / h(5), Unbias2: 1 / h(6),
 	}
+	a.kernels.AdamW(a.p2[from:to], a.m2[from:], a.v2[from:], a.p[from:], a.g[from:], a.m[from:], a.v[from:], step)
 }

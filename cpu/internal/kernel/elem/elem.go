@@ -24,7 +24,8 @@ type Kernels struct {
 	gegluGradient func(da, dgate, a, gate, dy []float32) // its derivatives by both, times dy
 	add           func(dst, a, b []float32)              // dst = a + b
 	addScaled     func(dst, a []float32, c float32)      // dst += c·a
-	widen         [2]func(dst []float32, src []byte)     // binary16, bfloat16 to float32
+	adamW         func(p2, m2, v2, p, g, m, v []float32, h AdamW)
+	widen         [2]func(dst []float32, src []byte) // binary16, bfloat16 to float32
 
 	reaches func(p *byte, blocks int, exponent uint32) bool // whether an element in blocks of 128 bytes has all bits of the exponent; nil where slow
 }

@@ -25,6 +25,7 @@ var avx2 = Kernels{
 	gegluGradient: gegluGradientAVX2,
 	add:           addAVX2,
 	addScaled:     addScaledAVX2,
+	adamW:         adamWWith(adamWAVX2),
 	widen:         [2]func([]float32, []byte){widenWith(widenF16AVX2, widenF16Generic), widenWith(widenBF16AVX2, widenBF16Generic)},
 
 	reaches: reachesAVX2,
@@ -45,6 +46,7 @@ var avx512 = Kernels{
 	gegluGradient: gegluGradientAVX512,
 	add:           addAVX512,
 	addScaled:     addScaledAVX512,
+	adamW:         adamWWith(adamWAVX512),
 	widen:         [2]func([]float32, []byte){widenWith(widenF16AVX512, widenF16Generic), widenWith(widenBF16AVX512, widenBF16Generic)},
 
 	reaches: reachesAVX2,
@@ -71,6 +73,17 @@ func widenWith(asm func(dst, src unsafe.Pointer, groups int), generic func([]flo
 			asm(unsafe.Pointer(unsafe.SliceData(dst)), unsafe.Pointer(unsafe.SliceData(src)), groups)
 		}
 		generic(dst[groups*group:], src[groups*group*2:])
+	}
+}
+
+// adamWWith runs asm on whole groups of 8 elements and the generic kernel, which gives the same bits, on the rest.
+func adamWWith(asm func(p2, m2, v2, p, g, m, v *float32, n int, h AdamW)) func(p2, m2, v2, p, g, m, v []float32, h AdamW) {
+	return func(p2, m2, v2, p, g, m, v []float32, h AdamW) {
+		n := len(p2) &^ 7
+		if n > 0 {
+			asm(&p2[0], &m2[0], &v2[0], &p[0], &g[0], &m[0], &v[0], n, h)
+		}
+		adamWGeneric(p2[n:], m2[n:], v2[n:], p[n:], g[n:], m[n:], v[n:], h)
 	}
 }
 
@@ -219,3 +232,13 @@ func gegluGradientAVX512(da, dgate, a, gate, dy []float32)
 //
 //go:noescape
 func reachesAVX2(p *byte, blocks int, exponent uint32) bool
+
+// adamWAVX2 is adamWGeneric for n elements, a multiple of 8 above 0.
+//
+//go:noescape
+func adamWAVX2(p2, m2, v2, p, dp, m, v *float32, n int, h AdamW)
+
+// adamWAVX512 is adamWGeneric for n elements, a multiple of 8 above 0.
+//
+//go:noescape
+func adamWAVX512(p2, m2, v2, p, dp, m, v *float32, n int, h AdamW)

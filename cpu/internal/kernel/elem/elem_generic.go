@@ -23,6 +23,7 @@ var generic = Kernels{
 	gegluGradient: gegluGradientGeneric,
 	add:           addGeneric,
 	addScaled:     addScaledGeneric,
+	adamW:         adamWGeneric,
 	widen:         [2]func([]float32, []byte){widenF16Generic, widenBF16Generic},
 }
 

@@ -1,4 +1,4 @@
-// Command _asm writes elem_amd64.s: pointwise functions and conversions of float32 slices.
+// Command _asm writes elem_amd64.s: pointwise functions and conversions of float32 slices, and AdamW.
 //
 // Every function is one loop of two vectors followed by single vectors under a mask, so that an element's
 // result does not depend on where in the slice it stands.
@@ -483,6 +483,7 @@ func main() {
 	for _, w.set = range sets {
 		w.arithmetic()
 		w.conversions()
+		w.adamW()
 	}
 	if err := w.Flush(); err != nil {
 		log.Fatal(err)

@@ -2773,3 +2773,87 @@ loop:
 	VMOVUPS Y1, 32(DI)
 	VZEROUPPER
 	RET
+
+// func sumRowsAVX2(sum, src *float32, rows, d, stride int)
+TEXT ·sumRowsAVX2(SB), NOSPLIT, $0-40
+	MOVQ sum+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ rows+16(FP), BX
+	MOVQ d+24(FP), R9
+	MOVQ stride+32(FP), R10
+	SHLQ $2, R10
+row:
+	XORQ CX, CX
+loop:
+	VMOVUPS (DI)(CX*4), Y0
+	VADDPS (SI)(CX*4), Y0, Y0
+	VMOVUPS Y0, (DI)(CX*4)
+	ADDQ $8, CX
+	CMPQ CX, R9
+	JLT  loop
+	ADDQ R10, SI
+	DECQ BX
+	JNE  row
+	VZEROUPPER
+	RET
+
+// func centerAVX2(dst, src, mean *float32, rows, d, stride int)
+TEXT ·centerAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ mean+16(FP), DX
+	MOVQ rows+24(FP), BX
+	MOVQ d+32(FP), R9
+	MOVQ stride+40(FP), R10
+	SHLQ $2, R10
+row:
+	XORQ CX, CX
+loop:
+	VMOVUPS (SI)(CX*4), Y0
+	VSUBPS (DX)(CX*4), Y0, Y0
+	VMOVUPS Y0, (DI)(CX*4)
+	ADDQ $8, CX
+	CMPQ CX, R9
+	JLT  loop
+	LEAQ (DI)(R9*4), DI
+	ADDQ R10, SI
+	DECQ BX
+	JNE  row
+	VZEROUPPER
+	RET
+
+// func agreeAVX2(dst, dy, y, mean *float32, rows, d, stride int)
+TEXT ·agreeAVX2(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), DI
+	MOVQ dy+8(FP), SI
+	MOVQ y+16(FP), DX
+	MOVQ mean+24(FP), R8
+	MOVQ rows+32(FP), BX
+	MOVQ d+40(FP), R9
+	MOVQ stride+48(FP), R10
+	SHLQ $2, R10
+row:
+	VXORPS Y1, Y1, Y1
+	XORQ CX, CX
+loop:
+	VMOVUPS (DX)(CX*4), Y0
+	VSUBPS (R8)(CX*4), Y0, Y0
+	VMULPS (SI)(CX*4), Y0, Y0
+	VADDPS Y0, Y1, Y1
+	ADDQ $8, CX
+	CMPQ CX, R9
+	JLT  loop
+	VEXTRACTF128 $1, Y1, X0
+	VADDPS X0, X1, X1
+	VPERMILPS $0x4e, X1, X0
+	VADDPS X0, X1, X1
+	VPERMILPS $0xb1, X1, X0
+	VADDSS X0, X1, X1
+	VMOVSS X1, (DI)
+	ADDQ $4, DI
+	ADDQ R10, SI
+	ADDQ R10, DX
+	DECQ BX
+	JNE  row
+	VZEROUPPER
+	RET

@@ -238,26 +238,10 @@ func (g *Gradient) stride() int { return g.plan.cfg.Heads * g.plan.cfg.D }
 
 // average sets mean to that of one head's keys or values.
 func (g *Gradient) average(mean, rows []float32) {
-	c := &g.plan.cfg
 	clear(mean)
-	for j := range c.S {
-		for i, x := range rows[j*g.stride():][:len(mean)] {
-			mean[i] += x
-		}
-	}
+	g.kern.sumRows(mean, rows, g.plan.cfg.S, g.stride())
 	for i := range mean {
-		mean[i] /= float32(c.S)
-	}
-}
-
-// center sets rows of D elements to those of src less the mean.
-func (g *Gradient) center(dst, src, mean []float32, rows int) {
-	d := len(mean)
-	for i := range rows {
-		to, from := dst[i*d:][:d], src[i*g.stride():][:d]
-		for j, m := range mean {
-			to[j] = from[j] - m
-		}
+		mean[i] /= float32(g.plan.cfg.S)
 	}
 }
 
@@ -310,7 +294,7 @@ func (g *Gradient) packKeys(head, chunk int, scratch []float32, m *memory, a *Gr
 	for key := chunk * packKeys; key < min((chunk+1)*packKeys, c.S); key += keys {
 		rows := min(keys, c.S-key)
 		g.pack(m.k[key*depth:], a.K[at+key*g.stride():], nil, keys, g.stride(), rows, scratch)
-		g.center(scratch, a.V[at+key*g.stride():], m.meanV, rows)
+		g.kern.center(scratch, a.V[at+key*g.stride():], m.meanV, rows, g.stride())
 		g.pack(m.v[key*depth:], scratch, nil, keys, c.D, rows, scratch)
 	}
 }
@@ -330,13 +314,9 @@ func (g *Gradient) packQueries(head, chunk int, scratch []float32, m *memory, a 
 	if !g.given {
 		return
 	}
-	for t := from; t < to; t++ {
-		m.lse[t] = float32(float64(a.LSE[head*c.T+t]) * math.Log2E)
-		y, sum := a.Y[g.first(head, c.T)+t*stride:][:c.D], float32(0)
-		for i, x := range dy[t*stride:][:c.D] {
-			sum += x * (y[i] - m.meanV[i])
-		}
-		m.delta[t] = sum
+	g.kern.agree(m.delta[from:to], dy[from*stride:], a.Y[g.first(head, c.T)+from*stride:], m.meanV, stride)
+	for t, v := range a.LSE[head*c.T:][from:to] {
+		m.lse[from+t] = float32(float64(v) * math.Log2E)
 	}
 }
 
@@ -473,9 +453,9 @@ func (g *Gradient) multiply(head, part int, scratch []float32, m *memory, a *Gra
 func (g *Gradient) packPanel(p *gradientPanel, f *field, head, i int, m *memory, a *GradientArgs) {
 	c, L := &g.plan.cfg, g.kern.lanes
 	from, rows := g.first(head, c.S)+p.first*g.stride(), min(L, c.S-p.first)
-	g.center(f.rows, a.V[from:], m.meanV, rows)
+	g.kern.center(f.rows, a.V[from:], m.meanV, rows, g.stride())
 	g.pack(p.y, f.rows, nil, L, c.D, rows, f.rows)
-	g.center(f.rows, a.K[from:], m.meanK, rows)
+	g.kern.center(f.rows, a.K[from:], m.meanK, rows, g.stride())
 	clear(f.rows[rows*c.D:])
 	g.packRows(f.keys, f.rows, c.D, i*L, L, g.tile*L, f.s) // missing keys are zeros here, and copies of the last across the lanes
 	g.pack(p.x, a.K[from:], nil, L, g.stride(), rows, f.rows)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/atelier-go/atelier/cpu/internal/isa"
@@ -420,5 +421,38 @@ func TestGradientErrors(t *testing.T) {
 			t.Errorf("checked an operand of %d elements, want an error", len(*o))
 		}
 		*o = whole
+	}
+}
+
+// TestRows wants the same bits of every set's loops over rows.
+func TestRows(t *testing.T) {
+	for _, v := range variants {
+		t.Run(v.String(), func(t *testing.T) {
+			isa.Need(t, v.set)
+			k := kernelsFor(v.set)
+			for _, d := range []int{1, 5, 8, 12, 40, 80} {
+				const rows = 7
+				r, stride := rand.New(rand.NewPCG(1, uint64(d))), d+3
+				x, y, mean := random(r, rows*stride, 1), random(r, rows*stride, 1), random(r, d, 1)
+				for _, o := range []struct {
+					name string
+					size int
+					do   func(k *kernels, dst []float32)
+				}{
+					{"sumRows", d, func(k *kernels, dst []float32) { copy(dst, mean); k.sumRows(dst, x, rows, stride) }},
+					{"center", rows * d, func(k *kernels, dst []float32) { k.center(dst, x, mean, rows, stride) }},
+					{"agree", rows, func(k *kernels, dst []float32) { k.agree(dst, x, y, mean, stride) }},
+				} {
+					got, check := guarded(o.size)
+					want := make([]float32, o.size)
+					o.do(k, got)
+					o.do(&generic, want)
+					check(t, o.name)
+					if !slices.Equal(got, want) {
+						t.Errorf("%s of %d elements: got %v want %v", o.name, d, got, want)
+					}
+				}
+			}
+		})
 	}
 }

@@ -41,6 +41,14 @@ type kernels struct {
 	// of s and x, the last of an odd n paired with zero, and pairs of neighbouring lanes of the products to twins, [n][L/2].
 	derive func(s, x, twins, lse, delta []float32, n int)
 
+	// The gradient's loops over rows of len(mean) elements, or len(sum), stride elements apart; the same bits in every set.
+	//
+	// sumRows adds rows to sum. center sets dense rows of dst to those of src less the mean. agree sets dst[r] = Σ dy[r][i]·(y[r][i]-mean[i])
+	// for r < len(dst).
+	sumRows func(sum, src []float32, rows, stride int)
+	center  func(dst, src, mean []float32, rows, stride int)
+	agree   func(dst, dy, y, mean []float32, stride int)
+
 	// narrow rounds src·scale to bfloat16 and stores neighbours as the low and high half of each of the
 	// (len(src)+1)/2 words of dst; an odd last one is paired with zero. Bfloat16 only.
 	narrow func(dst, src []float32, scale float32)

@@ -16,6 +16,9 @@ var avx2 = kernels{
 	transpose: tiles(8, transposeAVX2),
 	expect:    expectAVX2,
 	derive:    deriveAVX2,
+	sumRows:   sumRows,
+	center:    center,
+	agree:     agree,
 }
 
 var avx512 = kernels{
@@ -28,6 +31,9 @@ var avx512 = kernels{
 	transpose: tiles(16, transposeAVX512),
 	expect:    expectAVX512,
 	derive:    deriveAVX512,
+	sumRows:   sumRows,
+	center:    center,
+	agree:     agree,
 }
 
 var bf16Kernels = &kernels{
@@ -40,6 +46,9 @@ var bf16Kernels = &kernels{
 	transpose: tiles(16, transposeAVX512),
 	expect:    expectAVX512,
 	derive:    deriveAVX512BF16,
+	sumRows:   sumRows,
+	center:    center,
+	agree:     agree,
 	narrow:    narrowAVX512BF16,
 	zipRows:   zipRowsAVX512BF16,
 }
@@ -70,6 +79,54 @@ func tiles(n int, tile func(dst, src, scale []float32, dstStride, srcStride, row
 		}
 	}
 }
+
+// sumRows, center and agree leave rows whose length is no multiple of 8 to the generic kernels.
+
+func sumRows(sum, src []float32, rows, stride int) {
+	d := len(sum)
+	if d%8 > 0 {
+		sumRowsGeneric(sum, src, rows, stride)
+	} else if rows > 0 {
+		_ = src[(rows-1)*stride+d-1]
+		sumRowsAVX2(&sum[0], &src[0], rows, d, stride)
+	}
+}
+
+func center(dst, src, mean []float32, rows, stride int) {
+	d := len(mean)
+	if d%8 > 0 {
+		centerGeneric(dst, src, mean, rows, stride)
+	} else if rows > 0 {
+		_, _ = dst[rows*d-1], src[(rows-1)*stride+d-1]
+		centerAVX2(&dst[0], &src[0], &mean[0], rows, d, stride)
+	}
+}
+
+func agree(dst, dy, y, mean []float32, stride int) {
+	d, rows := len(mean), len(dst)
+	if d%8 > 0 {
+		agreeGeneric(dst, dy, y, mean, stride)
+	} else if rows > 0 {
+		last := (rows-1)*stride + d - 1
+		_, _ = dy[last], y[last]
+		agreeAVX2(&dst[0], &dy[0], &y[0], &mean[0], rows, d, stride)
+	}
+}
+
+// sumRowsAVX2: for r, i := range rows × d { sum[i] += src[r*stride+i] }
+//
+//go:noescape
+func sumRowsAVX2(sum, src *float32, rows, d, stride int)
+
+// centerAVX2: for r, i := range rows × d { dst[r*d+i] = src[r*stride+i] - mean[i] }
+//
+//go:noescape
+func centerAVX2(dst, src, mean *float32, rows, d, stride int)
+
+// agreeAVX2: for r := range rows { dst[r] = Σ_i dy[r*stride+i] * (y[r*stride+i]-mean[i]) }
+//
+//go:noescape
+func agreeAVX2(dst, dy, y, mean *float32, rows, d, stride int)
 
 // weighAVX2 are the weigh kernels by width.
 var weighAVX2 = [...]func(o, correction, p, v []float32, keys int){

@@ -12,6 +12,9 @@ var generic = kernels{
 	transpose: transposeGeneric,
 	expect:    expectGeneric,
 	derive:    deriveGeneric,
+	sumRows:   sumRowsGeneric,
+	center:    centerGeneric,
+	agree:     agreeGeneric,
 }
 
 func scoresGeneric(s, next, q, k []float32, d, groups int) {
@@ -147,5 +150,36 @@ func deriveGeneric(s, x, _, lse, delta []float32, n int) {
 	for i := range s {
 		s[i] = exp2OrZero(s[i] - lse[i/L])
 		x[i] = s[i] * (x[i] - delta[i/L])
+	}
+}
+
+func sumRowsGeneric(sum, src []float32, rows, stride int) {
+	for r := range rows {
+		for i, x := range src[r*stride:][:len(sum)] {
+			sum[i] += x
+		}
+	}
+}
+
+func centerGeneric(dst, src, mean []float32, rows, stride int) {
+	d := len(mean)
+	for r := range rows {
+		to, from := dst[r*d:][:d], src[r*stride:][:d]
+		for i, m := range mean {
+			to[i] = from[i] - m
+		}
+	}
+}
+
+// agreeGeneric adds up eight sums of every eighth element by halves.
+func agreeGeneric(dst, dy, y, mean []float32, stride int) {
+	d := len(mean)
+	for r := range dst {
+		var s [8]float32
+		from := y[r*stride:][:d]
+		for i, g := range dy[r*stride:][:d] {
+			s[i%8] += float32(g * (from[i] - mean[i]))
+		}
+		dst[r] = ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
 	}
 }

@@ -132,6 +132,7 @@ func main() {
 			w.weigh(width)
 		}
 	}
+	w.rowLoops()
 	if err := w.Flush(); err != nil {
 		log.Fatal(err)
 	}

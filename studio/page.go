@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -137,11 +138,30 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	json.NewEncoder(w).Encode(p)
 }
 
-// static serves the files in static. Browsers ask each time whether a file is still the same, which costs nothing on one machine.
+// edition is the digest of all files in static.
+var edition = sync.OnceValue(func() string {
+	all := sha256.New()
+	entries, _ := staticFiles.ReadDir("static")
+	for _, e := range entries {
+		content, _ := staticFiles.ReadFile("static/" + e.Name())
+		all.Write(content)
+	}
+	return base64.RawURLEncoding.EncodeToString(all.Sum(nil)[:12])
+})
+
+// staticURL is the address of a file in static, which changes when any of them does: browsers keep what they have of one, and need not ask for
+// it before they paint. Modules that import each other are below the same one.
+func staticURL(name string) string { return "/static/" + edition() + "/" + name }
+
+// static serves the files in static. Of addresses that say no edition, or another program's, browsers ask each time whether the file is the same.
 func static() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		name := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
-		content, err := staticFiles.ReadFile(name)
+		name := strings.TrimPrefix(path.Clean(r.URL.Path), "/static/")
+		wanted, rest, ok := strings.Cut(name, "/")
+		if ok {
+			name = rest
+		}
+		content, err := staticFiles.ReadFile("static/" + name)
 		if err != nil {
 			http.NotFound(w, r)
 			return
@@ -152,6 +172,9 @@ func static() http.Handler {
 			w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
 		}
 		w.Header().Set("Cache-Control", "no-cache")
+		if wanted == edition() {
+			w.Header().Set("Cache-Control", "max-age=31536000, immutable")
+		}
 		w.Header().Set("ETag", `"`+base64.RawURLEncoding.EncodeToString(digest[:12])+`"`)
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 	})
@@ -178,10 +201,11 @@ var words = template.FuncMap{
 		name := letter + "_axis"
 		return axisView{letter, label, d.V[name], d.V[letter+"_values"], d.Faults[letter+"_values"], d.Axes}
 	},
-	"sends": func() []string { return []string{"enlarge", "img2img", "inpaint"} },
-	"sizes": func() []string { return []string{"512×512", "512×640", "512×768"} },
-	"when":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"day":   func(t time.Time) string { return t.Local().Format("2 January 2006, 15:04") },
+	"static": staticURL,
+	"sends":  func() []string { return []string{"enlarge", "img2img", "inpaint"} },
+	"sizes":  func() []string { return []string{"512×512", "512×640", "512×768"} },
+	"when":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"day":    func(t time.Time) string { return t.Local().Format("2 January 2006, 15:04") },
 }
 
 // controlOf is a control, of whose bounds, step and so on rest has the first ones.

@@ -232,6 +232,14 @@ func TestStatic(t *testing.T) {
 			t.Errorf("%s: %d, want %d", path, got.Code, want)
 		}
 	}
+	for at, want := range map[string]string{staticURL("studio.css"): "max-age=31536000, immutable", "/static/older/studio.css": "no-cache", "/static/studio.css": "no-cache"} {
+		if got := ask(s, "GET", at, ""); got.Code != http.StatusOK || got.Header().Get("Cache-Control") != want {
+			t.Errorf("%s: %d, %q", at, got.Code, got.Header().Get("Cache-Control"))
+		}
+	}
+	if page := ask(s, "GET", "/draw", "").Body.String(); strings.Count(page, staticURL("")) < 4 || strings.Count(page, staticURL("")) != strings.Count(page, "/static/") {
+		t.Error("a page names files that browsers ask for each time")
+	}
 	first := ask(s, "GET", "/static/studio.css", "")
 	if again := ask(s, "GET", "/static/studio.css", "", "If-None-Match", first.Header().Get("ETag")); again.Code != http.StatusNotModified {
 		t.Errorf("the same file again: %d", again.Code)

@@ -11,6 +11,9 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/atelier-go/atelier/internal/atomicfile"
 	"github.com/atelier-go/atelier/internal/openfile"
@@ -39,8 +42,13 @@ type timings struct {
 	Fastest map[string]string `json:"fastest"`
 }
 
-// mostCached is the most bytes that a file is read of.
-const mostCached = 16 << 20
+const (
+	mostCached = 16 << 20 // bytes that a file is read of
+	mostKept   = 64 << 20 // bytes of all files when a device begins to use them; what a card needs for one version of everything is a few
+)
+
+// kept is how files of the cache are named.
+var kept = regexp.MustCompile(`^(ways|kernel)-[0-9a-f-]+\.(json|cubin)$`)
 
 // openCache is the cache that the options ask for; without a folder to be in, there is none.
 func openCache(o Options, of identity, logger *slog.Logger) *cache {
@@ -53,12 +61,58 @@ func openCache(o Options, of identity, logger *slog.Logger) *cache {
 		}
 		folder = filepath.Join(home, "atelier", "cuda")
 	}
-	return &cache{folder, logger, of}
+	c := &cache{folder, logger, of}
+	c.shrink(mostKept)
+	return c
 }
+
+// shrink removes files until those that are left have at most so many bytes: what was learned of other cards, drivers and libraries goes
+// first, and of each the oldest.
+func (c *cache) shrink(most int64) {
+	entries, err := os.ReadDir(c.folder)
+	if err != nil {
+		return // there is none yet, or writing will tell
+	}
+	var files []fs.FileInfo
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && kept.MatchString(info.Name()) {
+			files, most = append(files, info), most-info.Size()
+		}
+	}
+	slices.SortFunc(files, func(a, b fs.FileInfo) int {
+		if own := c.own(a.Name()); own != c.own(b.Name()) {
+			if own {
+				return 1
+			}
+			return -1
+		}
+		return a.ModTime().Compare(b.ModTime())
+	})
+	for _, f := range files {
+		if most >= 0 {
+			return
+		}
+		if err := os.Remove(filepath.Join(c.folder, f.Name())); err != nil {
+			c.logger.Warn("a file of what was learned of cards cannot be removed", "reason", err)
+			continue
+		}
+		most += f.Size()
+	}
+}
+
+// mark is what the names of files of this card, driver and libraries have.
+func (c *cache) mark() string { return fmt.Sprintf("-%x", digest(fmt.Sprint(c.identity))[:6]) }
+
+// own tells whether a file is of this card, driver and libraries.
+func (c *cache) own(name string) bool { return strings.Contains(name, c.mark()) }
 
 // path is that of a file for this card, by what else it depends on.
 func (c *cache) path(kind string, more ...string) string {
-	return filepath.Join(c.folder, fmt.Sprintf("%s-%x", kind, digest(fmt.Sprint(c.identity, more))[:12]))
+	name := kind + c.mark()
+	for _, text := range more {
+		name += fmt.Sprintf("-%x", digest(text)[:12])
+	}
+	return filepath.Join(c.folder, name)
 }
 
 func digest(text string) []byte {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/atelier-go/atelier/compute"
 	"github.com/atelier-go/atelier/compute/computetest"
@@ -141,6 +142,41 @@ func TestDamagedCache(t *testing.T) {
 				t.Errorf("%d ways were timed, want %d; the log has\n%s", timed, all, &l.log)
 			}
 		})
+	}
+}
+
+// TestCacheBound fills the folder: what is of other cards and drivers goes, the oldest first, then what is this card's own, and nothing of anybody else's.
+func TestCacheBound(t *testing.T) {
+	c := cache{t.TempDir(), slog.Default(), identity{Card: "this"}}
+	other := cache{c.folder, slog.Default(), identity{Card: "another"}}
+	stranger := filepath.Join(c.folder, "kernel.cubin")
+	files := []string{other.path("kernel", "old") + ".cubin", other.path("kernel", "new") + ".cubin", c.path("kernel", "older") + ".cubin", c.path("ways") + ".json"}
+	for i, path := range append([]string{stranger}, files...) {
+		check(t, os.WriteFile(path, make([]byte, 100), 0o666))
+		when := time.Unix(int64(1000+i), 0)
+		if path == files[2] {
+			when = time.Unix(1, 0)
+		}
+		check(t, os.Chtimes(path, when, when))
+	}
+	for gone := range len(files) + 1 {
+		c.shrink(int64(100 * (len(files) - gone)))
+		for i, path := range files {
+			if _, err := os.Stat(path); (err != nil) != (i < gone) {
+				t.Errorf("with room for %d files %s: %v", len(files)-gone, filepath.Base(path), err)
+			}
+		}
+	}
+	if _, err := os.Stat(stranger); err != nil {
+		t.Error(err)
+	}
+	large := other.path("kernel", "large") + ".cubin"
+	check(t, os.WriteFile(large, nil, 0o666))
+	check(t, os.Truncate(large, mostKept+1))
+	l := &learner{folder: c.folder}
+	l.shut(t, l.open(t))
+	if _, err := os.Stat(large); err == nil {
+		t.Error("a device begins with more than there may be")
 	}
 }
 

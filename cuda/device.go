@@ -112,7 +112,7 @@ func open(d *driver.Driver, c library.Computer, o Options) (*Device, error) {
 	dev := &Device{
 		options: o, computer: c, driver: d, card: card, context: context, loaded: make(map[string]loaded), synchronous: os.Getenv(SynchronousVariable) != "",
 	}
-	dev.kernels = kernel.New(kernel.Card{Half: dev.half(), Multiprocessors: card.Multiprocessors})
+	dev.kernels = kernel.New(kernel.Card{Half: dev.half(), Promoted: o.Promoted, Multiprocessors: card.Multiprocessors})
 	dev.prefer = dev.fastest
 	err = context.Do(func() error {
 		if dev.stream, err = context.Stream(); err == nil && dev.half() && useLibraries() {

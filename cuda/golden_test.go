@@ -72,6 +72,24 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// TestPromoted keeps sums in half precision where the option has it: the network is less exact, and within the tolerance of half precision.
+func TestPromoted(t *testing.T) {
+	k, have := tinyRandom(t), make(map[bool][]float32)
+	for _, promoted := range []bool{false, true} {
+		t.Run(fmt.Sprint(promoted), func(t *testing.T) {
+			seen, want := noise(t, k, opener(Options{Precision: compute.PrecisionFP16, Promoted: promoted}, simdriver.Options{})(t))
+			d := golden.Compare(seen, want.ChannelsLast().Float32)
+			if t.Log(d); !(d.Relative <= tolerances[compute.PrecisionFP16]) {
+				t.Errorf("%v, tolerance %g", d, tolerances[compute.PrecisionFP16])
+			}
+			have[promoted] = seen
+		})
+	}
+	if slices.Equal(have[true], have[false]) {
+		t.Error("the option changes nothing")
+	}
+}
+
 func text(t *testing.T, k golden.Kit, dev compute.Device) ([]float32, golden.Tensor) {
 	params, err := k.Open(t).TextEncoder()
 	check(t, err)

@@ -15,6 +15,7 @@ type Options struct {
 	Card      int               // which card, from 0, in the driver's order
 	Precision compute.Precision // FP32, or FP16; BF16 computes in half precision too
 	Memory    int64             // how many bytes of the card's memory the device may take; 0 is all that is free
+	Promoted  bool              // in half precision, sums of up to 64 products are kept in half precision too, and then added to float32 sums: GeForce cards do that twice as fast, and results are less exact
 	Logger    *slog.Logger      // told what is done without; nil means slog.Default()
 
 	// Cache is the folder for what is learned of the card: which way to compute an op is the fastest, and kernels as the driver assembles them.

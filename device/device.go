@@ -19,6 +19,8 @@ import (
 type Options struct {
 	Workers   int               // CPU goroutines computing at once; 0 means one for each processor
 	Precision compute.Precision // what is computed in; FP32 is 0. Devices that lack another run in one they have (compute.Preciser tells)
+	Memory    int64             // how many bytes of a card's memory may be taken; 0 is all that is free
+	Promoted  bool              // a card sums less exactly, which GeForce cards do faster: see cuda.Options
 	Logger    *slog.Logger      // told why "auto" takes no card, as a warning if there is one, and what a card does without; nil means slog.Default()
 }
 
@@ -33,9 +35,14 @@ func Open(name string, o Options) (compute.Device, error) {
 	case !numbered && kind == "cpu":
 		return cpu.Open(cpu.Options{Workers: o.Workers, Precision: o.Precision})
 	case kind == "cuda" && err == nil && numbered == (number != ""):
-		return orNil(cuda.Open(cuda.Options{Card: card, Precision: o.Precision, Logger: o.Logger}))
+		return orNil(cuda.Open(o.card(card)))
 	}
 	return nil, fmt.Errorf("device: no device is called %.40q; there are auto and cpu, and cuda (the first card), cuda:1 …", name)
+}
+
+// card are the options of a card.
+func (o Options) card(number int) cuda.Options {
+	return cuda.Options{Card: number, Precision: o.Precision, Memory: o.Memory, Promoted: o.Promoted, Logger: o.Logger}
 }
 
 // orNil keeps a device that failed to open from being one that is not nil.
@@ -48,7 +55,7 @@ func orNil(d *cuda.Device, err error) (compute.Device, error) {
 
 // auto opens the first card or the CPU.
 func auto(o Options) (compute.Device, error) {
-	card, err := orNil(cuda.Open(cuda.Options{Precision: o.Precision, Logger: o.Logger}))
+	card, err := orNil(cuda.Open(o.card(0)))
 	if err == nil {
 		if err = SelfTest(card); err == nil {
 			return card, nil

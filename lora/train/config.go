@@ -76,7 +76,7 @@ type Config struct {
 	SaveLastNEpochsState int  `json:"save_last_n_epochs_state" resume:"-"`
 	SaveLastNStepsState  int  `json:"save_last_n_steps_state" resume:"-"`
 	// AutosaveEvery is how often a state is saved besides, OutputName-autosave-state, each in place of the last and removed at
-	// the end; 0 means every ten minutes, a negative number never.
+	// the end; 0 means every ten minutes, a negative number never. The first are saved sooner: after a minute, two, four and eight.
 	AutosaveEvery time.Duration `json:"autosave_every" resume:"-"`
 	// Resume is a state to go on from, at its step, to the same end as if there had been no stop. Options that change the
 	// result, and the pictures, must be those it was saved with. See [LatestState].

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/atelier-go/atelier/lora/dataset"
 )
@@ -121,7 +122,7 @@ func (r *run) update(batch dataset.Batch, loss float64) error {
 	}
 	r.report(StepDone{r.at.Step, steps.Total, batch.Epoch, loss, r.at.Average.mean(), rates, u})
 	r.save(r.saver.steps, r.at.Step)
-	if r.saver.overdue() {
+	if r.saver.overdue(time.Now()) {
 		if err := r.saver.autosave(r.snapshot(r.epochsDone())); err != nil {
 			r.warn("%v; the training goes on", err)
 		}

@@ -152,7 +152,8 @@ func (r *run) train(ctx context.Context) error {
 	}
 	r.report(Started{report})
 	err = r.cacheLatents(ctx)
-	r.saver.safe = time.Now()
+	r.saver.begun = time.Now()
+	r.saver.safe = r.saver.begun
 	if err == nil && r.at.Step == 0 {
 		err = r.sampleEpoch(ctx, 0)
 	}

@@ -26,6 +26,7 @@ type saver struct {
 	lock          *filelock.Lock
 	lastState     string    // saved or gone on from
 	safe          time.Time // when that was
+	begun         time.Time // when the training began
 }
 
 // snapshot is what a training has learned.
@@ -195,9 +196,11 @@ func (s *saver) file(path string, now snapshot) error {
 	return lora.Write(path, modules, s.config.SavePrecision, now.metadata)
 }
 
-// overdue reports whether the last state was saved too long ago.
-func (s *saver) overdue() bool {
-	return s.config.AutosaveEvery > 0 && time.Since(s.safe) >= s.config.AutosaveEvery
+// overdue reports whether the last state was saved too long ago: AutosaveEvery, and before the training has run for that long as long as it had
+// run then, or a minute. So no more is lost than half of a short training.
+func (s *saver) overdue(now time.Time) bool {
+	every := min(s.config.AutosaveEvery, max(s.safe.Sub(s.begun), time.Minute))
+	return every > 0 && now.Sub(s.safe) >= every
 }
 
 // autosave saves a state in place of the last one of this kind.

@@ -2,16 +2,37 @@ package train
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/atelier-go/atelier/internal/python"
 	"github.com/atelier-go/atelier/lora"
 	"github.com/atelier-go/atelier/lora/dataset"
 )
+
+// TestOverdue lists the minutes after which a state is saved besides.
+func TestOverdue(t *testing.T) {
+	for every, want := range map[time.Duration]string{
+		10 * time.Minute: "[1 2 4 8 16 26 36]", 3 * time.Minute: "[1 2 4 7 10 13 16 19 22 25 28 31 34 37 40]", -1: "[]",
+	} {
+		begun := time.Now()
+		s := saver{config: Config{AutosaveEvery: every}, begun: begun, safe: begun}
+		saved := []int{}
+		for minute := range 41 {
+			if now := begun.Add(time.Duration(minute) * time.Minute); s.overdue(now) {
+				s.safe, saved = now, append(saved, minute)
+			}
+		}
+		if fmt.Sprint(saved) != want {
+			t.Errorf("every %v: saved after %v minutes, want %v", every, saved, want)
+		}
+	}
+}
 
 // TestSaves counts which files remain, as acceptance tables of sd-scripts' behaviour have it.
 func TestSaves(t *testing.T) {

@@ -36,6 +36,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err := o.complete(); err != nil {
 		return err
 	}
+	if o.found != "" {
+		fmt.Fprintf(log, "the models of %s are used in place; -webui-dir none leaves them\n", o.found)
+	}
 	if err := o.makeRoom(); err != nil {
 		fmt.Fprintln(log, "other programs have to share the processors with it as with any other:", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"flag"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -34,6 +36,31 @@ func TestOptions(t *testing.T) {
 		o := options{listen: listen}
 		if o.library.DataDir = t.TempDir(); o.complete() != nil || (o.token != "") != wanted {
 			t.Errorf("-listen %s has the token %q", listen, o.token)
+		}
+	}
+}
+
+// TestInstallation uses what is installed in the home folder, unless somebody says where things are.
+func TestInstallation(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("USERPROFILE", home)
+	comfy, webui := filepath.Join(home, "ComfyUI"), filepath.Join(home, "stable-diffusion-webui")
+	for _, one := range []struct {
+		folder, given, dataDir, want string
+	}{
+		{"", "", "", ""}, {filepath.Join(comfy, "models", "checkpoints"), "", "", comfy}, {filepath.Join(webui, "models", "Stable-diffusion"), "", "", webui},
+		{"", "none", "", ""}, {"", comfy, "", comfy}, {"", "", t.TempDir(), ""},
+	} {
+		if one.folder != "" {
+			if err := os.MkdirAll(one.folder, 0o777); err != nil {
+				t.Fatal(err)
+			}
+		}
+		o := options{listen: "127.0.0.1:0"}
+		o.library.WebUI, o.library.DataDir = one.given, one.dataDir
+		if err := o.complete(); err != nil || o.library.WebUI != one.want || (o.found != "") != (one.given == "" && one.want != "") {
+			t.Errorf("%+v: the models of %q, found %q: %v", one, o.library.WebUI, o.found, err)
 		}
 	}
 }

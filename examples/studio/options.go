@@ -23,6 +23,7 @@ import (
 // options is what the command line says.
 type options struct {
 	library library.Options
+	found   string // the installation that is used because it is in the home folder
 	device  cli.Device
 	model   string   // a path, or the name of a checkpoint
 	listen  string   // the address of the page
@@ -82,6 +83,13 @@ func (o *options) complete() error {
 			return fmt.Errorf("-data-dir is wanted: %w", err)
 		}
 		o.library.DataDir = filepath.Join(home, "Atelier")
+		if o.library.WebUI == "" {
+			o.library.WebUI = library.Installation(filepath.Join(home, "stable-diffusion-webui"), filepath.Join(home, "stable-diffusion-webui-forge"), filepath.Join(home, "ComfyUI"))
+			o.found = o.library.WebUI
+		}
+	}
+	if o.library.WebUI == "none" {
+		o.library.WebUI = ""
 	}
 	if o.days < 0 || !(o.room >= 0) {
 		return fmt.Errorf("-keep-days %d, -keep-gb %g: want 0 or more", o.days, o.room)

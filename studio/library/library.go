@@ -207,6 +207,24 @@ var layouts = []layout{
 	},
 }
 
+// isIn reports whether a folder is the program's.
+func (p layout) isIn(dir string) bool {
+	info, err := os.Stat(filepath.Join(dir, filepath.FromSlash(p.checkpoints[0])))
+	return err == nil && info.IsDir()
+}
+
+// Installation is the first of folders that has one of the programs whose models Options.WebUI takes; "" if none has.
+func Installation(dirs ...string) string {
+	for _, dir := range dirs {
+		for _, p := range layouts {
+			if p.isIn(dir) {
+				return dir
+			}
+		}
+	}
+	return ""
+}
+
 // in are the layout's places below a folder.
 func (p layout) in(dir string) places {
 	below := func(names []string) (dirs []string) {
@@ -275,7 +293,7 @@ func (o Options) own() (places, error) {
 // add adds the places of an installation.
 func (p *places) add(dir string) error {
 	for _, known := range layouts {
-		if info, err := os.Stat(filepath.Join(dir, filepath.FromSlash(known.checkpoints[0]))); err != nil || !info.IsDir() {
+		if !known.isIn(dir) {
 			continue
 		}
 		more := known.in(dir)

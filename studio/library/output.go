@@ -104,7 +104,7 @@ func (l *Library) nextPath(kind, ext string, v *filename.Values) (string, error)
 		Pattern: s.Text("samples_filename_pattern"), FolderPattern: s.Text("directories_filename_pattern"), NoFolders: !s.Bool("save_to_dirs"),
 		NoGridFolders: !s.Bool("grid_save_to_dirs"), NoNumber: !s.Bool("save_images_add_number"),
 	}
-	file := filename.File{Grid: isGrid(kind), Short: isGrid(kind) && !s.Bool("grid_extended_filename"), Ext: ext}
+	file := filename.File{Grid: isGrid(kind), Short: isGrid(kind) && v.Base != xyzBase && !s.Bool("grid_extended_filename"), Ext: ext}
 	path, err := naming.Path(filepath.Join(l.places.outputs, folder), v, file)
 	if err != nil {
 		return "", fmt.Errorf("library: %w", err)
@@ -130,6 +130,9 @@ func free(path string) string {
 	}
 }
 
+// xyzBase is what the names of grids begin with that compare settings; they have a seed behind the number, as all pictures.
+const xyzBase = "xyz_grid"
+
 // valuesOf are what a picture's name is made of, as its text says.
 func valuesOf(kind string, p sd.Picture) *filename.Values {
 	t := infotext.Parse(p.Infotext)
@@ -146,6 +149,9 @@ func valuesOf(kind string, p sd.Picture) *filename.Values {
 	}
 	if isGrid(kind) {
 		v.Base = "grid"
+		if get("Script") == "X/Y/Z plot" {
+			v.Base = xyzBase
+		}
 	}
 	return v
 }

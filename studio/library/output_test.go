@@ -75,6 +75,17 @@ func TestOutputNames(t *testing.T) {
 	}
 }
 
+// TestPlotName saves a grid that compares settings under the name that the web UI's script gives it.
+func TestPlotName(t *testing.T) {
+	l := open(t, library.Options{DataDir: t.TempDir()})
+	p := picture("a man", 7)
+	p.Infotext += ", Script: X/Y/Z plot, X Type: Steps, X Values: \"1, 2\""
+	path, err := l.SavePicture(library.Img2ImgGrid, p)
+	if err != nil || filepath.Base(path) != "xyz_grid-0000-7.png" || filepath.Base(filepath.Dir(filepath.Dir(path))) != "img2img-grids" {
+		t.Errorf("it is saved as %s, %v", path, err)
+	}
+}
+
 // TestOutputsRefused wants names that would leave the folder, and kinds that are none, to be errors.
 func TestOutputsRefused(t *testing.T) {
 	dir := t.TempDir()

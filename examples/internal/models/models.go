@@ -26,7 +26,7 @@ var Flags = map[string]string{
 // adds the built-in tiny model.
 func Define(f *cli.Flags, o *library.Options, names ...string) {
 	o.Embedded, o.EmbeddedName = tinyportrait.FS(), tinyportrait.Name
-	f.StringVar(&o.WebUI, "webui-dir", "", "`FOLDER` of AUTOMATIC1111's web UI or of ComfyUI, whose models are used in place")
+	f.StringVar(&o.WebUI, "webui-dir", "", "`FOLDER` of AUTOMATIC1111's web UI or of ComfyUI, whose models are used in place (default, for the studio without -data-dir: the one in the home folder, if there is one; none is none)")
 	names = append(names, "webui-dir")
 	for _, folder := range []struct {
 		name string

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/atelier-go/atelier/sd/grid"
 	"github.com/atelier-go/atelier/studio/sdapi"
 )
 
@@ -176,6 +177,43 @@ func TestBodies(t *testing.T) {
 		}
 	}
 	t.Logf("%d requests to %d routes, by status: %v", *requests, len(all), statuses)
+}
+
+// TestPlotBodies sends the script X/Y/Z plot args of any kind, mostly of the type that is wanted.
+func TestPlotBodies(t *testing.T) {
+	s := newStudio(t, sdapi.Options{}, painter{most: 2}.handlers())
+	oddValues := []any{"", "1-5 (+2), 9", "1-1e9", "5-1", "0-1 [3]", "Euler a, nobody", "\"a,b\",c", "64x64, 9x9", "true", "-1,-1", strings.Repeat("1,", 5000), nil, 7, []any{}}
+	statuses := make(map[int]int)
+	for seed := *from; seed < *from+*requests; seed++ {
+		d := dice{rand.New(rand.NewPCG(uint64(seed), 2))}
+		var args []any
+		for range 3 {
+			args = append(args, pick(d, []any{0, nil, d.IntN(60) - 2, pick(d, grid.Names())}), pick(d, oddValues), pick(d, []any{[]string{}, "", nil, []any{"Euler", "None", d.any(1)}}))
+		}
+		for range d.IntN(11) {
+			args = append(args, pick(d, []any{true, false, "True", "False", nil, 0, pick(d, oddNumbers)}))
+		}
+		if d.IntN(10) == 0 {
+			args[d.IntN(len(args))] = d.any(3)
+		}
+		request := body{"script_name": "X/Y/Z plot", "script_args": args, "prompt": "a, b <lora:x:1>", "steps": 2, "width": 64, "height": 64, "enable_hr": d.IntN(4) == 0}
+		to := endpoint{method: "POST", path: pick(d, []string{"/sdapi/v1/txt2img", "/sdapi/v1/img2img"})}
+		if to.path == "/sdapi/v1/img2img" {
+			request["init_images"], request["mask"] = []string{sample(8, 8)}, sample(8, 8)
+		}
+		raw, err := json.Marshal(request)
+		if err != nil { // a number beyond all
+			continue
+		}
+		statuses[s.strange(t, to, uint64(seed), raw)]++
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+	t.Logf("%d plots, by status: %v", *requests, statuses)
+	if *requests >= 600 && statuses[http.StatusOK] < 20 {
+		t.Error("hardly any of them is drawn")
+	}
 }
 
 // FuzzBodies does so with bytes of any kind too. Building it takes a while: the queue's server is instrumented with the rest.

@@ -107,6 +107,7 @@ type house struct {
 	*Server
 	url  string
 	jobs *jobs.Queue
+	dir  string // for files of the parts of the test, until all pages are looked at
 
 	mu     sync.Mutex
 	faults []string // what browsers complained of
@@ -138,7 +139,7 @@ func openHouse(t *testing.T) *house {
 		machine.Close()
 		dev.Close()
 	})
-	h := &house{jobs: q, Server: newServer(t, Options{
+	h := &house{jobs: q, dir: t.TempDir(), Server: newServer(t, Options{
 		Queue: q, Library: lib, Machine: machine, Dir: t.TempDir(), Portrait: smallPortrait, Faces: func(library.Checkpoint) face.Detector { return faces }, Examine: func() string { return "cpu\n  2 workers" },
 	})}
 	serves := httptest.NewServer(h.Server)
@@ -585,9 +586,9 @@ func enlarges(t *testing.T, p *tab) []string {
 // trainsTwoEpochs fills in kohya's form, finds a setting by kohya's name, sees the curve grow and stops behind the second epoch. No machine is
 // quick enough to be through with all that is asked for.
 func trainsTwoEpochs(t *testing.T, p *tab) []string {
-	data := t.TempDir()
+	data := filepath.Join(p.dir, "photos")
 	photos := filepath.Join(data, "12_personname man")
-	if err := os.Mkdir(photos, 0o777); err != nil {
+	if err := os.MkdirAll(photos, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	for name, content := range samplePhotos(t, 4) {

@@ -12,7 +12,9 @@ import (
 // ATELIER_CUDA_LIB_DIR names, and asks for their versions. .ci/vendorlibs fetches them.
 func TestVendor(t *testing.T) {
 	here := Here()
-	for pattern, function := range map[string]string{"libnvrtc.so.*": "nvrtcVersion", "libnvJitLink.so.*": "nvJitLinkVersion"} {
+	for pattern, function := range map[string]string{
+		"libnvrtc.so.*": "nvrtcVersion", "libnvJitLink.so.*": "nvJitLinkVersion", "nvrtc64_*_0.dll": "nvrtcVersion", "nvJitLink_*_0.dll": "nvJitLinkVersion",
+	} {
 		for _, folder := range here.list(here.variable(FolderVariable)) {
 			files, _ := filepath.Glob(filepath.Join(folder, pattern))
 			for _, file := range files {

@@ -132,7 +132,7 @@ func (p *params) Reload(source compute.ParamSource, names []string) error {
 		if err := l.find(source); err != nil {
 			return err
 		}
-		if l.typ.DType != before.DType || !l.typ.Shape.Equal(before.Shape) {
+		if !l.typ.Equal(before) {
 			return fmt.Errorf("cpu: parameter %q is %v in the place of %v", key.name, l.typ, before)
 		}
 		if l.fill == nil {

@@ -78,44 +78,39 @@ func paramType(source compute.ParamSource, info compute.ValueInfo) (compute.Type
 	return t, nil
 }
 
-// bytes is what a parameter takes on the card.
-func (f form) bytes(source compute.ParamSource) (int64, error) {
-	t, err := source.ParamType(f.name)
-	return align(int64(t.Shape.Elements() * f.dtype.Size())), err
-}
+// bytes is what a parameter of a type takes on the card.
+func (f form) bytes(t compute.Type) int64 { return align(int64(t.Shape.Elements() * f.dtype.Size())) }
 
-// missing are the forms that are not there yet, each once, and what they take.
-func (p *params) missing(wanted []form) (fresh []form, bytes int64, err error) {
-	seen := make(map[form]bool)
+// missing are the forms that are not there yet, each with its place behind the first, and what they take.
+func (p *params) missing(wanted []form) (fresh map[form]int64, bytes int64, err error) {
+	fresh = make(map[form]int64)
 	for _, f := range wanted {
-		if _, have := p.stored[f]; have || seen[f] {
+		if _, have := p.stored[f]; have {
 			continue
 		}
-		seen[f] = true
-		size, err := f.bytes(p.source)
+		if _, have := fresh[f]; have {
+			continue
+		}
+		t, err := p.source.ParamType(f.name)
 		if err != nil {
 			return nil, 0, err
 		}
-		fresh, bytes = append(fresh, f), bytes+size
+		fresh[f] = bytes
+		bytes += f.bytes(t)
 	}
 	return fresh, bytes, nil
 }
 
 // load puts parameters on the card, all or none. It is called where the driver may be.
-func (p *params) load(fresh []form, bytes int64) (err error) {
+func (p *params) load(fresh map[form]int64, bytes int64) (err error) {
 	d := p.device
 	memory, err := d.alloc(bytes)
 	if err != nil || bytes == 0 {
 		return err
 	}
-	places, at := make(map[form]driver.Address), memory.address
-	for _, f := range fresh {
-		places[f] = at
-		size, err := f.bytes(p.source)
-		if err != nil {
-			return errors.Join(err, forgiven(d.free(&memory)))
-		}
-		at += driver.Address(size)
+	places := make(map[form]driver.Address)
+	for f, at := range fresh {
+		places[f] = memory.address + driver.Address(at)
 	}
 	if err := p.upload(places, bytes); err != nil {
 		return errors.Join(err, forgiven(d.free(&memory)))
@@ -141,14 +136,10 @@ func (p *params) Reload(source compute.ParamSource, names []string) error {
 			if err := errors.Join(err, err2); err != nil {
 				return fmt.Errorf("cuda: parameter %q: %w", f.name, err)
 			}
-			if now.DType != was.DType || !now.Shape.Equal(was.Shape) {
+			if !now.Equal(was) {
 				return fmt.Errorf("cuda: parameter %q is %v in the place of %v", f.name, now, was)
 			}
-			size, err := f.bytes(source)
-			if err != nil {
-				return fmt.Errorf("cuda: parameter %q: %w", f.name, err)
-			}
-			places[f], bytes = at, bytes+size
+			places[f], bytes = at, bytes+f.bytes(now)
 		}
 		p.source = source
 		return p.upload(places, bytes)

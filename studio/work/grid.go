@@ -220,10 +220,11 @@ func (r *drawing) sheets(ctx context.Context) error {
 	if err := r.sheet(ctx, SheetFile, r.Count, r.plot.Grid, 0); err != nil {
 		return err
 	}
-	for z := range r.plot.Size().Z {
-		if !r.Grid.Apart || r.plot.Size().Z == 1 {
-			break
-		}
+	depth := r.plot.Size().Z
+	if !r.Grid.Apart || depth == 1 {
+		return nil
+	}
+	for z := range depth {
 		if err := r.sheet(ctx, fmt.Sprintf(apartFile, z), r.Count+1+z, grid.Grid{X: r.plot.X, Y: r.plot.Y}, z); err != nil {
 			return err
 		}
